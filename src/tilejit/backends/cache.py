@@ -1,0 +1,105 @@
+"""The folder of generated modules, beside which Numba keeps what it compiled.
+
+Numba's cache files are pickles: whoever can write to the folder can run code as its user. So it belongs to the user
+alone (0700), and where no such folder can be made, a private temporary one serves this process and goes with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_LOCK = threading.RLock()
+
+
+@functools.cache
+def cache_folder() -> tuple[Path, str]:
+    """Returns the folder for generated modules, and why it is this one.
+
+    ``TILEJIT_CACHE_DIR`` names it; otherwise it is ``tilejit`` in the user's cache folder.
+    """
+    named = os.environ.get("TILEJIT_CACHE_DIR")
+    folder = Path(named) if named else _user_cache() / "tilejit"
+    reason = "TILEJIT_CACHE_DIR" if named else "the user's cache folder"
+    problem = _make_private(folder)
+    if problem is None:
+        return folder, reason
+    private = Path(tempfile.mkdtemp(prefix="tilejit-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private, f"for this process only: {folder} {problem}"
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _make_private(folder: Path) -> str | None:
+    """Makes the folder 0700 and ours; returns what stands against it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+            return "belongs to another user"
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            folder.chmod(0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"cannot be written ({error.strerror or error})"
+
+
+def load_module(text: str, stem: str, version: str) -> ModuleType:
+    """Imports generated source as a module from the cache folder, so that Numba's on-disk cache finds it again.
+
+    The file's name carries a hash of its text, so a changed kernel is a new module and an old one is never stale.
+
+    Args:
+        text: The module's source.
+        stem: A readable beginning for its name.
+        version: What else the compiled code depends on: the versions of tilejit and Numba.
+    """
+    digest = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()[:20]
+    name = f"_tilejit_{stem}_{digest}"
+    with _LOCK:
+        if name in sys.modules:
+            return sys.modules[name]
+        path = cache_folder()[0] / f"{name}.py"
+        if not path.exists():
+            _write(path, text)
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"cannot import {path}")
+        module = importlib.util.module_from_spec(spec)
+        # Numba pickles its environment by module name: a module that is not registered yet fails in the next process.
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes under a temporary name and renames, so that processes that race see whole files."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(temporary).replace(path)

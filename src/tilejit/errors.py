@@ -1,0 +1,46 @@
+"""Everything that tilejit raises on purpose, so that one ``except`` catches it all.
+
+A low floor says what is wrong; the floor above adds the file, the window and the kernel, and raises ``from`` the first.
+"""
+
+from __future__ import annotations
+
+
+class TilejitError(Exception):
+    """The base of every error that tilejit raises on purpose."""
+
+
+class KernelError(TilejitError):
+    """A kernel says something that its language cannot take, or is called with what it cannot take."""
+
+
+class ParameterError(TilejitError):
+    """A scalar parameter is missing, unknown, or of the wrong type."""
+
+
+class GridMismatchError(TilejitError):
+    """Rasters that should lie on one grid lie on different ones."""
+
+
+class SourceError(TilejitError):
+    """A raster cannot be opened, or holds what tilejit does not read (complex, rotated, no bands)."""
+
+
+class ReadError(SourceError):
+    """A window of a raster cannot be read: a corrupt or truncated block."""
+
+
+class SinkError(TilejitError):
+    """An output cannot be created or written: an unwritable folder, a full disk, an existing file."""
+
+
+class PlanError(TilejitError):
+    """A job cannot run as asked: refused before any pixel is read."""
+
+
+class MemoryLimitError(PlanError):
+    """A plan needs more memory than it was given."""
+
+
+class BackendError(TilejitError):
+    """A backend is unknown, or cannot run on this machine."""

@@ -1,0 +1,323 @@
+"""A grid is where a raster's cells lie: height, width, transform and CRS together."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tilejit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Float64s = NDArray[np.float64]
+
+Transform = tuple[float, float, float, float, float, float]
+
+IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The transform of a raster that has none: x is the column, y is the row."""
+
+_TRANSFORM_TOLERANCE = 1e-3
+"""How far, in cells, two transforms may part anywhere in the raster and still be one grid.
+
+Writers round a transform to some decimals; a thousandth of a cell moves no pixel."""
+
+_CODE_IN_NAME = re.compile(r"\(EPSG:\d+\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a CRS's units turn into metres on the ground.
+
+    Raises:
+        ValueError: The ellipsoid or the unit is not a positive number.
+
+    Example:
+        >>> Metric("projected", unit=0.3048).unit
+        0.3048
+    """
+
+    kind: Literal["geographic", "projected", "mercator", "none"] = "none"
+    """Angles, lengths, Web Mercator (EPSG:3857, whose lengths are not true), or no CRS."""
+    semi_major: float = 6378137.0
+    """The ellipsoid's semi-major axis in metres."""
+    inverse_flattening: float = 298.257223563
+    """The ellipsoid's inverse flattening; 0 for a sphere."""
+    unit: float = 1.0
+    """Metres per CRS unit where projected, radians per CRS unit where geographic."""
+
+    def __post_init__(self) -> None:
+        if not (self.semi_major > 0 and math.isfinite(self.semi_major)):
+            raise ValueError(f"a semi-major axis is a positive number of metres, not {self.semi_major}")
+        # Below 1 the ellipsoid would be flatter than flat.
+        if self.inverse_flattening != 0 and not self.inverse_flattening > 1:
+            raise ValueError(f"an inverse flattening is 0 or above 1, not {self.inverse_flattening}")
+        if not (self.unit > 0 and math.isfinite(self.unit)):
+            raise ValueError(f"a unit is a positive number, not {self.unit}")
+
+    def radii(self, latitude: Float64s) -> tuple[Float64s, Float64s]:
+        """The ellipsoid's radii of curvature.
+
+        Source: Snyder (1987), Map Projections: A Working Manual, USGS Professional Paper 1395, equations
+        4-18 (meridian) and 4-20 (prime vertical).
+
+        Args:
+            latitude: Geodetic latitudes in radians.
+
+        Returns:
+            The meridional radius M and the prime-vertical radius N, in metres.
+        """
+        flattening = 1.0 / self.inverse_flattening if self.inverse_flattening else 0.0
+        e2 = flattening * (2.0 - flattening)
+        w2 = 1.0 - e2 * np.sin(latitude) ** 2
+        prime_vertical = self.semi_major / np.sqrt(w2)
+        return prime_vertical * (1.0 - e2) / w2, prime_vertical
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where a raster's cells lie.
+
+    Raises:
+        ValueError: A side has no cells, or the transform is not six finite numbers.
+
+    Example:
+        >>> grid = Grid(2, 3, (30.0, 0.0, 500000.0, 0.0, -30.0, 4000000.0), None, Metric("projected"))
+        >>> grid.ground_width([0, 1]).tolist()
+        [30.0, 30.0]
+    """
+
+    height: int
+    """Rows, one or more."""
+    width: int
+    """Columns, one or more."""
+    transform: Transform = IDENTITY
+    """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, at a cell's upper left corner."""
+    crs: str | None = None
+    """The coordinate reference system as WKT."""
+    metric: Metric = Metric()
+    """How the CRS's units turn into metres."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a grid has one row and one column or more, not {self.height} x {self.width}")
+        transform = tuple(float(value) for value in self.transform)
+        if len(transform) != 6 or not all(map(math.isfinite, transform)):
+            raise ValueError(f"a transform is six finite numbers (a, b, c, d, e, f), not {self.transform}")
+        object.__setattr__(self, "transform", transform)
+
+    def __str__(self) -> str:
+        size = f"{self.height} rows x {self.width} cols"
+        if self.crs is None and self.transform == IDENTITY:
+            return f"{size}, not georeferenced"
+        a, _, c, _, e, f = self.transform
+        return f"{size}, cell {a:.9g} x {e:.9g} from ({c:.9g}, {f:.9g}), {crs_name(self.crs)}"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    @property
+    def cell_width(self) -> float:
+        """A cell's size along a row, in CRS units, positive."""
+        return math.hypot(self.transform[0], self.transform[3])
+
+    @property
+    def cell_height(self) -> float:
+        """A cell's size along a column, in CRS units, positive."""
+        return math.hypot(self.transform[1], self.transform[4])
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether rows do not run along x, or columns not along y."""
+        return self.transform[1] != 0 or self.transform[3] != 0
+
+    @property
+    def is_north_up(self) -> bool:
+        """Whether row 0 is the northernmost and column 0 the westernmost."""
+        return not self.is_rotated and self.transform[0] > 0 > self.transform[4]
+
+    def x(self, cols: ArrayLike) -> Float64s:
+        """The x of the cells' centres.
+
+        Args:
+            cols: Column numbers, of any shape; they may lie outside the raster.
+
+        Returns:
+            CRS units, of the same shape.
+
+        Raises:
+            ParameterError: The grid is rotated, so x depends on the row as well.
+
+        Example:
+            >>> Grid(2, 2, (10.0, 0.0, 100.0, 0.0, -10.0, 50.0)).x([0, 1]).tolist()
+            [105.0, 115.0]
+        """
+        self._require_unrotated("x")
+        return (np.asarray(cols, dtype=np.float64) + 0.5) * self.transform[0] + self.transform[2]
+
+    def y(self, rows: ArrayLike) -> Float64s:
+        """The y of the cells' centres.
+
+        Args:
+            rows: Row numbers, of any shape; they may lie outside the raster.
+
+        Returns:
+            CRS units, of the same shape.
+
+        Raises:
+            ParameterError: The grid is rotated, so y depends on the column as well.
+
+        Example:
+            >>> Grid(2, 2, (10.0, 0.0, 100.0, 0.0, -10.0, 50.0)).y([0, 1]).tolist()
+            [45.0, 35.0]
+        """
+        self._require_unrotated("y")
+        return (np.asarray(rows, dtype=np.float64) + 0.5) * self.transform[4] + self.transform[5]
+
+    def ground_width(self, rows: ArrayLike) -> Float64s:
+        """What a cell of each row measures east to west on the ground.
+
+        Geographic: N(latitude) cos(latitude) times the cell's longitude. Web Mercator: the same ground length
+        over the map's, which is that of a sphere of radius a (EPSG Guidance Note 7-2, Popular Visualisation
+        Pseudo Mercator). Projected: the cell's size times its unit; a projection's own scale (0.9996 at a UTM
+        zone's middle) is left out.
+
+        Args:
+            rows: Row numbers, of any shape; they may lie outside the raster.
+
+        Returns:
+            Metres, of the same shape.
+
+        Raises:
+            ParameterError: The raster has no CRS, or is rotated and not projected.
+
+        Example:
+            >>> degree = Grid(1, 1, (1.0, 0, 0, 0, -1.0, 0.5), None, Metric("geographic", unit=math.pi / 180))
+            >>> round(float(degree.ground_width(0)), 2)
+            111319.49
+        """
+        if self.metric.kind == "projected":
+            return np.full(np.shape(rows), self.cell_width * self.metric.unit)
+        latitude = self._latitude(rows, "width")
+        _, prime_vertical = self.metric.radii(latitude)
+        parallel = prime_vertical * np.cos(latitude)
+        if self.metric.kind == "geographic":
+            return parallel * (self.cell_width * self.metric.unit)
+        return parallel * (self.cell_width / self.metric.semi_major)
+
+    def ground_height(self, rows: ArrayLike) -> Float64s:
+        """What a cell of each row measures north to south on the ground.
+
+        Geographic: M(latitude) times the cell's latitude. Web Mercator and projected as in `ground_width`.
+
+        Args:
+            rows: Row numbers, of any shape; they may lie outside the raster.
+
+        Returns:
+            Metres, of the same shape.
+
+        Raises:
+            ParameterError: The raster has no CRS, or is rotated and not projected.
+
+        Example:
+            >>> degree = Grid(1, 1, (1.0, 0, 0, 0, -1.0, 0.5), None, Metric("geographic", unit=math.pi / 180))
+            >>> round(float(degree.ground_height(0)), 2)
+            110574.28
+        """
+        if self.metric.kind == "projected":
+            return np.full(np.shape(rows), self.cell_height * self.metric.unit)
+        latitude = self._latitude(rows, "height")
+        meridional, _ = self.metric.radii(latitude)
+        if self.metric.kind == "geographic":
+            return meridional * (self.cell_height * self.metric.unit)
+        return meridional * np.cos(latitude) * (self.cell_height / self.metric.semi_major)
+
+    def differences(self, other: Grid) -> list[str]:
+        """What keeps two grids from being one.
+
+        Args:
+            other: The grid to compare with.
+
+        Returns:
+            A line for each part that differs, with both values; empty where the grids are one.
+
+        Example:
+            >>> Grid(2, 3).differences(Grid(2, 4))
+            ['size: 2 rows x 3 cols and 2 rows x 4 cols']
+        """
+        found = []
+        if self.shape != other.shape:
+            mine, theirs = (f"{grid.height} rows x {grid.width} cols" for grid in (self, other))
+            found.append(f"size: {mine} and {theirs}")
+        if self._transform_gap(other) > _TRANSFORM_TOLERANCE:
+            mine, theirs = (_transform_text(grid.transform) for grid in (self, other))
+            found.append(f"transform: {mine} and {theirs}")
+        mine, theirs = crs_name(self.crs), crs_name(other.crs)
+        # One EPSG code is one CRS, however two writers spelt its names.
+        if self.crs != other.crs and not (mine == theirs and _CODE_IN_NAME.search(mine)):
+            same_name = " (one name, but different definitions)" if mine == theirs else ""
+            found.append(f"CRS: {mine} and {theirs}{same_name}")
+        return found
+
+    def _latitude(self, rows: ArrayLike, side: str) -> Float64s:
+        """Geodetic latitudes in radians of a geographic or Web Mercator grid's rows."""
+        if self.metric.kind == "none":
+            raise ParameterError(
+                f"the raster has no CRS, so the ground {side} of a cell is unknown: give dx=... and dy=...",
+            )
+        y = self.y(rows)
+        if self.metric.kind == "mercator":
+            return np.asarray(np.arctan(np.sinh(y / self.metric.semi_major)), dtype=np.float64)
+        # A halo's rows may lie beyond a pole.
+        return np.clip(y * self.metric.unit, -math.pi / 2, math.pi / 2)
+
+    def _require_unrotated(self, axis: str) -> None:
+        if self.is_rotated:
+            raise ParameterError(
+                f"the raster is rotated (transform {_transform_text(self.transform)}), so {axis} is not one "
+                "number per row or column: warp it to a north-up grid first (gdalwarp)",
+            )
+
+    def _transform_gap(self, other: Grid) -> float:
+        """The most that the two grids' corners lie apart, in cells of this grid."""
+        gap = 0.0
+        for row, col in ((0, 0), (0, self.width), (self.height, 0), (self.height, self.width)):
+            for offset, size in ((0, self.cell_width), (3, self.cell_height)):
+                mine, theirs = (
+                    t[offset] * col + t[offset + 1] * row + t[offset + 2]
+                    for t in (self.transform, other.transform)
+                )
+                gap = max(gap, abs(mine - theirs) / size if size else math.inf)
+        return gap
+
+
+def crs_name(crs: str | None) -> str:
+    """A CRS's WKT in a few words: its name, and its code where it has one.
+
+    Args:
+        crs: WKT, or None.
+
+    Returns:
+        Text for messages.
+
+    Example:
+        >>> crs_name('GEOGCS["WGS 84",UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]]')
+        'WGS 84 (EPSG:4326)'
+    """
+    if crs is None:
+        return "no CRS"
+    name = re.search(r'"([^"]*)"', crs)
+    # A CRS's own code stands last; the ones before it are its datum's and its units'.
+    code = re.search(r'(?:AUTHORITY|ID)\["(\w+)",\s*"?(\w+)"?\]\s*\]\s*$', crs)
+    text = name.group(1) if name and name.group(1) else "an unnamed CRS"
+    return f"{text} ({code.group(1)}:{code.group(2)})" if code else text
+
+
+def _transform_text(transform: Transform) -> str:
+    return "(" + ", ".join(f"{value:.12g}" for value in transform) + ")"

@@ -1,0 +1,135 @@
+"""What every use of GDAL here shares: its lazy import, its block cache, its messages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CACHE_MEGABYTES = 64
+"""GDAL's block cache while the host program has not chosen one.
+
+With GDAL's default, 5 % of the machine, two threads on cached blocks were 2-8 times slower than one: they
+queue for its lock. Streaming decodes each block once, so it needs a cache of a few blocks per thread."""
+
+_load_lock = threading.Lock()
+_loaded = threading.Event()
+_warnings_lock = threading.Lock()
+
+
+def load_rasterio() -> Any:
+    """Import rasterio and bound GDAL's block cache, once.
+
+    GDAL reads GDAL_CACHEMAX when it first needs the cache and never again, and rasterio's ``Env`` sets it for
+    the calling thread only (measured: ``Env(GDAL_CACHEMAX=64)`` around a thread's first read left 1,205 MB).
+    The process's environment reaches every thread; one read of one pixel fixes the size, after which the
+    variable goes, so that child processes inherit nothing. A size that the host program chose stands, be it
+    by the variable, by an ``Env`` in the main thread, or by having read a raster before.
+
+    Returns:
+        The rasterio module.
+    """
+    import rasterio
+
+    with _load_lock:
+        if not _loaded.is_set():
+            _bound_cache(rasterio)
+            _loaded.set()
+    return rasterio
+
+
+def _bound_cache(rasterio: Any) -> None:
+    if "GDAL_CACHEMAX" in os.environ:
+        return
+    os.environ["GDAL_CACHEMAX"] = str(CACHE_MEGABYTES)
+    try:
+        _read_one_pixel(rasterio)
+    finally:
+        os.environ.pop("GDAL_CACHEMAX", None)
+
+
+def _read_one_pixel(rasterio: Any) -> None:
+    with quiet(), rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", height=1, width=1, count=1, dtype="uint8"):
+            pass
+        with memory.open() as dataset:
+            dataset.read(1)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep rasterio's Python warnings from the caller: no georeferencing is no news to tilejit.
+
+    Python's warning filters are the process's, not the thread's, so one thread at a time is in here: it is
+    for opening and creating, not for reading.
+    """
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def cause_of(error: BaseException, path: str = "") -> str:
+    """GDAL's own words for an error, from the whole chain that rasterio raised.
+
+    Args:
+        error: What rasterio raised.
+        path: The file, which GDAL puts in front and the caller names anyway.
+
+    Returns:
+        The distinct messages, the driver's summary first.
+    """
+    messages: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        text = str(link).strip()
+        for prefix in (f"{path}: ", f"{os.path.basename(path)}: "):  # noqa: PTH119, it may be a URL
+            text = text.removeprefix(prefix)
+        known = any(text in message for message in messages)
+        if text and not known and "See previous exception" not in text:
+            messages.append(text)
+        link = link.__cause__ or link.__context__
+    return "; ".join(messages) or type(error).__name__
+
+
+class _Collector(logging.Filter):
+    """Keeps one thread's GDAL messages, and keeps them out of the host program's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread != self._thread or record.levelno < logging.WARNING:
+            return True
+        message = record.getMessage()
+        self.messages.append(message.split(" in ", 1)[-1])
+        return False
+
+
+@contextmanager
+def messages() -> Iterator[list[str]]:
+    """Collect what GDAL warns of in this thread: it warns where it ignores a creation option.
+
+    rasterio sends GDAL's warnings to the logger ``rasterio._env`` and nowhere else.
+
+    Yields:
+        A list that fills while the block runs.
+    """
+    logger = logging.getLogger("rasterio._env")
+    collector = _Collector()
+    level = logger.level
+    if not logger.isEnabledFor(logging.WARNING):
+        logger.setLevel(logging.WARNING)
+    logger.addFilter(collector)
+    try:
+        yield collector.messages
+    finally:
+        logger.removeFilter(collector)
+        logger.setLevel(level)

@@ -1,0 +1,163 @@
+"""A sink is what windows are written to; here are its contract and the sink into an array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tilejit.errors import SinkError
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from tilejit.grid import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputProfile:
+    """What an output file will be.
+
+    Raises:
+        ValueError: There is no band, or the descriptions or units are not one per band.
+    """
+
+    path: str
+    """The file to write."""
+    grid: Grid
+    """Where its cells lie."""
+    count: int
+    """Bands, one or more."""
+    dtype: np.dtype[Any]
+    """The type to store."""
+    nodata: float | None = None
+    """The value that marks a cell without data; an int where the type is an integer."""
+    descriptions: tuple[str | None, ...] = ()
+    """A name for each band; empty for none."""
+    units: tuple[str | None, ...] = ()
+    """A unit for each band; empty for none."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The driver's creation options, names in upper case, over the defaults."""
+    overwrite: bool = False
+    """Whether an existing file may be replaced."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        if self.count < 1:
+            raise ValueError(f"an output has one band or more, not {self.count}")
+        for name in ("descriptions", "units"):
+            given = getattr(self, name)
+            if given and len(given) != self.count:
+                raise ValueError(f"{name} are one per band: {self.count} bands, and {len(given)} {name}")
+
+
+class Sink(Protocol):
+    """What windows are written to."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where its cells lie."""
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of its storage blocks: write whole ones."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether several threads may be in `write` at once; if not, the caller takes turns."""
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window that lies inside the raster.
+
+        Args:
+            window: The cells.
+            array: (band, row, col), all bands, in the sink's type; it may be reused after the call.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
+
+    def commit(self) -> None:
+        """Complete the output: only now is it there.
+
+        Raises:
+            SinkError: A part of it did not reach its place; nothing is left behind.
+        """
+
+    def abort(self) -> None:
+        """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySink:
+    """An array as a sink; threads may write to different windows at the same time.
+
+    Raises:
+        SinkError: The array's shape is not (band, row, col) on the grid.
+
+    Example:
+        >>> from tilejit.grid import Grid
+        >>> sink = ArraySink(np.zeros((1, 2, 2)), Grid(2, 2))
+        >>> sink.write(Window(0, 0, 1, 2), np.ones((1, 1, 2)))
+        >>> sink.array.tolist()
+        [[[1.0, 1.0], [0.0, 0.0]]]
+    """
+
+    array: NDArray[Any]
+    """(band, row, col), allocated by the caller."""
+    grid: Grid
+    """Where its cells lie."""
+    block: tuple[int, int] = (512, 512)
+    """Rows and columns that a writer does well to keep to."""
+    concurrent: bool = True
+    """Writes to different windows touch different memory."""
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
+            raise SinkError(
+                f"the array is {self.array.shape}, and its grid {self.grid.shape}: (band, row, col)"
+            )
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window; see `Sink.write`."""
+        count, dtype = len(self.array), self.array.dtype
+        check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
+        rows, cols = window.slices(Window(0, 0, *self.grid.shape))
+        self.array[:, rows, cols] = array
+
+    def commit(self) -> None:
+        """Nothing to complete: what was written is there."""
+
+    def abort(self) -> None:
+        """Nothing to drop: the array is the caller's."""
+
+
+def check_write(
+    name: str,
+    *,
+    grid: Grid,
+    count: int,
+    dtype: np.dtype[Any],
+    window: Window,
+    array: NDArray[Any],
+) -> None:
+    """Refuse a write that no sink can do.
+
+    Raises:
+        SinkError: The window reaches outside the raster, or the array has another shape or type.
+    """
+    if (
+        window.row_off < 0
+        or window.col_off < 0
+        or window.row_end > grid.height
+        or window.col_end > grid.width
+    ):
+        raise SinkError(f"{name}: the window {window} reaches outside {grid.height} rows x {grid.width} cols")
+    if array.shape != (count, *window.shape):
+        raise SinkError(f"{name}: {window} takes the shape {(count, *window.shape)}, not {array.shape}")
+    if array.dtype != dtype:
+        raise SinkError(f"{name}: it stores {dtype}, and {array.dtype} was written")

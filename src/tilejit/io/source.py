@@ -1,0 +1,321 @@
+"""A source is what windows are read from: its contract, the nodata pass, and the source over an array."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tilejit.errors import ReadError, SourceError
+from tilejit.grid import Grid
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK_CELLS = 1 << 16
+"""Cells per step of the nodata pass: 64 K cells and their flags stay in a core's second cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandInfo:
+    """What is known of one band without reading it."""
+
+    index: int
+    """Its number, from 1."""
+    dtype: np.dtype[Any]
+    """The type that it is stored in."""
+    nodata: float | None = None
+    """The value that marks a cell without data; an int where the type is an integer."""
+    description: str | None = None
+    """What the file calls it."""
+    unit: str | None = None
+    """The unit of its values."""
+    has_mask: bool = False
+    """Whether a mask or an alpha band, and not the nodata value, says which cells hold data."""
+
+    @property
+    def may_be_invalid(self) -> bool:
+        """Whether a cell may be without data."""
+        return self.has_mask or self.nodata is not None or self.dtype.kind == "f"
+
+
+class Source(Protocol):
+    """What windows are read from; `read` may be called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where its cells lie."""
+
+    @property
+    def bands(self) -> tuple[BandInfo, ...]:
+        """All its bands, in order."""
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of its storage blocks."""
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """The file's size where it is known."""
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window that lies inside the raster into an array of any real type.
+
+        Values convert as GDAL converts them: rounded and clamped to what ``out`` holds. The nodata value is
+        compared in the band's own type.
+
+        Args:
+            bands: Band numbers, from 1.
+            window: Cells to read.
+            out: (band, row, col), any strides. If floating, cells without data become NaN.
+            valid: (band, row, col), any strides. If ``out`` is an integer array, cells are set to 1, and to
+                0 where they hold no data.
+
+        Raises:
+            ReadError: A block cannot be read.
+        """
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySource:
+    """An array as a source.
+
+    Raises:
+        SourceError: The array has no cells, or a type that tilejit does not read.
+
+    Example:
+        >>> source = ArraySource.of(np.array([[1, -1]], np.int16), nodata=-1)
+        >>> out = np.empty((1, 1, 2), np.float32)
+        >>> source.read((1,), Window(0, 0, 1, 2), out)
+        >>> out.tolist()
+        [[[1.0, nan]]]
+    """
+
+    array: NDArray[Any]
+    """(band, row, col)."""
+    grid: Grid
+    """Where its cells lie."""
+    bands: tuple[BandInfo, ...]
+    """All its bands."""
+    name: str = "array"
+    """What messages call it."""
+    block: tuple[int, int] = (512, 512)
+    """Rows and columns that a reader does well to keep to."""
+
+    @classmethod
+    def of(
+        cls,
+        array: NDArray[Any],
+        grid: Grid | None = None,
+        nodata: float | None = None,
+        name: str = "array",
+    ) -> ArraySource:
+        """Wrap an array.
+
+        Args:
+            array: (band, row, col), or (row, col) for one band.
+            grid: Where its cells lie; not georeferenced if left out.
+            nodata: The value that marks a cell without data, in every band.
+            name: What messages call it.
+
+        Returns:
+            The source, which shares the array's memory.
+
+        Raises:
+            SourceError: The array has no cells or is not (band, row, col), its type is not a real number, or
+                the grid has another shape.
+        """
+        stack = array[np.newaxis] if array.ndim == 2 else array
+        if stack.ndim != 3 or 0 in stack.shape:
+            raise SourceError(
+                f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}",
+            )
+        if stack.dtype.kind not in "iufb":
+            raise SourceError(f"{name}: tilejit reads integers and floats, not {array.dtype}")
+        grid = grid or Grid(*stack.shape[1:])
+        if grid.shape != stack.shape[1:]:
+            raise SourceError(f"{name}: the array has {stack.shape[1:]} rows and cols, its grid {grid.shape}")
+        bands = tuple(BandInfo(i + 1, stack.dtype, nodata) for i in range(len(stack)))
+        return cls(stack, grid, bands, name)
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """The array's size."""
+        return self.array.nbytes
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window; see `Source.read`."""
+        check_request(self, bands, window, out, valid)
+        rows, cols = window.slices(Window(0, 0, *self.grid.shape))
+        for i, band in enumerate(bands):
+            cells = self.array[band - 1, rows, cols]
+            key = nodata_key(cells.dtype, self.bands[band - 1].nodata)
+            convert(cells, out[i])
+            if out.dtype.kind == "f":
+                blank(out[i], cells, key)
+            elif valid is not None:
+                flag(valid[i], cells, key)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def check_request(
+    source: Source,
+    bands: tuple[int, ...],
+    window: Window,
+    out: NDArray[Any],
+    valid: NDArray[np.uint8] | None,
+) -> None:
+    """Refuse a read that no source can do.
+
+    Raises:
+        ReadError: The window reaches outside the raster, a band does not exist, or an array has another
+            shape than (bands, rows, cols).
+    """
+    count, (height, width) = len(source.bands), source.grid.shape
+    if window.row_off < 0 or window.col_off < 0 or window.row_end > height or window.col_end > width:
+        raise ReadError(f"{source.name}: the window {window} reaches outside {height} rows x {width} cols")
+    if not all(1 <= band <= count for band in bands):
+        raise ReadError(f"{source.name}: bands run from 1 to {count}, and {bands} were asked for")
+    for name, array in (("out", out), ("valid", valid)):
+        if array is not None and array.shape != (len(bands), *window.shape):
+            expected = (len(bands), *window.shape)
+            raise ReadError(f"{source.name}: {name} has the shape {array.shape}, and should have {expected}")
+
+
+def nodata_key(dtype: np.dtype[Any], nodata: float | None) -> np.generic | None:
+    """The nodata value as a cell of a type can hold it.
+
+    Args:
+        dtype: The band's type.
+        nodata: The nodata value, or None.
+
+    Returns:
+        A scalar of the type; None where no cell can equal the value (-9999 in bytes, 0.5 or NaN in integers).
+
+    Example:
+        >>> nodata_key(np.dtype(np.uint8), -9999) is None
+        True
+    """
+    if nodata is None:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            key = dtype.type(nodata)
+        return None if np.isinf(key) and not math.isinf(nodata) else key
+    if isinstance(nodata, float) and not nodata.is_integer():
+        return None
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return dtype.type(int(nodata)) if low <= nodata <= high else None
+
+
+def survives(native: np.dtype[Any], out: np.dtype[Any], key: np.generic | None) -> bool:
+    """Whether the nodata test gives the same after a conversion as before it.
+
+    Args:
+        native: The band's type.
+        out: The floating type that it is converted to.
+        key: The band's nodata value in its own type.
+
+    Returns:
+        True where no other value of the band's type converts to what the nodata value converts to.
+    """
+    if key is None or np.can_cast(native, out, "safe"):
+        return True
+    # Every integer up to 2 ** 24 is a float32 of its own, and up to 2 ** 53 a float64.
+    return native.kind in "iu" and abs(int(key)) < 2 ** (np.finfo(out).nmant + 1)
+
+
+def convert(cells: NDArray[Any], out: NDArray[Any]) -> None:
+    """Copy cells into an array of another type as GDAL does: integers round and clamp, NaN becomes 0."""
+    if out.dtype.kind == "f" or np.can_cast(cells.dtype, out.dtype, "safe"):
+        with np.errstate(over="ignore"):
+            np.copyto(out, cells, casting="unsafe")
+        return
+    if cells.dtype.kind == "f":
+        cells = np.floor(np.nan_to_num(cells, nan=0.0, posinf=None, neginf=None) + cells.dtype.type(0.5))
+    low, high = (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if out.dtype.kind != "b" else (0, 1)
+    # A float64 cannot say 2 ** 63 - 1, so the ends are set apart from the middle.
+    with np.errstate(invalid="ignore"):
+        np.copyto(out, cells, casting="unsafe")
+    out[cells <= low] = low
+    out[cells >= high] = high
+
+
+def blank(out: NDArray[Any], cells: NDArray[Any], key: np.generic | None) -> None:
+    """Set the cells without data to NaN.
+
+    Args:
+        out: (row, col), floating.
+        cells: (row, col), what the nodata value is compared with: the band's own cells, or ``out`` itself.
+        key: The nodata value.
+    """
+    if key is None or np.isnan(key):
+        return
+    step = max(1, _CHUNK_CELLS // max(1, out.shape[1]))
+    for row in range(0, len(out), step):
+        hits = _equals(cells[row : row + step], key)
+        # Looking first is 1.5 times faster where a chunk has no nodata, which is most of them.
+        if hits.any():
+            np.copyto(out[row : row + step], np.nan, where=hits)
+
+
+def flag(valid: NDArray[np.uint8], cells: NDArray[Any], key: np.generic | None) -> None:
+    """Set 1 where a cell holds data and 0 where it does not.
+
+    Args:
+        valid: (row, col).
+        cells: (row, col), the band's own cells.
+        key: The nodata value.
+    """
+    valid[...] = 1
+    step = max(1, _CHUNK_CELLS // max(1, valid.shape[1]))
+    for row in range(0, len(valid), step):
+        part = cells[row : row + step]
+        if key is not None and not np.isnan(key):
+            valid[row : row + step][_equals(part, key)] = 0
+        if part.dtype.kind == "f":
+            valid[row : row + step][np.isnan(part)] = 0
+
+
+def _equals(cells: NDArray[Any], key: np.generic) -> NDArray[np.bool_]:
+    """Which cells equal the nodata value; near a float's largest, within GDAL's tolerance.
+
+    Files spell -FLT_MAX with too few digits (-3.4028231e38) and GDAL forgives that, comparing within four
+    epsilons. For an ordinary value that would take valid neighbours too, so there the test is equality.
+    """
+    wanted: NDArray[np.bool_]
+    middle = cells.dtype.type(key)
+    if cells.dtype.kind == "f" and 1e30 < abs(float(middle)) < math.inf:
+        # The epsilon of the band's own type: the cells may have been widened to float64 since.
+        slack = abs(middle) * cells.dtype.type(4 * np.finfo(key.dtype).eps)
+        with np.errstate(over="ignore"):
+            wanted = (cells >= middle - slack) & (cells <= middle + slack)
+        # The far end may round to infinity, which is a value and not nodata.
+        wanted &= np.isfinite(cells)
+    else:
+        wanted = cells == middle
+    return wanted

@@ -1,0 +1,255 @@
+"""Expressions: each gets a kind, and a cast wherever integers meet floats."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from tilejit.language.calls import lower_call
+from tilejit.language.form import Value, call
+from tilejit.language.intervals import interval_of
+from tilejit.language.kinds import Kind
+from tilejit.language.names import MISSING
+from tilejit.language.scope import Scope, cast, float_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.language.form import Window
+
+_BITS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
+_ANNOTATE = "annotate the raster with its integer dtype: def f(qa: np.uint16)"
+
+
+def lower(scope: Scope, node: ast.expr) -> Value:
+    """Lowers an expression.
+
+    Raises:
+        KernelError: It is something that the language does not have.
+    """
+    return _TABLE[type(node)](scope, node)
+
+
+def condition(scope: Scope, node: ast.expr) -> ast.expr:
+    """Lowers an expression whose truth is asked: numbers are compared with zero, as in Python."""
+    if isinstance(node, ast.BoolOp):
+        return _joined(node.op, [condition(scope, v) for v in node.values])
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return ast.UnaryOp(ast.Not(), condition(scope, node.operand))
+    value = lower(scope, node)
+    if value.kind is Kind.BOOL:
+        return value.node
+    zero = float_literal(0.0) if value.kind is Kind.FLOAT else ast.Constant(0)
+    return ast.Compare(value.node, [ast.NotEq()], [zero])
+
+
+def read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr) -> Value:
+    """Lowers the read of a cell; offsets that are not literals are held within the radius."""
+    offsets = []
+    spans = []
+    for axis, offset in enumerate((dy, dx)):
+        value = lower(scope, offset)
+        if value.kind is not Kind.INT:
+            scope.fail(offset, f"an offset is a {value.kind}", "offsets are integers: z[-1, 1]")
+        span = interval_of(offset, scope.intervals)
+        expression = value.node
+        declared = scope.program.radius
+        if span is None:
+            if declared is None:
+                scope.fail(offset, f"the offset {ast.unparse(offset)} is known only while running",
+                           "declare how far it reaches: @tj.focal(radius=3)")  # fmt: skip
+            reach = declared[axis]
+            span = (-reach, reach)
+            # A read past the buffer would crash the process; the python backend raises IndexError there.
+            expression = _clamped(expression, reach)
+        elif declared is not None and max(-span[0], span[1]) > declared[axis]:
+            scope.fail(node, f"reads {max(-span[0], span[1])} cells away, beyond the declared radius {declared[axis]}",
+                       "declare a larger radius= or leave it out")  # fmt: skip
+        offsets.append(expression)
+        spans.append(range(span[0], span[1] + 1))
+    scope.program.record(window.raster, frozenset((y, x) for y in spans[0] for x in spans[1]))
+    return Value(call("_read", ast.Name(window.name, ast.Load()), *offsets), window.kind)
+
+
+def _clamped(offset: ast.expr, reach: int) -> ast.expr:
+    least = call("_maximum", offset, ast.Constant(-reach))
+    return call("_minimum", least, ast.Constant(reach))
+
+
+def _constant(scope: Scope, node: ast.Constant) -> Value:
+    del scope
+    if isinstance(node.value, bool):
+        return Value(ast.Constant(node.value), Kind.BOOL)
+    if isinstance(node.value, int):
+        return Value(ast.Constant(node.value), Kind.INT)
+    return Value(float_literal(float(node.value)), Kind.FLOAT)  # type: ignore[arg-type]
+
+
+def _name(scope: Scope, node: ast.Name) -> Value:
+    window = scope.windows.get(node.id)
+    if window is not None:
+        zero = ast.Constant(0)
+        return read(scope, node, window, zero, zero)
+    if node.id in scope.kinds:
+        if node.id not in scope.assigned:
+            scope.fail(
+                node,
+                f"{node.id} may be used before it has a value",
+                "assign it on every path that leads here",
+            )
+        return Value(ast.Name(scope.name(node.id), ast.Load()), scope.kinds[node.id])
+    if node.id in scope.names.locals:
+        scope.fail(node, f"{node.id} is used before it has a value", "assign it first")
+    captured = scope.names.resolve(node)
+    if captured is MISSING:
+        scope.fail(node, f"unknown name {node.id}",
+                   "define it above the kernel, or make it a keyword-only parameter")  # fmt: skip
+    what = type(captured).__name__
+    scope.fail(node, f"{node.id} is a {what}, not a number",
+               "a body captures numbers and plain functions; pass values as keyword-only parameters, "
+               "arrays as rasters")  # fmt: skip
+
+
+def _attribute(scope: Scope, node: ast.Attribute) -> Value:
+    scope.fail(node, f"{ast.unparse(node)} is not a number that a body can capture",
+               "assign it to a module constant above the kernel, or make it a keyword-only parameter")  # fmt: skip
+
+
+def _subscript(scope: Scope, node: ast.Subscript) -> Value:
+    window = scope.windows.get(node.value.id) if isinstance(node.value, ast.Name) else None
+    if window is None:
+        scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",
+                   "a body has scalars only; pass arrays as positional parameters")  # fmt: skip
+    if not scope.program.is_focal:
+        scope.fail(node, "a subscript in a local body",
+                   f"a local body sees one pixel: write {window.name}, or declare it with @tj.focal")  # fmt: skip
+    if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
+        scope.fail(
+            node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows down, columns right"
+        )
+    dy, dx = node.slice.elts
+    return read(scope, node, window, dy, dx)
+
+
+def _binary(scope: Scope, node: ast.BinOp) -> Value:
+    if isinstance(node.op, ast.MatMult):
+        scope.fail(node, "a matrix product", "write the sum out; a body has scalars only")
+    left, right = lower(scope, node.left), lower(scope, node.right)
+    if isinstance(node.op, _BITS):
+        return _bits(scope, node, left, right)
+    kind = max(left.kind, right.kind, Kind.INT)
+    if isinstance(node.op, ast.Div):
+        kind = Kind.FLOAT
+    if isinstance(node.op, ast.Pow):
+        return _power(left, right, node.op)
+    return Value(ast.BinOp(cast(left, kind), node.op, cast(right, kind)), kind)
+
+
+def _power(left: Value, right: Value, operator: ast.Pow) -> Value:
+    """``x ** 2`` keeps its literal exponent, which Numba multiplies out; everything else is a float power."""
+    literal = isinstance(right.node, ast.Constant) and right.kind is Kind.INT
+    if literal and (left.kind is Kind.FLOAT or right.node.value >= 0):  # type: ignore[attr-defined]
+        kind = max(left.kind, Kind.INT)
+        power: ast.expr = ast.BinOp(cast(left, kind), operator, right.node)
+        return Value(call("_float", power) if kind is Kind.FLOAT else power, kind)
+    power = ast.BinOp(cast(left, Kind.FLOAT), operator, cast(right, Kind.FLOAT))
+    return Value(call("_float", power), Kind.FLOAT)
+
+
+def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:
+    for value in (left, right):
+        if value.kind is Kind.FLOAT:
+            scope.fail(node, "a bit operator on a float", _ANNOTATE)
+    if left.kind is right.kind is Kind.BOOL and not isinstance(node.op, (ast.LShift, ast.RShift)):
+        return Value(ast.BinOp(left.node, node.op, right.node), Kind.BOOL)
+    return Value(ast.BinOp(cast(left, Kind.INT), node.op, cast(right, Kind.INT)), Kind.INT)
+
+
+def _unary(scope: Scope, node: ast.UnaryOp) -> Value:
+    if isinstance(node.op, ast.Not):
+        return Value(ast.UnaryOp(node.op, condition(scope, node.operand)), Kind.BOOL)
+    value = lower(scope, node.operand)
+    if isinstance(node.op, ast.Invert) and value.kind is Kind.FLOAT:
+        scope.fail(node, "a bit operator on a float", _ANNOTATE)
+    kind = max(value.kind, Kind.INT)
+    return Value(ast.UnaryOp(node.op, cast(value, kind)), kind)
+
+
+def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
+    values = [lower(scope, v) for v in node.values]
+    for value, original in zip(values, node.values, strict=True):
+        if value.kind is not Kind.BOOL:
+            word = "and" if isinstance(node.op, ast.And) else "or"
+            scope.fail(original, f"'{word}' on a {value.kind} gives one of its operands",
+                       "compare (n != 0) to ask its truth, or choose with a if test else b")  # fmt: skip
+    return Value(_joined(node.op, [v.node for v in values]), Kind.BOOL)
+
+
+def _joined(operator: ast.boolop, conditions: list[ast.expr]) -> ast.expr:
+    """Bodies have no side effects, so both sides may be computed; without the jump the loop stays vector code."""
+    decisive = isinstance(operator, ast.Or)
+    literals = [c.value for c in conditions if isinstance(c, ast.Constant)]
+    if decisive in literals:
+        return ast.Constant(value=decisive)
+    rest = [c for c in conditions if not isinstance(c, ast.Constant)]
+    if not rest:
+        return ast.Constant(value=not decisive)
+    result = rest[0]
+    for other in rest[1:]:
+        result = ast.BinOp(result, ast.BitOr() if decisive else ast.BitAnd(), other)
+    return result
+
+
+def _compare(scope: Scope, node: ast.Compare) -> Value:
+    tests = []
+    left_node = node.left
+    for operator, right_node in zip(node.ops, node.comparators, strict=True):
+        tests.append(_test(scope, operator, left_node, right_node))
+        left_node = right_node
+    return Value(_joined(ast.And(), tests), Kind.BOOL)
+
+
+def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: ast.expr) -> ast.expr:
+    if isinstance(operator, (ast.Is, ast.IsNot)):
+        scope.fail(
+            right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata"
+        )
+    if isinstance(operator, (ast.In, ast.NotIn)):
+        if not isinstance(right_node, ast.Tuple):
+            scope.fail(right_node, "'in' needs its values written out", "write: c in (3, 8, 9)")
+        tests = [_test(scope, ast.Eq(), left_node, element) for element in right_node.elts]
+        found = _joined(ast.Or(), tests)
+        return found if isinstance(operator, ast.In) else ast.UnaryOp(ast.Not(), found)
+    left, right = lower(scope, left_node), lower(scope, right_node)
+    kind = max(left.kind, right.kind)
+    return ast.Compare(cast(left, kind), [operator], [cast(right, kind)])
+
+
+def _choice(scope: Scope, node: ast.IfExp) -> Value:
+    test = condition(scope, node.test)
+    if isinstance(test, ast.Constant):  # is_valid, where everything is
+        return lower(scope, node.body if test.value else node.orelse)
+    yes, no = lower(scope, node.body), lower(scope, node.orelse)
+    kind = max(yes.kind, no.kind)
+    return Value(ast.IfExp(test, cast(yes, kind), cast(no, kind)), kind)
+
+
+def _tuple(scope: Scope, node: ast.Tuple) -> Value:
+    scope.fail(
+        node, "a tuple as a value", "tuples are for return, and for assigning several variables at once"
+    )
+
+
+def _call(scope: Scope, node: ast.Call) -> Value:
+    value = lower_call(scope, node, lower)
+    if value.parts:
+        scope.fail(node, f"{ast.unparse(node.func)} returns {len(value.parts)} values, where one is needed",
+                   "take them apart first: a, b = …")  # fmt: skip
+    return value
+
+
+_TABLE: dict[type[ast.expr], Callable[..., Value]] = {
+    ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
+    ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: _compare, ast.IfExp: _choice,
+    ast.Tuple: _tuple, ast.Call: _call,
+}  # fmt: skip

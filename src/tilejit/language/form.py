@@ -1,0 +1,99 @@
+"""The target-neutral form of a body: typed functions over a few pseudo-operations that each target spells out.
+
+The functions are Python syntax trees. Where targets differ they hold a call of a reserved name:
+
+=====================  ====================================================================================
+``_read(z, dy, dx)``   the cell of ``z`` at an offset, as a value of the body
+``_valid(z, dy, dx)``  whether that cell of an integer raster is valid
+``_float(e)``          ``e`` in the compute dtype (literals too)
+``_math(name, …)``     a function of ``math``
+``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
+=====================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tilejit.language.kinds import Kind
+
+Offset = tuple[int, int]
+"""A neighbour: rows down, columns right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A parameter through which a function reads cells of a raster."""
+
+    name: str
+    """The parameter's name in the function."""
+    kind: Kind
+    """The kind of its cells."""
+    raster: str
+    """The kernel's raster parameter that it stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One typed function: the body, or a helper for the kinds it is called with."""
+
+    name: str
+    """Its name in the generated module."""
+    windows: tuple[Window, ...]
+    """The parameters that are rasters, in order."""
+    scalars: tuple[str, ...]
+    """The parameters that are values, in order."""
+    body: tuple[ast.stmt, ...]
+    """Its statements."""
+    results: tuple[Kind, ...]
+    """The kinds of what it returns."""
+    is_tuple: bool
+    """Whether it returns a tuple."""
+    doc: str
+    """Where the user wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A whole body, ready for a target."""
+
+    functions: tuple[Function, ...]
+    """Helpers before their callers; the body comes last."""
+    footprint: dict[str, frozenset[Offset]]
+    """For each raster, the offsets that it is read at; a box where they are not literals."""
+    radius: tuple[int, int]
+    """The reach in rows and columns."""
+    has_while: bool
+    """Whether a loop's end depends on data, so that NaN must not enter it."""
+    asks_validity: bool
+    """Whether the body asks ``is_valid`` or ``math.isnan`` of a cell."""
+
+    @property
+    def body(self) -> Function:
+        """The kernel's own function."""
+        return self.functions[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A lowered expression."""
+
+    node: ast.expr
+    """Its syntax tree."""
+    kind: Kind
+    """Its kind."""
+    parts: tuple[Kind, ...] = field(default=())
+    """The kinds of its elements, where it is the tuple that a helper returns."""
+
+
+def call(name: str, *arguments: ast.expr) -> ast.Call:
+    """A call of a pseudo-operation."""
+    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+
+
+def is_call(node: ast.AST, name: str) -> bool:
+    """Whether ``node`` calls the pseudo-operation ``name``."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name

@@ -1,0 +1,90 @@
+"""What the names in a body mean: locals, captured constants, math functions, helpers."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import math
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tilejit import math as tilejit_math
+from tilejit.language.kinds import kind_of_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.language.source import FunctionSource
+
+MISSING = object()
+"""What an unknown name resolves to."""
+
+
+def is_valid(value: float) -> bool:
+    """Returns whether a cell holds data: it is not nodata, not NaN, and not outside the raster.
+
+    Inside a body with ``nodata="kernel"`` it asks this of a raster's cell, of integer rasters too. In plain Python it
+    can only see NaN.
+
+    Example:
+        >>> is_valid(1.0), is_valid(float("nan"))
+        (True, False)
+    """
+    return bool(value == value)  # noqa: PLR0124 - NaN alone differs from itself
+
+
+MATH_FUNCTIONS = {name for name, value in vars(math).items() if callable(value)}
+
+
+def local_names(tree: ast.FunctionDef) -> set[str]:
+    """The names that a function's body binds: its parameters, assignments and loop variables."""
+    arguments = tree.args
+    parameters = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return parameters | {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+
+
+class Names:
+    """Resolves the free names of one function."""
+
+    def __init__(self, source: FunctionSource) -> None:
+        self.source = source
+        self.locals = local_names(source.tree)
+        closure = inspect.getclosurevars(source.function).nonlocals
+        self._free: dict[str, Any] = {**vars(builtins), **source.function.__globals__, **closure}
+
+    def resolve(self, node: ast.expr) -> Any:
+        """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
+
+        A dotted name goes through modules and classes only: an instance's attribute may change under a compiled body.
+        """
+        if isinstance(node, ast.Name):
+            return MISSING if node.id in self.locals else self._free.get(node.id, MISSING)
+        if isinstance(node, ast.Attribute):
+            owner = self.resolve(node.value)
+            if isinstance(owner, (ModuleType, type)):
+                return getattr(owner, node.attr, MISSING)
+        return MISSING
+
+    def constant(self, node: ast.expr) -> bool | float | None:
+        """Returns the number that a captured name stands for, as a plain Python number, or None."""
+        value = self.resolve(node)
+        if value is MISSING or kind_of_value(value) is None:
+            return None
+        return value.item() if hasattr(value, "item") else value
+
+    def math_function(self, function: object) -> str | None:
+        """Returns the name of a function of ``math`` or of ``tj.math``, or None."""
+        name: str = getattr(function, "__name__", "")
+        if getattr(math, name, None) is function or getattr(tilejit_math, name, None) is function:
+            return name
+        return None
+
+    def helper(self, function: Any) -> Callable[..., object] | None:
+        """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
+        plain = getattr(function, "py_func", function)
+        return (
+            plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None
+        )

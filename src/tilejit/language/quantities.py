@@ -1,0 +1,39 @@
+"""Grid quantities: what a keyword-only parameter may take from the raster that the kernel runs over."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+
+class Quantity(Enum):
+    """A value of the grid, filled in by the driver; the default of a keyword-only parameter.
+
+    Example:
+        >>> Quantity.GROUND_WIDTH.axis
+        'row'
+    """
+
+    CELL_WIDTH = "width of a cell in CRS units"
+    CELL_HEIGHT = "height of a cell in CRS units"
+    GROUND_WIDTH = "width of a cell on the ground in metres, by row"
+    GROUND_HEIGHT = "height of a cell on the ground in metres, by row"
+    X = "x of the cell's centre in CRS units"
+    Y = "y of the cell's centre in CRS units"
+    ROW = "row of the cell, from 0"
+    COL = "column of the cell, from 0"
+
+    @property
+    def axis(self) -> Literal["row", "col", "grid"]:
+        """What the quantity varies along."""
+        if self in {Quantity.CELL_WIDTH, Quantity.CELL_HEIGHT}:
+            return "grid"
+        return "col" if self in {Quantity.X, Quantity.COL} else "row"
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it counts cells (an integer) rather than measures them."""
+        return self in {Quantity.ROW, Quantity.COL}
+
+    def __repr__(self) -> str:
+        return f"tj.{self.name}"

@@ -1,0 +1,119 @@
+"""The lines that put a pixel's results into the output arrays: validity, nodata values, saturation."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tilejit.language.form import Window
+from tilejit.language.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.kernel import Kernel
+    from tilejit.language.form import Form
+    from tilejit.language.signature import Signature
+
+_WRITTEN_OUT = 32
+"""Cells whose checks are written out one by one; a larger footprint is checked in loops."""
+
+
+def saturating_casts(kernel: Kernel, signature: Signature, decorator: str) -> str:
+    """The functions that turn a float result into an integer dtype: rounded to even and saturated, as GDAL does."""
+    parts = []
+    for dtype in dict.fromkeys(signature.outputs):
+        if dtype.kind not in "iu":
+            continue
+        least, most = _float_bounds(dtype)
+        parts.append(
+            f"\n\n{decorator}\ndef _to_{dtype}(value):\n"
+            f"    return np.{dtype}(min(max(round(f64(value)), {least}), {most}))\n"
+            if dtype.itemsize > 2
+            else f"\n\n{decorator}\ndef _to_{dtype}(value):\n"
+            f"    return np.{dtype}(round(min(max(value, {_float(signature)}({least})), {_float(signature)}({most}))))\n"
+        )
+    del kernel
+    return "".join(parts)
+
+
+def _float(signature: Signature) -> str:
+    return "f32" if signature.compute == np.float32 else "f64"
+
+
+def _float_bounds(dtype: np.dtype) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    most = int(info.max) if dtype.itemsize < 8 else int(np.nextafter(2.0**63, 0))
+    return int(info.min), most
+
+
+def validity_test(form: Form, window: Window, cell: Callable[[str, int, int], str]) -> list[str]:
+    """The lines that fold the validity of a raster's footprint into ``_ok``."""
+    array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
+    offsets = sorted(form.footprint[window.raster])
+    test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
+    if len(offsets) <= _WRITTEN_OUT:
+        return [f"_ok = _ok & ({test.format(cell(array, dy, dx))})" for dy, dx in offsets]
+    rows = sorted({dy for dy, _ in offsets})
+    lines = []
+    for dy in rows:
+        cols = sorted(dx for y, dx in offsets if y == dy)
+        index = cell(array, dy, cols[0])
+        if cols == list(range(cols[0], cols[-1] + 1)):
+            moved = index[:-1] + " + _k]"
+            lines += [f"for _k in range({len(cols)}):", f"    _ok = _ok & ({test.format(moved)})"]
+        else:
+            lines += [f"_ok = _ok & ({test.format(cell(array, dy, dx))})" for dx in cols]
+    return lines
+
+
+def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str], *, checked: bool,
+                count: str) -> list[str]:  # fmt: skip
+    """The lines that store ``_v0``, ``_v1``, … where ``_ok`` (if ``checked``) says whether the pixel is valid.
+
+    Args:
+        kernel: Whose results they are.
+        signature: Their dtypes and nodata.
+        cell: Number of a result -> the text of its cell in the output array.
+        checked: Whether ``_ok`` is known.
+        count: The statement that counts a collision with nodata, with ``{0}`` for its condition.
+    """
+    lines: list[str] = []
+    for k, (kind, dtype, nan) in enumerate(
+        zip(kernel.results, signature.outputs, signature.nan_nodata, strict=True)
+    ):
+        value = _converted(f"_v{k}", kind, dtype)
+        tests = (["not _ok"] if checked else []) + (
+            [f"_isnan(_v{k})"] if kind is Kind.FLOAT and not nan else []
+        )
+        if nan:
+            lines.append(f"{cell(k)} = {value} if _ok else _nodata{k}" if checked else f"{cell(k)} = {value}")
+            continue
+        if not tests:
+            lines += [f"_r{k} = {value}", count.format(f"_r{k} == _nodata{k}"), f"{cell(k)} = _r{k}"]
+            continue
+        lines += [
+            f"_bad{k} = {' | '.join(f'({t})' for t in tests)}",
+            f"_r{k} = _nodata{k} if _bad{k} else {value}",
+            count.format(f"(_r{k} == _nodata{k}) & (not _bad{k})"),
+            f"{cell(k)} = _r{k}",
+        ]
+    return lines
+
+
+def _converted(value: str, kind: Kind, dtype: np.dtype) -> str:
+    if dtype.kind == "f" or kind is Kind.BOOL:
+        return f"np.{dtype}({value})"
+    if kind is Kind.FLOAT:
+        return f"_to_{dtype}({value})"
+    info = np.iinfo(dtype)
+    if dtype == np.int64:
+        return f"np.int64({value})"
+    return f"np.{dtype}(min(max({value}, {info.min}), {info.max}))"
+
+
+def unparse(node: ast.expr) -> str:
+    """The text of an expression."""
+    return ast.unparse(ast.fix_missing_locations(node))

@@ -1,0 +1,126 @@
+"""Whether NaN finds its own way from every cell to every result, so that nothing needs checking."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from tilejit.language.form import is_call
+from tilejit.language.functions import NAN_PASSES
+from tilejit.language.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilejit.language.form import Form, Function
+
+Cells = frozenset[tuple[str, int, int]]
+"""Cells whose NaN would make a value NaN: raster, dy, dx."""
+
+NOTHING: Cells = frozenset()
+
+
+class _OpaqueError(Exception):
+    """The body branches, loops or compares: nothing can be said."""
+
+
+def carries_nan(form: Form) -> bool:
+    """Returns whether a NaN in any cell that is read makes every result NaN, by IEEE arithmetic alone.
+
+    True for straight-line arithmetic such as a slope or a vegetation index; then the checked variant is the plain one.
+    """
+    needed = frozenset((r, dy, dx) for r, offsets in form.footprint.items() for dy, dx in offsets)
+    if any(kind is not Kind.FLOAT for kind in (*form.body.results, *(w.kind for w in form.body.windows))):
+        return False
+    functions = {f.name: f for f in form.functions}
+    try:
+        results = _results(form.body, {w.name: w.raster for w in form.body.windows}, {}, functions)
+    except _OpaqueError:
+        return False
+    return all(cells == needed for cells in results)
+
+
+def _results(function: Function, windows: Mapping[str, str], values: Mapping[str, Cells],
+             functions: Mapping[str, Function]) -> list[Cells]:  # fmt: skip
+    known = dict(values)
+    for statement in function.body:
+        if isinstance(statement, ast.Return) and statement.value is not None:
+            elements = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
+            return [_cells(e, windows, known, functions) for e in elements]
+        if not isinstance(statement, ast.Assign):
+            raise _OpaqueError
+        _assign(statement, windows, known, functions)
+    raise _OpaqueError
+
+
+def _assign(statement: ast.Assign, windows: Mapping[str, str], known: dict[str, Cells],
+            functions: Mapping[str, Function]) -> None:  # fmt: skip
+    target = statement.targets[0]
+    if isinstance(target, ast.Name):
+        known[target.id] = _cells(statement.value, windows, known, functions)
+        return
+    if not isinstance(target, ast.Tuple):
+        raise _OpaqueError
+    if isinstance(statement.value, ast.Tuple):
+        parts = [_cells(e, windows, known, functions) for e in statement.value.elts]
+    else:
+        parts = _call(statement.value, windows, known, functions)
+    known.update({n.id: c for n, c in zip(target.elts, parts, strict=True) if isinstance(n, ast.Name)})
+
+
+def _cells(node: ast.expr, windows: Mapping[str, str], known: Mapping[str, Cells],
+           functions: Mapping[str, Function]) -> Cells:  # fmt: skip
+    if isinstance(node, ast.Constant):
+        return NOTHING
+    if isinstance(node, ast.Name):
+        return known.get(node.id, NOTHING)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        return _cells(node.operand, windows, known, functions)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
+        return _cells(node.left, windows, known, functions) | _cells(node.right, windows, known, functions)
+    if isinstance(node, ast.BinOp) and _is_positive_power(node):
+        return _cells(node.left, windows, known, functions)
+    if is_call(node, "_read"):
+        return frozenset({_cell(node, windows)})  # type: ignore[arg-type]
+    if isinstance(node, ast.Call):
+        results = _call(node, windows, known, functions)
+        if len(results) == 1:
+            return results[0]
+    raise _OpaqueError
+
+
+def _is_positive_power(node: ast.BinOp) -> bool:
+    return (
+        isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and float(node.right.value) > 0
+    )  # type: ignore[arg-type]
+
+
+def _cell(node: ast.Call, windows: Mapping[str, str]) -> tuple[str, int, int]:
+    name, dy, dx = node.args
+    if not (isinstance(name, ast.Name) and isinstance(dy, ast.Constant) and isinstance(dx, ast.Constant)):
+        raise _OpaqueError
+    return windows[name.id], int(dy.value), int(dx.value)  # type: ignore[arg-type]
+
+
+def _call(node: ast.expr, windows: Mapping[str, str], known: Mapping[str, Cells],
+          functions: Mapping[str, Function]) -> list[Cells]:  # fmt: skip
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise _OpaqueError
+    name = node.func.id
+    if name == "_math":
+        function, *arguments = node.args
+        if not isinstance(function, ast.Constant) or function.value not in NAN_PASSES:
+            raise _OpaqueError
+        return [frozenset().union(*(_cells(a, windows, known, functions) for a in arguments))]
+    if name in {"_float", "abs"}:
+        return [_cells(node.args[0], windows, known, functions)]
+    helper = functions.get(name)
+    if helper is None:
+        raise _OpaqueError
+    count = len(helper.windows)
+    inner_windows = {w.name: windows[a.id] for w, a in zip(helper.windows, node.args, strict=False)}  # type: ignore[attr-defined]
+    inner_values = {
+        p: _cells(a, windows, known, functions)
+        for p, a in zip(helper.scalars, node.args[count:], strict=True)
+    }
+    return _results(helper, inner_windows, inner_values, functions)

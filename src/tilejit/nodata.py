@@ -1,0 +1,46 @@
+"""Which value stands for nodata in a result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tilejit.errors import ParameterError
+
+
+def default_nodata(dtype: np.dtype) -> float | int:
+    """Returns the nodata value of a dtype where none is given.
+
+    NaN for floats; the largest value of unsigned integers; the smallest of signed ones, as GIS formats have it. Of
+    64-bit ones it is the smallest that a float64 holds exactly, because GDAL's API passes it as one.
+
+    Example:
+        >>> default_nodata(np.dtype(np.int16)), default_nodata(np.dtype(np.uint8))
+        (-32768, 255)
+    """
+    if dtype.kind == "f":
+        return float("nan")
+    if dtype == np.int64:
+        return -(2**53) + 1
+    info = np.iinfo(dtype)
+    return int(info.max if dtype.kind == "u" else info.min)
+
+
+def nodata_value(dtype: np.dtype, given: float | None) -> Any:
+    """Returns the nodata value as a scalar of ``dtype``.
+
+    Raises:
+        ParameterError: The dtype cannot hold it.
+    """
+    value = default_nodata(dtype) if given is None else given
+    with np.errstate(over="ignore"):
+        if dtype.kind != "f" and (value != int(value) if np.isfinite(value) else True):
+            raise ParameterError(f"nodata={value!r} is no integer, and the output is {dtype}: choose another")
+        if dtype.kind != "f" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+            raise ParameterError(f"nodata={value!r} does not fit {dtype} ({low} to {high}): choose another")
+        scalar = dtype.type(value)
+        if np.isinf(scalar) and not np.isinf(value):
+            raise ParameterError(f"nodata={value!r} does not fit {dtype}: choose another")
+    return scalar

@@ -1,0 +1,16 @@
+"""Fixtures that several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_data():
+    """The folder of real rasters: TILEJIT_TEST_DATA, or shared/data beside the project."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("TILEJIT_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real rasters at {folder}: set TILEJIT_TEST_DATA")
+    return folder

@@ -1,0 +1,392 @@
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tilejit.errors import ReadError, SourceError
+from tilejit.grid import Grid
+from tilejit.io.gdal import CACHE_MEGABYTES, quiet
+from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.source import ArraySource, nodata_key
+from tilejit.window import Window, tiles
+
+rasterio = pytest.importorskip("rasterio")
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+
+
+def write(path, array, **profile):
+    """A plain GeoTIFF made by rasterio alone."""
+    count, height, width = array.shape
+    size = {"count": count, "height": height, "width": width}
+    with quiet(), rasterio.open(path, "w", driver="GTiff", dtype=array.dtype, **size, **profile) as dataset:
+        dataset.write(array)
+    return path
+
+
+def read_floats(source, bands=(1,), window=None, dtype=np.float64):
+    window = window or Window(0, 0, *source.grid.shape)
+    out = np.full((len(bands), *window.shape), 99, dtype)
+    source.read(bands, window, out)
+    return out
+
+
+def read_flags(source, dtype, bands=(1,)):
+    shape = (len(bands), *source.grid.shape)
+    out, valid = np.full(shape, 99, dtype), np.full(shape, 77, np.uint8)
+    source.read(bands, Window(0, 0, *source.grid.shape), out, valid)
+    return out, valid
+
+
+@pytest.fixture(params=["array", "file"])
+def source_of(request, tmp_path):
+    """Make a source from an array and a nodata value, in either kind."""
+    opened = []
+
+    def make(array, nodata=None):
+        if request.param == "array":
+            source = ArraySource.of(array, nodata=nodata)
+        else:
+            source = open_rasterio(write(tmp_path / f"{len(opened)}.tif", array, nodata=nodata))
+        opened.append(source)
+        return source
+
+    yield make
+    for source in opened:
+        source.close()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("out", ["float32", "float64"])
+def test_nodata_becomes_nan(source_of, dtype, out):
+    array = np.array([[[1, 5, 0], [100, 5, 7]]], dtype)
+    found = read_floats(source_of(array, nodata=5), dtype=out)
+    np.testing.assert_array_equal(found, [[[1, np.nan, 0], [100, np.nan, 7]]])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_nodata_becomes_a_flag(source_of, dtype):
+    array = np.array([[[1, 5, 0], [100, 5, 7]]], dtype)
+    for out_dtype in {dtype, "int32"} - {"float32", "float64"}:
+        out, valid = read_flags(source_of(array, nodata=5), out_dtype)
+        np.testing.assert_array_equal(out, array)
+        np.testing.assert_array_equal(valid, [[[1, 0, 1], [1, 0, 1]]])
+
+
+def test_no_nodata_sets_every_flag(source_of):
+    _, valid = read_flags(source_of(np.zeros((1, 3, 3), np.int16)), "int16")
+    assert (valid == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_a_value_that_only_rounds_to_nodata_stays(source_of, dtype):
+    """2 ** 24 and 2 ** 24 + 1 are one float32."""
+    array = np.array([[[2**24, 2**24 + 1]]], dtype)
+    found = read_floats(source_of(array, nodata=2**24), dtype=np.float32)
+    np.testing.assert_array_equal(found, [[[np.nan, 2.0**24]]])
+
+
+def test_float64_is_compared_before_it_is_rounded(source_of):
+    array = np.array([[[-9999.0, -9999.0000001, 1e300]]])
+    found = read_floats(source_of(array, nodata=-9999.0), dtype=np.float32)
+    np.testing.assert_array_equal(found, np.array([[[np.nan, -9999.0, np.inf]]], np.float32))
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("int64", 2**63 - 1), ("int64", -(2**63)), ("uint64", 2**64 - 1)])
+def test_huge_integers_are_exact(dtype, limit):
+    near = limit - 1 if limit > 0 else limit + 1
+    source = ArraySource.of(np.array([[[limit, near]]], dtype), nodata=limit)
+    out, valid = read_flags(source, dtype)
+    assert out.tolist() == [[[limit, near]]]
+    assert valid.tolist() == [[[0, 1]]]
+    assert np.isnan(read_floats(source)).tolist() == [[[True, False]]]
+
+
+def test_huge_nodata_of_a_file_is_exact(tmp_path):
+    """rasterio says 9007199254740992 for nodata 9007199254740993, so GDAL's own mask decides."""
+    nodata = 2**53 + 1
+    vrt = tmp_path / "huge.vrt"
+    write(tmp_path / "huge.tif", np.array([[[nodata, nodata - 1, 3]]], np.int64))
+    vrt.write_text(
+        '<VRTDataset rasterXSize="3" rasterYSize="1"><VRTRasterBand dataType="Int64" band="1">'
+        f"<NoDataValue>{nodata}</NoDataValue><SimpleSource>"
+        '<SourceFilename relativeToVRT="1">huge.tif</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>",
+    )
+    source = open_rasterio(vrt)
+    out, valid = read_flags(source, "int64")
+    source.close()
+    assert out.tolist() == [[[nodata, nodata - 1, 3]]]
+    assert valid.tolist() == [[[0, 1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "key"),
+    [
+        ("uint8", -9999, None),
+        ("uint8", 255.0, 255),
+        ("uint8", 0.5, None),
+        ("int16", float("nan"), None),
+        ("float32", 1e300, None),
+        ("float32", -9999.9, np.float32(-9999.9)),
+        ("uint64", 2**64 - 1, 2**64 - 1),
+    ],
+)
+def test_nodata_as_a_cell_can_hold_it(dtype, nodata, key):
+    assert nodata_key(np.dtype(dtype), nodata) == key
+
+
+def test_nodata_nan(source_of):
+    array = np.array([[[1.0, np.nan]]], np.float32)
+    source = source_of(array, nodata=float("nan"))
+    np.testing.assert_array_equal(read_floats(source), array)
+    _, valid = read_flags(source, "int16")
+    assert valid.tolist() == [[[1, 0]]]
+
+
+def test_the_lowest_float_with_too_few_digits(source_of):
+    """GDAL, too, takes -3.402823e38 in a file's header for the -3.4028235e38 in its cells."""
+    lowest = np.finfo(np.float32).min
+    array = np.array([[[lowest, -np.inf, 1]]], np.float32)
+    found = read_floats(source_of(array, nodata=-3.4028231e38))
+    np.testing.assert_array_equal(found, [[[np.nan, -np.inf, 1]]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_window_into_any_strides(data):
+    array = data.draw(arrays.arrays(np.int16, (2, 11, 13), elements=st.integers(-3, 3)))
+    height, width = data.draw(st.integers(1, 11)), data.draw(st.integers(1, 13))
+    window = Window(data.draw(st.integers(0, 11 - height)), data.draw(st.integers(0, 13 - width)), height, width)
+    bands = data.draw(st.sampled_from([(1,), (2, 1), (1, 2), (2, 2)]))
+    buffer = np.full((len(bands), height + 2, 2 * width + 3), 99, np.float32)
+    source = ArraySource.of(array, nodata=2)
+    view = buffer[:, 1:-1, 1 : 2 * width + 1 : 2]
+    source.read(bands, window, view)
+    wanted = array[np.array(bands) - 1][:, *window.slices(Window(0, 0, 11, 13))].astype(np.float32)
+    wanted[wanted == 2] = np.nan
+    np.testing.assert_array_equal(view, wanted)
+    view[...] = 99
+    assert (buffer == 99).all()
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_a_file_fills_a_strided_view(tmp_path, dtype):
+    array = np.arange(2 * 40 * 50).reshape(2, 40, 50).astype(dtype)
+    source = open_rasterio(write(tmp_path / "a.tif", array, nodata=7))
+    buffer = np.full((2, 44, 60), 99, np.float32)
+    flags = np.full((2, 44, 60), 77, np.uint8)
+    numbers = np.full((2, 44, 60), 99, np.int32)
+    source.read((2, 1), Window(0, 0, 40, 50), buffer[:, 2:42, 5:55])
+    source.read((2, 1), Window(0, 0, 40, 50), numbers[:, 2:42, 5:55], flags[:, 2:42, 5:55])
+    source.close()
+    wanted = array[::-1].astype(np.float32)
+    wanted[wanted == 7] = np.nan
+    np.testing.assert_array_equal(buffer[:, 2:42, 5:55], wanted)
+    np.testing.assert_array_equal(flags[:, 2:42, 5:55] == 0, np.isnan(wanted))
+    assert (buffer[:, :2] == 99).all()
+    assert (flags[:, :, 55:] == 77).all()
+
+
+def test_clamping_is_gdals(tmp_path):
+    array = np.array([[[-5.6, 2.5, 3.4999, 300.0, np.nan, np.inf, -np.inf]]])
+    file = open_rasterio(write(tmp_path / "a.tif", array))
+    for dtype in ("uint8", "int16"):
+        one, valid = read_flags(file, dtype)
+        other, other_valid = read_flags(ArraySource.of(array), dtype)
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(valid, other_valid)
+    file.close()
+
+
+def test_a_dataset_mask(tmp_path):
+    array = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
+    path = write(tmp_path / "a.tif", array)
+    mask = np.where(array[0] % 3 == 0, 0, 255).astype(np.uint8)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), quiet(), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    source = open_rasterio(path)
+    assert source.bands[0].has_mask
+    assert source.bands[0].nodata is None
+    np.testing.assert_array_equal(np.isnan(read_floats(source))[0], mask == 0)
+    out, valid = read_flags(source, "uint8")
+    source.close()
+    np.testing.assert_array_equal(valid[0], mask // 255)
+    np.testing.assert_array_equal(out, array)
+
+
+def test_an_alpha_band(tmp_path):
+    array = np.array([[[1, 2]], [[3, 4]], [[5, 6]], [[0, 200]]], np.uint8)
+    source = open_rasterio(write(tmp_path / "a.tif", array, photometric="RGB", alpha="YES"))
+    assert [band.has_mask for band in source.bands] == [True, True, True, False]
+    found = read_floats(source, (1, 2, 3, 4))
+    source.close()
+    np.testing.assert_array_equal(found, [[[np.nan, 2]], [[np.nan, 4]], [[np.nan, 6]], [[0, 200]]])
+
+
+@pytest.mark.parametrize("name", ["dem/lf_elev_220_mt_hood_utm.tif", "multispectral/RGB.byte.tif"])
+def test_real_rasters_are_rasterios(test_data, name):
+    path = test_data / name
+    source = open_rasterio(path)
+    with rasterio.open(path) as dataset:
+        wanted = dataset.read(masked=True)
+        assert source.grid.shape == dataset.shape
+        assert source.grid.crs == dataset.crs.to_wkt()
+        assert rasterio.Affine(*source.grid.transform) == dataset.transform
+    bands = tuple(band.index for band in source.bands)
+    for window in tiles(*source.grid.shape, 300, 500):
+        found = read_floats(source, bands, window, np.float32)
+        part = wanted[:, *window.slices(Window(0, 0, *source.grid.shape))]
+        np.testing.assert_array_equal(found, part.astype(np.float32).filled(np.nan))
+    assert source.stored_bytes == path.stat().st_size
+    source.close()
+
+
+def test_threads_read_through_their_own_handles(test_data):
+    source = open_rasterio(test_data / "dem" / "srtm3_north_england_3601x2401.tif")
+    whole = read_floats(source, dtype=np.float32)
+
+    def check(window):
+        part = whole[:, *window.slices(Window(0, 0, *source.grid.shape))]
+        return np.array_equal(read_floats(source, window=window, dtype=np.float32), part, equal_nan=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(check, tiles(*source.grid.shape, 256, 512)))
+    assert 2 <= len(source._handles) <= 5
+    source.close()
+    assert source._handles == []
+    with pytest.raises(ReadError, match="has been closed"):
+        read_floats(source)
+
+
+def test_a_source_travels_by_its_path(tmp_path):
+    source = open_rasterio(write(tmp_path / "a.tif", np.ones((1, 2, 2), np.uint8)))
+    copy = pickle.loads(pickle.dumps(source))  # noqa: S301
+    source.close()
+    assert read_floats(copy).tolist() == [[[1, 1], [1, 1]]]
+    copy.close()
+
+
+def test_what_a_band_is_called(tmp_path):
+    path = write(tmp_path / "a.tif", np.zeros((2, 2, 2), np.float32))
+    with quiet(), rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(1, "elevation")
+        dataset.set_band_unit(2, "m")
+    source = open_rasterio(str(path))
+    source.close()
+    assert [(band.description, band.unit) for band in source.bands] == [("elevation", None), (None, "m")]
+
+
+def test_gdals_own_names():
+    with rasterio.MemoryFile() as memory:
+        with quiet(), memory.open(driver="GTiff", count=1, height=2, width=2, dtype="uint8") as dataset:
+            dataset.write(np.full((1, 2, 2), 3, np.uint8))
+        source = open_rasterio(memory.name)
+        assert read_floats(source).tolist() == [[[3, 3], [3, 3]]]
+        assert source.stored_bytes is None
+        source.close()
+
+
+def test_a_missing_file():
+    with pytest.raises(SourceError, match=r"/nowhere/a\.tif: cannot be opened.*check the path"):
+        open_rasterio("/nowhere/a.tif")
+
+
+def test_not_a_raster(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_text("hello")
+    with pytest.raises(SourceError, match="not recognized as being in a supported file format"):
+        open_rasterio(path)
+
+
+def test_rotated_cells_are_refused(tmp_path):
+    transform = rasterio.Affine.rotation(30)
+    with pytest.raises(SourceError, match=r"rotated.*gdalwarp"):
+        open_rasterio(write(tmp_path / "a.tif", np.zeros((1, 2, 2), np.uint8), transform=transform))
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    with pytest.raises(SourceError, match="band 1 holds complex numbers"):
+        open_rasterio(write(tmp_path / "a.tif", np.zeros((1, 2, 2), np.complex64)))
+
+
+def test_a_giant_block_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    options = {"tiled": False, "blockysize": 40_000, "SPARSE_OK": "YES"}
+    size = {"count": 1, "height": 40_000, "width": 40_000, "dtype": "uint8"}
+    with quiet(), rasterio.open(path, "w", driver="GTiff", **size, **options):
+        pass
+    with pytest.raises(SourceError, match=r"40000 rows x 40000 cols.*1,600,000,000.*1,073,741,824"):
+        open_rasterio(path)
+
+
+def test_a_corrupt_block_names_file_band_window_and_cause(test_data):
+    source = open_rasterio(test_data / "odd_tiff" / "rasterio_corrupt.tif")
+    with pytest.raises(ReadError, match=r"rasterio_corrupt.*band 1, rows 512:1024, cols 0:1024.*expected 47086"):
+        read_floats(source, window=Window(512, 0, 512, 1024))
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("bands", "window", "shape", "message"),
+    [
+        ((1,), Window(-1, 0, 2, 2), (1, 2, 2), "reaches outside 3 rows x 3 cols"),
+        ((2,), Window(0, 0, 2, 2), (1, 2, 2), "bands run from 1 to 1"),
+        ((1,), Window(0, 0, 2, 2), (2, 2), "should have"),
+    ],
+)
+def test_impossible_reads_are_refused(source_of, bands, window, shape, message):
+    source = source_of(np.zeros((1, 3, 3), np.uint8))
+    with pytest.raises(ReadError, match=message):
+        source.read(bands, window, np.zeros(shape))
+
+
+@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 2), complex)])
+def test_impossible_arrays_are_refused(array):
+    with pytest.raises(SourceError):
+        ArraySource.of(array)
+
+
+def test_an_array_on_another_grid_is_refused():
+    with pytest.raises(SourceError, match=r"\(2, 2\).*\(3, 3\)"):
+        ArraySource.of(np.zeros((2, 2)), Grid(3, 3))
+
+
+CACHE_PROBE = """
+import ctypes, threading, os, sys
+from tilejit.io.gdal import load_rasterio
+thread = threading.Thread(target=load_rasterio)
+thread.start()
+thread.join()
+library = next(line.split()[-1] for line in open("/proc/self/maps") if "libgdal" in line)
+gdal = ctypes.CDLL(library)
+gdal.GDALGetCacheMax64.restype = ctypes.c_int64
+sys.stdout.write(f"{gdal.GDALGetCacheMax64() >> 20} {os.environ.get('GDAL_CACHEMAX')}")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds GDAL's library in /proc")
+@pytest.mark.parametrize(("chosen", "wanted"), [(None, f"{CACHE_MEGABYTES} None"), ("200", "200 200")])
+def test_the_block_cache_is_small_unless_the_host_chose(chosen, wanted):
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    environment.pop("GDAL_CACHEMAX", None)
+    if chosen:
+        environment["GDAL_CACHEMAX"] = chosen
+    code = CACHE_PROBE
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == wanted
+
+
+def test_rasterio_is_imported_on_first_use_only():
+    code = "import sys, tilejit.io.rasterio_source, tilejit.io.geotiff_sink; sys.exit('rasterio' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
