@@ -1,7 +1,7 @@
 """Read every file of a folder through tilejit and through rasterio alone, and say how they compare.
 
-A damaged TIFF may crash GDAL, hang, or ask for all the memory, and pytest with it: `test_odd_tiff` runs this as a
-process of its own, and starts it again behind the file that killed it. One JSON line per event on standard output.
+A damaged TIFF may crash GDAL, hang, or ask for all the memory, and pytest with it: `test_odd_tiff` runs this
+as a process of its own, and again behind a file that killed it. It prints one JSON line per event.
 """
 
 import json
@@ -57,7 +57,7 @@ def wanted_cells(dataset, band, window):
     return cells
 
 
-def compare(source, dataset, band, window):
+def compare(source, dataset, band, window):  # noqa: PLR0911, each return is one way to differ
     """None where tilejit gives GDAL's pixels or its failure, or else what differs."""
     shape = (1, *window.shape)
     dtype = source.bands[band - 1].dtype
@@ -111,7 +111,9 @@ def sweep_file(path):
     unreadable = sum(each == "unreadable" for each in found)
     source.close()
     about = f"{source.grid}; {count} x {source.bands[0].dtype}, block {source.block}"
-    return ("partly unreadable" if unreadable else "same"), f"{unreadable} of {len(found)} windows fail; {about}"
+    return (
+        "partly unreadable" if unreadable else "same"
+    ), f"{unreadable} of {len(found)} windows fail; {about}"
 
 
 def main(folder, first):

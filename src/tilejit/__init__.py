@@ -14,6 +14,9 @@ Example:
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tilejit import errors, math
 from tilejit.door import door
 from tilejit.errors import TilejitError
@@ -35,6 +38,39 @@ COL = Quantity.COL
 
 Kernel.door = staticmethod(door)  # type: ignore[assignment]
 
+_LAZY = {
+    "NodataWarning": "tilejit.raster:NodataWarning",
+    "Plan": "tilejit.plan:Plan",
+    "Raster": "tilejit.raster:Raster",
+    "Report": "tilejit.report:Report",
+    "Window": "tilejit.window:Window",
+    "from_array": "tilejit.raster:from_array",
+    "open": "tilejit.raster:open_raster",
+    "save": "tilejit.raster:save",
+}
+"""Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
+
+if TYPE_CHECKING:
+    from tilejit.plan import Plan
+    from tilejit.raster import NodataWarning, Raster, from_array, save
+    from tilejit.raster import open_raster as open  # noqa: A004 - as rasterio.open
+    from tilejit.report import Report
+    from tilejit.window import Window
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tilejit' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
 __all__ = [
     "CELL_HEIGHT",
     "CELL_WIDTH",
@@ -43,14 +79,22 @@ __all__ = [
     "GROUND_WIDTH",
     "ROW",
     "Kernel",
+    "NodataWarning",
+    "Plan",
     "Quantity",
+    "Raster",
+    "Report",
     "TilejitError",
+    "Window",
     "X",
     "Y",
     "__version__",
     "errors",
     "focal",
+    "from_array",
     "is_valid",
     "local",
     "math",
+    "open",
+    "save",
 ]

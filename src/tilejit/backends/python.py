@@ -1,28 +1,21 @@
 """The body itself, interpreted pixel by pixel: slow, and the definition that the other backends are held to.
 
-It takes nothing from the compiler but the signature: the user's own function runs, with ``math`` replaced by functions
-that stay in the compute dtype, and rasters by objects that look cells up. NumPy 2 keeps ``2 * z`` in z's dtype.
+It takes nothing from the compiler but the signature and the folding of constants: the user's own statements run, with
+every operator replaced by one of :mod:`tilejit.backends.scalars`, and rasters by objects that look cells up.
 """
 
 from __future__ import annotations
 
-import builtins
-import inspect
 import itertools
-import math
-from types import CellType, FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import tilejit.math as tilejit_math
-from tilejit.language.functions import MATH, OWN
+from tilejit.backends.scalars import Scalars
 from tilejit.language.kinds import Kind
-from tilejit.language.names import is_valid
-from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -57,21 +50,24 @@ class _InvalidInt(int):
 class _Cells:
     """The cells around one pixel of a padded array."""
 
-    def __init__(
-        self, array: NDArray[Any], valid: NDArray[np.uint8] | None, radius: tuple[int, int], compute: Any
-    ) -> None:
-        self.array, self.valid, self.radius, self.compute = array, valid, radius, compute
+    def __init__(self, array: NDArray[Any], valid: NDArray[np.uint8] | None, kernel: Kernel, compute: Any) -> None:
+        self.array, self.valid, self.compute = array, valid, compute
+        self.radius, self.clamps = kernel.radius, kernel.declared_radius is not None
         self.row = self.col = 0
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
-        dy, dx = offset
-        if abs(dy) > self.radius[0] or abs(dx) > self.radius[1]:
-            raise IndexError(f"offset {dy, dx} is beyond the radius {self.radius}")
+        dy, dx = (self._held(step, reach) for step, reach in zip(offset, self.radius, strict=True))
         row, col = self.row + dy + self.radius[0], self.col + dx + self.radius[1]
         value = self.array[row, col]
         if self.valid is None:
             return self.compute(value)
         return int(value) if self.valid[row, col] else _InvalidInt(value)
+
+    def _held(self, step: int, reach: int) -> int:
+        """An offset known only while running is held within the declared radius."""
+        if not self.clamps and abs(step) > reach:
+            raise IndexError(f"an offset of {step} is beyond the radius {reach}")
+        return min(max(step, -reach), reach)
 
     def is_valid(self, offset: tuple[int, int]) -> bool:
         return _is_valid(self[offset])
@@ -86,7 +82,8 @@ class _Interpreter:
 
     def __init__(self, kernel: Kernel, signature: Signature) -> None:
         self.kernel, self.signature = kernel, signature
-        self.body = _Patches(signature.compute).function(kernel.source.function)
+        self.form = kernel.form  # refuses what the language does not have
+        self.body = Scalars(signature.compute, _is_valid).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any]) -> int:  # fmt: skip
@@ -109,7 +106,7 @@ class _Interpreter:
         for raster in self.kernel.rasters:
             array = next(remaining)
             valid = next(remaining) if raster.dtype is not None else None
-            cells[raster.name] = _Cells(array, valid, self.kernel.radius, self.signature.compute.type)
+            cells[raster.name] = _Cells(array, valid, self.kernel, self.signature.compute.type)
         return cells
 
     def _scalars(self, scalars: Sequence[Any], row: int, col: int) -> dict[str, Any]:
@@ -128,7 +125,7 @@ class _Interpreter:
     def _pixel(self, cells: dict[str, _Cells], scalars: dict[str, Any]) -> tuple[Any, ...] | None:
         """The body's results, or None where the pixel is nodata."""
         if self.kernel.nodata == "propagate":
-            for name, offsets in self.kernel.form.footprint.items():
+            for name, offsets in self.form.footprint.items():
                 if not all(cells[name].is_valid(offset) for offset in offsets):
                     return None
         arguments = [c if name in self.kernel.windows else c[0, 0] for name, c in cells.items()]
@@ -137,94 +134,15 @@ class _Interpreter:
 
 
 def _stored(value: Any, dtype: np.dtype) -> Any:
-    """The value in the output's dtype: floats are rounded to even and saturated, integers saturated; None for NaN."""
+    """The value in the output's dtype, floats rounded (halves away from zero), integers saturated; None for NaN."""
     if value != value:  # noqa: PLR0124
         return None
     if dtype.kind == "f":
         return dtype.type(value)
     info = np.iinfo(dtype)
-    if isinstance(value, (float, np.floating)):
-        if np.isinf(value):
-            return dtype.type(info.max if value > 0 else info.min)
-        value = round(float(value))
+    if np.isinf(value):
+        return dtype.type(info.max if value > 0 else info.min)
+    if isinstance(value, np.floating):
+        whole = int(value)
+        value = whole + (value - whole >= 0.5) - (value - whole <= -0.5)
     return dtype.type(min(max(int(value), info.min), info.max))
-
-
-class _Patches:
-    """Copies of functions in which ``math`` stays in the compute dtype."""
-
-    def __init__(self, compute: np.dtype) -> None:
-        self.compute = compute
-        self._functions: dict[Callable[..., Any], FunctionType] = {}
-        self._math = {name: self._math_function(name) for name in MATH}
-
-    def function(self, function: Callable[..., Any]) -> FunctionType:
-        """Returns a copy of a plain function that sees patched names."""
-        if function not in self._functions:
-            source: FunctionType = function  # type: ignore[assignment]
-            names = {n for code in _codes(source.__code__) for n in (*code.co_names, *code.co_freevars)}
-            namespace: dict[str, Any] = {"__builtins__": builtins}
-            copy = FunctionType(source.__code__, namespace, source.__name__, source.__defaults__,
-                                tuple(CellType() for _ in source.__closure__ or ()))  # fmt: skip
-            copy.__kwdefaults__ = source.__kwdefaults__
-            self._functions[function] = copy
-            namespace |= {n: self._value(v) for n, v in source.__globals__.items() if n in names}
-            for cell, original in zip(copy.__closure__ or (), source.__closure__ or (), strict=True):
-                cell.cell_contents = self._value(original.cell_contents)
-        return self._functions[function]
-
-    def _value(self, value: Any) -> Any:
-        if value is is_valid:
-            return _is_valid
-        if isinstance(value, ModuleType):
-            return _PatchedModule(self, value)
-        if isinstance(value, np.generic):
-            return value.item()
-        name = getattr(value, "__name__", "")
-        if name in self._math and value in {getattr(math, name, None), getattr(tilejit_math, name, None)}:
-            return self._math[name]
-        plain = getattr(value, "py_func", value)
-        return self.function(plain) if inspect.isfunction(plain) else value
-
-    def _math_function(self, name: str) -> Callable[..., Any]:
-        compute = self.compute.type
-        library: Any = float32 if self.compute == np.float32 else float64
-        if name in OWN:
-            return lambda *values: getattr(library, name)(*map(compute, values))
-        if MATH[name][1] is Kind.INT:
-            return lambda value: _whole(getattr(math, name), value)
-        if MATH[name][1] is Kind.BOOL:
-            return getattr(math, name)  # type: ignore[no-any-return]
-        return lambda *values: compute(_float64_math(name, *map(compute, values)))
-
-
-def _float64_math(name: str, *values: Any) -> float:
-    """A function of ``math`` that follows C instead of raising."""
-    numpy_name = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
-                  "pow": "power"}.get(name, name)  # fmt: skip
-    function = getattr(np, numpy_name, None)
-    if function is not None:
-        return float(function(*values))
-    try:
-        return float(getattr(math, name)(*values))
-    except (ValueError, OverflowError):
-        return math.nan
-
-
-def _whole(function: Callable[[Any], int], value: Any) -> int:
-    return int(function(value)) if math.isfinite(value) else -(2**63)
-
-
-def _codes(code: Any) -> list[Any]:
-    return [code, *itertools.chain.from_iterable(_codes(c) for c in code.co_consts if inspect.iscode(c))]
-
-
-class _PatchedModule(SimpleNamespace):
-    """A module whose attributes are patched as they are looked up."""
-
-    def __init__(self, patches: _Patches, module: ModuleType) -> None:
-        super().__init__()
-        self.__dict__["_lookup"] = lambda name: patches._value(getattr(module, name))  # noqa: SLF001
-
-    def __getattr__(self, name: str) -> Any:
-        return self.__dict__["_lookup"](name)

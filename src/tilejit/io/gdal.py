@@ -21,6 +21,7 @@ queue for its lock. Streaming decodes each block once, so it needs a cache of a 
 _load_lock = threading.Lock()
 _loaded = threading.Event()
 _warnings_lock = threading.Lock()
+_messages_lock = threading.Lock()
 
 
 def load_rasterio() -> Any:
@@ -97,39 +98,50 @@ def cause_of(error: BaseException, path: str = "") -> str:
     return "; ".join(messages) or type(error).__name__
 
 
+_SIGNALLED = "GDAL signalled an error"
+
+
 class _Collector(logging.Filter):
     """Keeps one thread's GDAL messages, and keeps them out of the host program's log."""
 
-    def __init__(self) -> None:
+    def __init__(self, host_level: int) -> None:
         super().__init__()
         self.messages: list[str] = []
+        self.host_level = host_level
         self._thread = threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.thread != self._thread or record.levelno < logging.WARNING:
-            return True
-        message = record.getMessage()
-        self.messages.append(message.split(" in ", 1)[-1])
+        text = record.getMessage()
+        told = record.levelno >= logging.WARNING or text.startswith(_SIGNALLED)
+        if record.thread != self._thread or not told:
+            return record.levelno >= self.host_level
+        # "CPLE_IllegalArg in ZSTD_LEVEL=99 ..." and "GDAL signalled an error: err_no=1, msg='...'"
+        text = text.partition("msg=")[2].strip("'") if text.startswith(_SIGNALLED) else text
+        text = text.split(" in ", 1)[-1] if text.startswith("CPLE_") else text
+        if text not in self.messages:
+            self.messages.append(text)
         return False
 
 
 @contextmanager
 def messages() -> Iterator[list[str]]:
-    """Collect what GDAL warns of in this thread: it warns where it ignores a creation option.
+    """Collect what GDAL says in this thread and rasterio does not raise.
 
-    rasterio sends GDAL's warnings to the logger ``rasterio._env`` and nowhere else.
+    GDAL only warns where it ignores a creation option. Where its last writes fail on a full disk, rasterio's
+    ``close`` returns as if all were well (measured: the file then had a 50-byte block instead of one of a
+    megabyte). Inside an ``Env`` both go to the logger ``rasterio._env``, such errors at the level of INFO.
 
     Yields:
         A list that fills while the block runs.
     """
     logger = logging.getLogger("rasterio._env")
-    collector = _Collector()
-    level = logger.level
-    if not logger.isEnabledFor(logging.WARNING):
-        logger.setLevel(logging.WARNING)
-    logger.addFilter(collector)
-    try:
-        yield collector.messages
-    finally:
-        logger.removeFilter(collector)
-        logger.setLevel(level)
+    with _messages_lock:
+        level = logger.level
+        collector = _Collector(logger.getEffectiveLevel())
+        logger.addFilter(collector)
+        logger.setLevel(min(logging.INFO, collector.host_level))
+        try:
+            yield collector.messages
+        finally:
+            logger.removeFilter(collector)
+            logger.setLevel(level)

@@ -105,7 +105,7 @@ def default_options(
         options["BLOCKYSIZE"] = str(min(height, max(1, _STRIP_CELLS // width)))
     else:
         options |= {"TILED": "YES", "BLOCKXSIZE": _tile_side(width), "BLOCKYSIZE": _tile_side(height)}
-    options |= user
+    options |= user | {"COMPRESS": options["COMPRESS"]}
     _check_options(options, user, np.dtype(dtype), count)
     return options
 
@@ -192,14 +192,10 @@ class GeoTiffSink:
         with self._lock:
             self._require_open()
             try:
-                with messages() as warned:
-                    self._dataset.write(cells, window=place)
+                self._dataset.write(cells, window=place)
             except Exception as error:
                 self._failure = f"cannot write {window}: {cause_of(error)}{_hint(self._target, error)}"
                 raise SinkError(f"{profile.path}: {self._failure}") from error
-            if warned:
-                self._failure = f"cannot write {window}: {'; '.join(warned)}"
-                raise SinkError(f"{profile.path}: {self._failure}")
 
     def commit(self) -> None:
         """Close the file, check that every block is in it, sync it and give it its name.
@@ -270,14 +266,14 @@ class GeoTiffSink:
             raise SinkError(f"{self.profile.path}: the output has been committed or aborted")
 
     def _close(self) -> None:
-        """Close the dataset; GDAL writes its last blocks here, and only warns where that fails."""
+        """Close the dataset: GDAL writes its last blocks, and rasterio raises nothing where that fails."""
         dataset, self._dataset = self._dataset, None
         if dataset is not None:
             # Outside an Env GDAL's handler is its default, which prints on standard error.
-            with quiet(), messages() as warned, load_rasterio().Env():
+            with messages() as said, load_rasterio().Env():
                 dataset.close()
-            if warned:
-                raise OSError("; ".join(dict.fromkeys(warned)))
+            if said:
+                raise OSError("; ".join(said))
 
     def _remove(self) -> None:
         for suffix in ("", *_SIDECARS):
@@ -388,7 +384,7 @@ def _try_options(options: Mapping[str, str], complaint: str, dtype: np.dtype[Any
     except Exception as error:
         raise SinkError(f"{complaint}: {cause_of(error)}") from error
     if warned:
-        raise SinkError(f"{complaint}: {'; '.join(dict.fromkeys(warned))}")
+        raise SinkError(f"{complaint}: {'; '.join(warned)}")
 
 
 def _check_blocks(

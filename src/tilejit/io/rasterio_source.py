@@ -54,7 +54,6 @@ class RasterioSource:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[Any] = []
-        self._closed = False
         try:
             dataset = self._handle()
             self.grid: Grid = _grid_of(path, dataset)
@@ -101,9 +100,9 @@ class RasterioSource:
                 self._flag(band, window, out[i], valid[i])
 
     def close(self) -> None:
-        """Close every thread's handle; a read after this is refused."""
+        """Close every thread's handle; a later read opens the file again, so that a lazy Raster runs twice."""
         with self._lock:
-            self._closed = True
+            self._local = threading.local()
             handles, self._handles = self._handles, []
         for handle in handles:
             handle.close()
@@ -172,11 +171,13 @@ class RasterioSource:
     def _handle(self) -> Any:
         """This thread's dataset, opened on its first read."""
         dataset = getattr(self._local, "dataset", None)
-        if dataset is not None and not self._closed:
+        if dataset is not None:
             return dataset
-        if self._closed:
-            raise ReadError(f"{self.name}: the source has been closed")
         dataset = _open(self.name)
+        grid = getattr(self, "grid", None)
+        if grid is not None and (grid.shape, len(self.bands)) != (dataset.shape, dataset.count):
+            dataset.close()
+            raise ReadError(f"{self.name}: another file has taken its place since it was opened: open it again")
         with self._lock:
             self._handles.append(dataset)
         self._local.dataset = dataset

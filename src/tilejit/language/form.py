@@ -8,6 +8,7 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 ``_float(e)``          ``e`` in the compute dtype (literals too)
 ``_math(name, …)``     a function of ``math``
 ``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
+``_select(t, a, b)``   ``a if t else b`` where both are cheap enough to compute
 =====================  ====================================================================================
 """
 

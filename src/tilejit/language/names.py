@@ -53,7 +53,7 @@ class Names:
         self.source = source
         self.locals = local_names(source.tree)
         closure = inspect.getclosurevars(source.function).nonlocals
-        self._free: dict[str, Any] = {**vars(builtins), **source.function.__globals__, **closure}
+        self.free: dict[str, Any] = {**vars(builtins), **source.function.__globals__, **closure}
 
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
@@ -61,7 +61,7 @@ class Names:
         A dotted name goes through modules and classes only: an instance's attribute may change under a compiled body.
         """
         if isinstance(node, ast.Name):
-            return MISSING if node.id in self.locals else self._free.get(node.id, MISSING)
+            return MISSING if node.id in self.locals else self.free.get(node.id, MISSING)
         if isinstance(node, ast.Attribute):
             owner = self.resolve(node.value)
             if isinstance(owner, (ModuleType, type)):

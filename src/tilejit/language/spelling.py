@@ -31,6 +31,8 @@ class Spelling:
     """Index, offset, radius -> the index into the padded array."""
     math_name: Callable[[str], str]
     """Function of ``math`` -> what to call."""
+    select_name: str = ""
+    """What ``_select`` is called; where empty, it is a conditional expression."""
 
 
 class _Speller(ast.NodeTransformer):
@@ -51,6 +53,8 @@ class _Speller(ast.NodeTransformer):
             return call(self.spelling.float_name, *arguments)
         if name == "_math":
             return self._math(arguments)
+        if name == "_select" and not self.spelling.select_name:
+            return ast.IfExp(*arguments)
         if name in self.functions:
             return self._helper(self.functions[name], arguments)
         return ast.Call(node.func, arguments, [])

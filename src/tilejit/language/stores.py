@@ -21,36 +21,33 @@ _WRITTEN_OUT = 32
 """Cells whose checks are written out one by one; a larger footprint is checked in loops."""
 
 
-def saturating_casts(kernel: Kernel, signature: Signature, decorator: str) -> str:
-    """The functions that turn a float result into an integer dtype: rounded to even and saturated, as GDAL does."""
-    parts = []
-    for dtype in dict.fromkeys(signature.outputs):
-        if dtype.kind not in "iu":
-            continue
-        least, most = _float_bounds(dtype)
-        parts.append(
-            f"\n\n{decorator}\ndef _to_{dtype}(value):\n"
-            f"    return np.{dtype}(min(max(round(f64(value)), {least}), {most}))\n"
-            if dtype.itemsize > 2
-            else f"\n\n{decorator}\ndef _to_{dtype}(value):\n"
-            f"    return np.{dtype}(round(min(max(value, {_float(signature)}({least})), {_float(signature)}({most}))))\n"
-        )
-    del kernel
-    return "".join(parts)
+def saturating_casts(_kernel: Kernel, signature: Signature, decorator: str) -> str:
+    """The functions that turn a float result into an integer dtype: halves away from zero, saturated, as GDAL does.
+
+    What is added before cutting is the float below one half: with 0.5 itself, 0.49999997 would round up.
+    """
+    dtypes = dict.fromkeys(d for d in signature.outputs if d.kind in "iu")
+    return "".join(_saturating_cast(dtype, signature, decorator) for dtype in dtypes)
 
 
-def _float(signature: Signature) -> str:
-    return "f32" if signature.compute == np.float32 else "f64"
-
-
-def _float_bounds(dtype: np.dtype) -> tuple[int, int]:
+def _saturating_cast(dtype: np.dtype, signature: Signature, decorator: str) -> str:
     info = np.iinfo(dtype)
+    compute = signature.compute if dtype.itemsize <= 2 else np.dtype(np.float64)
+    name = "f32" if compute == np.float32 else "f64"
+    half = float(np.nextafter(compute.type(0.5), compute.type(0)))
     most = int(info.max) if dtype.itemsize < 8 else int(np.nextafter(2.0**63, 0))
-    return int(info.min), most
+    lines = [
+        f"def _to_{dtype}(value):",
+        f"    held = min(max({name}(value), {name}({info.min})), {name}({most}))",
+        f"    cut = np.{dtype}(held + ({name}({half}) if held >= {name}(0.0) else {name}({-half})))",
+        f"    return cut if {name}(value) <= held else np.{dtype}({info.max})" if dtype.itemsize == 8 else "    return cut",
+    ]  # fmt: skip
+    return f"\n\n{decorator}\n" + "\n".join(lines) + "\n"
 
 
-def validity_test(form: Form, window: Window, cell: Callable[[str, int, int], str]) -> list[str]:
-    """The lines that fold the validity of a raster's footprint into ``_ok``."""
+def validity_test(form: Form, window: Window, cell: Callable[[str, int, int], str],
+                  step: str = "_k") -> list[str]:  # fmt: skip
+    """The lines that fold the validity of a raster's footprint into ``_ok``; ``step`` moves an index by ``_k``."""
     array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
     offsets = sorted(form.footprint[window.raster])
     test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
@@ -62,7 +59,7 @@ def validity_test(form: Form, window: Window, cell: Callable[[str, int, int], st
         cols = sorted(dx for y, dx in offsets if y == dy)
         index = cell(array, dy, cols[0])
         if cols == list(range(cols[0], cols[-1] + 1)):
-            moved = index[:-1] + " + _k]"
+            moved = f"{index[:-1]} + {step}]"
             lines += [f"for _k in range({len(cols)}):", f"    _ok = _ok & ({test.format(moved)})"]
         else:
             lines += [f"_ok = _ok & ({test.format(cell(array, dy, dx))})" for dx in cols]

@@ -1,0 +1,259 @@
+"""What a body's operators and functions mean for one scalar: the language's arithmetic, written out in Python.
+
+Floats are of the compute dtype, literals too; integers are 64-bit and wrap; nothing raises: dividing by zero follows
+IEEE for floats and gives 0 for integers. Where Python says otherwise (``1 / 3`` is a float64, ``7 // 0`` raises) an
+operator's function here says what the language does.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import functools
+import inspect
+import math
+import operator
+from types import FunctionType, ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import tilejit.math as tilejit_math
+from tilejit.language.folding import Fold
+from tilejit.language.functions import MATH, OWN
+from tilejit.language.kinds import Kind
+from tilejit.language.names import Names, is_valid
+from tilejit.language.source import FunctionSource, read_source
+from tilejit.math import float32, float64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitAnd: "and_", ast.BitOr: "or_",
+    ast.BitXor: "xor",
+}  # fmt: skip
+_NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+                "pow": "power"}  # fmt: skip
+_LEAST = -(2**63)
+
+
+class Scalars:
+    """Functions rewritten for one compute dtype.
+
+    Args:
+        compute: What floats are computed in.
+        validity: What ``tj.is_valid`` is in a body.
+    """
+
+    def __init__(self, compute: np.dtype, validity: Callable[[Any], bool]) -> None:
+        self.compute: Any = compute.type
+        self.validity = validity
+        self._library: Any = float32 if compute == np.float32 else float64
+        self._functions: dict[Callable[..., Any], FunctionType] = {}
+        self._math = {name: self._math_function(name) for name in MATH}
+        self._builtins = {
+            "min": functools.partial(self._extreme, operator.lt), "int": self._int, "float": self.compute,
+            "max": functools.partial(self._extreme, operator.gt), "round": self._round,
+        }  # fmt: skip
+
+    def function(self, source: FunctionSource) -> FunctionType:
+        """Returns a function whose arithmetic is the language's."""
+        function: Any = source.function
+        if function in self._functions:
+            return self._functions[function]
+        names = Names(source)
+        tree = copy.deepcopy(source.tree)
+        tree.body = Fold(names).block(tree.body)
+        tree = _Rewrite().visit(_bare(tree))
+        module = ast.fix_missing_locations(ast.Module([tree], []))
+        namespace = {f".{name}": getattr(self, f"_{name}") for name in (*_OPERATORS.values(), "literal")}
+        namespace["__builtins__"] = {**vars(builtins), **self._builtins}
+        exec(compile(module, source.filename, "exec"), namespace)  # noqa: S102 - the user's own text
+        result: FunctionType = namespace[source.tree.name]
+        result.__defaults__ = self._values(function.__defaults__)
+        result.__kwdefaults__ = {k: self._value(v) for k, v in (function.__kwdefaults__ or {}).items()}
+        self._functions[function] = result
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - names.locals
+        namespace |= {n: self._value(names.free[n]) for n in used & names.free.keys() if n not in namespace["__builtins__"]
+                      or names.free[n] is not getattr(builtins, n, None)}  # fmt: skip
+        return result
+
+    def _values(self, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return None if values is None else tuple(map(self._value, values))
+
+    def _value(self, value: Any) -> Any:
+        """What a captured object is in a body."""
+        if value is is_valid:
+            return self.validity
+        if isinstance(value, (ModuleType, type)) and value not in {int, float, bool, range}:
+            return _Patched(self, value)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, float):
+            return self.compute(value)
+        name = getattr(value, "__name__", "")
+        if name in self._math and value in {getattr(math, name, None), getattr(tilejit_math, name, None)}:
+            return self._math[name]
+        if name in self._builtins and value is getattr(builtins, name):
+            return self._builtins[name]
+        plain = getattr(value, "py_func", value)
+        return self.function(read_source(plain)) if inspect.isfunction(plain) else value
+
+    def _math_function(self, name: str) -> Callable[..., Any]:
+        if name in OWN:
+            return lambda *values: getattr(self._library, name)(*map(self.compute, values))
+        if MATH[name][1] is Kind.INT:
+            return lambda value: self._int(value if isinstance(value, int) else getattr(np, name)(value))
+        if MATH[name][1] is Kind.BOOL:
+            return lambda value: bool(getattr(np, name)(self.compute(value)))
+        return lambda *values: self.compute(_float_math(name, *map(self.compute, values)))
+
+    def _literal(self, value: float) -> Any:
+        return self.compute(value)
+
+    def _add(self, a: Any, b: Any) -> Any:
+        return _wrapped(a + b)
+
+    def _sub(self, a: Any, b: Any) -> Any:
+        return _wrapped(a - b)
+
+    def _mul(self, a: Any, b: Any) -> Any:
+        return _wrapped(a * b)
+
+    def _truediv(self, a: Any, b: Any) -> Any:
+        return self.compute(a) / self.compute(b)
+
+    def _floordiv(self, a: Any, b: Any) -> Any:
+        if isinstance(a, int) and isinstance(b, int):
+            return _wrapped(a // b) if b else 0
+        return self.compute(a) // self.compute(b)
+
+    def _mod(self, a: Any, b: Any) -> Any:
+        if isinstance(a, int) and isinstance(b, int):
+            return a % b if b else 0
+        return self.compute(a) % self.compute(b)
+
+    def _pow(self, a: Any, b: Any, *, literal: bool) -> Any:
+        """A literal whole exponent is multiplied out, by squares; every other power is the C library's."""
+        if not literal or (b < 0 and isinstance(a, int)):
+            return self.compute(np.power(self.compute(a), self.compute(b)))
+        result: Any = 1 if isinstance(a, int) else self.compute(1)
+        exponent = abs(b)
+        while exponent:
+            result = _wrapped(result * a) if exponent & 1 else result
+            a, exponent = _wrapped(a * a), exponent >> 1
+        return self.compute(1) / result if b < 0 else result
+
+    def _lshift(self, a: int, b: int) -> int:
+        return int(_wrapped(int(a) << b))
+
+    def _rshift(self, a: int, b: int) -> int:
+        return int(a) >> b
+
+    def _and_(self, a: int, b: int) -> int:
+        return a & b
+
+    def _or_(self, a: int, b: int) -> int:
+        return a | b
+
+    def _xor(self, a: int, b: int) -> int:
+        return a ^ b
+
+    def _extreme(self, better: Callable[[Any, Any], bool], *values: Any) -> Any:
+        """Python's own min and max, of which the result is a float where any argument is."""
+        if any(isinstance(v, np.floating) for v in values):
+            values = tuple(map(self.compute, values))
+        result = values[0]
+        for value in values[1:]:
+            result = value if better(value, result) else result
+        return +result
+
+    def _int(self, value: Any) -> int:
+        """Cut towards zero; what no integer holds gives the least one, as x86 has it."""
+        if not math.isfinite(value) or abs(value) >= 2**63:
+            return _LEAST if not isinstance(value, int) else value
+        return int(value)
+
+    def _round(self, value: Any) -> int:
+        return value if isinstance(value, int) else self._int(np.rint(value))
+
+
+def _wrapped(value: Any) -> Any:
+    """Integers wrap at 64 bits, as they do in compiled code."""
+    if isinstance(value, int) and not _LEAST <= value < -_LEAST:
+        return (value - _LEAST) % 2**64 + _LEAST
+    return value
+
+
+def _float_math(name: str, *values: Any) -> float:
+    """A function of ``math`` that follows C instead of raising."""
+    function = getattr(np, _NUMPY_NAMES.get(name, name), None)
+    if function is not None:
+        return float(function(*values))
+    try:
+        return float(getattr(math, name)(*values))
+    except ValueError:
+        return math.nan
+    except OverflowError:
+        return math.inf
+
+
+def _bare(tree: ast.FunctionDef) -> ast.FunctionDef:
+    """The function without decorators, annotations and defaults, which were evaluated when it was defined."""
+    arguments = tree.args
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        argument.annotation = None
+    arguments.defaults = []
+    arguments.kw_defaults = [None] * len(arguments.kwonlyargs)
+    tree.decorator_list, tree.returns = [], None
+    return tree
+
+
+class _Rewrite(ast.NodeTransformer):
+    """Replaces operators and float literals by calls; their names hold a dot, so no name of the user's is one."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return _called(node, "literal", node) if isinstance(node.value, float) else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        if isinstance(node.op, ast.MatMult):
+            return node
+        literal = _is_whole_literal(node.right)
+        self.generic_visit(node)
+        result = _called(node, _OPERATORS[type(node.op)], node.left, node.right)
+        if isinstance(node.op, ast.Pow):
+            result.keywords = [ast.keyword("literal", ast.Constant(literal))]
+        return result
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        if not isinstance(node.target, ast.Name):
+            return node
+        value = ast.copy_location(ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value), node)
+        return ast.copy_location(ast.Assign([node.target], self.visit(value)), node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
+
+
+def _is_whole_literal(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
+
+
+def _called(node: ast.expr, name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.copy_location(ast.Call(ast.Name(f".{name}", ast.Load()), list(arguments), []), node)
+
+
+class _Patched(SimpleNamespace):
+    """A module or class whose attributes are patched as they are looked up."""
+
+    def __init__(self, scalars: Scalars, owner: Any) -> None:
+        super().__init__()
+        self.__dict__["_lookup"] = lambda name: scalars._value(getattr(owner, name))  # noqa: SLF001
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__dict__["_lookup"](name)

@@ -1,0 +1,161 @@
+"""One worker's part: from a tile's frame to the arrays that are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.backends import get_backend
+from tilejit.edges import fill_outside
+from tilejit.io.source import blank, convert, flag, nodata_key
+from tilejit.quantities import scalar_values
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.backends.base import Launch
+    from tilejit.frames import Frame
+    from tilejit.plan import Halo, Operand, Plan, Step, Write
+    from tilejit.planner import Job
+
+    Array = NDArray[Any]
+
+
+def launches(job: Job) -> tuple[Launch, ...]:
+    """Compiles every step of a job, here and now: workers that all found a kernel uncompiled would wait for one lock."""
+    backend = get_backend(job.plan.backend)
+    compiled = []
+    for kernel, step, parameters in zip(job.kernels, job.plan.steps, job.parameters, strict=True):
+        launch = backend.compile(kernel, step.signature)
+        rows, cols = kernel.radius
+        arrays: list[Array] = []
+        for operand in step.operands:
+            arrays.append(np.empty((2 * rows, 2 * cols), operand.dtype))
+            if operand.valid:
+                arrays.append(np.empty((2 * rows, 2 * cols), np.uint8))
+        results = [np.empty((0, 0), d) for d in step.signature.outputs]
+        nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
+        scalars = scalar_values(kernel, parameters, step.signature.compute, Window(0, 0, 0, 0), job.plan.grid)
+        launch(arrays, results, nodata, scalars)
+        compiled.append(launch)
+    return tuple(compiled)
+
+
+class Evaluator:
+    """Runs the steps of a plan on tile after tile, in buffers of its own that are allocated once."""
+
+    def __init__(self, job: Job, compiled: Sequence[Launch]) -> None:
+        self.job, self.plan, self.compiled = job, job.plan, compiled
+        self._results = {p: self._flat(self.plan.planes[p].dtype, s.halo) for s in self.plan.steps for p in s.results}
+        self._operands = {
+            (k, i): (self._flat(o.dtype, o.halo), self._flat(np.dtype(np.uint8), o.halo) if o.valid else None)
+            for k, s in enumerate(self.plan.steps)
+            for i, o in enumerate(s.operands)
+            if not o.direct
+        }
+        self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
+
+    def _flat(self, dtype: np.dtype, halo: Halo, count: int = 1) -> Array:
+        rows, cols = self.plan.tile
+        return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
+
+    def run(self, frame: Frame) -> tuple[list[Array], int]:
+        """Computes one tile.
+
+        Returns:
+            For each write its (band, row, col) array, which lives until the next run; and how many valid pixels got a
+            result that equals nodata.
+        """
+        planes: list[tuple[Array, Array | None]] = []
+        for layer in frame.layers:
+            valid = layer.valid if layer.valid is not None else [None] * len(layer.cells)
+            planes += list(zip(layer.cells, valid, strict=True))
+        collisions = 0
+        for number in range(len(self.plan.steps)):
+            collisions += self._step(number, frame.window, planes)
+        outputs = []
+        for write, flat in zip(self.plan.writes, self._outputs, strict=True):
+            shape = len(write.planes), *frame.window.shape
+            output = flat[: int(np.prod(shape))].reshape(shape)
+            collisions += sum(self._finish(write, planes, p, output[b], frame.window) for b, p in enumerate(write.planes))
+            outputs.append(output)
+        return outputs, collisions
+
+    def _step(self, number: int, window: Window, planes: list[tuple[Array, Array | None]]) -> int:
+        step, kernel = self.plan.steps[number], self.job.kernels[number]
+        area = window.expand(*step.halo)
+        arrays: list[Array] = []
+        for index, operand in enumerate(step.operands):
+            cells, valid = self._operand(number, index, operand, planes, window)
+            arrays.append(cells)
+            if valid is not None:
+                arrays.append(valid)
+        results = [_shaped(self._results[p], area.shape) for p in step.results]
+        nodata = [r.dtype.type(v) for r, v in zip(results, step.nodata, strict=True)]
+        scalars = scalar_values(kernel, self.job.parameters[number], step.signature.compute, area, self.plan.grid)
+        collisions = self.compiled[number](arrays, results, nodata, scalars)
+        self._outside(step, area, results)
+        planes += [(r, None) for r in results]
+        return collisions
+
+    def _outside(self, step: Step, area: Window, results: Sequence[Array]) -> None:
+        """What a step computed outside the raster gives way to what its consumers take there."""
+        if step.halo == (0, 0):
+            return
+        for result, nodata, number in zip(results, step.nodata, step.results, strict=True):
+            fill_outside(result, area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
+
+    def _operand(self, number: int, index: int, operand: Operand, planes: Sequence[tuple[Array, Array | None]],
+                 window: Window) -> tuple[Array, Array | None]:  # fmt: skip
+        """The plane as the kernel wants it: cropped to its halo, integers with nodata turned into floats with NaN."""
+        cells, valid = planes[operand.plane]
+        if operand.direct:
+            return cells, valid if operand.valid else None
+        plane = self.plan.planes[operand.plane]
+        wanted = window.expand(*operand.halo)
+        place = wanted.slices(window.expand(*plane.halo))
+        flat, flat_valid = self._operands[number, index]
+        target = _shaped(flat, wanted.shape)
+        part = cells[place]
+        convert(part, target)
+        key = nodata_key(part.dtype, plane.nodata) if part.dtype.kind != "f" else None
+        if flat_valid is None:
+            if key is not None:
+                blank(target, part, key)
+            return target, None
+        target_valid = _shaped(flat_valid, wanted.shape)
+        if valid is not None:
+            np.copyto(target_valid, valid[place])
+        else:
+            flag(target_valid, part, key)
+        return target, target_valid
+
+    def _finish(self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array,
+                window: Window) -> int:  # fmt: skip
+        """Copies a plane into its output, with the nodata value that the file has; returns collisions."""
+        plane = self.plan.planes[number]
+        cells = planes[number][0][window.slices(window.expand(*plane.halo))]
+        np.copyto(output, cells, casting="unsafe")
+        if write.nodata is None:
+            return 0
+        if cells.dtype.kind != "f":
+            if plane.nodata is not None and (plane.nodata != write.nodata or output.dtype != cells.dtype):
+                return _replace(output, cells == plane.nodata, write.nodata)
+            return 0
+        return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
+
+
+def _replace(output: Array, invalid: NDArray[np.bool_], nodata: float) -> int:
+    """Puts nodata where cells are invalid; returns how many valid cells equal it already."""
+    value = output.dtype.type(nodata)
+    collisions = int(np.count_nonzero((output == value) & ~invalid))
+    output[invalid] = value
+    return collisions
+
+
+def _shaped(flat: Array, shape: tuple[int, int]) -> Array:
+    return flat[: shape[0] * shape[1]].reshape(shape)

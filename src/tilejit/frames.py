@@ -1,0 +1,158 @@
+"""The inputs of tiles while they wait for their halos.
+
+A tile's own cells are decoded once, into the middle of its frame; neighbouring frames then hand each other the strips
+that lie in the other's halo, as MPI programs exchange halos. Whichever of two neighbours is decoded later does the
+exchange for both, so every pair is done once, and a frame is whole when all its pairs are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.edges import fill_outside, inside_index
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.io.source import Source
+    from tilejit.plan import Plan, Read
+
+Index = tuple[int, int]
+"""A tile's row and column among tiles."""
+
+
+@dataclass(slots=True)
+class Layer:
+    """The cells of one read over one tile and its halo."""
+
+    read: Read
+    """What it holds."""
+    cells: NDArray[Any]
+    """(band, row, col), contiguous."""
+    valid: NDArray[np.uint8] | None
+    """The validity of integer cells, of the same shape."""
+
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """The cells, and their validity where there is any."""
+        yield self.cells
+        if self.valid is not None:
+            yield self.valid
+
+
+class Buffers:
+    """The memory of one frame, allocated once and used for tile after tile."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._flat = []
+        for read in plan.reads:
+            count = len(read.bands) * (plan.tile[0] + 2 * read.halo[0]) * (plan.tile[1] + 2 * read.halo[1])
+            valid = np.empty(count, np.uint8) if read.valid else None
+            self._flat.append((read, np.empty(count, read.dtype), valid))
+
+    def layers(self, window: Window) -> list[Layer]:
+        """Contiguous views for the tile ``window``."""
+        layers = []
+        for read, cells, valid in self._flat:
+            rows, cols = window.height + 2 * read.halo[0], window.width + 2 * read.halo[1]
+            shape = len(read.bands), rows, cols
+            count = int(np.prod(shape))
+            layers.append(Layer(read, cells[:count].reshape(shape),
+                                None if valid is None else valid[:count].reshape(shape)))  # fmt: skip
+        return layers
+
+
+@dataclass(slots=True)
+class Frame:
+    """One tile's inputs."""
+
+    window: Window
+    """The tile."""
+    buffers: Buffers
+    """The memory, to be given back."""
+    layers: list[Layer] = field(init=False)
+    """Its cells, one layer for each read."""
+
+    def __post_init__(self) -> None:
+        self.layers = self.buffers.layers(self.window)
+
+    def decode(self, sources: Sequence[Source], within: Window | None) -> int:
+        """Reads the tile's own cells, or with ``within`` those of its halo too; returns the bytes decoded."""
+        total = 0
+        for layer, source in zip(self.layers, sources, strict=True):
+            halo = self.window.expand(*layer.read.halo)
+            window = self.window if within is None else halo.intersection(within)
+            rows, cols = window.slices(halo)
+            valid = None if layer.valid is None else layer.valid[:, rows, cols]
+            source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
+            total += _decoded_bytes(layer.read, window, within)
+        return total
+
+    def exchange(self, other: Frame) -> None:
+        """Hands each of two neighbours the cells that the other has in its halo."""
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            _hand_over(self.window, mine, other.window, theirs)
+            _hand_over(other.window, theirs, self.window, mine)
+
+    def complete(self, shape: tuple[int, int], sources: Sequence[Source]) -> None:
+        """Fills what lies outside the raster."""
+        for layer, source in zip(self.layers, sources, strict=True):
+            halo = self.window.expand(*layer.read.halo)
+            if layer.read.edge == "wrap":
+                _wrap(layer, halo, shape, source)
+                continue
+            is_float = layer.read.dtype.kind == "f"
+            for cells in layer.cells:
+                fill_outside(cells, halo, shape, layer.read.edge, np.nan if is_float else 0)
+            edge = layer.read.edge if isinstance(layer.read.edge, str) else 1
+            for valid in () if layer.valid is None else layer.valid:
+                fill_outside(valid, halo, shape, edge, 0)
+
+
+def _hand_over(source_window: Window, source: Layer, target_window: Window, target: Layer) -> None:
+    common = source_window.intersection(target_window.expand(*target.read.halo))
+    if common.is_empty:
+        return
+    from_rows, from_cols = common.slices(source_window.expand(*source.read.halo))
+    to_rows, to_cols = common.slices(target_window.expand(*target.read.halo))
+    for given, taken in zip(source.arrays(), target.arrays(), strict=True):
+        taken[:, to_rows, to_cols] = given[:, from_rows, from_cols]
+
+
+def _wrap(layer: Layer, halo: Window, shape: tuple[int, int], source: Source) -> None:
+    """Reads the cells of the other side, one run of rows and columns at a time."""
+    whole = Window(0, 0, *shape)
+    for rows, row_from in _runs(halo.row_off, halo.row_end, shape[0]):
+        for cols, col_from in _runs(halo.col_off, halo.col_end, shape[1]):
+            part = Window(rows.start, cols.start, len(rows), len(cols))
+            if part.intersection(whole) == part:
+                continue
+            to_rows, to_cols = part.slices(halo)
+            valid = None if layer.valid is None else layer.valid[:, to_rows, to_cols]
+            window = Window(row_from, col_from, len(rows), len(cols))
+            source.read(layer.read.bands, window, layer.cells[:, to_rows, to_cols], valid)
+
+
+def _runs(start: int, stop: int, size: int) -> Iterator[tuple[range, int]]:
+    """Cuts ``start:stop`` where wrapping around ``size`` jumps; yields each run and where it is taken from."""
+    while start < stop:
+        first = int(inside_index(np.array([start]), size, "wrap")[0])
+        end = min(stop, start + size - first)
+        yield range(start, end), first
+        start = end
+
+
+def _decoded_bytes(read: Read, window: Window, within: Window | None) -> int:
+    """Bytes of the whole blocks that a window touches."""
+    rows, cols = window.shape
+    if within is not None:
+        height, width = within.row_end, within.col_end
+        block_rows, block_cols = read.block
+        rows = min(height, -(-window.row_end // block_rows) * block_rows) - window.row_off // block_rows * block_rows
+        cols = min(width, -(-window.col_end // block_cols) * block_cols) - window.col_off // block_cols * block_cols
+    return len(read.bands) * read.dtype.itemsize * rows * cols

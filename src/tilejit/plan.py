@@ -1,0 +1,243 @@
+"""A plan: how a job runs, as a value that is made without touching a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from tilejit.window import Window, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+
+    from tilejit.grid import Grid
+    from tilejit.kernel import Edge
+    from tilejit.language.signature import Signature
+
+Halo = tuple[int, int]
+"""Rows above and below, columns left and right, that are needed beyond a tile."""
+
+BASE_BYTES = 190_000_000
+"""What a process holds before any buffer: Python, NumPy, Numba with LLVM, GDAL (measured: 165-185 MB)."""
+GDAL_BYTES = 64_000_000
+"""GDAL's block cache, and blocks that wait to be compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Bands that are read together from one source."""
+
+    source: str
+    """The file."""
+    bands: tuple[int, ...]
+    """Band numbers, from 1."""
+    dtype: np.dtype
+    """What they are read as."""
+    halo: Halo
+    """What is needed beyond the tile."""
+    edge: Edge
+    """What lies outside the raster."""
+    valid: bool
+    """Whether validity is read beside integers."""
+    block: tuple[int, int]
+    """The file's storage block."""
+    stored_bytes: int | None
+    """The file's size."""
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes that one cell of all its bands takes in memory."""
+        return len(self.bands) * (self.dtype.itemsize + self.valid)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An input of a step: a plane, as the kernel wants it."""
+
+    plane: int
+    """The plane's number."""
+    dtype: np.dtype
+    """The dtype of the array that is passed."""
+    halo: Halo
+    """The halo of the array that is passed."""
+    valid: bool
+    """Whether its validity is passed too."""
+    direct: bool
+    """Whether the plane is passed as it is; otherwise it is cropped or converted first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One band of cells over a tile and a halo, while the tile is computed."""
+
+    label: str
+    """Where it comes from."""
+    dtype: np.dtype
+    """Its dtype."""
+    halo: Halo
+    """What it covers beyond the tile."""
+    edge: Edge
+    """What lies outside the raster."""
+    nodata: float | None
+    """The value of invalid cells; None where validity is apart or nothing is invalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One launch: planes in, planes out."""
+
+    kernel: str
+    """``module:name`` of the kernel."""
+    operands: tuple[Operand, ...]
+    """Its inputs."""
+    results: tuple[int, ...]
+    """The planes that it makes."""
+    nodata: tuple[float, ...]
+    """The nodata value of each result."""
+    signature: Signature
+    """What it is compiled for."""
+    halo: Halo
+    """What it computes beyond the tile, for the steps after it."""
+    radius: Halo
+    """How far it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One output."""
+
+    path: str
+    """The file, or empty for an array."""
+    planes: tuple[int, ...]
+    """The plane of each band."""
+    dtype: np.dtype
+    """What is stored."""
+    nodata: float | None
+    """The nodata value that is written."""
+    options: Mapping[str, str]
+    """GDAL's creation options."""
+
+    def raw_bytes(self, window: Window) -> int:
+        """Bytes before compression."""
+        return len(self.planes) * self.dtype.itemsize * window.height * window.width
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a job runs. Made without reading a pixel; prints, compares, and can be refused."""
+
+    grid: Grid
+    """Where the cells lie."""
+    window: Window
+    """The part that is computed: the whole grid, unless a window is read."""
+    tile: tuple[int, int]
+    """Rows and columns of a task."""
+    reads: tuple[Read, ...]
+    """What is read."""
+    planes: tuple[Plane, ...]
+    """The planes: those of the reads first, in order, then those of the steps."""
+    steps: tuple[Step, ...]
+    """What is computed, in order."""
+    writes: tuple[Write, ...]
+    """What is written."""
+    backend: str
+    """What computes."""
+    reason: str
+    """Why it is this backend."""
+    workers: int
+    """Threads."""
+    memory_limit: int | None
+    """The memory given, in bytes."""
+
+    def tasks(self) -> Iterator[Window]:
+        """Yields the windows that are computed, row by row, on the grid's own tile lines."""
+        for whole in self._task_grid():
+            part = whole.intersection(self.window)
+            if not part.is_empty:
+                yield part
+
+    def _task_grid(self) -> Iterator[Window]:
+        rows, cols = self.tile
+        first_row, first_col = self.window.row_off // rows * rows, self.window.col_off // cols * cols
+        for window in tiles(self.window.row_end - first_row, self.window.col_end - first_col, rows, cols):
+            yield window.shifted(first_row, first_col)
+
+    @property
+    def task_shape(self) -> tuple[int, int]:
+        """Rows and columns of tasks."""
+        rows, cols = self.tile
+        return (ceil(self.window.row_end / rows) - self.window.row_off // rows,
+                ceil(self.window.col_end / cols) - self.window.col_off // cols)  # fmt: skip
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks there are."""
+        rows, cols = self.task_shape
+        return rows * cols
+
+    @property
+    def halo(self) -> Halo:
+        """The largest halo of the reads."""
+        return (max((r.halo[0] for r in self.reads), default=0), max((r.halo[1] for r in self.reads), default=0))
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether neighbouring tiles hand each other halo cells, so that each block is decoded once."""
+        return self.halo != (0, 0) and self.window == Window(0, 0, *self.grid.shape)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many tiles away, down and across, halo cells come from."""
+        return ceil(self.halo[0] / self.tile[0]), ceil(self.halo[1] / self.tile[1])
+
+    @property
+    def frames(self) -> int:
+        """How many tiles' inputs are held at once."""
+        if not self.exchanges:
+            return min(self.workers, self.task_count)
+        down, across = self.reach
+        waiting = down * self.task_shape[1] + across + 1
+        return min(waiting + 2 * self.workers, self.task_count)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one tile's inputs."""
+        return sum(r.cell_bytes * _cells(self.tile, r.halo) for r in self.reads)
+
+    @property
+    def worker_bytes(self) -> int:
+        """Bytes of the buffers that one worker computes in."""
+        total = 0
+        for step in self.steps:
+            total += sum(self.planes[p].dtype.itemsize * _cells(self.tile, step.halo) for p in step.results)
+            total += sum((o.dtype.itemsize + o.valid) * _cells(self.tile, o.halo) for o in step.operands if not o.direct)
+        return total + sum(w.raw_bytes(Window(0, 0, *self.tile)) for w in self.writes)
+
+    @property
+    def memory(self) -> int:
+        """The most memory that the process takes, in bytes."""
+        output = 0 if all(w.path for w in self.writes) else sum(w.raw_bytes(self.window) for w in self.writes)
+        return BASE_BYTES + GDAL_BYTES + self.frames * self.frame_bytes + self.workers * self.worker_bytes + output
+
+    @property
+    def source_bytes(self) -> int:
+        """Bytes of the cells that the job needs, as they are in memory: each once."""
+        cells = self.window.height * self.window.width
+        return sum(len(r.bands) * r.dtype.itemsize * cells for r in self.reads)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the outputs before compression."""
+        return sum(w.raw_bytes(self.window) for w in self.writes)
+
+    def __str__(self) -> str:
+        from tilejit.plan_text import plan_text
+
+        return plan_text(self)
+
+
+def _cells(tile: tuple[int, int], halo: Halo) -> int:
+    return (tile[0] + 2 * halo[0]) * (tile[1] + 2 * halo[1])

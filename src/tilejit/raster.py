@@ -1,0 +1,323 @@
+"""Lazy Rasters: bands of files, and what kernels will make of them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
+from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
+from tilejit.io.geotiff_sink import block_of, default_options, open_sink
+from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.sink import ArraySink, OutputProfile, Sink
+from tilejit.io.source import ArraySource
+from tilejit.pipeline import run_job
+from tilejit.planner import Request, Storage, make_job
+from tilejit.progress import progress_bar
+from tilejit.settings import RunOptions, settings_of
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tilejit.grid import Grid
+    from tilejit.kernel import Kernel
+    from tilejit.plan import Plan
+    from tilejit.planner import Job
+    from tilejit.report import Report
+
+
+class NodataWarning(UserWarning):
+    """A valid pixel got a result that equals the output's nodata value."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Raster:
+    """A grid and a promise: bands that are read and computed when they are asked for.
+
+    Make one with `tilejit.open`, or by calling a kernel with Rasters.
+    """
+
+    grid: Grid
+    """Where its cells lie."""
+    bands: tuple[Band, ...]
+    """What its bands are made of, in order."""
+
+    @property
+    def count(self) -> int:
+        """How many bands it has."""
+        return len(self.bands)
+
+    def band(self, number: int) -> Raster:
+        """Returns one band as a Raster.
+
+        Args:
+            number: From 1, as GDAL counts.
+
+        Raises:
+            ParameterError: There is no such band.
+        """
+        if not 1 <= number <= self.count:
+            raise ParameterError(f"{self.label} has bands 1 to {self.count}, not {number}")
+        return Raster(self.grid, (self.bands[number - 1],))
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return ", ".join(dict.fromkeys(_file_label(band) for band in self.bands))
+
+    def plan(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Plan:
+        """Returns how it would be computed, without reading a pixel: windows, halos, bytes, memory, backend and why.
+
+        Args:
+            path: Where it would be saved.
+            **options: As for `save`.
+
+        Raises:
+            MemoryLimitError: It does not fit the memory given.
+        """
+        requests = [_request(self, os.fspath(path) if path else "", options)]
+        return make_job(self.grid, requests, settings_of([self], options)).plan
+
+    def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
+        """Computes a window of it into memory.
+
+        Args:
+            window: Rows and columns; None for all.
+            **options: ``backend``, ``workers``, ``memory``, as for `save`.
+
+        Returns:
+            A (band, row, col) array; invalid cells are NaN in floats, and the nodata value in integers.
+
+        Raises:
+            ParameterError: The window reaches outside the raster.
+            ReadError: A block cannot be read.
+        """
+        window = window or Window(0, 0, *self.grid.shape)
+        if window.is_empty or window.intersection(Window(0, 0, *self.grid.shape)) != window:
+            raise ParameterError(f"{self.label}: {window} is not inside {self.grid.height} rows x {self.grid.width} columns")
+        request = Request(self.bands, nodata=options.get("nodata"))
+        job = make_job(self.grid, [request], settings_of([self], options), window)
+        write = job.plan.writes[0]
+        array = np.empty((len(write.planes), *window.shape), write.dtype)
+        run_job(job, [ArraySink(array, _part(self.grid, window))])
+        return array
+
+    def compute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
+        """Computes all of it into memory; see `read`."""
+        return self.read(None, **options)
+
+    def save(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
+        """Computes it into a GeoTIFF: streamed, in bounded memory, on all cores or the GPU.
+
+        The file is written under a temporary name, synced and renamed: it is there whole, or not at all.
+
+        Args:
+            path: The file.
+            **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
+                ZSTD level 1 with the right predictor), ``overwrite``, ``backend`` ("auto", "cpu", "cuda", "python"),
+                ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
+                a terminal).
+
+        Returns:
+            What the run did, in figures.
+
+        Raises:
+            MemoryLimitError: It does not fit the memory given; nothing was read.
+            SourceError: An input cannot be read.
+            SinkError: The output cannot be written.
+        """
+        return save({path: self}, **options)
+
+    def __repr__(self) -> str:
+        return f"<Raster {self.label}: {self.count} band{'s' * (self.count > 1)}, {self.grid}>"
+
+
+def _file_label(band: Band) -> str:
+    return band.source.name if isinstance(band, SourceBand) else band.application.kernel.name
+
+
+def _part(grid: Grid, window: Window) -> Grid:
+    """The grid of a window."""
+    from dataclasses import replace
+
+    a, b, c, d, e, f = grid.transform
+    x, y = c + a * window.col_off + b * window.row_off, f + d * window.col_off + e * window.row_off
+    return replace(grid, height=window.height, width=window.width, transform=(a, b, x, d, e, y))
+
+
+def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Raster:
+    """Opens a raster file lazily: its grid and bands are read, no pixel is.
+
+    Args:
+        path: Anything that GDAL opens: a GeoTIFF, a VRT, ``/vsicurl/…``.
+        band: One band, from 1; None for all.
+
+    Raises:
+        SourceError: It is missing, no raster, or holds what tilejit does not read.
+        ParameterError: It has no such band.
+    """
+    source = open_rasterio(path)
+    raster = Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
+    return raster if band is None else raster.band(band)
+
+
+def from_array(array: NDArray[Any], *, grid: Grid | None = None, nodata: float | None = None) -> Raster:
+    """Makes a Raster of an array.
+
+    Args:
+        array: (row, col) or (band, row, col).
+        grid: Where its cells lie.
+        nodata: The value of invalid cells.
+
+    Example:
+        >>> import numpy as np
+        >>> from_array(np.zeros((2, 3), np.float32)).count
+        1
+    """
+    source = ArraySource.of(array, grid, nodata)
+    return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
+
+
+def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
+    """Applies a kernel to Rasters lazily; see `Kernel.__call__`.
+
+    Raises:
+        ParameterError: An input is no single band.
+        GridMismatchError: The inputs lie on different grids; with both.
+    """
+    for parameter, raster in zip(kernel.rasters, inputs, strict=True):
+        if not isinstance(raster, Raster):
+            raise ParameterError(
+                f"{kernel.name}: {parameter.name} is {type(raster).__name__}, and another input is a Raster: "
+                "give Rasters only, or arrays only"
+            )
+        if raster.count != 1:
+            raise ParameterError(
+                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {raster.count}: "
+                "choose one with .band(1), or tj.open(path, band=1)"
+            )
+    check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
+    bands = tuple(raster.bands[0] for raster in inputs)
+    application = Application(kernel, bands, kernel.bind(parameters))
+    return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))
+
+
+def check_one_grid(rasters: Sequence[Raster], names: Sequence[str]) -> None:
+    """Refuses Rasters on different grids.
+
+    Raises:
+        GridMismatchError: With both grids and what differs.
+    """
+    first = rasters[0]
+    for raster, name in zip(rasters[1:], names[1:], strict=True):
+        differences = first.grid.differences(raster.grid)
+        if differences:
+            raise GridMismatchError(
+                f"{names[0]} ({first.label}) and {name} ({raster.label}) lie on different grids\n"
+                f"  {first.label}: {first.grid}\n  {raster.label}: {raster.grid}\n"
+                f"  {'; '.join(differences)}\n  warp one onto the other's grid first (gdalwarp, rioxarray)"
+            )
+
+
+def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[RunOptions]) -> Report:
+    """Computes several Rasters in one pass over their inputs, each into a file.
+
+    Args:
+        outputs: File -> Raster, all on one grid.
+        **options: As for `Raster.save`; they hold for every output.
+
+    Returns:
+        What the run did, in figures.
+
+    Raises:
+        GridMismatchError: The Rasters lie on different grids.
+        MemoryLimitError: It does not fit the memory given; nothing was read.
+    """
+    job, profiles = plan_outputs(outputs, options)
+    sinks: list[Sink] = []
+    try:
+        for profile in profiles:
+            sinks.append(open_sink(profile, job.plan.workers))
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
+    label = ", ".join(Path(p.path).name for p in profiles)
+    with progress_bar(label, show=options.get("progress")) as progress:
+        report = run_job(job, sinks, progress)
+    if report.collisions:
+        warnings.warn(
+            f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
+            f"{[w.nodata for w in job.plan.writes]}; give another with nodata=",
+            NodataWarning,
+            stacklevel=2,
+        )
+    return report
+
+
+def plan_outputs(outputs: Mapping[str | os.PathLike[str], Raster],
+                 options: RunOptions) -> tuple[Job, list[OutputProfile]]:  # fmt: skip
+    """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
+    if not outputs:
+        raise PlanError("nothing to save: give {path: raster}")
+    rasters = list(outputs.values())
+    check_one_grid(rasters, [os.fspath(path) for path in outputs])
+    requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
+    _check_paths(requests)
+    job = make_job(rasters[0].grid, requests, settings_of(rasters, options))
+    profiles = [
+        OutputProfile(
+            path=request.path, grid=raster.grid, count=raster.count, dtype=write.dtype, nodata=write.nodata,
+            descriptions=tuple(_description(b) for b in raster.bands), units=tuple(_unit(b) for b in raster.bands),
+            options=_upper(options.get("profile") or {}), overwrite=options.get("overwrite", False),
+        )  # fmt: skip
+        for request, raster, write in zip(requests, rasters, job.plan.writes, strict=True)
+    ]
+    return job, profiles
+
+
+def _request(raster: Raster, path: str, options: RunOptions) -> Request:
+    if not path:
+        return Request(raster.bands, nodata=options.get("nodata"))
+    given = _upper(options.get("profile") or {})
+
+    def storage(dtype: np.dtype) -> Storage:
+        creation = default_options(dtype, *raster.grid.shape, given, raster.count)
+        return Storage(creation, block_of(creation, *raster.grid.shape))
+
+    return Request(raster.bands, path, options.get("nodata"), storage)
+
+
+def _upper(options: Mapping[str, Any]) -> dict[str, str]:
+    return {name.upper(): str(value) for name, value in options.items()}
+
+
+def _description(band: Band) -> str | None:
+    return band.info.description if isinstance(band, SourceBand) else band.label
+
+
+def _unit(band: Band) -> str | None:
+    return band.info.unit if isinstance(band, SourceBand) else None
+
+
+def _check_paths(requests: Sequence[Request]) -> None:
+    """Refuses an output that is an input, and two outputs that are one file."""
+    seen: dict[str, str] = {}
+    for request in requests:
+        real = os.path.realpath(request.path)
+        if real in seen:
+            raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
+        seen[real] = request.path
+    for request in requests:
+        for source in sources_of(request.bands):
+            if os.path.realpath(source.name) in seen:
+                raise SinkError(
+                    f"{source.name} is an input and would be written as an output: give the output another name"
+                )

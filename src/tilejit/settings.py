@@ -1,0 +1,73 @@
+"""The options of a run, and the settings that they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from tilejit.cores import available_cores
+from tilejit.dispatch import choose_backend
+from tilejit.errors import ParameterError
+from tilejit.graph import Application, Band, ResultBand
+from tilejit.planner import Settings
+from tilejit.sizes import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tilejit.raster import Raster
+
+
+class RunOptions(TypedDict, total=False):
+    """What ``save``, ``read``, ``compute`` and ``plan`` take."""
+
+    backend: str
+    """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"python"``."""
+    workers: int | None
+    """Threads; None for all cores."""
+    memory: str | int | None
+    """What the process may take: ``"2GB"``."""
+    tile: tuple[int, int] | None
+    """Rows and columns of a task; None to choose."""
+    nodata: float | None
+    """The nodata value of the outputs; None for the dtype's own."""
+    profile: Mapping[str, Any] | None
+    """GDAL's creation options by name."""
+    overwrite: bool
+    """Whether existing files may be replaced."""
+    progress: bool | None
+    """Whether to show a progress bar; None: on a terminal."""
+
+
+def settings_of(rasters: Sequence[Raster], options: RunOptions) -> Settings:
+    """Checks the options of a run over ``rasters``.
+
+    Raises:
+        ParameterError: One is unknown or makes no sense.
+        BackendError: The backend asked for cannot run here.
+    """
+    unknown = set(options) - set(RunOptions.__annotations__)
+    if unknown:
+        raise ParameterError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(RunOptions.__annotations__)}")
+    workers = options.get("workers")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ParameterError(f"workers={workers!r}; it is a count of threads, 1 or more")
+    kernels = [a.kernel for a in _applications(rasters)]
+    backend, reason = choose_backend(options.get("backend") or "auto", kernels)
+    memory = options.get("memory")
+    return Settings(backend, reason, workers or available_cores(), None if memory is None else parse_size(memory),
+                    options.get("tile"))  # fmt: skip
+
+
+def _applications(rasters: Sequence[Raster]) -> list[Application]:
+    seen: dict[int, Application] = {}
+
+    def visit(bands: Iterator[Band]) -> None:
+        for band in bands:
+            if isinstance(band, ResultBand) and id(band.application) not in seen:
+                seen[id(band.application)] = band.application
+                visit(iter(band.application.inputs))
+
+    for raster in rasters:
+        visit(iter(raster.bands))
+    return list(seen.values())
