@@ -1,8 +1,9 @@
 """Filters: one number from the window around a cell.
 
-Means, extremes and standard deviations are over the valid cells of the window, cells outside the raster being invalid:
-up to the edge, and into holes, wherever the window has one valid cell; where it has none, the result is NaN, hence
-nodata. The others need their whole window: where one of its cells is invalid, so is the result.
+Means, extremes and standard deviations are over the valid cells of the window; cells outside the raster are
+not valid. So they reach up to the raster's edge, and into holes too: a cell that is invalid itself gets a
+result wherever its window has one valid cell. Where it has none, the result is NaN, hence nodata.
+The others need all that they read: where one of these cells is invalid, so is the result.
 """
 
 import math
@@ -194,14 +195,13 @@ def standard_deviation_3x3(z):
         for dx in range(-1, 2):
             total += z[dy, dx] if tj.is_valid(z[dy, dx]) else 0.0
             count += 1.0 if tj.is_valid(z[dy, dx]) else 0.0
-    count = max(count, 1.0)
-    mean = total / count
+    mean = total / max(count, 1.0)
     squares = 0.0
     for dy in range(-1, 2):
         for dx in range(-1, 2):
             deviation = z[dy, dx] - mean if tj.is_valid(z[dy, dx]) else 0.0
             squares += deviation * deviation
-    return math.sqrt(squares / count)
+    return math.sqrt(squares / max(count, 1.0)) if count > 0.0 else math.nan
 
 
 @tj.focal(nodata="kernel")
@@ -229,14 +229,13 @@ def standard_deviation_5x5(z):
         for dx in range(-2, 3):
             total += z[dy, dx] if tj.is_valid(z[dy, dx]) else 0.0
             count += 1.0 if tj.is_valid(z[dy, dx]) else 0.0
-    count = max(count, 1.0)
-    mean = total / count
+    mean = total / max(count, 1.0)
     squares = 0.0
     for dy in range(-2, 3):
         for dx in range(-2, 3):
             deviation = z[dy, dx] - mean if tj.is_valid(z[dy, dx]) else 0.0
             squares += deviation * deviation
-    return math.sqrt(squares / count)
+    return math.sqrt(squares / max(count, 1.0)) if count > 0.0 else math.nan
 
 
 def sort_3(a, b, c):
@@ -342,8 +341,8 @@ def median_5x5(z):
 def gaussian(z, *, sigma=1.0):
     """Gaussian smoothing in a 7x7 window.
 
-    The window ends three cells from the centre, which holds 99.5 % of the weight in each direction for `sigma` = 1;
-    for much larger ones the weights get close to equal.
+    The window ends three cells from the centre: all but 0.05 % of the weights along an axis for `sigma` = 1,
+    all but 2 % for 1.5. For much larger ones it is no Gaussian any more, its weights being nearly equal.
 
     Args:
         z: Any quantity.
@@ -358,8 +357,10 @@ def gaussian(z, *, sigma=1.0):
 
     Example:
         >>> import numpy as np
-        >>> gaussian(np.full((7, 7), 5.0, np.float32), sigma=0.8)[3, 3]
-        np.float32(5.0)
+        >>> impulse = np.zeros((7, 7), np.float32)
+        >>> impulse[3, 3] = 100.0
+        >>> gaussian(impulse, sigma=1.0)[3, 3].round(2)
+        np.float32(15.92)
     """
     w1 = math.exp(-0.5 / (sigma * sigma))
     w2 = math.exp(-2.0 / (sigma * sigma))

@@ -1,7 +1,7 @@
 """Spectral indices: one pixel of several bands becomes one number.
 
-Bands come in the order of their wavelengths: blue, green, red, nir (near infrared), swir1 (about 1.6 µm), swir2 (about
-2.2 µm). Every index computes on reflectance = scale * band + offset, with 0 for black and 1 for white:
+Bands come in the order of their wavelengths: blue, green, red, nir (near infrared), swir1 (about 1.6 µm),
+swir2 (about 2.2 µm). Every index computes on reflectance = scale * band + offset, from 0 (black) to 1:
 
 =================================================  =======  ======
 what the file holds                                scale    offset
@@ -13,7 +13,7 @@ Sentinel-2 Level-2A before that                    1e-4     0
 =================================================  =======  ======
 
 The scale alone cancels out of the ratios (all but `evi` and `savi`); the offset does not.
-Where a band is invalid, so is the result; 0 / 0 gives NaN, hence nodata, and another number divided by 0 infinity.
+Where a band is invalid, so is the result. 0 / 0 gives NaN, hence nodata; any other number / 0 is infinite.
 """
 
 import tilejit as tj
@@ -45,7 +45,7 @@ def ndvi(red, nir, *, scale=1.0, offset=0.0):
 
     Example:
         >>> import numpy as np
-        >>> ndvi(np.float32([[0.1, 0.2]]), np.float32([[0.3, 0.2]]))
+        >>> ndvi(np.float32([[0.125, 0.25]]), np.float32([[0.375, 0.25]]))
         array([[0.5, 0. ]], dtype=float32)
     """
     return normalized_difference(nir, red, scale, offset)
@@ -134,7 +134,7 @@ def ndwi(green, nir, *, scale=1.0, offset=0.0):
 
     Example:
         >>> import numpy as np
-        >>> ndwi(np.float32([[0.3]]), np.float32([[0.1]]))
+        >>> ndwi(np.float32([[0.375]]), np.float32([[0.125]]))
         array([[0.5]], dtype=float32)
     """
     return normalized_difference(green, nir, scale, offset)
@@ -159,7 +159,7 @@ def mndwi(green, swir1, *, scale=1.0, offset=0.0):
 
     Example:
         >>> import numpy as np
-        >>> mndwi(np.float32([[0.3]]), np.float32([[0.1]]))
+        >>> mndwi(np.float32([[0.375]]), np.float32([[0.125]]))
         array([[0.5]], dtype=float32)
     """
     return normalized_difference(green, swir1, scale, offset)
@@ -184,7 +184,7 @@ def nbr(nir, swir2, *, scale=1.0, offset=0.0):
 
     Example:
         >>> import numpy as np
-        >>> nbr(np.float32([[0.3]]), np.float32([[0.1]]))
+        >>> nbr(np.float32([[0.375]]), np.float32([[0.125]]))
         array([[0.5]], dtype=float32)
     """
     return normalized_difference(nir, swir2, scale, offset)
@@ -209,7 +209,7 @@ def ndmi(nir, swir1, *, scale=1.0, offset=0.0):
 
     Example:
         >>> import numpy as np
-        >>> ndmi(np.float32([[0.3]]), np.float32([[0.1]]))
+        >>> ndmi(np.float32([[0.375]]), np.float32([[0.125]]))
         array([[0.5]], dtype=float32)
     """
     return normalized_difference(nir, swir1, scale, offset)
@@ -234,7 +234,7 @@ def ndbi(nir, swir1, *, scale=1.0, offset=0.0):
 
     Example:
         >>> import numpy as np
-        >>> ndbi(np.float32([[0.1]]), np.float32([[0.3]]))
+        >>> ndbi(np.float32([[0.125]]), np.float32([[0.375]]))
         array([[0.5]], dtype=float32)
     """
     return normalized_difference(swir1, nir, scale, offset)

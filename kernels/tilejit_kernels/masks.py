@@ -255,6 +255,8 @@ def reclassify(
         >>> reclassify(np.float32([[-1, 0, 5, 10]]), break_1=0, break_2=10)
         array([[0, 1, 1, 2]], dtype=uint8)
     """
-    lower = (z >= break_1) + (z >= break_2) + (z >= break_3) + (z >= break_4)
-    upper = (z >= break_5) + (z >= break_6) + (z >= break_7) + (z >= break_8)
+    lower = (1 if z >= break_1 else 0) + (1 if z >= break_2 else 0)
+    lower += (1 if z >= break_3 else 0) + (1 if z >= break_4 else 0)
+    upper = (1 if z >= break_5 else 0) + (1 if z >= break_6 else 0)
+    upper += (1 if z >= break_7 else 0) + (1 if z >= break_8 else 0)
     return lower + upper

@@ -1,8 +1,9 @@
 """Terrain: what the 3x3 window around a cell says about an elevation raster.
 
-All of them take north-up rasters: rows run south and columns run east. `dx` and `dy` are the cell's width and height on
-the ground, both positive, in the unit of the elevations; a Raster brings them along, an array needs them given. Where
-one of the nine cells is invalid or outside the raster, so is the result.
+All of them take north-up rasters: rows run south and columns run east. `dx` and `dy` are the cell's width and
+height on the ground, both positive, in the unit of the elevations; a Raster brings them along, an array needs
+them given. Where a cell that is read is invalid or outside the raster, so is the result; `horn` reads all but
+the centre.
 """
 
 import math
@@ -202,7 +203,7 @@ def tpi(z):
 
 @tj.focal
 def tri(z):
-    """Terrain ruggedness index: root of the summed squares of the eight height differences, Riley et al. (1999).
+    """Terrain ruggedness index, Riley et al. (1999): root of the eight height differences' summed squares.
 
     The other index of that name, the mean of the absolute differences (Wilson et al. 2007), is
     ``gdaldem TRI -alg Wilson``.
@@ -267,8 +268,7 @@ def quadratic(z, dx, dy):
         dy: Height of a cell in the unit of `z`.
 
     Returns:
-        Half the second derivatives towards east and towards north, the mixed one, and the gradient towards east and
-        towards north: D, E, F, G, H of Z = Ax²y² + Bx²y + Cxy² + Dx² + Ey² + Fxy + Gx + Hy + I.
+        D, E, F, G, H of Z = Ax²y² + Bx²y + Cxy² + Dx² + Ey² + Fxy + Gx + Hy + I, x running east and y north.
     """
     d = ((z[0, -1] - z[0, 0]) + (z[0, 1] - z[0, 0])) / (2.0 * dx * dx)
     e = ((z[-1, 0] - z[0, 0]) + (z[1, 0] - z[0, 0])) / (2.0 * dy * dy)

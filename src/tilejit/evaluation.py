@@ -50,14 +50,20 @@ class Evaluator:
 
     def __init__(self, job: Job, compiled: Sequence[Launch]) -> None:
         self.job, self.plan, self.compiled = job, job.plan, compiled
-        self._results = {p: self._flat(self.plan.planes[p].dtype, s.halo) for s in self.plan.steps for p in s.results}
+        self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
+        self._direct = _written_directly(self.plan)
+        self._results = {
+            p: self._flat(self.plan.planes[p].dtype, s.halo)
+            for s in self.plan.steps
+            for p in s.results
+            if p not in self._direct
+        }
         self._operands = {
             (k, i): (self._flat(o.dtype, o.halo), self._flat(np.dtype(np.uint8), o.halo) if o.valid else None)
             for k, s in enumerate(self.plan.steps)
             for i, o in enumerate(s.operands)
             if not o.direct
         }
-        self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
 
     def _flat(self, dtype: np.dtype, halo: Halo, count: int = 1) -> Array:
         rows, cols = self.plan.tile
@@ -74,18 +80,21 @@ class Evaluator:
         for layer in frame.layers:
             valid = layer.valid if layer.valid is not None else [None] * len(layer.cells)
             planes += list(zip(layer.cells, valid, strict=True))
-        collisions = 0
-        for number in range(len(self.plan.steps)):
-            collisions += self._step(number, frame.window, planes)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
             shape = len(write.planes), *frame.window.shape
-            output = flat[: int(np.prod(shape))].reshape(shape)
-            collisions += sum(self._finish(write, planes, p, output[b], frame.window) for b, p in enumerate(write.planes))
-            outputs.append(output)
+            outputs.append(flat[: int(np.prod(shape))].reshape(shape))
+        collisions = 0
+        for number in range(len(self.plan.steps)):
+            collisions += self._step(number, frame.window, planes, outputs)
+        for w, write in enumerate(self.plan.writes):
+            for b, plane in enumerate(write.planes):
+                if self._direct.get(plane) != (w, b):
+                    collisions += self._finish(write, planes, plane, outputs[w][b], frame.window)
         return outputs, collisions
 
-    def _step(self, number: int, window: Window, planes: list[tuple[Array, Array | None]]) -> int:
+    def _step(self, number: int, window: Window, planes: list[tuple[Array, Array | None]],
+              outputs: Sequence[Array]) -> int:  # fmt: skip
         step, kernel = self.plan.steps[number], self.job.kernels[number]
         area = window.expand(*step.halo)
         arrays: list[Array] = []
@@ -94,7 +103,10 @@ class Evaluator:
             arrays.append(cells)
             if valid is not None:
                 arrays.append(valid)
-        results = [_shaped(self._results[p], area.shape) for p in step.results]
+        results = []
+        for plane in step.results:
+            write, band = self._direct.get(plane, (-1, -1))
+            results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
         nodata = [r.dtype.type(v) for r, v in zip(results, step.nodata, strict=True)]
         scalars = scalar_values(kernel, self.job.parameters[number], step.signature.compute, area, self.plan.grid)
         collisions = self.compiled[number](arrays, results, nodata, scalars)
@@ -147,6 +159,20 @@ class Evaluator:
                 return _replace(output, cells == plane.nodata, write.nodata)
             return 0
         return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
+
+
+def _written_directly(plan: Plan) -> dict[int, tuple[int, int]]:
+    """The results that kernels can write straight into an output's band: plane -> (write, band)."""
+    places: dict[int, tuple[int, int]] = {}
+    made = {p for step in plan.steps for p in step.results}
+    for w, write in enumerate(plan.writes):
+        for b, number in enumerate(write.planes):
+            plane = plan.planes[number]
+            is_nan = plane.dtype.kind == "f" and write.nodata is not None and np.isnan(write.nodata)
+            same = plane.dtype == write.dtype and plane.halo == (0, 0) and (is_nan or plane.nodata == write.nodata)
+            if number in made and same:
+                places.setdefault(number, (w, b))
+    return places
 
 
 def _replace(output: Array, invalid: NDArray[np.bool_], nodata: float) -> int:

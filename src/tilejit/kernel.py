@@ -10,6 +10,7 @@ import numpy as np
 
 from tilejit.errors import KernelError, ParameterError
 from tilejit.language.checks import check_syntax
+from tilejit.language.helpers import window_parameters
 from tilejit.language.kinds import Kind, compute_dtype
 from tilejit.language.lowering import Lowering
 from tilejit.language.parameters import REQUIRED, read_output_dtypes, read_parameters
@@ -133,7 +134,7 @@ class Kernel:
     @functools.cached_property
     def windows(self) -> frozenset[str]:
         """The rasters that it subscripts, itself or in a helper; the others it sees as one value."""
-        return frozenset(self._lowering(all_valid=False).window_parameters(self.source))
+        return frozenset(window_parameters(self.source))
 
     def _lowering(self, *, all_valid: bool) -> Lowering:
         return Lowering(

@@ -30,22 +30,25 @@ class Run:
         self.job, self.plan, self.sinks, self.progress = job, job.plan, sinks, progress
         self.watch = Stopwatch()
         self.bytes_read = self.collisions = self.done = 0
+        self.compiled: Sequence[Launch] = ()
         self._lock = threading.Lock()
         self._turn = {id(s): threading.Lock() for s in sinks if not s.concurrent}
 
     def __call__(self) -> None:
         """Computes all tasks; on any error or Ctrl-C the workers have stopped when it raises."""
-        with self.watch.stage("compile"):
-            compiled = launches(self.job)
         schedule = Schedule(self.plan)
         count = min(self.plan.workers, self.plan.task_count)
         threads = [
-            threading.Thread(target=self._work, args=(schedule, compiled), name=f"tilejit-{k}", daemon=True)
+            threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
             for k in range(count)
         ]
         for thread in threads:
             thread.start()
         try:
+            # Workers read the first tiles meanwhile: importing Numba alone takes a third of a second.
+            with self.watch.stage("compile"):
+                self.compiled = launches(self.job)
+            schedule.compiled()
             self._wait(threads)
         except BaseException as error:
             schedule.fail(error)
@@ -65,14 +68,15 @@ class Run:
                 shown = self.done
                 self.progress(shown, self.plan.task_count)
 
-    def _work(self, schedule: Schedule, compiled: Sequence[Launch]) -> None:
+    def _work(self, schedule: Schedule) -> None:
+        evaluator: Evaluator | None = None
         try:
-            evaluator = Evaluator(self.job, compiled)
             while (work := schedule.take()) is not None:
                 if work.kind == "read":
                     self._read(schedule, work)
-                else:
-                    self._compute(schedule, evaluator, work)
+                    continue
+                evaluator = evaluator or Evaluator(self.job, self.compiled)
+                self._compute(schedule, evaluator, work)
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 

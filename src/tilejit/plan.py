@@ -22,8 +22,8 @@ Halo = tuple[int, int]
 
 BASE_BYTES = 190_000_000
 """What a process holds before any buffer: Python, NumPy, Numba with LLVM, GDAL (measured: 165-185 MB)."""
-GDAL_BYTES = 64_000_000
-"""GDAL's block cache, and blocks that wait to be compressed."""
+GDAL_BYTES = 24_000_000
+"""GDAL's block cache (8 MB), and blocks that wait to be compressed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,13 @@ class Schedule:
         self._unfinished = plan.task_count
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
+        self._compiled = False
+
+    def compiled(self) -> None:
+        """Lets tiles be computed: until then workers only read."""
+        with self._changed:
+            self._compiled = True
+            self._changed.notify_all()
 
     def take(self) -> Work | None:
         """Returns what to do next, waiting for it; None when all is done or the run has failed."""
@@ -55,7 +62,7 @@ class Schedule:
             while True:
                 if self._failure is not None or self._unfinished == 0:
                     return None
-                if self._ready:
+                if self._ready and self._compiled:
                     index = self._ready.popleft()
                     return Work("compute", index, self._open[index])
                 if self._next is not None and self._free:

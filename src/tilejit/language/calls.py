@@ -6,9 +6,12 @@ import ast
 import builtins
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tilejit.language.checks import counted
 from tilejit.language.form import Value, call, is_call
 from tilejit.language.functions import MATH
-from tilejit.language.kinds import Kind
+from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING, is_valid
 from tilejit.language.scope import Scope, cast
 
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Lower = Callable[[Scope, ast.expr], Value]
+
+_OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "abs": "fabs", "absolute": "fabs",
+             "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh", "arccosh": "acosh",
+             "arctanh": "atanh"}  # fmt: skip
+"""What NumPy calls a function of ``math``."""
 
 _KNOWN = "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions"
 
@@ -38,7 +46,7 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
         return _helper(scope, node, function)
     if node.keywords:
         scope.fail(
-            node.keywords[0].value, f"{name} with a keyword argument", "give its arguments by position"
+            node.keywords[0], f"{name} with a keyword argument", "give its arguments by position"
         )
     values = [lower(scope, a) for a in node.args]
     if handler is not None:
@@ -59,8 +67,8 @@ def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value
     if len(values) != count:
         scope.fail(
             node,
-            f"math.{name} takes {count} argument{'s' * (count > 1)}, {len(values)} given",
-            "as in Python",
+            f"math.{name} takes {counted(count, 'argument')}, {len(values)} given",
+            f"write math.{name}({', '.join('xy'[:count])})",
         )
     if name in {"floor", "ceil", "trunc"} and values[0].kind is not Kind.FLOAT:
         return Value(cast(values[0], Kind.INT), Kind.INT)
@@ -80,7 +88,7 @@ def _is_valid(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if not cell and value.kind is not Kind.FLOAT:
         scope.fail(
             node,
-            f"tj.is_valid of a computed {value.kind}",
+            f"tj.is_valid of {article(value.kind)} that was computed",
             "ask it of a raster's cell: tj.is_valid(qa[0, 0])",
         )
     scope.program.asks_validity = True
@@ -99,12 +107,7 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
             scope.fail(
                 node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))"
             )
-        module = getattr(function, "__module__", None) or ""
-        if module.startswith("numpy") or getattr(function, "__class__", type).__name__ == "ufunc":
-            base = name.rsplit(".", 1)[-1]
-            scope.fail(node, f"{name} works on arrays",
-                       f"write math.{base}" if base in MATH else "a body works on one pixel; see tilejit's math.*")  # fmt: skip
-        scope.fail(node, f"{name} cannot be called from a body", _KNOWN)
+        scope.fail(node.func, f"{name} {_why_not(function)}", _instead(name, function))
     lowered, arguments = scope.program.helper(scope, node, plain)
     result = call(lowered.name, *arguments)
     if lowered.is_tuple:
@@ -112,10 +115,31 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     return Value(result, lowered.results[0])
 
 
+def _why_not(function: object) -> str:
+    """Why a body cannot call something that is no plain function."""
+    return "works on arrays" if _is_numpy(function) else "cannot be called from a body"
+
+
+def _instead(name: str, function: object) -> str:
+    base = name.rsplit(".", 1)[-1]
+    if isinstance(function, type) and issubclass(function, np.generic):
+        return "write int(x)" if issubclass(function, np.integer) else "leave it out: floats have one precision"
+    if _is_numpy(function) and _OF_NUMPY.get(base, base) in MATH:
+        return f"write math.{_OF_NUMPY.get(base, base)}"
+    return {"sum": "add up in a for loop", "pow": "write x ** y", "len": "a body has scalars only",
+            "divmod": "write x // y and x % y"}.get(base, _KNOWN)  # fmt: skip
+
+
+def _is_numpy(function: object) -> bool:
+    module = getattr(function, "__module__", None) or type(function).__module__ or ""
+    return module.split(".")[0] == "numpy"
+
+
 def _extreme(operation: str) -> Callable[[Scope, ast.Call, list[Value]], Value]:
     def lower_extreme(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
         if len(values) < 2:
-            scope.fail(node, f"{operation[1:4]} of one value", "give two or more: max(a, b)")
+            word = operation[1:4]
+            scope.fail(node, f"{word} of {counted(len(values), 'value')}", f"give two or more: {word}(a, b)")
         kind = max(v.kind for v in values)
         result = cast(values[0], kind)
         for value in values[1:]:
@@ -127,7 +151,9 @@ def _extreme(operation: str) -> Callable[[Scope, ast.Call, list[Value]], Value]:
 
 def _one(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
     if len(values) != 1:
-        scope.fail(node, f"{ast.unparse(node.func)} takes one argument, {len(values)} given", "as in Python")
+        name = ast.unparse(node.func)
+        instead = "write round(100 * x) / 100" if name == "round" else f"write {name}(x)"
+        scope.fail(node, f"{name} takes one argument in a body, {len(values)} given", instead)
     return values[0]
 
 

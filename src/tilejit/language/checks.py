@@ -12,38 +12,50 @@ _STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.For, ast.Wh
                ast.Return, ast.Pass)  # fmt: skip
 _EXPRESSIONS = (ast.Constant, ast.Name, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call,
                 ast.Subscript, ast.Tuple, ast.Attribute)  # fmt: skip
-_INSTEAD: dict[type[ast.AST], str] = {
-    ast.ListComp: "write a for loop that adds up in a variable",
-    ast.GeneratorExp: "write a for loop that adds up in a variable",
-    ast.SetComp: "write a for loop",
-    ast.DictComp: "write a for loop",
-    ast.List: "use one variable a value; a body has scalars only",
-    ast.Dict: "use if and elif, or keyword-only parameters",
-    ast.Set: "use if and elif; a body has scalars only",
-    ast.Lambda: "write a plain helper function with def, outside the body",
-    ast.FunctionDef: "write the helper function outside the body",
-    ast.ClassDef: "write it outside the body; a body has scalars only",
-    ast.Import: "import at the top of the file",
-    ast.ImportFrom: "import at the top of the file",
-    ast.Try: "arithmetic raises nothing in a kernel: 1.0 / 0.0 is inf and 0.0 / 0.0 is nan; test with if",
-    ast.With: "a body is arithmetic alone",
-    ast.Raise: "return math.nan for a pixel that has no result",
-    ast.Assert: "return math.nan for a pixel that has no result",
-    ast.Global: "a body keeps no state; return what it computes",
-    ast.Nonlocal: "a body keeps no state; return what it computes",
-    ast.Delete: "leave it out; a body's variables end with the pixel",
-    ast.NamedExpr: "assign on a line of its own",
-    ast.JoinedStr: "a body has no strings",
-    ast.Starred: "write the values out",
-    ast.Match: "use if and elif",
-    ast.Yield: "return the result",
-    ast.YieldFrom: "return the result",
-    ast.Await: "a body is arithmetic alone",
-    ast.AsyncFunctionDef: "a body is arithmetic alone",
-    ast.AsyncFor: "a body is arithmetic alone",
-    ast.AsyncWith: "a body is arithmetic alone",
-    ast.Slice: "read one cell at a time, as z[dy, dx]",
-}
+
+_LOOP = "write a for loop that adds up in a variable"
+_SCALARS = "a body has scalars only: use one variable for each value"
+_OUTSIDE = "write it outside the body, as a plain function with def"
+_NAN = "return math.nan for a pixel that has no result"
+_ARITHMETIC = "a body is assignments, if, for over range, while and return"
+_REFUSED: dict[str, tuple[str, str]] = {
+    "ListComp": ("a list comprehension", _LOOP),
+    "GeneratorExp": ("a generator expression", _LOOP),
+    "SetComp": ("a set comprehension", _LOOP),
+    "DictComp": ("a dict comprehension", _LOOP),
+    "List": ("a list", _SCALARS),
+    "Set": ("a set", _SCALARS),
+    "Dict": ("a dict", "use if and elif, or keyword-only parameters"),
+    "Lambda": ("a lambda", _OUTSIDE),
+    "FunctionDef": ("a function inside a body", _OUTSIDE),
+    "ClassDef": ("a class inside a body", "a body has scalars only"),
+    "Import": ("an import inside a body", "import at the top of the file"),
+    "ImportFrom": ("an import inside a body", "import at the top of the file"),
+    "Try": ("try", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
+    "TryStar": ("try", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
+    "With": ("with", _ARITHMETIC),
+    "Raise": ("raise", _NAN),
+    "Assert": ("assert", f"test with if, and {_NAN}"),
+    "Global": ("a global variable that is written to", "a body keeps no state: return what it computes"),
+    "Nonlocal": ("a nonlocal variable that is written to", "a body keeps no state: return what it computes"),
+    "Delete": ("del", "leave it out: a body's variables end with the pixel"),
+    "NamedExpr": ("an assignment inside an expression", "assign on a line of its own"),
+    "JoinedStr": ("an f-string", "a body has numbers, True and False only"),
+    "Starred": ("a starred expression", "write the values out"),
+    "Match": ("match", "use if and elif"),
+    "Yield": ("yield", "return the result"),
+    "YieldFrom": ("yield", "return the result"),
+    "Await": ("await", _ARITHMETIC),
+    "AsyncFunctionDef": ("a function inside a body", _OUTSIDE),
+    "AsyncFor": ("async for", _ARITHMETIC),
+    "AsyncWith": ("async with", _ARITHMETIC),
+    "Slice": ("a slice", "read one cell at a time: z[dy, dx]"),
+    "TypeAlias": ("a type alias", "leave it out"),
+}  # fmt: skip
+"""Syntax that the language does not have: what it is called, and what to write instead."""
+
+_ONLY_DEBUG = {"print", "breakpoint"}
+"""Calls that ``Kernel.debug`` makes, and that compiled code leaves out."""
 
 
 def check_syntax(source: FunctionSource) -> None:
@@ -52,7 +64,7 @@ def check_syntax(source: FunctionSource) -> None:
     Raises:
         KernelError: With file, line, caret and what to write instead.
     """
-    _check_block(source, source.tree.body, in_loop=False)
+    _check_block(source, source.tree.body)
     if not _ends(source.tree.body):
         source.fail(
             _open_end(source.tree.body, source.tree),
@@ -62,117 +74,127 @@ def check_syntax(source: FunctionSource) -> None:
     _check_returns(source)
 
 
-def _check_block(source: FunctionSource, block: list[ast.stmt], *, in_loop: bool) -> None:
+def _check_block(source: FunctionSource, block: list[ast.stmt]) -> None:
     for statement in block:
         if isinstance(statement, ast.Expr):
             _check_bare_expression(source, statement)
         elif not isinstance(statement, _STATEMENTS):
             _refuse(source, statement)
-        elif (
-            isinstance(statement, (ast.Break, ast.Continue)) and not in_loop
-        ):  # pragma: no cover - Python's own
-            _refuse(source, statement)
-        _check_parts(source, statement, in_loop=in_loop)
+        else:
+            _check_parts(source, statement)
 
 
-def _check_parts(source: FunctionSource, statement: ast.stmt, *, in_loop: bool) -> None:
-    loop = isinstance(statement, (ast.For, ast.While))
-    if loop and statement.orelse:  # type: ignore[attr-defined]
+def _check_parts(source: FunctionSource, statement: ast.stmt) -> None:
+    if isinstance(statement, (ast.For, ast.While)) and statement.orelse:
         source.fail(
-            statement, "a loop with an else", "set a variable before break and test it after the loop"
+            statement.orelse[0], "a loop with an else", "set a variable before break, and test it after the loop"
         )
     for name in ("body", "orelse"):
-        inner = getattr(statement, name, None)
-        if isinstance(inner, list):
-            _check_block(source, inner, in_loop=in_loop or loop)
-    for _, value in ast.iter_fields(statement):
+        _check_block(source, getattr(statement, name, []))
+    for name, value in ast.iter_fields(statement):
         for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, ast.expr) and not _is_annotation(statement, part):
+            if isinstance(part, ast.expr) and name != "annotation":
                 _check_expression(source, part)
 
 
-def _is_annotation(statement: ast.stmt, part: ast.expr) -> bool:
-    return isinstance(statement, ast.AnnAssign) and part is statement.annotation
+def _check_expression(source: FunctionSource, node: ast.AST) -> None:
+    """Refuses the outermost thing that the language does not have."""
+    if isinstance(node, (ast.expr, ast.Slice)) and not isinstance(node, _EXPRESSIONS):
+        _refuse(source, node)
+    if isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float)):
+        what = {str: "a string", bytes: "a string", complex: "a complex number"}.get(type(node.value), repr(node.value))
+        source.fail(node, f"{what} in a body", "a body has numbers, True and False only; math.nan is no result")
+    if isinstance(node, ast.Compare):
+        _check_membership(source, node)
+    for child in ast.iter_child_nodes(node):
+        _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
 
 
-def _check_expression(source: FunctionSource, expression: ast.expr) -> None:
-    for node in ast.walk(expression):
-        if isinstance(node, (ast.expr, ast.Slice)) and not isinstance(node, _EXPRESSIONS):
-            _refuse(source, node)
-        if isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float)):
-            source.fail(
-                node, f"the constant {node.value!r} in a body", "a body has numbers, True and False only"
-            )
+def _check_membership(source: FunctionSource, node: ast.Compare) -> None:
+    for operator, right in zip(node.ops, node.comparators, strict=True):
+        if isinstance(operator, (ast.In, ast.NotIn)) and isinstance(right, (ast.List, ast.Set)):
+            source.fail(right, "'in' over a list or a set", "write the values in round brackets: c in (3, 8, 9)")
 
 
 def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
     value = statement.value
-    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-        statement.value = ast.copy_location(ast.Constant(0), value)  # a docstring
+    is_text = isinstance(value, ast.Constant) and (isinstance(value.value, str) or value.value is ...)
+    is_debug = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in _ONLY_DEBUG
+    if is_text or is_debug:
+        statement.value = ast.copy_location(ast.Constant(0), value)
         return
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
-        source.fail(
-            statement, "print in a body", "call the kernel's debug(array, row, col), where print works"
-        )
-    source.fail(statement, "an expression whose value is not used", "assign it to a variable or leave it out")
+    if isinstance(value, (ast.Yield, ast.YieldFrom, ast.Await)):
+        _refuse(source, value)
+    source.fail(statement, "an expression whose value is not used", "assign it to a variable, or leave it out")
 
 
 def _refuse(source: FunctionSource, node: ast.AST) -> None:
-    names = {"ListComp": "a list comprehension", "GeneratorExp": "a generator expression", "FunctionDef":
-             "a function in a body", "NamedExpr": "an assignment inside an expression", "JoinedStr": "an f-string"}  # fmt: skip
-    kind = type(node).__name__
-    what = names.get(kind, f"{kind.lower()} in a body")
-    source.fail(
-        node, what, _INSTEAD.get(type(node), "a body is arithmetic, if, for over range, while and return")
-    )
+    name = type(node).__name__
+    what, instead = _REFUSED.get(name, (f"{name.lower()} in a body", _ARITHMETIC))
+    source.fail(node, what, instead)
 
 
 def _check_returns(source: FunctionSource) -> None:
     lengths: dict[int, ast.Return] = {}
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Return):
-            if node.value is None:
-                source.fail(
-                    node, "a return without a value", "return math.nan for a pixel that has no result"
-                )
-            length = len(node.value.elts) if isinstance(node.value, ast.Tuple) else 1
-            if length == 0:
-                source.fail(node, "a return of an empty tuple", "return one value for each output")
-            lengths.setdefault(length, node)
-    if len(lengths) > 1 and not any(isinstance(r.value, ast.Call) for r in lengths.values()):
-        (first, _), (second, node) = sorted(lengths.items(), key=lambda item: item[1].lineno)[:2]
+    returns = [node for node in ast.walk(source.tree) if isinstance(node, ast.Return)]
+    for node in sorted(returns, key=lambda r: (r.lineno, r.col_offset)):
+        if node.value is None:
+            source.fail(node, "a return without a value", _NAN)
+        if isinstance(node.value, ast.Call):
+            continue  # a helper may return a tuple: known when it is typed
+        length = len(node.value.elts) if isinstance(node.value, ast.Tuple) else 1
+        if length == 0:
+            source.fail(node, "a return of an empty tuple", "return one value for each output")
+        lengths.setdefault(length, node)
+    if len(lengths) > 1:
+        first, second = list(lengths)[:2]
         source.fail(
-            node,
-            f"returns {second} values here and {first} elsewhere",
+            lengths[second],
+            f"returns {counted(second, 'value')} here and {counted(first, 'value')} in line {lengths[first].lineno}",
             "return the same number of values on every path",
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns ``"1 value"``, ``"2 values"``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _ends(block: list[ast.stmt]) -> bool:
     """Whether every path through a block returns."""
     for statement in block:
-        if isinstance(statement, ast.Return):
+        if isinstance(statement, ast.Return) or _is_endless(statement):
             return True
         if isinstance(statement, ast.If) and _ends(statement.body) and _ends(statement.orelse):
-            return True
-        if _is_endless(statement):
             return True
     return False
 
 
 def _is_endless(statement: ast.stmt) -> bool:
-    if not (
-        isinstance(statement, ast.While) and isinstance(statement.test, ast.Constant) and statement.test.value
-    ):
+    if not isinstance(statement, ast.While) or not isinstance(statement.test, ast.Constant):
         return False
-    return not any(isinstance(node, ast.Break) for inner in statement.body for node in ast.walk(inner))
+    return bool(statement.test.value) and not any(_breaks(inner) for inner in statement.body)
+
+
+def _breaks(statement: ast.stmt) -> bool:
+    """Whether a statement may break the loop around it."""
+    if isinstance(statement, ast.If):
+        return any(map(_breaks, (*statement.body, *statement.orelse)))
+    return isinstance(statement, ast.Break)
 
 
 def _open_end(block: list[ast.stmt], outer: ast.AST) -> ast.AST:
-    """The last statement of the path that returns nothing."""
+    """The statement after which nothing is returned."""
     if not block:
         return outer
     last = block[-1]
     if isinstance(last, ast.If):
-        return _open_end(last.orelse, last) if _ends(last.body) else _open_end(last.body, last)
-    return last
+        return _open_end(last.orelse, last.test) if _ends(last.body) else _open_end(last.body, last)
+    return _heading(last)
+
+
+def _heading(statement: ast.stmt) -> ast.AST:
+    """What to underline of a statement: of a loop its head alone."""
+    if isinstance(statement, ast.For):
+        return statement.iter
+    return statement.test if isinstance(statement, ast.While) else statement

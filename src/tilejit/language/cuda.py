@@ -1,6 +1,7 @@
 """A form as a Python module for numba-cuda: one thread per pixel.
 
-Rules, each measured on the assembled code (docs/performance.md): indices are unsigned and shifted by the radius, because
+Rules, each measured on the assembled code (docs/performance.md): functions are inlined by LLVM, which gives the same
+instructions as Numba's own inlining and compiles a 5x5 median in 0.6 s instead of 22; indices are unsigned and shifted by the radius, because
 Numba wraps a signed index around and that costs half of a slope's instructions; literals are typed; validity is always
 checked where NaN does not find its own way, because a second variant would save loads that the first level cache serves
 anyway. Division and square root are approximate (2 ulp), but the functions of ``math`` are the precise ones unless the
@@ -41,7 +42,7 @@ i64 = np.int64
 u64 = np.uint64
 _NAN = {float}(np.nan)
 _INF = {float}(np.inf)
-{offsets}_INLINE = {{"device": True, "inline": "always"}}
+{offsets}_INLINE = {{"device": True, "forceinline": True, "fastmath": True}}
 _MATH = {math}
 _OUTER = {{"fastmath": True, "cache": True}}
 
@@ -62,7 +63,7 @@ def _isnan(a):
 '''
 _DECORATOR = "@cuda.jit(**_INLINE)"
 _PRECISE = '{"device": True, "forceinline": True}'
-"""Compiled by itself, a function is out of reach of the kernel's fastmath, which would swap it for a cruder one."""
+"""Without fastmath, which would swap the functions of the device library for cruder ones."""
 _FAST = "_INLINE"
 
 _PLAIN = {

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from tilejit.language.calls import lower_call
 from tilejit.language.form import Value, call
 from tilejit.language.intervals import interval_of
-from tilejit.language.kinds import Kind
+from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING
 from tilejit.language.scope import Scope, cast, float_literal
+from tilejit.language.selects import choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def condition(scope: Scope, node: ast.expr) -> ast.expr:
     if isinstance(node, ast.BoolOp):
         return _joined(node.op, [condition(scope, v) for v in node.values])
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return ast.UnaryOp(ast.Not(), condition(scope, node.operand))
+        return _negated(condition(scope, node.operand))
     value = lower(scope, node)
     if value.kind is Kind.BOOL:
         return value.node
@@ -50,7 +51,7 @@ def read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr
     for axis, offset in enumerate((dy, dx)):
         value = lower(scope, offset)
         if value.kind is not Kind.INT:
-            scope.fail(offset, f"an offset is a {value.kind}", "offsets are integers: z[-1, 1]")
+            scope.fail(offset, f"an offset is {article(value.kind)}", "offsets are integers: z[-1, 1]")
         span = interval_of(offset, scope.intervals)
         expression = value.node
         declared = scope.program.radius
@@ -77,10 +78,11 @@ def _clamped(offset: ast.expr, reach: int) -> ast.expr:
 
 
 def _constant(scope: Scope, node: ast.Constant) -> Value:
-    del scope
     if isinstance(node.value, bool):
         return Value(ast.Constant(node.value), Kind.BOOL)
     if isinstance(node.value, int):
+        if not -(2**63) <= node.value < 2**63:
+            scope.fail(node, f"the integer {node.value} does not fit 64 bits", "write it as a float: 1e20")
         return Value(ast.Constant(node.value), Kind.INT)
     return Value(float_literal(float(node.value)), Kind.FLOAT)  # type: ignore[arg-type]
 
@@ -105,12 +107,15 @@ def _name(scope: Scope, node: ast.Name) -> Value:
         scope.fail(node, f"unknown name {node.id}",
                    "define it above the kernel, or make it a keyword-only parameter")  # fmt: skip
     what = type(captured).__name__
-    scope.fail(node, f"{node.id} is a {what}, not a number",
+    scope.fail(node, f"{node.id} is no number ({what})",
                "a body captures numbers and plain functions; pass values as keyword-only parameters, "
                "arrays as rasters")  # fmt: skip
 
 
 def _attribute(scope: Scope, node: ast.Attribute) -> Value:
+    if scope.names.resolve(node) is MISSING:
+        scope.fail(node, f"unknown name {ast.unparse(node)}",
+                   "a body sees numbers, modules and plain functions, and no attributes of objects")  # fmt: skip
     scope.fail(node, f"{ast.unparse(node)} is not a number that a body can capture",
                "assign it to a module constant above the kernel, or make it a keyword-only parameter")  # fmt: skip
 
@@ -147,7 +152,9 @@ def _binary(scope: Scope, node: ast.BinOp) -> Value:
 
 def _power(left: Value, right: Value, operator: ast.Pow) -> Value:
     """``x ** 2`` keeps its literal exponent, which Numba multiplies out; everything else is a float power."""
-    literal = isinstance(right.node, ast.Constant) and right.kind is Kind.INT
+    literal = isinstance(right.node, ast.Constant) and right.kind is not Kind.FLOAT
+    if literal:
+        right = Value(ast.Constant(int(right.node.value)), Kind.INT)  # type: ignore[attr-defined]
     if literal and (left.kind is Kind.FLOAT or right.node.value >= 0):  # type: ignore[attr-defined]
         kind = max(left.kind, Kind.INT)
         power: ast.expr = ast.BinOp(cast(left, kind), operator, right.node)
@@ -160,15 +167,20 @@ def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:
     for value in (left, right):
         if value.kind is Kind.FLOAT:
             scope.fail(node, "a bit operator on a float", _ANNOTATE)
-    if left.kind is right.kind is Kind.BOOL and not isinstance(node.op, (ast.LShift, ast.RShift)):
+    is_shift = isinstance(node.op, (ast.LShift, ast.RShift))
+    if is_shift and isinstance(right.node, ast.Constant) and not 0 <= int(right.node.value) < 64:  # type: ignore[arg-type]
+        scope.fail(node.right, f"a shift by {right.node.value}", "integers have 64 bits: shift by 0 to 63")
+    if left.kind is right.kind is Kind.BOOL and not is_shift:
         return Value(ast.BinOp(left.node, node.op, right.node), Kind.BOOL)
     return Value(ast.BinOp(cast(left, Kind.INT), node.op, cast(right, Kind.INT)), Kind.INT)
 
 
 def _unary(scope: Scope, node: ast.UnaryOp) -> Value:
     if isinstance(node.op, ast.Not):
-        return Value(ast.UnaryOp(node.op, condition(scope, node.operand)), Kind.BOOL)
+        return Value(_negated(condition(scope, node.operand)), Kind.BOOL)
     value = lower(scope, node.operand)
+    if isinstance(node.op, ast.Invert) and value.kind is Kind.BOOL:
+        scope.fail(node, "~ on a truth value, which would be -1 or -2", "write not")
     if isinstance(node.op, ast.Invert) and value.kind is Kind.FLOAT:
         scope.fail(node, "a bit operator on a float", _ANNOTATE)
     kind = max(value.kind, Kind.INT)
@@ -180,7 +192,7 @@ def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
     for value, original in zip(values, node.values, strict=True):
         if value.kind is not Kind.BOOL:
             word = "and" if isinstance(node.op, ast.And) else "or"
-            scope.fail(original, f"'{word}' on a {value.kind} gives one of its operands",
+            scope.fail(original, f"'{word}' on {article(value.kind)} gives one of its operands",
                        "compare (n != 0) to ask its truth, or choose with a if test else b")  # fmt: skip
     return Value(_joined(node.op, [v.node for v in values]), Kind.BOOL)
 
@@ -215,14 +227,28 @@ def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: as
             right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata"
         )
     if isinstance(operator, (ast.In, ast.NotIn)):
-        if not isinstance(right_node, ast.Tuple):
-            scope.fail(right_node, "'in' needs its values written out", "write: c in (3, 8, 9)")
-        tests = [_test(scope, ast.Eq(), left_node, element) for element in right_node.elts]
-        found = _joined(ast.Or(), tests)
-        return found if isinstance(operator, ast.In) else ast.UnaryOp(ast.Not(), found)
+        elements = _elements(scope, right_node)
+        found = _joined(ast.Or(), [_test(scope, ast.Eq(), left_node, e) for e in elements])
+        return found if isinstance(operator, ast.In) else _negated(found)
     left, right = lower(scope, left_node), lower(scope, right_node)
     kind = max(left.kind, right.kind)
     return ast.Compare(cast(left, kind), [operator], [cast(right, kind)])
+
+
+def _elements(scope: Scope, node: ast.expr) -> list[ast.expr]:
+    """What ``in`` looks through: a tuple, written out or captured."""
+    if isinstance(node, ast.Tuple):
+        return node.elts
+    values = scope.names.constants(node)
+    if values is None:
+        scope.fail(node, "'in' over something that is no tuple of numbers", "write: c in (3, 8, 9)")
+    return [ast.copy_location(ast.Constant(v), node) for v in values]
+
+
+def _negated(test: ast.expr) -> ast.expr:
+    if isinstance(test, ast.Constant):
+        return ast.Constant(not test.value)
+    return ast.UnaryOp(ast.Not(), test)
 
 
 def _choice(scope: Scope, node: ast.IfExp) -> Value:
@@ -231,7 +257,7 @@ def _choice(scope: Scope, node: ast.IfExp) -> Value:
         return lower(scope, node.body if test.value else node.orelse)
     yes, no = lower(scope, node.body), lower(scope, node.orelse)
     kind = max(yes.kind, no.kind)
-    return Value(ast.IfExp(test, cast(yes, kind), cast(no, kind)), kind)
+    return Value(choice(test, cast(yes, kind), cast(no, kind)), kind)
 
 
 def _tuple(scope: Scope, node: ast.Tuple) -> Value:

@@ -53,3 +53,8 @@ def compute_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
     """
     narrow = all(d.itemsize <= 2 or d == np.float32 for d in dtypes)
     return np.dtype(np.float32 if narrow else np.float64)
+
+
+def article(kind: Kind) -> str:
+    """Returns the kind with its article, for errors: ``"an integer"``."""
+    return f"an {kind}" if kind is Kind.INT else f"a {kind}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import inspect
 import math
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilejit import math as tilejit_math
-from tilejit.language.kinds import kind_of_value
+from tilejit.language.kinds import Kind, kind_of_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +35,6 @@ def is_valid(value: float) -> bool:
     return bool(value == value)  # noqa: PLR0124 - NaN alone differs from itself
 
 
-MATH_FUNCTIONS = {name for name, value in vars(math).items() if callable(value)}
-
-
 def local_names(tree: ast.FunctionDef) -> set[str]:
     """The names that a function's body binds: its parameters, assignments and loop variables."""
     arguments = tree.args
@@ -46,14 +44,37 @@ def local_names(tree: ast.FunctionDef) -> set[str]:
     }
 
 
+def plain_number(value: Any) -> bool | float | None:
+    """Returns a number as Python's own bool, int or float (NumPy scalars and enums too), or None.
+
+    Example:
+        >>> import numpy as np
+        >>> plain_number(np.int16(3)), plain_number("3")
+        (3, None)
+    """
+    convert = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float}
+    kind = kind_of_value(value)
+    return None if kind is None else convert[kind](value)
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    """The variables of enclosing functions; one that has no value yet is left out."""
+    values = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values
+
+
 class Names:
     """Resolves the free names of one function."""
 
     def __init__(self, source: FunctionSource) -> None:
         self.source = source
         self.locals = local_names(source.tree)
-        closure = inspect.getclosurevars(source.function).nonlocals
-        self.free: dict[str, Any] = {**vars(builtins), **source.function.__globals__, **closure}
+        function: Any = source.function
+        self.free: dict[str, Any] = {**vars(builtins), **function.__globals__, **_closure(function)}
+        """Every name that the function can see besides its own."""
 
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
@@ -69,11 +90,17 @@ class Names:
         return MISSING
 
     def constant(self, node: ast.expr) -> bool | float | None:
-        """Returns the number that a captured name stands for, as a plain Python number, or None."""
+        """Returns the number that a captured name stands for, or None."""
+        return plain_number(self.resolve(node))
+
+    def constants(self, node: ast.expr) -> list[bool | float] | None:
+        """Returns the numbers of a captured tuple or frozenset, or None."""
         value = self.resolve(node)
-        if value is MISSING or kind_of_value(value) is None:
+        if not isinstance(value, (tuple, frozenset)):
             return None
-        return value.item() if hasattr(value, "item") else value
+        numbers = [plain_number(v) for v in value]
+        known = [n for n in numbers if n is not None]
+        return known if len(known) == len(numbers) else None
 
     def math_function(self, function: object) -> str | None:
         """Returns the name of a function of ``math`` or of ``tj.math``, or None."""

@@ -66,10 +66,10 @@ class ScalarParameter:
             if self.kind is Kind.FLOAT:
                 return float(value)  # type: ignore[arg-type]
             if self.kind is Kind.INT:
-                return operator.index(_integral(value))  # type: ignore[arg-type]
+                return _fitting(self.name, operator.index(_integral(value)))  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}") from error
-        if value in (0, 1):
+        if isinstance(value, (bool, np.bool_, int, np.integer)) and value in {0, 1}:
             return bool(value)
         raise ParameterError(f"{self.name} takes True or False, not {value!r}")
 
@@ -78,6 +78,12 @@ def _integral(value: object) -> object:
     """Lets 3.0 and np.float32(3) pass for 3; 3.5 stays and is refused by operator.index."""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return int(value)
+    return value
+
+
+def _fitting(name: str, value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ParameterError(f"{name} takes an integer of 64 bits, and {value} does not fit")
     return value
 
 
@@ -93,16 +99,16 @@ def read_parameters(
     arguments = source.tree.args
     for star, text in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
         if star is not None:
-            source.fail(star, f"{text}{star.arg} in a kernel", "name each raster and each scalar parameter")
+            source.fail(star, f"{text}{star.arg} in a kernel", "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")
     if arguments.defaults:
         source.fail(
             arguments.defaults[0],
-            "a positional parameter has a default",
-            "positional parameters are rasters; put a * before the scalars: def f(z, *, scale=2.0)",
+            "a positional parameter with a default",
+            "positional parameters are rasters: put a * before the scalars, as in def f(z, *, scale=2.0)",
         )
     positional = [*arguments.posonlyargs, *arguments.args]
     if not positional:
-        source.fail(None, "no raster parameter", "a kernel has at least one positional parameter: def f(z)")
+        source.fail(None, "no raster parameter", "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")
     annotations = _annotations(source)
     rasters = tuple(
         RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional
@@ -129,7 +135,7 @@ def _annotations(source: FunctionSource) -> dict[str, Any]:
         return inspect.get_annotations(source.function, eval_str=True)
     except Exception as error:  # noqa: BLE001 - evaluating a user's annotation runs any code
         source.fail(
-            source.tree, f"an annotation cannot be evaluated: {error}", "annotate with dtypes, as np.uint16"
+            None, f"an annotation cannot be evaluated: {error}", "annotate with dtypes, as np.uint16"
         )
 
 
@@ -144,7 +150,7 @@ def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> 
         return None
     if dtype is None or dtype.kind not in "biu" or dtype == np.uint64:
         source.fail(
-            node, f"{node.arg} is annotated {annotation!r}", f"a raster takes {_INTEGERS}, as np.uint16"
+            node, f"{node.arg} is annotated {_shown(annotation)}", f"a raster takes {_INTEGERS}: {node.arg}: np.uint16"
         )
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype
 
@@ -163,10 +169,10 @@ def _scalar(
         )
     if annotation is not None:
         try:
-            kind = kind_of_dtype(annotation)  # type: ignore[arg-type]
+            kind = _scalar_kind(annotation)
         except TypeError:
             source.fail(
-                node, f"{node.arg} is annotated {annotation!r}", "annotate a scalar with float, int or bool"
+                node, f"{node.arg} is annotated {_shown(annotation)}", "annotate a scalar with float, int or bool"
             )
     if default is REQUIRED:
         return kind, default
@@ -174,6 +180,18 @@ def _scalar(
         return kind, ScalarParameter(node.arg, kind, default).convert(default)
     except ParameterError as error:
         source.fail(node, str(error), "make the default fit the annotation")
+
+
+def _scalar_kind(annotation: object) -> Kind:
+    dtype = np.dtype(annotation)  # type: ignore[call-overload]
+    if dtype.kind not in "biuf":
+        raise TypeError
+    return kind_of_dtype(dtype)
+
+
+def _shown(annotation: object) -> str:
+    """How an error names an annotation: ``str``, not ``<class 'str'>``."""
+    return annotation.__name__ if isinstance(annotation, type) else repr(annotation)
 
 
 def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
@@ -184,7 +202,7 @@ def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
     if dtype.kind not in "biuf" or dtype == np.uint64:
         source.fail(
             source.tree.returns,
-            f"the result is annotated {annotation!r}",
+            f"the result is annotated {_shown(annotation)}",
             "annotate it with a dtype, as -> np.uint8",
         )
     if dtype.kind == "b":

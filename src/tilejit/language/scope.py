@@ -71,6 +71,12 @@ class Scope:
     """Whether a return gives a tuple."""
     breaks: list[set[str]] = field(default_factory=list)
     """What was assigned at each break of the innermost loop."""
+    continues: list[set[str]] = field(default_factory=list)
+    """What was assigned at each continue of the innermost loop."""
+    uniform: set[str] = field(default_factory=set)
+    """Parameters that are the same for every pixel: a test of them alone is no jump that differs between pixels."""
+    temporaries: int = 0
+    """Names made up so far."""
 
     def fail(self, node: ast.AST, what: str, instead: str) -> NoReturn:
         """Refuses ``node``."""
@@ -79,6 +85,11 @@ class Scope:
     def name(self, name: str) -> str:
         """The variable's name in the generated source."""
         return self.renamed.get(name, name)
+
+    def temporary(self, stem: str) -> str:
+        """A new name; the user's own never begin with an underscore in the generated source."""
+        self.temporaries += 1
+        return f"_{stem}{self.temporaries}"
 
     def note(self, name: str, kind: Kind) -> None:
         """Joins ``kind`` into the kind of a variable: it is the widest of all that are assigned to it."""

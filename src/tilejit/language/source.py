@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.errors import KernelError
 
@@ -33,7 +33,7 @@ class FunctionSource:
     @property
     def name(self) -> str:
         """The function's own name."""
-        return self.function.__name__
+        return self.tree.name
 
     @property
     def where(self) -> str:
@@ -46,20 +46,31 @@ class FunctionSource:
 
     def message(self, node: ast.AST | None, what: str, instead: str) -> str:
         """The text of such an error."""
-        line = getattr(node, "lineno", self.tree.lineno)
+        at = self._head() if node is None or node is self.tree else node
+        line: int = getattr(at, "lineno", self.tree.lineno)
         parts = [f"{self.filename}:{line}: {self.name}: {what}"]
-        index = line - self.first_line
-        if 0 <= index < len(self.lines):
-            parts += self._caret(node, self.lines[index])
+        if 0 <= line - self.first_line < len(self.lines):
+            parts += _underlined(self.lines[line - self.first_line], at)
         return "\n".join([*parts, f"  {instead}"])
 
-    def _caret(self, node: ast.AST | None, text: str) -> list[str]:
-        indent = len(text) - len(text.lstrip())
-        start = getattr(node, "col_offset", indent)
-        end = getattr(node, "end_col_offset", None)
-        if end is None or getattr(node, "end_lineno", None) != getattr(node, "lineno", None):
-            end = len(text.rstrip())
-        return [f"    {text.strip()}", "    " + " " * (start - indent) + "^" * max(1, end - start)]
+    def _head(self) -> ast.AST:
+        """The name in ``def name``, as a node."""
+        start = self.tree.col_offset + len("def ")
+        end = start + len(self.tree.name.encode())
+        return ast.Name(self.tree.name, ast.Load(), lineno=self.tree.lineno, end_lineno=self.tree.lineno,
+                        col_offset=start, end_col_offset=end)  # fmt: skip
+
+
+def _underlined(line: str, node: Any) -> list[str]:
+    """The line without its indent, and carets under the node; columns count UTF-8 bytes."""
+    text = line.rstrip()
+    start = len(line.encode()[: node.col_offset].decode())
+    ends_here = node.end_lineno == node.lineno
+    end = len(line.encode()[: node.end_col_offset].decode()) if ends_here else len(text)
+    indent = len(text) - len(text.lstrip())
+    # A tab stays a tab, so that the caret stands under its column whatever a tab's width.
+    blank = "".join(c if c == "\t" else " " for c in text[indent:start])
+    return [f"    {text[indent:]}", f"    {blank}{'^' * max(1, end - start)}"]
 
 
 def read_source(function: Callable[..., object]) -> FunctionSource:
@@ -70,9 +81,19 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
     """
     if not inspect.isfunction(function):
         raise KernelError(
-            f"{function!r} is not a plain Python function; write the body with def under the decorator"
+            f"{_described(function)} is no plain Python function; write the body with def, right under the decorator"
         )
-    name = getattr(function, "__name__", "?")
+    if hasattr(function, "__wrapped__"):
+        raise KernelError(
+            f"{function.__name__} is wrapped by another decorator; a kernel is compiled from its text, "
+            "so take that decorator off"
+        )
+    return _read(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(function: Any) -> FunctionSource:
+    name = function.__name__
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
@@ -81,24 +102,34 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
             "so write it in a file or a notebook cell, not in exec or at the plain prompt"
         ) from error
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
-    text = "".join(lines)
-    try:
-        tree = ast.parse(textwrap.dedent(text)).body[0]
-    except SyntaxError:
-        tree = None
+    tree = _parsed(lines, first)
     if not isinstance(tree, ast.FunctionDef):
+        what = "is async" if isinstance(tree, ast.AsyncFunctionDef) else "is not written with def"
         raise KernelError(
-            f"{filename}:{first}: {name} is no def statement; write the body with def, not as a lambda"
+            f"{filename}:{first}: {name} {what}\n    {lines[0].strip()}\n"
+            "  write the body as a plain function: def, then the statements, then return"
         )
     tree.decorator_list = []
-    _move(tree, first - 1, len(lines[0]) - len(lines[0].lstrip()))
-    return FunctionSource(function, tree, filename, tuple(line.rstrip("\n") for line in lines), first)
+    return FunctionSource(function, tree, filename, tuple(line.rstrip("\r\n") for line in lines), first)
 
 
-def _move(tree: ast.AST, lines: int, columns: int) -> None:
-    """Shifts positions from the dedented snippet to the file."""
-    ast.increment_lineno(tree, lines)
-    for node in ast.walk(tree):
-        if hasattr(node, "col_offset"):
-            node.col_offset += columns
-            node.end_col_offset += columns
+def _described(function: object) -> str:
+    kind = type(function).__name__
+    if kind in {"staticmethod", "classmethod", "property"}:
+        return f"a {kind}"
+    return repr(function)
+
+
+def _parsed(lines: list[str], first: int) -> ast.stmt | None:
+    """The first statement of the text, at the positions that it has in the file.
+
+    An indented one is parsed inside an ``if``: taking the indent away would cut into a text that spans lines.
+    """
+    is_indented = lines[0][:1].isspace()
+    try:
+        module = ast.parse("if 1:\n" * is_indented + "".join(lines))
+    except SyntaxError:
+        return None
+    ast.increment_lineno(module, first - 1 - is_indented)
+    statement = module.body[0]
+    return statement.body[0] if is_indented and isinstance(statement, ast.If) else statement

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from tilejit.language.calls import lower_call
+from tilejit.language.checks import counted
 from tilejit.language.expressions import condition, lower
 from tilejit.language.form import Value
 from tilejit.language.intervals import interval_of
-from tilejit.language.kinds import Kind
-from tilejit.language.calls import lower_call
+from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING
 from tilejit.language.scope import Scope, cast
+from tilejit.language.selects import as_selects
+from tilejit.language.unroll import literal_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,16 +35,26 @@ Lowered = tuple[list[ast.stmt], bool]
 
 
 def _assign(scope: Scope, node: ast.Assign) -> Lowered:
-    if len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple):
-        return _unpack(scope, node, node.targets[0])
+    target = node.targets[0]
+    if len(node.targets) > 1:
+        return _assign_many(scope, node)
+    if isinstance(target, ast.Tuple):
+        return unpack(scope, node, target), True
+    return [_store(scope, target, lower(scope, node.value))], True
+
+
+def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:
+    """``a = b = value`` computes its value once, before any of the names changes."""
     value = lower(scope, node.value)
     result: list[ast.stmt] = []
-    for target in node.targets:
-        result.append(_store(scope, target, value))
-    return result, True
+    if not isinstance(value.node, ast.Constant):
+        held = scope.temporary("value")
+        result.append(ast.Assign([ast.Name(held, ast.Store())], value.node))
+        value = Value(ast.Name(held, ast.Load()), value.kind)
+    return result + [_store(scope, target, value) for target in node.targets], True
 
 
-def _store(scope: Scope, target: ast.expr, value: Value) -> ast.stmt:
+def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
     if isinstance(target, ast.Subscript):
         scope.fail(target, "an assignment to a cell", "a body returns its result; rasters are read only")
     if not isinstance(target, ast.Name):
@@ -51,40 +64,32 @@ def _store(scope: Scope, target: ast.expr, value: Value) -> ast.stmt:
     return ast.Assign([ast.Name(scope.name(target.id), ast.Store())], cast(value, kind))
 
 
-def _unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> Lowered:
+def unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
+    """Lowers ``a, b = x, y`` and ``a, b = helper(...)``."""
+    result: list[ast.stmt] = []
     if isinstance(node.value, ast.Tuple):
         values = [lower(scope, e) for e in node.value.elts]
-        kinds = [v.kind for v in values]
-    elif isinstance(node.value, ast.Call):
-        value = lower_call(scope, node.value, lower)
-        values, kinds = [], list(value.parts)
     else:
-        scope.fail(node.value, "takes apart something that is no tuple", "write a, b = x, y or call a helper")
-    if len(kinds) != len(target.elts):
-        scope.fail(
-            node, f"{len(kinds)} values for {len(target.elts)} variables", "give each value one variable"
-        )
-    names = []
-    for element, kind in zip(target.elts, kinds, strict=True):
-        if not isinstance(element, ast.Name):
-            scope.fail(element, f"an assignment to {ast.unparse(element)}", "assign to plain variables")
-        scope.note(element.id, kind)
-        names.append(element.id)
-    targets = ast.Tuple([ast.Name(scope.name(n), ast.Store()) for n in names], ast.Store())
-    if values:
-        parts: list[ast.expr] = [cast(v, scope.kinds[n]) for v, n in zip(values, names, strict=True)]
-        return [ast.Assign([targets], ast.Tuple(parts, ast.Load()))], True
-    result: list[ast.stmt] = [ast.Assign([targets], value.node)]
-    for name, kind in zip(names, kinds, strict=True):
-        if scope.kinds[name] is not kind:
-            # One variable has one type: a second name holds the narrower value until it is cast.
-            held = f"{scope.name(name)}_part"
-            for element in targets.elts:
-                if isinstance(element, ast.Name) and element.id == scope.name(name):
-                    element.id = held
-            wide = cast(Value(ast.Name(held, ast.Load()), kind), scope.kinds[name])
-            result.append(ast.Assign([ast.Name(scope.name(name), ast.Store())], wide))
-    return result, True
+        value = lower_call(scope, node.value, lower) if isinstance(node.value, ast.Call) else None
+        if value is None or not value.parts:
+            scope.fail(node.value, "no tuple to take apart", "write a, b = x, y, or call a helper that returns a tuple")
+        statement, values = _taken_apart(scope, value)
+        result.append(statement)
+    if len(values) != len(target.elts):
+        scope.fail(node, f"{counted(len(values), 'value')} for {counted(len(target.elts), 'variable')}",
+                   "give each value one variable")  # fmt: skip
+    stores = [_store(scope, element, value) for element, value in zip(target.elts, values, strict=True)]
+    pairs = [(s.targets[0], s.value) for s in stores]
+    targets = ast.Tuple([t for t, _ in pairs], ast.Store())
+    return [*result, ast.Assign([targets], ast.Tuple([v for _, v in pairs], ast.Load()))]
+
+
+def _taken_apart(scope: Scope, value: Value) -> tuple[ast.stmt, list[Value]]:
+    """Gives the elements of a tuple names, because a variable may need a wider kind."""
+    names = [scope.temporary("part") for _ in value.parts]
+    targets = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
+    elements = [Value(ast.Name(n, ast.Load()), k) for n, k in zip(names, value.parts, strict=True)]
+    return ast.Assign([targets], value.node), elements
 
 
 def _augmented(scope: Scope, node: ast.AugAssign) -> Lowered:
@@ -113,32 +118,48 @@ def _if(scope: Scope, node: ast.If) -> Lowered:
         scope.assigned = after_body
     elif body_goes_on:
         scope.assigned &= after_body
+    if body_goes_on and else_goes_on and not _is_uniform(scope, node.test):
+        selects = as_selects(test, body, orelse, {scope.name(n) for n in before}, scope.temporary("test"))
+        if selects is not None:
+            return selects, True
     return [ast.If(test, body or [ast.Pass()], orelse)], body_goes_on or else_goes_on
+
+
+def _is_uniform(scope: Scope, test: ast.expr) -> bool:
+    """Whether a test goes the same way for every pixel: then a jump costs nothing, and spares one side."""
+    return all(n.id in scope.uniform for n in ast.walk(test) if isinstance(n, ast.Name))
 
 
 def _for(scope: Scope, node: ast.For) -> Lowered:
     bounds = _range_arguments(scope, node)
     if not isinstance(node.target, ast.Name):
         scope.fail(node.target, "a loop over several variables", "loop over one: for k in range(n)")
+    arguments = [lower(scope, b).node for b in bounds]
     name = node.target.id
     before = set(scope.assigned)
     scope.note(name, Kind.INT)
     if scope.kinds[name] is not Kind.INT:
-        scope.fail(node.target, f"{name} is both a loop variable and a {scope.kinds[name]}", "use two names")
-    outer = scope.intervals.pop(name, None)
+        scope.fail(node.target, f"{name} is both a loop variable and {article(scope.kinds[name])}", "use two names")
+    outer = dict(scope.intervals)
     interval = None if _is_stored(node.body, name) else _loop_interval(scope, bounds)
+    scope.intervals.pop(name, None)
     if interval is not None:
         scope.intervals[name] = interval
-    outer_breaks, scope.breaks = scope.breaks, []
-    body, _ = lower_block(scope, node.body)
-    scope.breaks = outer_breaks
-    scope.intervals.pop(name, None)
-    if outer is not None:
-        scope.intervals[name] = outer
-    scope.assigned = before
-    arguments = [lower(scope, b).node for b in bounds]
+    body, ends = _loop_body(scope, node.body)
+    scope.intervals = {n: i for n, i in outer.items() if n != name}
+    scope.assigned = set.intersection(*ends) if literal_range(node.iter) else before
     iterable = ast.Call(ast.Name("range", ast.Load()), arguments, [])
-    return [ast.For(ast.Name(scope.name(name), ast.Store()), iterable, body or [ast.Pass()], [])], True
+    return [ast.For(ast.Name(scope.name(name), ast.Store()), iterable, body, [])], True
+
+
+def _loop_body(scope: Scope, block: list[ast.stmt]) -> tuple[list[ast.stmt], list[set[str]]]:
+    """Lowers a loop's statements; returns them, and what is assigned wherever a round ends."""
+    outer = scope.breaks, scope.continues
+    scope.breaks, scope.continues = [], []
+    body, goes_on = lower_block(scope, block)
+    ends = [*scope.breaks, *scope.continues, *([scope.assigned] if goes_on else [])]
+    scope.breaks, scope.continues = outer
+    return body or [ast.Pass()], ends or [scope.assigned]
 
 
 def _range_arguments(scope: Scope, node: ast.For) -> list[ast.expr]:
@@ -150,12 +171,14 @@ def _range_arguments(scope: Scope, node: ast.For) -> list[ast.expr]:
     if function is not range or not isinstance(iterable, ast.Call):
         scope.fail(iterable, f"loops over {ast.unparse(iterable)}", "a for loop goes over range(...)")
     if not 1 <= len(iterable.args) <= 3 or iterable.keywords:
-        scope.fail(iterable, f"range with {len(iterable.args)} arguments", "range takes one to three")
+        scope.fail(iterable, f"range with {counted(len(iterable.args), 'argument')}", "range takes one to three")
     for bound in iterable.args:
         kind = lower(scope, bound).kind
         if kind is not Kind.INT:
-            scope.fail(bound, f"a bound of range is a {kind}",
+            scope.fail(bound, f"a bound of range is {article(kind)}",
                        "bounds are integers: annotate the parameter with int, or write int(x)")  # fmt: skip
+    if len(iterable.args) == 3 and isinstance(iterable.args[2], ast.Constant) and iterable.args[2].value == 0:
+        scope.fail(iterable.args[2], "range with a step of 0", "step by 1 or more, or by -1 or less")
     return iterable.args
 
 
@@ -166,7 +189,7 @@ def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | No
     known = [s for s in spans if s is not None]
     start, stop = ((0, 0), known[0]) if len(known) == 1 else (known[0], known[1])
     if len(known) == 3 and known[2][0] < 0:
-        return stop[0] + 1, start[1]
+        return (min(stop[0] + 1, start[1]), start[1]) if known[2][1] < 0 else None
     return start[0], max(stop[1] - 1, start[0])
 
 
@@ -174,27 +197,26 @@ def _while(scope: Scope, node: ast.While) -> Lowered:
     scope.program.has_while = True
     test = condition(scope, node.test)
     endless = isinstance(test, ast.Constant) and bool(test.value)
-    before = set(scope.assigned)
-    outer_breaks, scope.breaks = scope.breaks, []
+    before, outer = set(scope.assigned), scope.breaks
+    breaks: list[set[str]] = []
+    scope.breaks = breaks
     body, _ = lower_block(scope, node.body)
-    breaks, scope.breaks = scope.breaks, outer_breaks
+    scope.breaks = outer
     scope.assigned = set.intersection(*breaks) if endless and breaks else before
     return [ast.While(test, body or [ast.Pass()], [])], not endless or bool(breaks)
 
 
-def _break(scope: Scope, node: ast.Break) -> Lowered:
-    del node
+def _break(scope: Scope, _node: ast.Break) -> Lowered:
     scope.breaks.append(set(scope.assigned))
     return [ast.Break()], False
 
 
-def _continue(scope: Scope, node: ast.Continue) -> Lowered:
-    del scope, node
+def _continue(scope: Scope, _node: ast.Continue) -> Lowered:
+    scope.continues.append(set(scope.assigned))
     return [ast.Continue()], False
 
 
-def _pass(scope: Scope, node: ast.Pass) -> Lowered:
-    del scope, node
+def _pass(_scope: Scope, _node: ast.Pass) -> Lowered:
     return [], True
 
 
@@ -205,23 +227,16 @@ def _return(scope: Scope, node: ast.Return) -> Lowered:
     if isinstance(node.value, ast.Call):
         value = lower_call(scope, node.value, lower)
         if value.parts:
-            return _return_call(scope, node, value), False
+            statement, values = _taken_apart(scope, value)
+            return [statement, _returned(scope, node, values, is_tuple=True)], False
     value = lower(scope, node.value)  # type: ignore[arg-type]
     return [_returned(scope, node, [value], is_tuple=False)], False
-
-
-def _return_call(scope: Scope, node: ast.Return, value: Value) -> list[ast.stmt]:
-    """``return helper(…)`` where the helper returns a tuple: its parts may need a wider kind."""
-    names = [f"part_{k}" for k in range(len(value.parts))]
-    targets = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
-    values = [Value(ast.Name(n, ast.Load()), k) for n, k in zip(names, value.parts, strict=True)]
-    return [ast.Assign([targets], value.node), _returned(scope, node, values, is_tuple=True)]
 
 
 def _returned(scope: Scope, node: ast.Return, values: list[Value], *, is_tuple: bool) -> ast.stmt:
     kinds = tuple(v.kind for v in values)
     if scope.returns and len(kinds) != len(scope.returns[0]):
-        scope.fail(node, f"returns {len(kinds)} values here and {len(scope.returns[0])} elsewhere",
+        scope.fail(node, f"returns {counted(len(kinds), 'value')} here and {counted(len(scope.returns[0]), 'value')} elsewhere",
                    "return the same number of values on every path")  # fmt: skip
     scope.returns.append(kinds)
     scope.returns_tuple = scope.returns_tuple or is_tuple
