@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-os.environ.setdefault("GDAL_CACHEMAX", "64")
+os.environ.setdefault("GDAL_CACHEMAX", "8")
 
 import numpy as np
 import rasterio

@@ -247,7 +247,7 @@ def sort_3(a, b, c):
 
 
 def sort_5(a, b, c, d, e):
-    """Returns five values in ascending order: 9 exchanges, Knuth, TAOCP 3, section 5.3.4, figure 49."""
+    """Returns five values in ascending order: 9 exchanges, the fewest (Knuth, TAOCP 3, section 5.3.4)."""
     a, b = min(a, b), max(a, b)
     d, e = min(d, e), max(d, e)
     c, e = min(c, e), max(c, e)

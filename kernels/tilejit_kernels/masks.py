@@ -16,7 +16,6 @@ CIRRUS = 1 << 2
 CLOUD = 1 << 3
 CLOUD_SHADOW = 1 << 4
 SNOW = 1 << 5
-CLEAR = 1 << 6
 WATER = 1 << 7
 CLOUD_CONFIDENCE = 8
 SHADOW_CONFIDENCE = 10
@@ -175,17 +174,17 @@ def sentinel2_clear(
         array([[  1,   0, 255]], dtype=uint8)
     """
     masked = (
-        (1 << 1 if defective else 0)
-        | (1 << 2 if dark else 0)
-        | (1 << 3 if shadow else 0)
-        | (1 << 6 if water else 0)
-        | (1 << 7 if unclassified else 0)
-        | (1 << 8 if cloud_medium else 0)
-        | (1 << 9 if cloud_high else 0)
-        | (1 << 10 if cirrus else 0)
-        | (1 << 11 if snow else 0)
+        (defective and scl == 1)
+        or (dark and scl == 2)
+        or (shadow and scl == 3)
+        or (water and scl == 6)
+        or (unclassified and scl == 7)
+        or (cloud_medium and scl == 8)
+        or (cloud_high and scl == 9)
+        or (cirrus and scl == 10)
+        or (snow and scl == 11)
     )
-    clear = 1.0 if ((masked >> min(scl, 31)) & 1) == 0 else 0.0
+    clear = 0.0 if masked else 1.0
     return math.nan if scl == 0 else clear
 
 
@@ -213,7 +212,7 @@ def sentinel2_cloudless(qa: np.uint16, *, cloud=True, cirrus=True) -> np.uint8:
         array([[1, 0, 0]], dtype=uint8)
     """
     masked = (OPAQUE_CLOUD if cloud else 0) | (CIRRUS_CLOUD if cirrus else 0)
-    return (qa & masked) == 0
+    return 1 if (qa & masked) == 0 else 0
 
 
 @tj.local

@@ -56,10 +56,16 @@ class ArrayJob:
         height, width = self.arrays[0].shape
         return height, width
 
-    def run(self) -> tuple[Array, ...]:
-        """Computes the results."""
+    def run(self, out: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Computes the results, into ``out`` where it is given."""
         signature = self.kernel.signature([a.dtype for a in self.arrays])
-        outputs = tuple(np.empty(self.shape, dtype) for dtype in signature.outputs)
+        outputs = tuple(np.empty(self.shape, d) for d in signature.outputs) if out is None else tuple(out)
+        for array, dtype in zip(outputs, signature.outputs, strict=True):
+            if array.shape != self.shape or array.dtype != dtype or not array.flags.c_contiguous:
+                raise KernelError(
+                    f"{self.kernel.name}: out= is {array.shape} {array.dtype}; it must be C-contiguous, "
+                    f"{self.shape} and {dtype}"
+                )
         if isinstance(self.backend, CpuBackend):
             rows, cols = self.kernel.radius
             inner = Window(rows, cols, max(0, self.shape[0] - 2 * rows), max(0, self.shape[1] - 2 * cols))
@@ -140,7 +146,7 @@ def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
 
 
 def run_on_arrays(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any], *, backend: str,
-                  workers: int) -> Array | tuple[Array, ...]:  # fmt: skip
+                  workers: int, out: Array | Sequence[Array] | None = None) -> Array | tuple[Array, ...]:  # fmt: skip
     """Runs a kernel over arrays.
 
     Args:
@@ -149,6 +155,8 @@ def run_on_arrays(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str
         parameters: Its keyword-only parameters.
         backend: The backend's name.
         workers: Threads to use.
+        out: Arrays to compute into, one for each result; new ones if left out. Fresh memory costs as much as a cheap
+            kernel, so a loop over many arrays does well to reuse its own.
 
     Returns:
         One array, or a tuple of them where the body returns a tuple.
@@ -162,7 +170,12 @@ def run_on_arrays(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str
         named = ", ".join(f"{r.name} {a.shape}" for r, a in zip(kernel.rasters, arrays, strict=True))
         raise KernelError(f"{kernel.name}: the arrays differ in shape ({named}); they must lie on one grid")
     job = ArrayJob(kernel, arrays, kernel.bind(parameters), get_backend(backend), workers)
-    results = job.run()
+    given = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
+    if given is not None and len(given) != len(kernel.results):
+        raise KernelError(f"{kernel.name} gives {len(kernel.results)} arrays, and out= has {len(given)}")
+    if given is not None and any(np.may_share_memory(o, a) for o in given for a in arrays):
+        raise KernelError(f"{kernel.name}: out= shares memory with an input, whose cells are still to be read")
+    results = job.run(given)
     return results if kernel.form.body.is_tuple else results[0]
 
 

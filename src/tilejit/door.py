@@ -25,4 +25,5 @@ def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> A
     # Arrays are in the CPU's memory and the result goes there too: "auto" leaves them where they are.
     backend, _ = choose_backend(parameters.pop("backend", "cpu"), [kernel])
     workers = parameters.pop("workers", None) or available_cores()
-    return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers)
+    out = parameters.pop("out", None)
+    return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers, out=out)

@@ -196,7 +196,8 @@ class Kernel:
 
         Args:
             *inputs: One for each raster parameter: 2-D arrays of one shape, or single-band Rasters on one grid.
-            **options: The keyword-only parameters; with arrays also ``backend=`` and ``workers=``.
+            **options: The keyword-only parameters; with arrays also ``backend=``, ``workers=`` and
+                ``out=`` (an array, or a tuple of them, to compute into).
 
         Returns:
             For arrays an array (a tuple of arrays for several results), for Rasters a Raster.

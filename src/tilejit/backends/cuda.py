@@ -64,9 +64,8 @@ class Device:
     """The CUDA version that its driver supports."""
 
     def __str__(self) -> str:
-        major, minor = self.compute_capability
-        return (f"{self.name}, {self.memory / 2**30:.0f} GiB, compute capability {major}.{minor}, "
-                f"driver for CUDA {self.driver[0]}.{self.driver[1]}")  # fmt: skip
+        return (f"{self.name}, {self.memory / 2**30:.0f} GiB, compute capability {_dotted(self.compute_capability)}, "
+                f"driver for CUDA {_dotted(self.driver)}")  # fmt: skip
 
 
 class CudaBackend:
@@ -145,36 +144,50 @@ def numba_cuda() -> ModuleType:
 
 
 def _problem(cuda: Any) -> str | None:
-    from numba.cuda.cudadrv import nvvm
+    from numba.cuda.cudadrv import nvrtc, nvvm
 
     if not nvvm.is_available():
         return f"libNVVM, the compiler, cannot be found: {_INSTALL}"
     if not cuda.is_available():
         return f"the CUDA driver does not answer: {_one_line(cuda.cuda_error())}"
     if not len(cuda.gpus):
-        return "the CUDA driver sees no GPU (CUDA_VISIBLE_DEVICES may hide it)"
-    device, toolkit = _device(cuda), cuda.runtime.get_version()
+        return "the CUDA driver sees no GPU; CUDA_VISIBLE_DEVICES may hide it"
+    return too_old(_device(cuda), cuda.runtime.get_version(), nvrtc.get_lowest_supported_cc())
+
+
+def too_old(device: Device, toolkit: tuple[int, int], least: tuple[int, int]) -> str | None:
+    """Returns why a device or its driver does not go with the compiler, or None.
+
+    Args:
+        device: The device.
+        toolkit: The CUDA version of the compiler.
+        least: The lowest compute capability that it compiles for.
+    """
     if device.driver[0] < toolkit[0]:
-        return (f"the driver supports CUDA {device.driver[0]}.{device.driver[1]}, and the compiler is of CUDA "
-                f"{toolkit[0]}.{toolkit[1]}: update the driver, or pip install 'numba-cuda[cu{device.driver[0]}]'")  # fmt: skip
-    least = min(nvvm.get_supported_ccs(), default=(0, 0))
+        return (f"its driver supports CUDA {_dotted(device.driver)} and the compiler is of CUDA {_dotted(toolkit)}: "
+                f"update the driver, or pip install 'numba-cuda[cu{device.driver[0]}]'")  # fmt: skip
     if device.compute_capability < least:
-        return f"{device} is older than compute capability {least[0]}.{least[1]}, the least that the compiler knows"
+        return (f"{device.name} has compute capability {_dotted(device.compute_capability)}, and the compiler of CUDA "
+                f"{_dotted(toolkit)} needs {_dotted(least)}: an older one is pip install 'numba-cuda[cu12]'")  # fmt: skip
     return None
 
 
 def _device(cuda: Any) -> Device:
+    """Describes the first device, without the context that would take half a gigabyte of it."""
     from numba.cuda.cudadrv.driver import driver
 
-    context = cuda.current_context()
-    name = context.device.name
-    major, minor = driver.get_version()
+    device = cuda.gpus[0]
+    major, minor = device.compute_capability
     return Device(
-        name=name.decode() if isinstance(name, bytes) else str(name),
-        memory=int(context.get_memory_info().total),
-        compute_capability=tuple(context.device.compute_capability),
-        driver=(int(major), int(minor)),
+        name=str(device.name),
+        memory=int(driver.cuDeviceTotalMem(device.id)),
+        compute_capability=(int(major), int(minor)),
+        driver=driver.get_version(),
     )
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _one_line(error: object) -> str:
@@ -188,7 +201,10 @@ def load_launch(kernel: Kernel, signature: Signature) -> Any:
 
     cuda = numba_cuda()
     version = f"numba {numba.__version__}, {_numba_cuda_version()}"
-    module = load_module(cuda_source(kernel, signature), f"{kernel.name}_cuda", version)
+    text = cuda_source(kernel, signature)
+    if simulating():  # its jit does not know the word
+        text = text.replace('"forceinline": True, ', "")
+    module = load_module(text, f"{kernel.name}_cuda", version)
     if simulating():
         _speak_c(module)
     elif cuda.is_available():
@@ -368,31 +384,37 @@ def is_pinned(array: Array) -> bool:
 
 
 def _speak_c(module: Any) -> None:
-    """Lets a module behave in the simulator as on a device, where no function of a number raises."""
-    module.math = SimpleNamespace(**{name: _quiet(name) for name in MATH})
+    """Lets a module behave in the simulator as on a device, where no arithmetic raises or warns."""
+    module.math = SimpleNamespace(**{name: getattr(np, name, None) or _of_python(name) for name in MATH})
     module.int = lambda value: _whole(value, int)
     module.round = lambda value: _whole(value, round)
+    module.launch.fn = _Silent(module.launch.fn)
 
 
-def _quiet(name: str) -> Callable[..., Any]:
-    function = getattr(np, name, None)
-    if function is not None:
+class _Silent:
+    """A function without NumPy's warnings: errstate holds for one thread, and the simulator has one for each pixel."""
 
-        def of_numpy(*values: Any) -> Any:
-            with np.errstate(all="ignore"):
-                return function(*values)
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.__globals__ = function.__globals__  # where the simulator puts its own ``cuda``
 
-        return of_numpy
+    def __call__(self, *arguments: Any) -> None:
+        with np.errstate(all="ignore"):
+            self.function(*arguments)
 
-    def of_python(*values: Any) -> Any:
+
+def _of_python(name: str) -> Callable[[Any], Any]:
+    """A function of ``math`` that NumPy does not have: erf, erfc, gamma, lgamma."""
+
+    def function(value: Any) -> Any:
         try:
-            return values[0].dtype.type(getattr(math, name)(*values))
+            return getattr(math, name)(value)
         except ValueError:
             return math.nan
         except OverflowError:
             return math.inf
 
-    return of_python
+    return function
 
 
 def _whole(value: Any, function: Callable[[Any], int]) -> int:

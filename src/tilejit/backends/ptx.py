@@ -6,6 +6,7 @@ come as wheels (the extra ``ptx``); no driver is needed.
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import tempfile
@@ -121,7 +122,7 @@ def find_ptxas() -> str:
         BackendError: There is none.
     """
     try:
-        from cuda import pathfinder
+        pathfinder = importlib.import_module("cuda.pathfinder")
     except ImportError as error:
         raise BackendError(f"no ptxas: cuda-pathfinder, which finds it, is not installed: {_INSTALL}") from error
     found: Any = pathfinder.find_nvidia_binary_utility("ptxas")

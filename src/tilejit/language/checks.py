@@ -118,7 +118,7 @@ def _check_membership(source: FunctionSource, node: ast.Compare) -> None:
 
 def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
     value = statement.value
-    is_text = isinstance(value, ast.Constant) and (isinstance(value.value, str) or value.value is ...)
+    is_text = isinstance(value, ast.Constant)
     is_debug = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in _ONLY_DEBUG
     if is_text or is_debug:
         statement.value = ast.copy_location(ast.Constant(0), value)

@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from tilejit.language.checks import check_syntax
+from tilejit.language.counters import narrowed
 from tilejit.language.expressions import lower
 from tilejit.language.form import Form, Function, Offset, Value, Window
 from tilejit.language.helpers import bind, window_parameters
@@ -104,11 +105,12 @@ class Lowering:
         held = {n: Window(renamed.get(n, n), kind, raster) for n, (kind, raster) in windows.items()}
         scope, body = self._until_kinds_settle(source, names, held, kinds, renamed)
         self._active.pop()
+        scalars = tuple(renamed.get(k, k) for k in kinds)
         result = Function(
             name=self._free_name(source.name),
             windows=tuple(held.values()),
-            scalars=tuple(renamed.get(k, k) for k in kinds),
-            body=tuple(ast.fix_missing_locations(s) for s in body),
+            scalars=scalars,
+            body=tuple(ast.fix_missing_locations(s) for s in narrowed(body, scalars)),
             results=joined_kinds(scope.returns),
             is_tuple=scope.returns_tuple,
             doc=source.where,

@@ -36,9 +36,14 @@ class FunctionSource:
         return self.tree.name
 
     @property
+    def file(self) -> str:
+        """``file.py``."""
+        return Path(self.filename).name
+
+    @property
     def where(self) -> str:
         """``file.py:12``, for generated files and lists."""
-        return f"{Path(self.filename).name}:{self.tree.lineno}"
+        return f"{self.file}:{self.tree.lineno}"
 
     def fail(self, node: ast.AST | None, what: str, instead: str) -> NoReturn:
         """Raises a KernelError that shows the line of ``node`` with a caret, and what to write instead."""

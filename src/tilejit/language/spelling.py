@@ -80,11 +80,9 @@ class _Speller(ast.NodeTransformer):
         if name in _TO_INT:
             return call("int", result)
         # math.* returns float64 for some float32 arguments, depending on the function and the target.
-        return (
-            result
-            if name in OWN or name == "isfinite" or name == "isinf"
-            else call(self.spelling.float_name, result)
-        )
+        if name in {*OWN, "isinf", "isfinite"}:
+            return result
+        return call(self.spelling.float_name, result)
 
     def _helper(self, helper: Function, arguments: list[ast.expr]) -> ast.expr:
         count = len(helper.windows)
@@ -105,7 +103,7 @@ def function_text(spelling: Spelling, form: Form, function: Function, decorator:
         "    " + line for s in body for line in ast.unparse(ast.fix_missing_locations(s)).split("\n")
     )
     parameters = ", ".join(device_parameters(function))
-    return f"{decorator}\ndef {function.name}({parameters}):  # {function.doc}\n{lines}\n"
+    return f"{decorator}\ndef {function.name}({parameters}):\n{lines}\n"
 
 
 def device_parameters(function: Function) -> list[str]:
@@ -139,12 +137,6 @@ def _library(width: int) -> tuple[dict[str, ast.stmt], dict[str, set[str]]]:
             definitions[statement.name] = statement
         elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             definitions[statement.targets[0].id] = statement
-        elif (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and statement.value
-        ):
-            definitions[statement.target.id] = statement
     uses = {
         name: {n.id for n in ast.walk(s) if isinstance(n, ast.Name)} & (definitions.keys() - {name})
         for name, s in definitions.items()
@@ -162,24 +154,24 @@ class _Prefix(ast.NodeTransformer):
         return ast.Name(f"_{node.id}", node.ctx) if node.id in self.names else node
 
 
-def library_text(names: set[str], width: int, decorator: str) -> str:
-    """The text of tj.math's functions ``names`` and of all that they use, ready to compile with the rest."""
+def library_parts(names: set[str], width: int, decorator: str) -> tuple[list[str], list[str]]:
+    """The constants and the functions of tj.math that ``names`` and all that they use come to, as text."""
     definitions, uses = _library(width)
-    wanted = set()
+    wanted: set[str] = set()
     todo = set(names) & definitions.keys()
     while todo:
         name = todo.pop()
         wanted.add(name)
         todo |= uses[name] - wanted
-    parts = []
+    constants, functions = [], []
     for name in definitions:
         if name in wanted:
             statement = _Prefix(set(definitions)).visit(copy.deepcopy(definitions[name]))
             if isinstance(statement, ast.FunctionDef):
-                parts.append(f"\n\n{decorator}\n{ast.unparse(_undecorated(statement))}\n")
+                functions.append(f"{decorator}\n{ast.unparse(_undecorated(statement))}")
             else:
-                parts.append(ast.unparse(ast.fix_missing_locations(statement)) + "\n")
-    return "".join(parts)
+                constants.append(ast.unparse(ast.fix_missing_locations(statement)))
+    return constants, functions
 
 
 def _undecorated(function: ast.FunctionDef) -> ast.FunctionDef:

@@ -66,7 +66,7 @@ def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
 
 def unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
     """Lowers ``a, b = x, y`` and ``a, b = helper(...)``."""
-    result: list[ast.stmt] = []
+    result: list[ast.Assign] = []
     if isinstance(node.value, ast.Tuple):
         values = [lower(scope, e) for e in node.value.elts]
     else:
@@ -81,10 +81,12 @@ def unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
     stores = [_store(scope, element, value) for element, value in zip(target.elts, values, strict=True)]
     pairs = [(s.targets[0], s.value) for s in stores]
     targets = ast.Tuple([t for t, _ in pairs], ast.Store())
+    if result and all(isinstance(v, ast.Name) for _, v in pairs):  # no cast: straight into the variables
+        return [ast.Assign([targets], result[0].value)]
     return [*result, ast.Assign([targets], ast.Tuple([v for _, v in pairs], ast.Load()))]
 
 
-def _taken_apart(scope: Scope, value: Value) -> tuple[ast.stmt, list[Value]]:
+def _taken_apart(scope: Scope, value: Value) -> tuple[ast.Assign, list[Value]]:
     """Gives the elements of a tuple names, because a variable may need a wider kind."""
     names = [scope.temporary("part") for _ in value.parts]
     targets = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())

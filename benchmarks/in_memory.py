@@ -1,0 +1,299 @@
+"""Arrays in memory: tilejit against a loop written by hand for Numba, NumPy, and xarray-spatial, in one run.
+
+Every contender gets the same arrays and computes the same pixels; the border, a radius wide, is left out of the
+comparison of results. tilejit and the hand-written loops compute into an array that is there already; "new array" is
+tilejit's plain call, which allocates its result as NumPy and xarray-spatial do. The hand-written loops do the arithmetic that the kernels do, with the same functions for arc
+tangents, compiled as their author would: ``njit(parallel=True, error_model="numpy")`` with float32 constants. Rounds
+are interleaved, and the table shows medians.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+from numba import njit, prange
+from terrain import fractal, scene
+
+import tilejit as tj
+from tilejit.math import float32 as math32
+from tilejit_kernels.filters import mean_5x5, median_3x3
+from tilejit_kernels.indices import ndvi
+from tilejit_kernels.terrain import slope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F0, F1, F2, F8, HALF, C = (np.float32(v) for v in (0, 1, 2, 8, 0.5, -0.4))
+STEPS = 64
+
+
+@tj.local
+def iterate(x):
+    """64 steps of a quadratic map on each pixel: all arithmetic, no memory."""
+    for _ in range(64):
+        x = x * x * 0.5 - 0.4
+    return x
+
+
+# The library's own arc tangent, made callable from a loop written by hand: what differs is the loop alone.
+_bits = njit(forceinline=True)(math32._bits)  # noqa: SLF001
+_from_bits = njit(forceinline=True)(math32._from_bits)  # noqa: SLF001
+
+
+def _hand_atan() -> Callable[[np.float32], np.float32]:
+    namespace = dict(vars(math32))
+    options = {"error_model": "numpy", "forceinline": True}
+    for name in ("_bits", "_from_bits", "_atan_ratio", "atan"):
+        function = vars(math32)[name]
+        copy = type(function)(function.__code__, namespace, name)
+        namespace[name] = njit(**options)(copy)
+    return namespace["atan"]
+
+
+atan = _hand_atan()
+DEGREES = np.float32(180 / math.pi)
+
+
+@njit(parallel=True, error_model="numpy")
+def hand_slope(z, out, dx, dy):
+    height, width = z.shape
+    for y in prange(height - 2):
+        for x in range(width - 2):
+            east = z[y, x + 2] + F2 * z[y + 1, x + 2] + z[y + 2, x + 2]
+            west = z[y, x] + F2 * z[y + 1, x] + z[y + 2, x]
+            south = z[y + 2, x] + F2 * z[y + 2, x + 1] + z[y + 2, x + 2]
+            north = z[y, x] + F2 * z[y, x + 1] + z[y, x + 2]
+            gx, gy = (east - west) / (F8 * dx), (north - south) / (F8 * dy)
+            out[y + 1, x + 1] = atan(math.sqrt(gx * gx + gy * gy)) * DEGREES
+
+
+@njit(parallel=True, error_model="numpy")
+def hand_ndvi(red, nir, out):
+    height, width = red.shape
+    for y in prange(height):
+        for x in range(width):
+            r, n = np.float32(red[y, x]), np.float32(nir[y, x])
+            out[y, x] = (n - r) / (n + r)
+
+
+@njit(parallel=True, error_model="numpy")
+def hand_mean(z, out):
+    height, width = z.shape
+    for y in prange(height - 4):
+        for x in range(width - 4):
+            total, count = F0, F0
+            for dy in range(5):
+                for dx in range(5):
+                    v = z[y + dy, x + dx]
+                    valid = v == v  # noqa: PLR0124
+                    total += v if valid else F0
+                    count += F1 if valid else F0
+            out[y + 2, x + 2] = total / count
+
+
+@njit(error_model="numpy", forceinline=True)
+def low(a, b):
+    return b if b < a else a
+
+
+@njit(error_model="numpy", forceinline=True)
+def high(a, b):
+    return b if b > a else a
+
+
+@njit(parallel=True, error_model="numpy")
+def hand_median(z, out):
+    height, width = z.shape
+    for y in prange(height - 2):
+        for x in range(width - 2):
+            a, b, c = z[y, x], z[y, x + 1], z[y, x + 2]
+            d, e, f = z[y + 1, x], z[y + 1, x + 1], z[y + 1, x + 2]
+            g, h, i = z[y + 2, x], z[y + 2, x + 1], z[y + 2, x + 2]
+            # Devillard (1998), 19 exchanges.
+            b, c, e, f, h, i = low(b, c), high(b, c), low(e, f), high(e, f), low(h, i), high(h, i)
+            a, b, d, e, g, h = low(a, b), high(a, b), low(d, e), high(d, e), low(g, h), high(g, h)
+            b, c, e, f, h, i = low(b, c), high(b, c), low(e, f), high(e, f), low(h, i), high(h, i)
+            d, f = high(a, d), low(f, i)
+            e, h = low(e, h), high(e, h)
+            g, e, c = high(d, g), high(b, e), low(c, f)
+            e = low(e, h)
+            e, c = low(e, c), high(e, c)
+            out[y + 1, x + 1] = low(high(g, e), c)
+
+
+@njit(parallel=True, error_model="numpy")
+def hand_iterate(z, out):
+    height, width = z.shape
+    for y in prange(height):
+        for x in range(width):
+            v = z[y, x]
+            for _ in range(STEPS):
+                v = v * v * HALF + C
+            out[y, x] = v
+
+
+def numpy_slope(z, cell):
+    east, west = z[:, 2:], z[:, :-2]
+    gx = (east[:-2] + 2 * east[1:-1] + east[2:] - west[:-2] - 2 * west[1:-1] - west[2:]) / (8 * cell)
+    south, north = z[2:], z[:-2]
+    gy = (north[:, :-2] + 2 * north[:, 1:-1] + north[:, 2:] - south[:, :-2] - 2 * south[:, 1:-1] - south[:, 2:]) / (8 * cell)
+    return np.degrees(np.arctan(np.hypot(gx, gy)))
+
+
+def numpy_ndvi(red, nir):
+    r, n = red.astype(np.float32), nir.astype(np.float32)
+    return (n - r) / (n + r)
+
+
+def numpy_mean(z):
+    windows = [(slice(dy, z.shape[0] - 4 + dy), slice(dx, z.shape[1] - 4 + dx)) for dy in range(5) for dx in range(5)]
+    valid = ~np.isnan(z)
+    filled = np.where(valid, z, np.float32(0))
+    total, count = (sum(array[w] for w in windows) for array in (filled, valid.astype(np.float32)))
+    return total / count
+
+
+def numpy_median(z):
+    # Row by row: all nine neighbours of the whole array at once would take 2.4 GB.
+    out = np.empty((z.shape[0] - 2, z.shape[1] - 2), z.dtype)
+    for y in range(0, len(out), 64):
+        rows = z[y : min(y + 66, len(z))]
+        stack = np.stack([rows[dy : len(rows) - 2 + dy, dx : rows.shape[1] - 2 + dx] for dy in range(3) for dx in range(3)])
+        out[y : y + 64] = np.median(stack, axis=0)
+    return out
+
+
+def numpy_iterate(z):
+    v = z.copy()
+    for _ in range(STEPS):
+        v = v * v * HALF + C
+    return v
+
+
+@dataclass(frozen=True)
+class Case:
+    """One computation and its contenders."""
+
+    name: str
+    radius: int
+    out: np.ndarray
+    tilejit: Callable[..., np.ndarray]
+    hand: Callable[[], np.ndarray]
+    numpy: Callable[[], np.ndarray]
+    peer: Callable[[], np.ndarray] | None
+
+
+def cases(size: int) -> list[Case]:
+    dem = np.tile(fractal(min(size, 2048)), (-(-size // 2048),) * 2)[:size, :size].copy()
+    holes = dem.copy()
+    holes[:: max(8, size // 64), :: max(8, size // 64)] = np.nan
+    red, nir = scene(size)
+    small = (dem / dem.max()).astype(np.float32)
+    out = np.full_like(dem, np.nan)
+    cell = np.float32(30)
+
+    def into(function: Callable[..., None], *arguments: object) -> Callable[[], np.ndarray]:
+        def run() -> np.ndarray:
+            function(*arguments)
+            return out
+
+        return run
+
+    peers = _peers(dem, holes, red, nir)
+    return [
+        Case("slope in degrees, float32", 1, out, lambda n, o=None: slope(dem, dx=30, dy=30, workers=n, out=o),
+             into(hand_slope, dem, out, cell, cell), lambda: numpy_slope(dem, cell), peers.get("slope")),
+        Case("NDVI from uint16", 0, out, lambda n, o=None: ndvi(red, nir, workers=n, out=o), into(hand_ndvi, red, nir, out),
+             lambda: numpy_ndvi(red, nir), peers.get("ndvi")),
+        Case("5x5 mean of valid cells", 2, out, lambda n, o=None: mean_5x5(holes, workers=n, out=o), into(hand_mean, holes, out),
+             lambda: numpy_mean(holes), peers.get("mean")),
+        Case("3x3 median", 1, out, lambda n, o=None: median_3x3(dem, workers=n, out=o), into(hand_median, dem, out),
+             lambda: numpy_median(dem), None),
+        Case("64 steps a pixel", 0, out, lambda n, o=None: iterate(small, workers=n, out=o), into(hand_iterate, small, out),
+             lambda: numpy_iterate(small), None),
+    ]  # fmt: skip
+
+
+def _peers(dem: np.ndarray, holes: np.ndarray, red: np.ndarray, nir: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    try:
+        import xarray as xr
+        import xrspatial
+        from xrspatial.convolution import custom_kernel
+        from xrspatial.focal import focal_stats
+    except ImportError:
+        return {}
+    size = len(dem)
+    axes = {"y": -30.0 * np.arange(size), "x": 30.0 * np.arange(size)}
+    grids = [xr.DataArray(a, dims=("y", "x"), coords=axes, attrs={"res": (30.0, 30.0)}) for a in (dem, holes, red, nir)]
+    window = custom_kernel(np.ones((5, 5)))
+    return {
+        "slope": lambda: xrspatial.slope(grids[0]).data,
+        "ndvi": lambda: xrspatial.multispectral.ndvi(grids[3], grids[2]).data,
+        "mean": lambda: focal_stats(grids[1], window, stats_funcs=["mean"]).data[0],
+    }
+
+
+def timed(function: Callable[[], np.ndarray]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def agree(case: Case) -> None:
+    """Stops where contenders compute different things."""
+    r = case.radius
+    inner = (slice(r, -r or None),) * 2
+    ours = case.tilejit(0 or numba.config.NUMBA_NUM_THREADS)[inner]
+    for name, result in (("hand-written", case.hand()[inner]), ("NumPy", case.numpy())):
+        if not np.allclose(ours, result, rtol=1e-4, atol=1e-3, equal_nan=True):
+            raise SystemExit(f"{case.name}: {name} gives other pixels: {np.nanmax(np.abs(ours - result))}")
+
+
+def run(size: int, rounds: int, slow_rounds: int) -> list[dict[str, object]]:
+    """Returns one row for each case and contender: Mpx/s as a median over interleaved rounds."""
+    rows: list[dict[str, object]] = []
+    cores = numba.config.NUMBA_NUM_THREADS
+    for case in cases(size):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            agree(case)
+            contenders: dict[str, tuple[Callable[[], object], int]] = {"NumPy": (case.numpy, slow_rounds)}
+            for n in sorted({1, cores}):
+                contenders[f"tilejit, {n} threads"] = (lambda n=n: case.tilejit(n, case.out), rounds)
+                contenders[f"by hand, {n} threads"] = (lambda n=n: _on(n, case.hand), rounds)
+            contenders["tilejit, new array"] = (lambda: case.tilejit(cores), rounds)
+            if case.peer is not None:
+                contenders["xarray-spatial"] = (case.peer, slow_rounds)
+                case.peer()
+            seconds: dict[str, list[float]] = {name: [] for name in contenders}
+            for k in range(rounds):
+                for name, (function, times) in contenders.items():
+                    if k < times:
+                        seconds[name].append(timed(function))
+        for name, values in seconds.items():
+            rows.append({"case": case.name, "contender": name, "size": size, "mpx_s": size * size / 1e6 / statistics.median(values),
+                         "seconds": values})  # fmt: skip
+    return rows
+
+
+def _on(threads: int, function: Callable[[], np.ndarray]) -> np.ndarray:
+    before = numba.get_num_threads()
+    numba.set_num_threads(threads)
+    try:
+        return function()
+    finally:
+        numba.set_num_threads(before)
+
+
+if __name__ == "__main__":
+    import sys
+
+    for row in run(int(sys.argv[1]) if len(sys.argv) > 1 else 2048, 7, 3):
+        print(f"{row['case']:28s} {row['contender']:22s} {row['mpx_s']:8.0f} Mpx/s")

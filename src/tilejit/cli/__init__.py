@@ -1,0 +1,33 @@
+"""The command line: ``tilejit run``, ``plan``, ``list``, ``show``, ``info`` and ``demo``.
+
+One file for each command, imported when it is asked for: starting is a good part of a short run.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code.
+
+    Args:
+        arguments: The words after ``tilejit``; None for the process's own.
+
+    Returns:
+        0 when all went well, 1 for what tilejit refuses or cannot do, 2 for a command line that it cannot read, 130
+        after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        from tilejit.cli.commands import run_commands
+
+        return run_commands(given)
+    except KeyboardInterrupt:
+        # Before or after the command itself: while modules are imported, say.
+        sys.stderr.write("tilejit: interrupted\n")
+        return 130

@@ -1,0 +1,143 @@
+"""The group of commands, and what their errors look like."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tilejit.errors import KernelError, TilejitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "Run a kernel from raster file to raster file.",
+    "plan": "Show how a run would go, without reading a pixel.",
+    "list": "List the kernels that are installed, or those of a file.",
+    "show": "Print the source that tilejit generates for a kernel.",
+    "info": "Tell about this machine and what tilejit finds on it.",
+    "demo": "Make a terrain, and its slope and hillshade in one pass.",
+}
+"""Name -> what it does. Each lies in ``tilejit.cli.<name>_command`` as ``command``."""
+
+_OPTION_NAMES = re.compile(r"\b(backend|memory|nodata|profile|tile|workers)=")
+"""The library names options as Python does; on the command line they have other names."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names, in the order that they are met."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"tilejit.cli.{cmd_name}_command").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """As click does, with the names that are close when there is no such command."""
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {name!r}; {advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's shape
+    del parameter
+    if value:
+        import tilejit
+
+        click.echo(f"tilejit {tilejit.__version__}")
+        context.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def tilejit() -> None:
+    """Run raster kernels written in Python, compiled, on all cores or a GPU.
+
+    Begin with `tilejit demo`.
+    """
+
+
+def run_commands(arguments: Sequence[str]) -> int:
+    """Runs a command line and returns its exit code; errors are told on standard error."""
+    debug = "--debug" in arguments
+    # A run that is told to end removes its temporary files first.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        code = tilejit.main([a for a in arguments if a != "--debug"], prog_name="tilejit", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        _tell(f"{error.format_message()}{_help_hint(error)}")
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        _tell("interrupted: no output was written")
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough, as `tilejit list | head` has; what is still buffered goes nowhere.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except TilejitError as error:
+        _tell(in_shell_words(error), traceback_too=debug)
+        return 1
+    except Exception as error:  # noqa: BLE001 - one line, whatever went wrong
+        _tell(f"{type(error).__name__}: {error} (a fault of tilejit's: --debug shows where)", traceback_too=debug)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def in_shell_words(error: TilejitError) -> str:
+    """Returns an error's message with options as the command line names them.
+
+    Example:
+        >>> in_shell_words(TilejitError("a.tif: exists already: give another name, or overwrite=True"))
+        'a.tif: exists already: give another name, or --overwrite'
+    """
+    text = str(error)
+    if isinstance(error, KernelError):
+        return text  # it may quote the user's source
+    text = text.replace("overwrite=True", "--overwrite")
+    text = re.sub(r"\b(give (?:it as )?)(\w+)=…", r"\1-p \2=…", text)
+    return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",")
+
+
+def _end(number: int, frame: object) -> None:
+    del frame
+    sys.exit(128 + number)
+
+
+def _tell(message: str, *, traceback_too: bool = False) -> None:
+    if traceback_too:
+        click.echo(traceback.format_exc(), err=True, nl=False)
+    click.echo(f"{click.style('tilejit:', fg='red', bold=True)} {message}", err=True)
+
+
+def _help_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see {context.command_path} --help)" if context is not None else ""

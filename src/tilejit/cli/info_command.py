@@ -1,0 +1,113 @@
+"""``tilejit info``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from tilejit.cli.console import show_labelled
+from tilejit.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@click.command("info")
+def command() -> None:
+    """Tell about this machine and what tilejit finds on it."""
+    lines = []
+    for label, tell in _LINES.items():
+        try:
+            text = tell()
+        except Exception as error:  # noqa: BLE001 - what is broken is what this command is for
+            text = f"cannot be told: {type(error).__name__}: {error}"
+        lines.append(f"{label:<10}{text}")
+    show_labelled("\n".join(lines))
+
+
+def _tilejit() -> str:
+    import tilejit
+
+    return f"{tilejit.__version__}, in {os.path.dirname(tilejit.__file__)}"  # noqa: PTH120 - a string is shown
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+
+
+def _packages() -> str:
+    from tilejit.backends.numba_info import numba_versions
+    from tilejit.io.gdal_info import gdal_versions
+
+    versions = {"numpy": np.__version__, **numba_versions(), **gdal_versions()}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _cores() -> str:
+    from tilejit.cores import available_cores
+
+    count, machine = available_cores(), os.cpu_count() or 1
+    return str(count) if count == machine else f"{count} that this process may use, of {machine}"
+
+
+def _memory() -> str:
+    from tilejit.cores import available_memory
+
+    memory = available_memory()
+    return "not told by this system" if memory is None else f"{format_size(memory)} free for this process"
+
+
+def _threads() -> str:
+    from tilejit.backends.numba_info import threading_layers
+
+    layers = threading_layers()
+    return f"{', '.join(layers)} (for arrays in memory; files run on tilejit's own threads)"
+
+
+def _gpu() -> str:
+    from tilejit.backends.cuda import CudaBackend
+
+    backend = CudaBackend()
+    obstacle = backend.why_not()
+    return f"none: {obstacle}" if obstacle is not None else str(backend.device())
+
+
+def _cache() -> str:
+    from tilejit.backends.cache import cache_folder
+
+    folder, reason = cache_folder()
+    modules = list(folder.glob("_tilejit_*.py"))
+    return f"{folder} ({reason}): {len(modules)} generated modules"
+
+
+def _codecs() -> str:
+    from tilejit.io.gdal_info import codecs
+
+    return ", ".join(codecs())
+
+
+def _kernels() -> str:
+    from tilejit.discovery import collections
+
+    return ", ".join(
+        f"{c.name} (broken: {c.problem})" if c.problem else f"{c.name} ({len(c.kernels)})" for c in collections()
+    )
+
+
+_LINES: dict[str, Callable[[], str]] = {
+    "tilejit": _tilejit,
+    "python": _python,
+    "packages": _packages,
+    "cores": _cores,
+    "memory": _memory,
+    "threads": _threads,
+    "gpu": _gpu,
+    "cache": _cache,
+    "codecs": _codecs,
+    "kernels": _kernels,
+}
+"""Label -> what is told."""

@@ -1,0 +1,240 @@
+"""What stands behind the words of a run: input files, bands, parameters, sizes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tilejit.errors import ParameterError
+from tilejit.language.kinds import Kind
+from tilejit.sizes import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tilejit.kernel import Kernel
+    from tilejit.language.parameters import ScalarParameter
+    from tilejit.raster import Raster
+
+_NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
+_BAND = re.compile(r"(.+)\[([^\]]*)\]", re.DOTALL)
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input as it was typed."""
+
+    name: str | None
+    """The parameter that it is for, or None: by position."""
+    path: str
+    """The file."""
+    band: int | None
+    """The band, from 1, or None: it has one."""
+
+
+def parse_input(text: str) -> Input:
+    """Reads ``file.tif``, ``file.tif[3]``, ``red=file.tif`` or ``red=file.tif[3]``; a file of that literal name wins.
+
+    Raises:
+        ParameterError: The band is no number from 1.
+
+    Example:
+        >>> parse_input("red=scene.tif[3]")
+        Input(name='red', path='scene.tif', band=3)
+    """
+    if Path(text).exists():
+        return Input(None, text, None)
+    named = _NAMED.fullmatch(text)
+    name, text = (named[1], named[2]) if named else (None, text)
+    band = None if Path(text).exists() else _BAND.fullmatch(text)
+    if band is None:
+        return Input(name, text, None)
+    if not band[2].isdecimal() or int(band[2]) < 1:
+        raise ParameterError(f"{text}: a band is a number from 1, as {band[1]}[1], not {band[2]!r}")
+    return Input(name, band[1], int(band[2]))
+
+
+def open_inputs(kernels: Sequence[Kernel], words: Sequence[str]) -> list[list[Raster]]:
+    """Opens the inputs of kernels that run in one pass.
+
+    Kernels share inputs by the names of their parameters. One input alone goes to every kernel that takes one.
+
+    Args:
+        kernels: The kernels.
+        words: What was typed for each input.
+
+    Returns:
+        For each kernel its Rasters, in order.
+
+    Raises:
+        ParameterError: One is unknown, missing, given twice, or has several bands and none was chosen.
+        SourceError: A file cannot be opened.
+    """
+    inputs = [parse_input(word) for word in words]
+    if len(inputs) == 1 and inputs[0].name is None and all(len(k.rasters) == 1 for k in kernels):
+        raster = _open(inputs[0], kernels[0], kernels[0].rasters[0].name)
+        return [[raster] for _ in kernels]
+    given = _matched(kernels, inputs)
+    rasters = {name: _open(given[name], *_taker(kernels, name)) for name in given}
+    return [[rasters[r.name] for r in kernel.rasters] for kernel in kernels]
+
+
+def _matched(kernels: Sequence[Kernel], inputs: Sequence[Input]) -> dict[str, Input]:
+    """Parameter -> input."""
+    names = list(dict.fromkeys(r.name for k in kernels for r in k.rasters))
+    label = " and ".join(k.name for k in kernels)
+    takes = f"{label} take{'s' * (len(kernels) == 1)} {', '.join(names)}"
+    given: dict[str, Input] = {}
+    for one in inputs:
+        if one.name is None:
+            continue
+        if one.name not in names:
+            raise ParameterError(f"no input {one.name!r}{near(one.name, names)}; {takes}")
+        if one.name in given:
+            raise ParameterError(f"input {one.name} is given twice: {given[one.name].path} and {one.path}")
+        given[one.name] = one
+    free = [name for name in names if name not in given]
+    placed = [one for one in inputs if one.name is None]
+    if len(placed) > len(free):
+        raise ParameterError(f"{len(inputs)} inputs are given; {takes}")
+    given |= dict(zip(free, placed, strict=False))
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise ParameterError(f"input {', '.join(missing)} is missing; {takes}: give {missing[0]}=FILE")
+    return given
+
+
+def _taker(kernels: Sequence[Kernel], name: str) -> tuple[Kernel, str]:
+    return next(k for k in kernels if any(r.name == name for r in k.rasters)), name
+
+
+def _open(one: Input, kernel: Kernel, parameter: str) -> Raster:
+    from tilejit.raster import open_raster
+
+    raster = open_raster(one.path, band=one.band)
+    if raster.count > 1:
+        raise ParameterError(
+            f"{one.path} has {raster.count} bands, and {kernel.name} takes one as {parameter}: "
+            f"choose it, as {one.path}[1]"
+        )
+    return raster
+
+
+def bind_parameters(kernels: Sequence[Kernel], words: Sequence[str]) -> list[dict[str, Any]]:
+    """Reads ``name=value`` words, typed by the kernels' signatures.
+
+    A name goes to every kernel that has it; ``hillshade.azimuth=300`` to one.
+
+    Raises:
+        ParameterError: One is unknown, missing or of the wrong type.
+    """
+    bound: list[dict[str, Any]] = [{} for _ in kernels]
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{word!r}: write -p name=value")
+        owner, dot, short = name.rpartition(".")
+        takers = [
+            (values, scalar)
+            for kernel, values in zip(kernels, bound, strict=True)
+            for scalar in kernel.scalars
+            if scalar.name == (short if dot else name) and (not dot or kernel.name == owner)
+        ]
+        if not takers:
+            raise ParameterError(_no_parameter(kernels, name))
+        for values, scalar in takers:
+            values[scalar.name] = parse_value(scalar, text)
+    for kernel, values in zip(kernels, bound, strict=True):
+        kernel.bind(values)
+    return bound
+
+
+def _no_parameter(kernels: Sequence[Kernel], name: str) -> str:
+    known = list(dict.fromkeys(s.name for k in kernels for s in k.scalars))
+    label = " and ".join(k.name for k in kernels)
+    verb = "takes" if len(kernels) == 1 else "take"
+    return f"no parameter {name!r}{near(name, known)}; {label} {verb} {', '.join(known) or 'none'}"
+
+
+def parse_value(scalar: ScalarParameter, text: str) -> bool | int | float:
+    """Reads the value of a parameter.
+
+    Raises:
+        ParameterError: It is none of the parameter's kind.
+    """
+    try:
+        if scalar.kind is Kind.BOOL:
+            return _TRUTH[text.lower()]
+        return scalar.convert(int(text, 0) if scalar.kind is Kind.INT else float(text))
+    except (KeyError, ValueError):
+        wanted = "true or false" if scalar.kind is Kind.BOOL else f"one {scalar.kind}"
+        raise ParameterError(f"{scalar.name} takes {wanted}, not {text!r}") from None
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Returns `` (did you mean …?)``, or nothing where no name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+class TileType(click.ParamType):
+    """``512x2048``: rows and columns."""
+
+    name = "ROWSxCOLS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Reads it."""
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
+        if match is None or int(match[1]) < 1 or int(match[2] or match[1]) < 1:
+            self.fail(f"{value!r} is no tile: write rows x columns, as 512x2048", param, ctx)
+        return int(match[1]), int(match[2] or match[1])
+
+
+class MemoryType(click.ParamType):
+    """``2GB``."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Reads it."""
+        try:
+            return parse_size(value)
+        except ParameterError as error:
+            self.fail(str(error), param, ctx)
+
+
+class NodataType(click.ParamType):
+    """A number or nan; integers stay integers, so that 64-bit ones are exact."""
+
+    name = "VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        """Reads it."""
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except (TypeError, ValueError):
+                continue
+        self.fail(f"{value!r} is no number: write -9999, 0 or nan", param, ctx)
+
+
+class ProfileType(click.ParamType):
+    """``compress=deflate,zlevel=6``: GDAL's creation options by name."""
+
+    name = "OPTIONS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """Reads them."""
+        if isinstance(value, dict):
+            return value
+        pairs = [part.partition("=") for part in str(value).split(",") if part]
+        for name, equals, text in pairs:
+            if not (name.strip() and equals and text):
+                self.fail(f"{name!r}: write option=value,option=value, as compress=deflate,zlevel=6", param, ctx)
+        return {name.strip(): text for name, _, text in pairs}

@@ -1,0 +1,99 @@
+"""The arguments that ``run`` and ``plan`` share, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tilejit.cli.inputs import MemoryType, NodataType, ProfileType, TileType, bind_parameters, open_inputs
+from tilejit.discovery import find_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.kernel import Kernel
+    from tilejit.raster import Raster
+    from tilejit.settings import RunOptions
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+INPUTS_HELP = """
+    KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name. Several share one pass over
+    the inputs: slope+hillshade, with one -o for each.
+
+    INPUT is file.tif, or file.tif[3] for a band, by position or by the parameter's name: red=B4.tif nir=B5.tif.
+"""
+
+_OPTIONS = (
+    click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
+                 help="A parameter of the kernel; may be repeated."),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Threads; all cores unless given."),
+    click.option("--backend", type=click.Choice(["auto", "cpu", "cuda", "python"]), default="auto", show_default=True,
+                 help="What computes."),
+    click.option("--memory", type=MemoryType(), help="What the process may take, as 2GB."),
+    click.option("--tile", type=TileType(), help="Rows and columns of a task."),
+    click.option("--nodata", type=NodataType(), help="Nodata value of the outputs."),
+    click.option("--profile", type=ProfileType(), help="GDAL's creation options, as compress=deflate,zlevel=6."),
+)  # fmt: skip
+
+
+def job_arguments(function: Function) -> Function:
+    """Gives a command the kernel, the inputs and the options of a run."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    function = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)(function)
+    return click.argument("kernel", metavar="KERNEL")(function)
+
+
+@dataclass(frozen=True, slots=True)
+class JobWords:
+    """A command line's kernels, applied to its inputs."""
+
+    kernels: tuple[Kernel, ...]
+    """The kernels, in order."""
+    rasters: tuple[Raster, ...]
+    """What each makes."""
+    options: RunOptions
+    """How to run them."""
+
+    def outputs(self, paths: tuple[str, ...]) -> dict[str, Raster]:
+        """Pairs the outputs with their files.
+
+        Raises:
+            click.UsageError: There are more or fewer files than kernels, or one is given twice.
+        """
+        if len(paths) != len(self.kernels):
+            names = " and ".join(k.name for k in self.kernels)
+            raise click.UsageError(f"{len(paths)} outputs for {len(self.kernels)} kernels: give one -o for {names}")
+        if len(set(paths)) < len(paths):
+            raise click.UsageError(f"{', '.join(paths)}: give each output a name of its own")
+        return dict(zip(paths, self.rasters, strict=True))
+
+
+def read_job(kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> JobWords:
+    """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read.
+
+    Raises:
+        TilejitError: A kernel, an input or a parameter is not as it should be.
+    """
+    kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
+    bound = bind_parameters(kernels, parameters)
+    rasters = open_inputs(kernels, inputs)
+    applied = tuple(k(*r, **b) for k, r, b in zip(kernels, rasters, bound, strict=True))
+    given: RunOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
+    return JobWords(kernels, applied, given)
+
+
+def split_kernels(text: str) -> list[str]:
+    """Splits ``slope+hillshade``; a file of that literal name wins.
+
+    Example:
+        >>> split_kernels("slope+hillshade")
+        ['slope', 'hillshade']
+    """
+    if Path(text.rpartition(":")[0] or text).exists():
+        return [text]
+    return [part for part in text.split("+") if part]

@@ -1,0 +1,37 @@
+"""``tilejit run``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import click
+
+from tilejit.cli.console import show_labelled
+from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
+
+
+@click.command("run", help=f"""Run KERNEL over the INPUT rasters into GeoTIFFs.
+{INPUTS_HELP}
+    \b
+    tilejit run slope dem.tif -o slope.tif
+    tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
+    tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
+""")  # fmt: skip
+@job_arguments
+@click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
+              help="The GeoTIFF to write; one for each kernel. A tuple's results are its bands.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
+def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:  # noqa: FBT001 - click's shape
+    """Runs kernels from file to file."""
+    from tilejit.raster import NodataWarning, save
+
+    job = read_job(**words, progress=False if quiet else None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NodataWarning)
+        report = save(job.outputs(outputs), **job.options)
+    for warning in caught:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning.message}", err=True)
+    if not quiet:
+        show_labelled(f"{report}\nwritten   {', '.join(outputs)}")

@@ -1,0 +1,237 @@
+"""Finding kernels by the names that people type: ``module:name``, ``file.py:name``, or a registered name.
+
+Registered kernels come from the entry-point group `GROUP`. A line of it names a module, or a file; the line's own name
+is the first half of a qualified name: ``terrain = "my_kernels.terrain"`` registers ``terrain.slope``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import itertools
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from tilejit.errors import KernelError, TilejitError
+from tilejit.kernel import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import ModuleType
+
+GROUP = "tilejit.kernels"
+"""The entry-point group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The kernels of one line of the entry-point group."""
+
+    name: str
+    """The line's name, the first half of its kernels' qualified names."""
+    value: str
+    """The module or file that it names."""
+    package: str
+    """The distribution that registers it, with its version."""
+    kernels: Mapping[str, Kernel]
+    """Name -> kernel, in the order of the file."""
+    problem: str | None = None
+    """Why it could not be loaded."""
+
+
+def find_kernel(name: str) -> Kernel:
+    """Finds a kernel.
+
+    Args:
+        name: ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it. The name
+            after the colon may be left out where there is one kernel.
+
+    Raises:
+        KernelError: There is none or more than one; with names that are close.
+
+    Example:
+        >>> find_kernel("terrain.slope").kind
+        'focal'
+    """
+    where, colon, attribute = name.rpartition(":")
+    if colon and where:
+        return _chosen(where, attribute, _load(where))
+    if _is_file(name):
+        return _chosen(name, "", _load(name))
+    return _registered(name)
+
+
+def kernels_in(where: str) -> dict[str, Kernel]:
+    """Returns the kernels of a file, a module, or a collection, by name.
+
+    Raises:
+        KernelError: It cannot be loaded.
+    """
+    entry = _entry_points().get(where)
+    if entry is not None and not _is_file(where):
+        return _kernels_of(_load(entry[0].partition(":")[0]))
+    return _kernels_of(_load(where))
+
+
+@functools.cache
+def collections() -> tuple[Collection, ...]:
+    """Returns every registered collection; one that cannot be loaded carries its problem."""
+    return tuple(_collection(name, *entry) for name, entry in sorted(_entry_points().items()))
+
+
+def _entry_points() -> dict[str, tuple[str, str]]:
+    """Name -> (value, distribution)."""
+    from importlib.metadata import entry_points
+
+    found = {}
+    for point in entry_points(group=GROUP):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "?"
+        found[point.name] = (point.value, package)
+    return found
+
+
+@functools.cache
+def _collection(name: str, value: str, package: str) -> Collection:
+    try:
+        # An entry point may be narrowed to one kernel: module:name.
+        where, _, attribute = value.partition(":") if not _is_file(value) else (value, "", "")
+        kernels = _kernels_of(_load(where))
+        if attribute:
+            kernels = {attribute: _chosen(where, attribute, _load(where))}
+    except TilejitError as error:
+        return Collection(name, value, package, {}, str(error))
+    return Collection(name, value, package, kernels)
+
+
+def _registered(name: str) -> Kernel:
+    """Finds a kernel by its registered name."""
+    known = _entry_points()
+    collection, dot, short = name.partition(".")
+    if dot and collection in known:
+        found = _collection(collection, *known[collection])
+        if found.problem is not None:
+            raise KernelError(f"{collection}, which {found.package} registers, cannot be loaded: {found.problem}")
+        if short in found.kernels:
+            return found.kernels[short]
+    holders = [c for c in collections() if name in c.kernels]
+    if len(holders) > 1:
+        _ambiguous(name, holders)
+    if holders:
+        return holders[0].kernels[name]
+    _unknown(name)
+
+
+def _ambiguous(name: str, holders: Iterable[Collection]) -> NoReturn:
+    names = " or ".join(f"{c.name}.{name}" for c in holders)
+    raise KernelError(f"{name!r} is ambiguous: write {names}")
+
+
+def _unknown(name: str) -> NoReturn:
+    names = [n for c in collections() for short in c.kernels for n in (short, f"{c.name}.{short}")]
+    broken = [f"; {c.name} ({c.package}) cannot be loaded" for c in collections() if c.problem]
+    near = _near(name, names) or "; a file's is named as my_kernels.py:name"
+    raise KernelError(f"no kernel {name!r}{near} (tilejit list shows all{''.join(broken)})")
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """``; did you mean …?``, or nothing where no name is close."""
+    lower = {n.lower(): n for n in names}
+    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
+    # Of slope and terrain.slope one is enough.
+    short = [lower[c] for c in close if c.rpartition(".")[2] not in close or "." not in c]
+    return f"; did you mean {' or '.join(short)}?" if short else ""
+
+
+def _chosen(where: str, attribute: str, module: ModuleType) -> Kernel:
+    """The kernel of that name in a module, or its only one."""
+    kernels = _kernels_of(module)
+    listed = ", ".join(kernels) or "none"
+    if not attribute:
+        if len(kernels) == 1:
+            return next(iter(kernels.values()))
+        raise KernelError(f"{where} holds {len(kernels)} kernels ({listed}): choose one, as {where}:name")
+    value = getattr(module, attribute, None)
+    if isinstance(value, Kernel):
+        return value
+    if value is not None:
+        kind = type(value).__name__
+        raise KernelError(f"{where}: {attribute} is a {kind}, no kernel: put @tj.local or @tj.focal above it")
+    raise KernelError(f"{where} has no kernel {attribute!r}{_near(attribute, kernels) or f'; it holds {listed}'}")
+
+
+def _kernels_of(module: ModuleType) -> dict[str, Kernel]:
+    """The public kernels that a module defines, not those that it imports."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, Kernel) and not name.startswith("_") and value.module == module.__name__
+    }
+
+
+def _is_file(where: str) -> bool:
+    return where.endswith(".py")
+
+
+def _load(where: str) -> ModuleType:
+    return _load_file(where) if _is_file(where) else _load_module(where)
+
+
+def _load_module(name: str) -> ModuleType:
+    # As for `python -m`: a module beside the user is found, after all others.
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - as sys.path spells it
+        sys.path.append(os.getcwd())  # noqa: PTH109
+    try:
+        return importlib.import_module(name)
+    except TilejitError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            _fail(name, error)
+        advice = f"; there is a file {name}.py: write {name}.py:…" if Path(f"{name}.py").exists() else ""
+        raise KernelError(f"no module {error.name!r}: check the name, or install it{advice}") from error
+    except Exception as error:  # noqa: BLE001 - importing runs any code
+        _fail(name, error)
+
+
+@functools.cache
+def _load_file(path: str) -> ModuleType:
+    file = Path(path)
+    if not file.is_file():
+        nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        raise KernelError(f"no file {path}{_near(file.name, nearby)}: check the path")
+    file = file.resolve()
+    name = next(n for k in itertools.count(1) if (n := file.stem if k == 1 else f"{file.stem}_{k}") not in sys.modules)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise KernelError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # As for `python file.py`: it may import the files beside it.
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except TilejitError:
+        del sys.modules[name]
+        raise
+    except Exception as error:  # noqa: BLE001 - importing runs any code
+        del sys.modules[name]
+        _fail(path, error)
+    return module
+
+
+def _fail(where: str, error: Exception) -> NoReturn:
+    """Says where a user's file went wrong: the line, and for a syntax error a caret."""
+    if isinstance(error, SyntaxError):
+        lines = traceback.format_exception_only(error)
+        shown = "".join(lines[1:-1]).rstrip("\n")
+        place = f"{error.filename or where}:{error.lineno}: {error.msg}"
+        raise KernelError(f"{place}\n{shown}" if shown else place) from error
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+    raise KernelError(f"{place}importing {where} failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,175 @@
+"""The loops around a body on the CPU: over the pixels of some rows, and over strips of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tilejit.language.kinds import Kind
+from tilejit.language.spelling import device_parameters
+from tilejit.language.stores import store_lines, validity_test
+
+if TYPE_CHECKING:
+    from tilejit.kernel import Kernel
+    from tilejit.language.form import Form
+    from tilejit.language.signature import Signature
+
+STRIP_PIXELS = 131072
+"""Pixels of a strip that is scanned for invalid cells and then computed: 512 kB of float32 stays in a core's L2."""
+
+_NOTHING = {Kind.FLOAT: "_NAN", Kind.BOOL: "False", Kind.INT: "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The loop over rows for tiles with or without invalid cells."""
+
+    kernel: Kernel
+    """The kernel."""
+    signature: Signature
+    """The dtypes."""
+    form: Form
+    """The body in this variant."""
+    name: str
+    """The loop's name in the module."""
+    checked: bool
+    """Whether each pixel's cells are checked."""
+    whole: bool
+    """Whether outputs have the shape of the inputs; otherwise they are smaller by the radius on every side."""
+
+    @property
+    def results(self) -> str:
+        """The left side of the call of the body."""
+        names = ", ".join(f"_v{k}" for k in range(len(self.kernel.results)))
+        return names + self.comma
+
+    @property
+    def comma(self) -> str:
+        """A tuple of one value ends in a comma."""
+        return "," if self.form.body.is_tuple and len(self.kernel.results) == 1 else ""
+
+
+def arguments_of(kernel: Kernel, signature: Signature) -> list[str]:
+    """The parameters of the entry function: arrays, outputs, nodata values, scalars."""
+    count = range(len(signature.outputs))
+    outputs = [*(f"_out{k}" for k in count), *(f"_nodata{k}" for k in count)]
+    return [*_arrays(kernel), *outputs, *kernel.form.body.scalars]
+
+
+def _arrays(kernel: Kernel) -> list[str]:
+    parameters = [p for p in device_parameters(kernel.form.body) if p not in {"_y", "_x"}]
+    return parameters[: len(parameters) - len(kernel.scalars)]
+
+
+def rows_text(variant: Variant) -> str:
+    """The loop over the pixels of some rows."""
+    radius = variant.form.radius[1]
+    shrink = f" - {2 * radius}" if variant.whole and radius else ""
+    at_rows, at_pixels, values = _scalars(variant)
+    arguments = arguments_of(variant.kernel, variant.signature)
+    return "\n".join([
+        f"def {variant.name}({', '.join(arguments)}, _first, _last):",
+        f"    _width = _out0.shape[1]{shrink}",
+        "    _collisions = 0",
+        "    for _y in range(_first, _last):",
+        *(f"        {line}" for line in at_rows),
+        "        for _x in range(_width):",
+        *(f"            {line}" for line in [*at_pixels, *_pixel(variant, values)]),
+        "    return _collisions",
+    ])  # fmt: skip
+
+
+def _scalars(variant: Variant) -> tuple[list[str], list[str], list[str]]:
+    """The lines that look scalars up in each row and at each pixel, and what the body is called with."""
+    at_rows: list[str] = []
+    at_pixels: list[str] = []
+    values = []
+    for scalar, name in zip(variant.kernel.scalars, variant.form.body.scalars, strict=True):
+        axis = scalar.quantity.axis if scalar.quantity else "grid"
+        index = {"row": "_y", "col": "_x"}.get(axis)
+        if scalar.quantity is None or index is None:
+            values.append(name)
+            continue
+        held = f"_{name}_here"
+        lines = at_rows if axis == "row" else at_pixels
+        lines.append(f"{held} = {name} + {index}" if scalar.quantity.is_index else f"{held} = {name}[{index}]")
+        values.append(held)
+    return at_rows, at_pixels, values
+
+
+def _pixel(variant: Variant, scalars: list[str]) -> list[str]:
+    form, kernel = variant.form, variant.kernel
+    call = f"{form.body.name}({', '.join([*_arrays(kernel), '_y', '_x', *scalars])})"
+    lines: list[str] = []
+    if variant.checked:
+        lines.append("_ok = True")
+        for window in form.body.windows:
+            lines += validity_test(form, window, lambda a, dy, dx: f"{a}[{_index(form, dy, dx)}]")
+    if variant.checked and form.has_while:
+        # NaN must not enter a loop that waits for a comparison to become true.
+        nothing = ", ".join(_NOTHING[kind] for kind in kernel.results) + variant.comma
+        lines += ["if _ok:", f"    {variant.results} = {call}", "else:", f"    {variant.results} = {nothing}"]
+    else:
+        lines.append(f"{variant.results} = {call}")
+    row, col = (_moved(i, r) for i, r in zip(("_y", "_x"), form.radius if variant.whole else (0, 0), strict=True))
+    return lines + store_lines(kernel, variant.signature, lambda k: f"_out{k}[{row}, {col}]",
+                               checked=variant.checked, count="_collisions += {0}")  # fmt: skip
+
+
+def _index(form: Form, dy: int, dx: int) -> str:
+    return f"{_moved('_y', dy + form.radius[0])}, {_moved('_x', dx + form.radius[1])}"
+
+
+def _moved(index: str, step: int) -> str:
+    return f"{index} + {step}" if step else index
+
+
+def is_clean_text(kernel: Kernel) -> str:
+    """The scan of some rows of the padded inputs."""
+    lines = [f"def _is_clean({', '.join(_arrays(kernel))}, _first, _last):"]
+    for window in kernel.form.body.windows:
+        if not kernel.form.footprint[window.raster]:
+            continue
+        array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
+        test = "{0} == 0" if window.kind is Kind.INT else "{0} != {0}"
+        lines += [
+            "    for _y in range(_first, _last):",
+            "        _bad = False",
+            f"        for _x in range({array}.shape[1]):",
+            f"            _bad |= {test.format(f'{array}[_y, _x]')}",
+            "        if _bad:",
+            "            return False",
+        ]
+    return "\n".join([*lines, "    return True"])
+
+
+def entry_text(variant: Variant, *, two: bool) -> str:
+    """The module's entry: all rows, in strips where there are two variants to choose between."""
+    kernel, whole = variant.kernel, variant.whole
+    rows = kernel.radius[0]
+    arguments = ", ".join(arguments_of(kernel, variant.signature))
+    lines = [
+        "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_OUTER)",
+        f"def {'whole' if whole else 'tile'}({arguments}):",
+        f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
+    ]
+    if not whole and not two:
+        return "\n".join([*lines, f"    return _rows({arguments}, 0, _height)"])
+    step = f"max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))"
+    lines += [
+        f"    _step = {step}",
+        "    _collisions = 0",
+        f"    for _strip in {'prange' if whole else 'range'}((_height + _step - 1) // _step):",
+        "        _first = _strip * _step",
+        "        _last = min(_first + _step, _height)",
+    ]
+    if two:
+        lines += [
+            f"        if _is_clean({', '.join(_arrays(kernel))}, _first, _last{f' + {2 * rows}' if rows else ''}):",
+            f"            _collisions += _rows({arguments}, _first, _last)",
+            "        else:",
+            f"            _collisions += _checked_rows({arguments}, _first, _last)",
+        ]
+    else:
+        lines.append(f"        _collisions += _rows({arguments}, _first, _last)")
+    return "\n".join([*lines, "    return _collisions"])

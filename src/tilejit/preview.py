@@ -1,0 +1,93 @@
+"""A picture of a terrain: shaded relief on the left, slope on the right. Read in strips, so any size will do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tilejit.raster import Raster
+
+    Floats = NDArray[np.float64]
+    Ramp = tuple[tuple[float, tuple[int, int, int]], ...]
+    """Values and their colours; between them colours blend."""
+
+SIDE = 600
+"""About the pixels of each of the two pictures, down and across."""
+GAP = 8
+"""White pixels between them."""
+
+ELEVATION: Ramp = (
+    (0.0, (78, 122, 76)), (0.12, (118, 150, 88)), (0.28, (176, 178, 112)), (0.45, (196, 166, 118)),
+    (0.62, (160, 124, 98)), (0.78, (142, 128, 124)), (0.9, (214, 214, 218)), (1.0, (255, 255, 255)),
+)  # fmt: skip
+"""From lowland to snow; 1 is the highest cell."""
+SLOPE: Ramp = (
+    (0, (250, 246, 232)), (8, (247, 214, 140)), (18, (236, 140, 80)), (30, (190, 62, 88)), (42, (102, 28, 104)),
+    (60, (28, 12, 60)),
+)  # fmt: skip
+"""Degrees."""
+WATER, PALE_WATER = (74, 122, 158), (158, 186, 204)
+FLAT_SHADE = math.cos(math.radians(45.0))
+"""What the hillshade of a level cell is, of 1."""
+
+
+def picture(elevation: Raster, hillshade: Raster, slope: Raster) -> NDArray[np.uint8]:
+    """Returns the picture.
+
+    Args:
+        elevation: One band; cells without data are water.
+        hillshade: Of it, 1 to 255.
+        slope: Of it, in degrees.
+
+    Returns:
+        (row, col, 3) colours.
+    """
+    heights, shades, slopes = (shrunk(raster) for raster in (elevation, hillshade, slope))
+    wet = np.isnan(heights)[..., np.newaxis]
+    # The outermost cells have no slope: they stand for level ground.
+    shade = np.where(np.isnan(shades), FLAT_SHADE, shades / 255.0)[..., np.newaxis]
+    relief = coloured(heights / max(float(np.nanmax(heights, initial=1.0)), 1.0), ELEVATION)
+    dark, bright = 0.25 + 0.75 * shade / FLAT_SHADE, 1.0 + 0.45 * (shade - FLAT_SHADE) / (1.0 - FLAT_SHADE)
+    left = np.where(wet, WATER, relief * np.where(shade < FLAT_SHADE, dark, bright))
+    right = np.where(wet, PALE_WATER, coloured(slopes, SLOPE))
+    white = np.full((len(left), GAP, 3), 255.0)
+    both = np.concatenate([left, white, right], axis=1)
+    # 32 levels are plenty to the eye, and the file is half as large.
+    return np.clip(both + 4.0, 0, 255).astype(np.uint8) & 0xF8 | 0x04
+
+
+def shrunk(raster: Raster) -> Floats:
+    """Reads one band in strips and averages blocks of cells; a small raster's cells are repeated instead."""
+    height, width = raster.grid.shape
+    factor = max(1, math.ceil(max(height, width) / SIDE))
+    rows, cols = max(1, height // factor), max(1, width // factor)
+    result = np.empty((rows, cols))
+    step = max(1, 2_000_000 // (factor * width))
+    for row in range(0, rows, step):
+        count = min(step, rows - row)
+        strip = raster.read(Window(row * factor, 0, count * factor, cols * factor))[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a block without data has no mean
+            result[row : row + count] = np.nanmean(strip.reshape(count, factor, cols, factor), axis=(1, 3))
+    larger = max(1, SIDE // max(rows, cols))
+    return result.repeat(larger, axis=0).repeat(larger, axis=1)
+
+
+def coloured(values: Floats, ramp: Ramp) -> Floats:
+    """Gives each value its colour, (…, 3); NaN gets that of the lowest.
+
+    Example:
+        >>> coloured(np.array([0.0, 0.5]), ((0.0, (0, 0, 0)), (1.0, (100, 200, 50)))).tolist()
+        [[0.0, 0.0, 0.0], [50.0, 100.0, 25.0]]
+    """
+    stops = [stop for stop, _ in ramp]
+    known = np.nan_to_num(values, nan=stops[0])
+    return np.stack([np.interp(known, stops, [colour[k] for _, colour in ramp]) for k in range(3)], axis=-1)

@@ -1,0 +1,252 @@
+"""What every backend, source and sink is held to: subclass a suite, fill in its hook, and pytest runs it.
+
+Example:
+    A backend's whole test file::
+
+        from tilejit.testing import BackendTests
+
+        class TestCpu(BackendTests):
+            name = "cpu"
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+import tilejit as tj
+from tilejit.arrays import run_on_arrays
+from tilejit.backends import get_backend
+from tilejit.errors import ReadError, SinkError
+from tilejit.grid import Grid
+from tilejit.window import Window, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tilejit.io.sink import Sink
+    from tilejit.io.source import Source
+    from tilejit.kernel import Kernel
+
+    Array = NDArray[Any]
+
+
+@tj.local
+def _ratio(a, b):  # type: ignore[no-untyped-def]
+    return (b - a) / (b + a)
+
+
+@tj.focal
+def _gradient(z, *, cell=2.0):  # type: ignore[no-untyped-def]
+    return (z[0, 1] - z[0, -1]) / (2 * cell), (z[1, 0] - z[-1, 0]) / (2 * cell)
+
+
+@tj.focal(nodata="kernel")
+def _valid_mean(z):  # type: ignore[no-untyped-def]
+    total, count = 0.0, 0
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            if tj.is_valid(z[dy, dx]):
+                total += z[dy, dx]
+                count += 1
+    return total / count if count > 0 else math.nan
+
+
+@tj.focal(edge="reflect")
+def _largest(z):  # type: ignore[no-untyped-def]
+    return max(z[-1, 0], z[0, -1], z[0, 0], z[0, 1], z[1, 0])
+
+
+@tj.local
+def _steps(z):  # type: ignore[no-untyped-def]
+    count = 0
+    while z > 1.0:
+        z = z / 2
+        count += 1
+    return count
+
+
+@tj.local
+def _flags(qa: np.uint16) -> np.uint8:  # type: ignore[no-untyped-def]
+    return (qa >> 3) & 1 | (qa & 1) << 1
+
+
+@tj.focal
+def _by_place(z):  # type: ignore[no-untyped-def]
+    return z[0, 0] - z[0, 1] if z[0, 0] > 50 else z[1, 0]
+
+
+@tj.local
+def _rounded(z) -> np.int16:  # type: ignore[no-untyped-def]
+    return z * 1000
+
+
+def _cells(dtype: type, *, holes: bool = False) -> Array:
+    rng = np.random.default_rng(7)
+    cells = (rng.random((17, 23)) * 100).astype(dtype)
+    if holes:
+        cells[3, 4] = cells[10:12, 7] = np.nan
+    return cells
+
+
+class BackendTests:
+    """A backend gives what the interpreted bodies give.
+
+    Attributes:
+        name: The backend's name.
+        ulps: How many units in the last place its floats may differ by; 0 asks for the same bits.
+    """
+
+    name: ClassVar[str]
+    ulps: ClassVar[int] = 0
+
+    def same(self, kernel: Kernel, *inputs: Array, **parameters: Any) -> None:
+        """Asserts that the backend and the python backend agree on ``kernel``."""
+        bound = dict(parameters)
+        wanted = run_on_arrays(kernel, inputs, bound, backend="python", workers=1)
+        given = run_on_arrays(kernel, inputs, bound, backend=self.name, workers=2)
+        for a, b in zip(_listed(wanted), _listed(given), strict=True):
+            assert a.dtype == b.dtype
+            if a.dtype.kind != "f" or self.ulps == 0:
+                np.testing.assert_array_equal(a, b)
+            else:
+                np.testing.assert_array_max_ulp(np.nan_to_num(a), np.nan_to_num(b), self.ulps)
+                np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+
+    def test_it_says_who_it_is(self) -> None:
+        """Its name is the one that it is asked for by, and it can run here."""
+        backend = get_backend(self.name)
+        assert backend.name == self.name
+        assert backend.why_not() is None
+
+    def test_it_shows_its_source(self) -> None:
+        """The generated source names the kernel."""
+        assert "_gradient" in get_backend(self.name).source(_gradient, _gradient.signature((np.dtype("f4"),)))
+
+    def test_a_local_kernel(self) -> None:
+        """Floats, integers cast without wrapping, and float64."""
+        for dtype in (np.float32, np.uint16, np.float64, np.int32):
+            self.same(_ratio, _cells(dtype), _cells(dtype)[::-1].copy())
+
+    def test_several_results_and_a_parameter(self) -> None:
+        """Tuples, and keyword-only parameters."""
+        self.same(_gradient, _cells(np.float32), cell=0.5)
+
+    def test_invalid_cells_reach_every_result(self) -> None:
+        """NaN propagates whatever the branches do."""
+        self.same(_gradient, _cells(np.float32, holes=True))
+        self.same(_by_place, _cells(np.float32, holes=True))
+
+    def test_a_body_that_deals_with_nodata(self) -> None:
+        """``nodata="kernel"``: the body asks which cells are valid."""
+        self.same(_valid_mean, _cells(np.float32, holes=True))
+        self.same(_valid_mean, _cells(np.uint8))
+
+    def test_edges(self) -> None:
+        """Cells outside repeat those inside."""
+        self.same(_largest, _cells(np.float32, holes=True))
+
+    def test_loops_that_wait_for_data(self) -> None:
+        """``while``, where NaN must not enter."""
+        self.same(_steps, _cells(np.float32, holes=True))
+
+    def test_integers(self) -> None:
+        """Bits of annotated integers, and results rounded and saturated."""
+        self.same(_flags, _cells(np.uint16))
+        self.same(_rounded, _cells(np.float32, holes=True))
+
+
+def _listed(results: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+class SourceTests:
+    """A source gives the cells that it was made of."""
+
+    def make(self, cells: Array, nodata: float | None) -> Source:
+        """Returns a source of ``cells`` (band, row, col); the hook to fill in."""
+        raise NotImplementedError
+
+    def test_it_reads_any_window(self) -> None:
+        """Windows, as stored and as floats."""
+        cells = np.arange(2 * 19 * 33, dtype=np.int16).reshape(2, 19, 33)
+        source = self.make(cells, None)
+        for window in tiles(19, 33, 7, 10):
+            rows, cols = window.slices(Window(0, 0, 19, 33))
+            for dtype in (np.int16, np.float32):
+                out = np.zeros((2, *window.shape), dtype)
+                source.read((1, 2), window, out)
+                np.testing.assert_array_equal(out, cells[:, rows, cols])
+        source.close()
+
+    def test_it_reads_into_part_of_a_buffer(self) -> None:
+        """Strided outputs, and nothing beside them."""
+        cells = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+        buffer = np.full((1, 5, 6), -1, np.float32)
+        source = self.make(cells, None)
+        source.read((1,), Window(0, 0, 3, 4), buffer[:, 1:4, 1:5])
+        np.testing.assert_array_equal(buffer[:, 1:4, 1:5], cells)
+        assert (buffer == -1).sum() == buffer.size - cells.size
+        source.close()
+
+    def test_nodata_becomes_nan_or_a_flag(self) -> None:
+        """NaN in floats, a zero of validity beside integers."""
+        source = self.make(np.array([[[1, -5], [3, 4]]], np.int16), -5)
+        window = Window(0, 0, 2, 2)
+        floats, integers, valid = np.empty((1, 2, 2), np.float32), np.empty((1, 2, 2), np.int16), np.empty((1, 2, 2), np.uint8)
+        source.read((1,), window, floats)
+        np.testing.assert_array_equal(floats, np.array([[[1, np.nan], [3, 4]]], np.float32))
+        source.read((1,), window, integers, valid)
+        np.testing.assert_array_equal(valid, [[[1, 0], [1, 1]]])
+        source.close()
+
+    def test_it_refuses_a_window_outside(self) -> None:
+        """Windows lie inside the raster."""
+        source = self.make(np.zeros((1, 2, 2), np.uint8), None)
+        _raises(ReadError, lambda: source.read((1,), Window(1, 0, 2, 2), np.empty((1, 2, 2))))
+        source.close()
+
+
+class SinkTests:
+    """A sink holds what was written to it, once it is committed."""
+
+    def make(self, grid: Grid, count: int, dtype: np.dtype) -> Sink:
+        """Returns a sink; the hook to fill in."""
+        raise NotImplementedError
+
+    def read_back(self) -> Array:
+        """Returns the (band, row, col) cells of the sink that was made last; the hook to fill in."""
+        raise NotImplementedError
+
+    def test_it_holds_what_was_written(self) -> None:
+        """Windows in any order come out in their place."""
+        grid = Grid(70, 50)
+        cells = np.random.default_rng(1).random((2, 70, 50), np.float32)
+        sink = self.make(grid, 2, np.dtype(np.float32))
+        for window in reversed(list(tiles(70, 50, *sink.block))):
+            rows, cols = window.slices(Window(0, 0, 70, 50))
+            sink.write(window, np.ascontiguousarray(cells[:, rows, cols]))
+        sink.commit()
+        np.testing.assert_array_equal(self.read_back(), cells)
+
+    def test_it_refuses_what_does_not_fit(self) -> None:
+        """Windows outside, other shapes, other dtypes."""
+        sink = self.make(Grid(16, 16), 1, np.dtype(np.uint8))
+        zeros = np.zeros((1, 16, 16), np.uint8)
+        _raises(SinkError, lambda: sink.write(Window(8, 0, 16, 16), zeros))
+        _raises(SinkError, lambda: sink.write(Window(0, 0, 8, 16), zeros))
+        _raises(SinkError, lambda: sink.write(Window(0, 0, 16, 16), zeros.astype(np.int32)))
+        sink.abort()
+        sink.abort()
+
+
+def _raises(kind: type[Exception], function: Callable[[], object]) -> None:
+    try:
+        function()
+    except kind:
+        return
+    raise AssertionError(f"no {kind.__name__} was raised")

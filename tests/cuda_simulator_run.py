@@ -1,0 +1,308 @@
+"""Runs kernels in Numba's CUDA simulator and on the python backend, and prints how far apart they are, as JSON.
+
+A process of its own: NUMBA_ENABLE_CUDASIM is read when Numba is imported, and changes it for good. With the argument
+``built-in`` the simulator is the one in Numba, otherwise numba-cuda's where it is installed.
+"""
+
+import json
+import math
+import sys
+import threading
+import time
+
+import numpy as np
+
+import tilejit as tj
+from oracles import ORACLES, punched
+from tilejit.backends import get_backend
+
+SHAPE = (17, 24)
+
+
+@tj.local
+def while_break(z, *, limit=40):
+    steps = 0
+    value = z
+    while True:
+        value = value * 0.5 + 1.0
+        steps += 1
+        if value < 2.5:
+            break
+        if steps % 3 == 0:
+            continue
+        if steps >= limit:
+            return -1.0
+    return value + steps
+
+
+@tj.local
+def while_condition(z):
+    n = 0
+    while z > 1.0:
+        z = z / 2.0
+        n += 1
+    return n
+
+
+def cross(z, reach):
+    return z[0, reach] - z[0, -reach], z[reach, 0] - z[-reach, 0]
+
+
+def squared(a):
+    return a * a
+
+
+@tj.focal(radius=2)
+def helpers(z):
+    total = 0.0
+    for reach in range(1, 3):
+        east, south = cross(z, reach)
+        total += squared(east) + squared(south)
+    return math.sqrt(total)
+
+
+@tj.local
+def flags(qa: np.uint16, z) -> np.int16:
+    return int(z) + (qa >> 3) if qa & 5 else -1
+
+
+@tj.focal(nodata="kernel")
+def valid_count(qa: np.uint8) -> np.uint8:
+    n = 0
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            n += 1 if tj.is_valid(qa[dy, dx]) else 0
+    return n
+
+
+@tj.focal(nodata="kernel")
+def mean_of_valid(z):
+    total, n = 0.0, 0
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            if tj.is_valid(z[dy, dx]):
+                total += z[dy, dx]
+                n += 1
+    return total / n if n > 0 else math.nan
+
+
+@tj.local
+def several(a, b) -> tuple[np.uint8, np.float32, np.int32]:
+    return a > b, a - b, round(a + b)
+
+
+@tj.local
+def places(z, *, row=tj.ROW, col=tj.COL):
+    return z * 0.0 + row * 1000.0 + col
+
+
+@tj.local
+def by_row_and_column(z, *, width=tj.GROUND_WIDTH, x=tj.X):
+    return z / width + x
+
+
+@tj.local
+def saturated(z) -> np.uint8:
+    return z * 10.0
+
+
+@tj.focal(radius=3)
+def moved(z, *, down=0, right=0):
+    return z[down, right]
+
+
+@tj.focal
+def largest_7x7(z):
+    most = z[-3, -3]
+    for dy in range(-3, 4):
+        for dx in range(-3, 4):
+            most = max(most, z[dy, dx])
+    return most
+
+
+@tj.local
+def functions(z):
+    a = math.exp(-abs(z) / 50.0) + math.log(abs(z) + 1.0) + math.pow(abs(z), 0.3) + abs(z) ** 1.5 / 100.0 + z**3 / 1e6
+    b = math.sin(z) + math.cos(z) * math.tanh(z) + math.atan2(z, 3.0) + math.degrees(math.asin(math.tanh(z / 200.0)))
+    return a + b + math.floor(z) + math.ceil(z) + math.hypot(z, 4.0)
+
+
+@tj.local
+def outside_the_domain(z):
+    return math.sqrt(z) + math.log(z) + 1.0 / (z - z)
+
+
+@tj.local
+def switched(z, *, negate=False, times=2):
+    return (-z if negate else z) * times
+
+
+def rise_with(edge):
+    @tj.focal(edge=edge, radius=2)
+    def rise(z):
+        return z[-2, 1] * 2 - z[0, -2] + z[1, 0]
+
+    return rise
+
+
+def numbers(rng, dtype=np.float32):
+    return (rng.normal(0.0, 60.0, SHAPE)).astype(dtype)
+
+
+def holed(rng):
+    return punched((numbers(rng),), rng)[0]
+
+
+def on_arrays(kernel, *arrays, **parameters):
+    """Results of both backends from arrays in memory."""
+    return tuple(_as_tuple(kernel(*arrays, backend=name, **parameters)) for name in ("cuda", "python"))
+
+
+def launched(kernel, arrays, shape, nodata=None, scalars=()):
+    """Results of both backends' launches, with the counts of collisions."""
+    signature = kernel.signature([a.dtype for a, r in arrays_of(kernel, arrays)], nodata)
+    results = []
+    for name in ("cuda", "python"):
+        outputs = [np.empty(shape, d) for d in signature.outputs]
+        values = [d.type(np.nan if n else v) for d, n, v in
+                  zip(signature.outputs, signature.nan_nodata, nodata or [0] * len(outputs), strict=True)]  # fmt: skip
+        count = get_backend(name).compile(kernel, signature)(arrays, outputs, values, scalars)
+        results.append((*outputs, np.array([count])))
+    return tuple(results)
+
+
+def arrays_of(kernel, arrays):
+    """The rasters' own arrays, without the validity that follows an integer one."""
+    remaining = iter(arrays)
+    for raster in kernel.rasters:
+        yield next(remaining), raster
+        if raster.dtype is not None:
+            next(remaining)
+
+
+def _as_tuple(results):
+    return results if isinstance(results, tuple) else (results,)
+
+
+def validity(rng):
+    qa = rng.integers(0, 200, SHAPE).astype(np.uint16)
+    valid = (rng.random(SHAPE) > 0.2).astype(np.uint8)
+    return launched(flags, [qa, valid, holed(rng)], SHAPE, [-9.0])
+
+
+def row_arrays(rng):
+    width = rng.uniform(20, 30, SHAPE[0]).astype(np.float32)
+    x = rng.uniform(0, 9, SHAPE[1]).astype(np.float32)
+    return launched(by_row_and_column, [holed(rng)], SHAPE, scalars=[width, x])
+
+
+def collisions(rng):
+    z = holed(rng)
+    z[::3] = 2.0
+    results = launched(saturated, [z], SHAPE, [20.0])
+    if int(results[0][-1][0]) < SHAPE[0] // 3 * SHAPE[1] // 2:
+        raise AssertionError(f"too few collisions: {results[0][-1]}")
+    return results
+
+
+def threads(rng):
+    z = holed(rng)
+    results = [None] * 4
+
+    def work(k):
+        results[k] = ORACLES["sobel"].kernel(z * k, backend="cuda")
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return tuple(results), tuple(ORACLES["sobel"].kernel(z * k, backend="python") for k in range(4))
+
+
+def wider_then_smaller(rng):
+    """Buffers that grow, and serve smaller tiles and other dtypes afterwards."""
+    tiles = [numbers(rng)[:5, :7], numbers(rng), numbers(rng, np.float64)[:9, :3], numbers(rng)[:5, :7]]
+    results = [on_arrays(switched, np.ascontiguousarray(t), times=3) for t in tiles]
+    return tuple(r[0][0] for r in results), tuple(r[1][0] for r in results)
+
+
+FEATURES = {
+    "while with break": lambda rng: on_arrays(while_break, holed(rng)),
+    "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
+    "helpers that read neighbours": lambda rng: on_arrays(helpers, holed(rng)),
+    "validity of integers": validity,
+    "is_valid of an integer's neighbours": lambda rng: on_arrays(valid_count, np.ones(SHAPE, np.uint8)),
+    "is_valid of floats": lambda rng: on_arrays(mean_of_valid, holed(rng)),
+    "several results": lambda rng: on_arrays(several, holed(rng), numbers(rng)),
+    "ROW and COL": lambda rng: on_arrays(places, holed(rng)),
+    "values by row and column": row_arrays,
+    "saturated integers": lambda rng: on_arrays(saturated, holed(rng)),
+    "collisions with nodata": collisions,
+    "offsets known while running": lambda rng: on_arrays(moved, holed(rng), down=-3, right=2),
+    "a large window with branches": lambda rng: on_arrays(largest_7x7, holed(rng)),
+    "math": lambda rng: on_arrays(functions, holed(rng)),
+    "math in float64": lambda rng: on_arrays(functions, numbers(rng, np.float64)),
+    "math outside its domain": lambda rng: on_arrays(outside_the_domain, numbers(rng)),
+    "truth values and integers as parameters": lambda rng: on_arrays(switched, holed(rng), negate=True, times=7),
+    "int16 rasters": lambda rng: on_arrays(switched, numbers(rng, np.int16)),
+    "an empty array": lambda rng: on_arrays(switched, numbers(rng)[:0]),
+    "edge nearest": lambda rng: on_arrays(rise_with("nearest"), holed(rng)),
+    "edge reflect": lambda rng: on_arrays(rise_with("reflect"), holed(rng)),
+    "edge wrap": lambda rng: on_arrays(rise_with("wrap"), holed(rng)),
+    "edge constant": lambda rng: on_arrays(rise_with(3.5), holed(rng)),
+    "several threads": threads,
+    "several shapes": wider_then_smaller,
+}
+"""What the language has, one by one."""
+
+
+def shipped(name):
+    oracle = ORACLES[name]
+
+    def run(rng):
+        arrays = punched(oracle.make(rng, SHAPE), rng)
+        return on_arrays(oracle.kernel, *arrays, **oracle.parameters)
+
+    return run
+
+
+CASES = {**FEATURES, **{name: shipped(name) for name in ORACLES}}
+
+
+def distance(result, expected):
+    """The largest difference in epsilons of the largest result; infinite where nodata or the dtype differs."""
+    if result.dtype != expected.dtype or result.shape != expected.shape:
+        return math.inf
+    wide = result.astype(np.float64), expected.astype(np.float64)
+    same = (wide[0] == wide[1]) | (np.isnan(wide[0]) & np.isnan(wide[1]))
+    if same.all():
+        return 0.0
+    if result.dtype.kind != "f" or not np.isfinite(wide[0][~same] - wide[1][~same]).all():
+        return math.inf
+    finite = np.abs(wide[1][np.isfinite(wide[1])])
+    return float(np.abs(wide[0] - wide[1])[~same].max() / (finite.max() * np.finfo(result.dtype).eps))
+
+
+def report(case):
+    """The distance of one case, or its error, and its time."""
+    start = time.perf_counter()
+    try:
+        results, expected = case(np.random.default_rng(20261124))
+        found = {"epsilons": max(map(distance, results, expected))}
+    except Exception as error:  # noqa: BLE001 - the parent reports it
+        found = {"error": f"{type(error).__name__}: {error}"}
+    return {**found, "seconds": round(time.perf_counter() - start, 2)}
+
+
+def main():
+    if "built-in" in sys.argv:
+        sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "NumbaCudaFinder"]
+    results = {name: report(case) for name, case in CASES.items()}
+    from numba import cuda
+
+    print(json.dumps({"file": cuda.__file__, "results": results}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Compiles kernels to PTX for one compute capability, assembles them, and prints the reports as JSON.
+
+A process of its own: numba-cuda warns as it is imported, and its compiler is patched to do without a device.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import time
+
+import numpy as np
+
+import tilejit as tj
+from oracles import ORACLES
+from tilejit.backends.ptx import assemble, compile_ptx
+from tilejit.language.spelling import math_used
+
+
+@tj.local(fast=True)
+def fast_sine(z):
+    return tj.math.sin(z)
+
+
+@tj.local
+def precise_sine(z):
+    return tj.math.sin(z)
+
+
+@tj.local
+def power(z):
+    return abs(z) ** 1.7
+
+
+@tj.local
+def halvings(z, *, limit=64):
+    n = 0
+    while z > 1.0 and n < limit:
+        z = z * 0.5
+        n += 1
+    return n
+
+
+@tj.focal
+def largest_7x7(z):
+    most = z[-3, -3]
+    for dy in range(-3, 4):
+        for dx in range(-3, 4):
+            most = max(most, z[dy, dx])
+    return most
+
+
+@tj.focal(radius=3)
+def moved(z, *, down=0, right=0):
+    return z[down, right]
+
+
+@tj.local
+def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.X) -> tuple[np.uint8, np.float32, np.int16]:
+    return qa & 3, z * x, row + z
+
+
+OTHERS = {
+    k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several)
+}
+TYPED = {f"{name} {dtype}": (ORACLES[name].kernel, dtype)
+         for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip
+CASES = {**{name: (o.kernel, "float32") for name, o in ORACLES.items()}, **OTHERS, **TYPED}
+
+
+def signature_of(kernel, dtype):
+    inputs = [np.dtype(dtype) if r.dtype is None else r.dtype for r in kernel.rasters]
+    return kernel.signature(inputs)
+
+
+def expected_loads(kernel):
+    """One for each cell of a float, two (with its validity) of an integer, one for each value by row or column."""
+    cells = sum(
+        len(kernel.form.footprint[r.name]) * (1 if r.dtype is None else 2) for r in kernel.rasters
+    )
+    return cells + sum(s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index
+                       for s in kernel.scalars)  # fmt: skip
+
+
+def report(kernel, dtype, compute_capability):
+    start = time.perf_counter()
+    ptx = compile_ptx(kernel, signature_of(kernel, dtype), compute_capability)
+    compiled = time.perf_counter()
+    return {
+        **dataclasses.asdict(assemble(ptx, compute_capability)),
+        "seconds": round(compiled - start, 2),
+        "expected_loads": expected_loads(kernel),
+        "math": sorted(math_used(kernel.form)),
+        "integers": any(r.dtype is not None for r in kernel.rasters),
+        "carries_nan": kernel.carries_nan,
+        "nan_tests": len(re.findall(r"setp\.(?:nan|num)\.", ptx)),
+        "crude_sines": ptx.count("sin.approx"),
+    }
+
+
+def main():
+    capability = (int(sys.argv[1]), int(sys.argv[2]))
+    print(json.dumps({name: report(*case, capability) for name, case in CASES.items()}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

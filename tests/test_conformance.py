@@ -1,0 +1,61 @@
+"""The shipped backends, sources and sinks under the suites that outsiders' are held to."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from tilejit.io.geotiff_sink import open_sink
+from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.sink import ArraySink, OutputProfile
+from tilejit.io.source import ArraySource
+from tilejit.testing import BackendTests, SinkTests, SourceTests
+
+
+class TestPython(BackendTests):
+    name = "python"
+
+
+class TestCpu(BackendTests):
+    name = "cpu"
+
+
+class TestArraySource(SourceTests):
+    def make(self, cells, nodata):
+        return ArraySource.of(cells, nodata=nodata)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+class TestRasterioSource(SourceTests):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.path = tmp_path / "cells.tif"
+
+    def make(self, cells, nodata):
+        count, height, width = cells.shape
+        with rasterio.open(self.path, "w", driver="GTiff", count=count, height=height, width=width, dtype=cells.dtype,
+                           nodata=nodata) as dataset:  # fmt: skip
+            dataset.write(cells)
+        return open_rasterio(self.path)
+
+
+class TestArraySink(SinkTests):
+    def make(self, grid, count, dtype):
+        self.array = np.zeros((count, *grid.shape), dtype)
+        return ArraySink(self.array, grid)
+
+    def read_back(self):
+        return self.array
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+class TestGeoTiffSink(SinkTests):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.path = tmp_path / "out.tif"
+
+    def make(self, grid, count, dtype):
+        return open_sink(OutputProfile(path=str(self.path), grid=grid, count=count, dtype=dtype), 2)
+
+    def read_back(self):
+        with rasterio.open(self.path) as dataset:
+            return dataset.read()

@@ -1,0 +1,681 @@
+"""The kernel language: the interpreted body (the definition) and the compiled one give the same bits."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from kernels_for_tests import assert_same_bits, bits, holes, launch, write_module
+
+FLOATS = (np.float32, np.float64)
+
+# Each is the body of `def body(a, b, *, p=0.75, n=3, flag=True)`, a focal kernel whose cells are floats.
+FOCAL = {
+    "if": """
+        if a[0, 0] > b[0, 0]:
+            return a[0, 1]
+        return b[0, -1]""",
+    "elif": """
+        if a[0, 0] < -5:
+            x = 1
+        elif a[0, 0] < p:
+            x = 2.5
+        elif flag:
+            x = a[1, 1]
+        else:
+            x = b[0, 0]
+        return x * 2""",
+    "ternary": "return a[0, 0] if a[0, 1] < b[0, 0] else (p if flag else b[1, 0])",
+    "range": """
+        s = 0
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                s += a[dy, dx] * (dy + 0.1 * dx)
+        return s""",
+    "range of a parameter": """
+        s = 0.0
+        for k in range(n):
+            s = s * 0.5 + a[0, 0] * k
+        return s""",
+    "range of two parameters": """
+        s = 0
+        for k in range(-n, n, 2):
+            s += k
+        return s * a[0, 0]""",
+    "negative steps": """
+        s = 0.0
+        for k in range(2, -3, -2):
+            s = s * 0.25 + a[0, k]
+        for k in range(n, 0, -1):
+            s = s / k
+        return s""",
+    "nested ranges": """
+        s = 0.0
+        for i in range(n):
+            for j in range(i, n):
+                s += a[0, 0] * i - b[0, 0] / (j + 1)
+        return s""",
+    "loop variable in a range": """
+        s = 0.0
+        for dy in range(-1, 2):
+            for dx in range(dy, 2):
+                s += a[dy, dx]
+        return s""",
+    "loop variable after the loop": """
+        for k in range(4):
+            if k * p > 1:
+                break
+        for j in range(1000):
+            if a[0, 0] * j > 100:
+                break
+        return k + j""",
+    "loop variable set before the loop": """
+        k = 7
+        for k in range(n - 3):
+            pass
+        return a[0, 0] + k""",
+    "while": """
+        x = abs(a[0, 0]) + 1
+        steps = 0
+        while x < 1000:
+            x *= 1.5
+            steps += 1
+        return x + steps""",
+    "while true": """
+        x = abs(a[0, 0])
+        k = 0
+        while True:
+            x = x * 0.5 + 1
+            k += 1
+            if x < p or k > 20:
+                break
+        return x + k""",
+    "break": """
+        s = 0.0
+        for dx in range(-2, 3):
+            if a[0, dx] > 8:
+                break
+            s += a[0, dx]
+        return s""",
+    "continue": """
+        s = 0.0
+        n_seen = 0
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                v = a[dy, dx]
+                if v < 0:
+                    continue
+                s += v
+                n_seen += 1
+        return s / n_seen""",
+    "continue in both": """
+        s = 0.0
+        for k in range(n + 4):
+            if k % 2 == 0:
+                s += 1
+            elif k == 3:
+                continue
+            else:
+                s -= a[0, 0]
+                continue
+            s *= 2
+        return s""",
+    "continue deep down": """
+        s = 0.0
+        for k in range(6):
+            if a[0, 0] > k:
+                if b[0, 0] > k:
+                    continue
+                s += 1
+            s += b[0, 0]
+        return s""",
+    "minimum and maximum": "return min(a[0, 0], b[0, 0], 3) - max(a[0, 1], b[0, 1], p, 0)",
+    "python's order of NaN": "return min(a[0, 0] - b[0, 0], 1.0) + max(1.0, a[0, 0] / b[0, 0])",
+    "absolute": "return abs(a[0, 0]) + abs(-n) + abs(True)",
+    "own arithmetic": "return -a[0, 0] + +b[0, 0] - (a[0, 1] - b[0, 1]) * 2 / 3",
+    "division by zero": "return a[0, 0] / (b[0, 0] - b[0, 0]) + 1 / (n - 3)",
+    "floor division": "return a[0, 0] // b[0, 0] + a[0, 0] % b[0, 0] + a[0, 0] // 2 % 3",
+    "integer division": "return n // 2 + n % 2 - (-n) // 2 + (-n) % 2 + n // (n - 3) + n % (n - 3) + a[0, 0] * 0",
+    "powers": "return a[0, 0] ** 2 + b[0, 0] ** 3 - a[0, 0] ** 7 + b[0, 0] ** -2 + a[0, 0] ** 0 + n ** 2 + 2 ** -2",
+    "powers of truths": "return a[0, 0] ** True + n ** False",
+    "chained comparison": "return 1.5 if -3 < a[0, 0] <= b[0, 0] < 5 else -1.5",
+    "chained assignment": """
+        x = y = a[0, 0]
+        x = y = x + y
+        return x - y * p""",
+    "augmented": """
+        x = a[0, 0]
+        x += 2
+        x -= b[0, 0]
+        x *= p
+        x /= 3
+        x //= 0.5
+        x %= 7
+        x **= 2
+        return x""",
+    "augmented integers": """
+        k = n
+        k += 10
+        k -= 3
+        k *= 7
+        k //= 2
+        k %= 20
+        k **= 2
+        k &= 0xFF
+        k |= 0x10
+        k ^= 0x3
+        k <<= 3
+        k >>= 1
+        return k + a[0, 0]""",
+    "swap": """
+        x, y = a[0, 0], b[0, 0]
+        x, y = y, x
+        return x * 2 + y""",
+    "swap of kinds": """
+        x, y = 1, a[0, 0]
+        x, y = y, x
+        return x * 2 + y""",
+    "and or not": "return 1.0 if (a[0, 0] > 0 and b[0, 0] > 0) or not (a[0, 1] > 0 or flag) else 2.0",
+    "numbers as truths": "return (1.0 if a[0, 0] else 2.0) + (4.0 if not n else 8.0) + (0.5 if not a[0, 0] else 0.0)",
+    "in": "return 1.0 if n in (1, 3, 9) and a[0, 0] not in (0, 0.5, -0.5) else 0.0",
+    "comparisons as numbers": "return (a[0, 0] > 0) + (b[0, 0] > 0) * 2 - (n == 3)",
+    "kind widened in a loop": """
+        s = 0
+        last = 1
+        for k in range(n):
+            last = s
+            s = s + a[0, 0]
+        return s - last""",
+    "conditional definition": """
+        if flag:
+            scale = 2
+        else:
+            scale = 0.5
+        return a[0, 0] * scale""",
+    "constants": "return a[0, 0] * (math.pi / 180) + 1 / 3 + 2 * 0.1 + math.e",
+    "not a number": "return math.nan if a[0, 0] > 0 else -math.inf",
+    "rounding": "return round(a[0, 0]) + int(b[0, 0] * 3) + int(True) + float(n) + round(n)",
+    "whole": "return math.floor(a[0, 0]) + 10 * math.ceil(b[0, 0]) + math.trunc(a[0, 1]) + math.floor(n)",
+    "tests": "return math.isnan(a[0, 0]) + 2 * math.isinf(b[0, 0]) + 4 * math.isfinite(a[0, 0] / b[0, 0]) + math.isnan(n)",
+    "truths of numbers": "return bool(a[0, 0]) + bool(n) + bool(flag)",
+    "bits of truths": "return ((a[0, 0] > 0) & (b[0, 0] > 0)) + ((a[0, 0] > 0) ^ flag) + ((a[0, 0] > 0) | flag)",
+    "bits": "return ((n & 1) | (n << 4) ^ 7) + (~n >> 1) + a[0, 0]",
+    "wrapping": "return ((n * 6364136223846793005 + 1442695040888963407) >> 40) + a[0, 0]",
+    "big numbers": "return n * 16777217 + a[0, 0]",
+    "annotated": """
+        x: float = a[0, 0]
+        y: int
+        return x""",
+    "unused": "return a[0, 0]",
+    "selects that follow each other": """
+        x = a[0, 0]
+        y = b[0, 0]
+        if x > y:
+            x, y = y, x
+        if x > p:
+            t = x - p
+            x = t * t
+            y = y + t
+        else:
+            y = x - y
+            x = p
+        return x * 3 + y""",
+    "select of what the test reads": """
+        x = a[0, 0]
+        if x > 0:
+            x = x - 5
+            x = x * 2
+        return x""",
+    "nested selects": """
+        best = -math.inf
+        second = -math.inf
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                v = a[dy, dx]
+                if v > best:
+                    second = best
+                    best = v
+                elif v > second:
+                    if v < p:
+                        second = v
+        return best - second""",
+    "counter": """
+        count = 0
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                if a[dy, dx] > 0:
+                    count += 1
+                    if a[dy, dx] > 5:
+                        count += 1000
+        return count / 9""",
+    "counter of a parameter": """
+        n += 2147483647
+        if a[0, 0] > 0:
+            n += 1
+        return n * 0.5""",
+    "counter that doubles": """
+        k = 1
+        k = k + k
+        for j in range(40):
+            k = k + k
+        return k * 1.0 + a[0, 0]""",
+}
+
+
+def _focal(folder, text, decorator="@tj.focal", head=""):
+    body = "\n".join(line[4:] if line.startswith("    ") else line for line in text.strip("\n").split("\n"))
+    lines = body if body.startswith("    ") else f"    {body}"
+    return write_module(
+        folder, f"{head}\n{decorator}\ndef body(a, b, *, p=0.75, n=3, flag=True):\n{lines}\n"
+    ).body
+
+
+@pytest.mark.parametrize("name", FOCAL)
+def test_focal_bodies(tmp_path, name):
+    kernel = _focal(tmp_path, FOCAL[name])
+    rng = np.random.default_rng(1)
+    rows, cols = kernel.radius
+    for dtype in FLOATS:
+        arrays = [holes(rng, (13 + 2 * rows, 21 + 2 * cols), dtype) for _ in range(2)]
+        assert_same_bits(kernel, arrays)
+        assert_same_bits(kernel, arrays, p=-2.0, n=5, flag=False)
+        inside = [np.where(np.isfinite(array), array, 0) for array in arrays]
+        assert_same_bits(kernel, inside)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32, np.int64])
+def test_integer_arrays_compute_in_floats(tmp_path, dtype):
+    kernel = _focal(tmp_path, "return (a[0, 0] - b[0, 0]) / (a[0, 0] + b[0, 1])")
+    rng = np.random.default_rng(2)
+    assert_same_bits(kernel, [holes(rng, (9, 12), dtype), holes(rng, (9, 12), dtype)])
+
+
+INTEGERS = {
+    "mask": "return 1 if qa & 0b1000 or qa & 0b100000 else 0",
+    "shifts": "return (qa >> 2) + (qa << 3) - (qa ^ k)",
+    "invert": "return ~qa + k",
+    "in": "return 1.5 if qa in (1, 3, 250) else 0.5",
+    "captured tuple": "return 1.5 if qa in CLOUDY else 0.5",
+    "captured flags": "return 1 if qa & SNOW == SNOW else 2",
+    "difference does not wrap": "return qa - k - 300",
+    "division": "return qa / k + qa // 3 + qa % 7",
+    "truth": "return qa > 3 and k < 5",
+    "mixed": "return qa * 0.1 + k",
+    "power": "return qa ** 2 - k ** 3",
+    "math": "return math.sqrt(abs(qa)) + math.hypot(qa, k)",
+    "counter": """
+    count = 0
+    for bit in range(8):
+        if (qa >> bit) & 1:
+            count += 1
+    return count""",
+    "while": """
+    x = abs(qa) + 1
+    steps = 0
+    while x > 1 and steps < 100:
+        if x % 2 == 0:
+            x //= 2
+        else:
+            x = 3 * x + 1
+        steps += 1
+    return steps""",
+    "saturation": "return qa * 1000.0",
+}
+
+
+@pytest.mark.parametrize("nodata", ["propagate", "kernel"])
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integer_bodies(tmp_path, name, nodata):
+    lines = INTEGERS[name].strip("\n")
+    lines = lines if lines.startswith("    ") else f"    {lines}"
+    text = f"CLOUDY = (3, 8, 9)\nSNOW = np.uint8(3)\n@tj.local(nodata={nodata!r})\ndef body(qa: np.int16, k: np.uint8):\n{lines}\n"
+    kernel = write_module(tmp_path, text).body
+    rng = np.random.default_rng(3)
+    arrays = [holes(rng, (9, 33), np.int16), holes(rng, (9, 33), np.uint8)]
+    valid = [(rng.random((9, 33)) < 0.9).astype(np.uint8) for _ in arrays]
+    assert_same_bits(kernel, arrays)
+    assert_same_bits(kernel, arrays, valid=valid)
+
+
+MATH = [
+    *((f"math.{f}(x)", 0) for f in ("sqrt", "fabs", "atan", "sin", "cos", "exp", "log", "degrees", "radians")),
+    ("math.atan2(x, y)", 0), ("math.hypot(x, y)", 0), ("math.fmod(x, y)", 0), ("math.copysign(x, y)", 0),
+    *((f"math.{f}(x)", 4) for f in ("tan", "sinh", "cosh", "tanh", "asinh", "expm1", "log2", "log10", "log1p")),
+    *((f"math.{f}(x / 11)", 4) for f in ("asin", "acos", "atanh")),
+    ("math.acosh(abs(x) + 1)", 4), ("math.pow(abs(x), y)", 4), ("abs(x) ** y", 4), ("2 ** x", 4),
+    ("math.erf(x)", 4), ("math.erfc(x)", 8), ("math.gamma(abs(x) + 0.5)", 40), ("math.lgamma(abs(x) + 3)", 8),
+]  # fmt: skip
+"""What a body calls, and by how many ulp the C library that Numba calls may differ from NumPy's and Python's."""
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("text", "ulps"), MATH)
+def test_math_agrees_with_the_interpreted_body_and_with_python(tmp_path, text, ulps, dtype):
+    kernel = write_module(tmp_path, f"@tj.local\ndef body(x, y):\n    return {text}\n").body
+    rng = np.random.default_rng(4)
+    x, y = (rng.normal(scale=3, size=(20, 40)).astype(dtype) for _ in range(2))
+    x[0, :5] = [0, -0.0, 1, -1, 10]
+    if ulps == 0:
+        assert_same_bits(kernel, [x, y])
+    (expected,), _ = launch(kernel, "python", [x, y])
+    (found,), _ = launch(kernel, "cpu", [x, y])
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    ok = np.isfinite(expected)
+    np.testing.assert_array_equal(found[np.isinf(expected)], expected[np.isinf(expected)])
+    assert np.all(np.abs(found[ok] - expected[ok]) <= ulps * np.spacing(np.abs(expected[ok]))), text
+    _assert_near_python(text, x, y, found)
+
+
+def _assert_near_python(text, x, y, found):
+    for k in np.ndindex(x.shape):
+        try:
+            wanted = eval(text, {"math": math, "x": float(x[k]), "y": float(y[k])})  # noqa: S307
+        except (ValueError, OverflowError, ZeroDivisionError):
+            continue
+        tolerance = 1e-5 if found.dtype == np.float32 else 1e-12
+        assert found[k] == pytest.approx(wanted, rel=tolerance, abs=tolerance), (text, x[k], y[k])
+
+
+HELPERS = """
+from other import blend, pair, spread
+
+RATE = 0.25
+LIMITS = (1, 2)
+
+def twice(v, by=2.0):
+    return v * by
+
+def both(v, *, low=RATE, high=4):
+    if v < 0:
+        return v * low, 1
+    return v, v * high
+
+def centre(z):
+    return z[0, 0] * 2
+
+def gradient(z, step):
+    return z[0, step] - z[0, -step] if step == 1 else z[0, 0]
+
+def outer(cells, k):
+    return gradient_of(cells, k) + centre(z=cells)
+
+def gradient_of(cells, k):
+    return (cells[0, 1] - cells[0, -1]) / k
+
+def truth(v):
+    return v > 1
+
+def unused(v, w):
+    return v
+
+def min_of(a, b):
+    min = a
+    if b < min:
+        min = b
+    return min
+
+def make(weight, shift):
+    @tj.local
+    def closure(z):
+        return twice(z) * weight + shift
+    return closure
+
+@tj.local
+def plain(z):
+    return twice(z) + twice(z, 3) + twice(v=z, by=RATE)
+
+@tj.local
+def tuples(z):
+    a, b = both(z)
+    c, d = both(a, high=0.5)
+    return a + b, c - d
+
+@tj.local
+def forwards(z):
+    return both(z, low=3)
+
+@tj.focal
+def windows(z):
+    return outer(z, 2) - centre(z)
+
+@tj.focal
+def windows_by_keyword(z):
+    return gradient_of(k=4.0, cells=z)
+
+@tj.local
+def elsewhere(z):
+    lo, hi = pair(z, 3)
+    return blend(lo, hi, t=0.1) + spread(z)
+
+@tj.local
+def truths(z):
+    return 2.0 if truth(z) else 3.0
+
+@tj.local
+def ignoring(z, w):
+    return unused(z, w)
+
+@tj.local
+def shadowing(z, *, abs=2.0, f32=3.0, np=1.5, tile=2):
+    min = z * abs
+    max = min + f32
+    _y = np * tile
+    math = max - _y
+    return math
+
+@tj.local
+def helper_of_that_name(z):
+    return min_of(z, 1.0) + min(z, 2.0)
+
+@tj.local
+def _private(twice):
+    _x = twice + 1
+    own_x = 5
+    return _x * own_x
+
+@tj.local
+def tile(whole):
+    part1 = whole * 2
+    _test1 = 3
+    launch = _test1
+    return part1 + launch
+
+@tj.local
+def überhöht(höhe, *, faktor=2.5):
+    größe = höhe * faktor
+    return größe
+
+@tj.local
+def reassigned(red):
+    red = red * 0.5
+    if red > 1:
+        red = 1
+    return red
+
+@tj.focal(radius=2)
+def runtime(z, *, k=1):
+    return z[k, 0] - z[0, k - 3]
+
+@tj.focal
+def corner(z, w):
+    return z[-2, 1] + w
+
+@tj.local
+def located(z, *, row=tj.ROW, col=tj.COL):
+    return row * 1000 + col + z * 0
+
+@tj.local
+def sized(z, *, w=tj.CELL_WIDTH, h=tj.GROUND_HEIGHT, x=tj.X, y=tj.Y):
+    return z * w / h + x * y
+
+@tj.local
+def flagged(z, *, flag=False, level: int = 2, rate: float = 1):
+    return z * rate if flag else z * level
+"""
+
+OTHER = """
+SCALE = 3
+
+def blend(a, b, t):
+    return a + (b - a) * t
+
+def pair(v, n):
+    return v * SCALE, v + n
+
+def spread(v):
+    a, b = pair(v, n=2)
+    return b - a
+"""
+
+
+@pytest.fixture(scope="module")
+def helpers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("helpers")
+    write_module(folder, OTHER, head="", name="other")
+    return write_module(folder, HELPERS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "tuples", "forwards", "windows", "windows_by_keyword", "elsewhere", "truths", "ignoring", "shadowing",
+     "helper_of_that_name", "_private", "tile", "überhöht", "reassigned", "runtime", "corner", "located", "sized",
+     "flagged"],
+)  # fmt: skip
+def test_functions_names_and_parameters(helpers, name):
+    kernel = getattr(helpers, name)
+    rng = np.random.default_rng(5)
+    rows, cols = kernel.radius
+    for dtype in FLOATS:
+        arrays = [holes(rng, (9 + 2 * rows, 17 + 2 * cols), dtype) for _ in kernel.rasters]
+        assert_same_bits(kernel, arrays)
+
+
+def test_runtime_offsets_stay_within_the_radius(helpers):
+    arrays = [holes(np.random.default_rng(6), (12, 12), np.float32)]
+    for k in (-9, -2, 0, 2, 5, 100):
+        assert_same_bits(helpers.runtime, arrays, k=k)
+
+
+def test_closures_are_told_apart(helpers):
+    one, two = helpers.make(2.0, 1), helpers.make(np.float32(0.1), -3)
+    arrays = [holes(np.random.default_rng(7), (5, 9), np.float32)]
+    assert_same_bits(one, arrays)
+    assert_same_bits(two, arrays)
+    assert not np.array_equal(launch(one, "cpu", arrays)[0][0], launch(two, "cpu", arrays)[0][0], equal_nan=True)
+
+
+CAPTURED = """
+class Config:
+    scale = np.float64(0.1)
+HUGE = 2**62
+SMALL = np.int16(-3)
+SINGLE = np.float32(0.1)
+ON = np.True_
+NAN = float("nan")
+INF = np.inf
+EMPTY = ()
+
+@tj.local
+def body(z):
+    if not ON:
+        return SURELY_UNKNOWN
+    x = HUGE - 1 if z > 0 else SMALL
+    return x + z * SINGLE * Config.scale, NAN, -INF if z in EMPTY else INF
+"""
+
+
+def test_captured_constants(tmp_path):
+    kernel = write_module(tmp_path, CAPTURED).body
+    assert_same_bits(kernel, [holes(np.random.default_rng(8), (7, 9), np.float32)])
+
+
+def test_whole_arrays_agree_with_the_interpreted_body(helpers, tmp_path):
+    rng = np.random.default_rng(9)
+    kernels = [helpers.windows, helpers.runtime, helpers.tuples, _focal(tmp_path, FOCAL["continue"])]
+    for kernel in kernels:
+        arrays = [holes(rng, (31, 23), np.float32) for _ in kernel.rasters]
+        expected = kernel(*arrays, backend="python")
+        found = kernel(*arrays)
+        for a, b in zip(np.atleast_3d(expected), np.atleast_3d(found), strict=True):
+            np.testing.assert_array_equal(bits(a), bits(b))
+
+
+def test_any_width_gives_the_same_bits(tmp_path):
+    """Vector code and its scalar remainder agree: a pixel's bits do not depend on where a tile ends."""
+    text = """
+    @tj.focal
+    def body(z):
+        s = 0.0
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                s += z[dy, dx] * (1.1 + dy - 0.3 * dx)
+        return math.atan(s) * math.exp(-s * s / 1e3) + math.sqrt(abs(s)) / (s + 0.7)
+    """
+    kernel = write_module(tmp_path, "\n".join(line[4:] for line in text.split("\n"))).body
+    for dtype in FLOATS:
+        z = np.random.default_rng(10).normal(size=(4, 300)).astype(dtype)
+        (whole,), _ = launch(kernel, "cpu", [z])
+        for width in [*range(3, 72), 130]:
+            for start in (0, 1, 5):
+                (part,), _ = launch(kernel, "cpu", [z[:, start : start + width]])
+                np.testing.assert_array_equal(bits(part), bits(whole[:, start : start + width - 2]))
+
+
+OUTPUTS = [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("compute", FLOATS)
+@pytest.mark.parametrize("dtype", OUTPUTS)
+def test_outputs_round_halves_away_and_saturate(tmp_path, dtype, compute):
+    name = np.dtype(dtype).name
+    kernel = write_module(tmp_path, f"@tj.local\ndef body(z) -> np.{name}:\n    return z\n").body
+    half = np.nextafter(compute(0.5), compute(0))
+    z = np.array([0.5, half, 1.5, 2.5, -0.5, -half, -1.5, -2.5, 254.5, 255.4, 300, -300, 1e6, -1e6, 8388609, 3e9, -3e9,
+                  1e19, -1e19, 1e30, np.inf, -np.inf, 0.0, -0.0, np.nan], compute)[None]  # fmt: skip
+    (found,) = assert_same_bits(kernel, [z])
+    if np.dtype(dtype).kind == "f":
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(found, z.astype(dtype))
+        return
+    info = np.iinfo(dtype)
+    for value, result in zip(z[0, :-1].tolist(), found[0, :-1].tolist(), strict=True):
+        away = value if math.isinf(value) else math.copysign(math.floor(abs(value)), value)
+        away += math.copysign(abs(value) - abs(away) >= 0.5, value) if math.isfinite(value) else 0
+        wanted = info.max if away >= info.max else info.min if away <= info.min else int(away)
+        assert result == wanted, value
+
+
+def test_integer_results_saturate(tmp_path):
+    kernel = write_module(tmp_path, "@tj.local\ndef body(z: np.int32) -> np.int8:\n    return z * 3\n").body
+    z = np.int32([[0, 42, 43, -42, -43, 2**31 - 1]])
+    (found,) = assert_same_bits(kernel, [z])
+    assert found.tolist() == [[0, 126, 127, -126, -128, 127]]
+
+
+def test_collisions_are_counted(tmp_path):
+    text = "@tj.local\ndef body(z) -> tuple[np.uint8, np.float32]:\n    return z, z * 2\n"
+    kernel = write_module(tmp_path, text).body
+    z = np.float32([[255, 254, 300, np.nan, -4, 7]])
+    (one, two), collisions = launch(kernel, "cpu", [z], nodata=[255, -8])
+    assert collisions == 3
+    assert one.tolist() == [[255, 254, 255, 255, 0, 7]]
+    assert two.tolist() == [[510, 508, 600, -8, -8, 14]]
+    assert_same_bits(kernel, [z], nodata=[255, -8])
+
+
+def test_print_runs_in_debug_alone(tmp_path, capsys):
+    text = "@tj.local\ndef body(z):\n    print('z is', z)\n    return z * 2\n"
+    kernel = write_module(tmp_path, text).body
+    z = np.float32([[1.5]])
+    assert_same_bits(kernel, [z])
+    assert not capsys.readouterr().out
+    assert kernel.debug(z, 0, 0) == 3
+    assert capsys.readouterr().out == "z is 1.5\n"
+
+
+def test_no_warning_is_raised(tmp_path):
+    kernel = _focal(tmp_path, FOCAL["division by zero"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same_bits(kernel, [np.zeros((3, 3), np.float32)] * 2)
