@@ -92,7 +92,7 @@ def report(kernel, dtype, compute_capability):
         "expected_loads": expected_loads(kernel),
         "math": sorted(math_used(kernel.form)),
         "integers": any(r.dtype is not None for r in kernel.rasters),
-        "carries_nan": kernel.carries_nan,
+        "asks_nan": kernel.nodata == "propagate" and not kernel.carries_nan and any(r.dtype is None for r in kernel.rasters),
         "nan_tests": len(re.findall(r"setp\.(?:nan|num)\.", ptx)),
         "crude_sines": ptx.count("sin.approx"),
     }

@@ -51,7 +51,7 @@ class Evaluator:
     def __init__(self, job: Job, compiled: Sequence[Launch]) -> None:
         self.job, self.plan, self.compiled = job, job.plan, compiled
         self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
-        self._direct = _written_directly(self.plan)
+        self._direct = self.plan.written_directly()
         self._results = {
             p: self._flat(self.plan.planes[p].dtype, s.halo)
             for s in self.plan.steps
@@ -159,20 +159,6 @@ class Evaluator:
                 return _replace(output, cells == plane.nodata, write.nodata)
             return 0
         return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
-
-
-def _written_directly(plan: Plan) -> dict[int, tuple[int, int]]:
-    """The results that kernels can write straight into an output's band: plane -> (write, band)."""
-    places: dict[int, tuple[int, int]] = {}
-    made = {p for step in plan.steps for p in step.results}
-    for w, write in enumerate(plan.writes):
-        for b, number in enumerate(write.planes):
-            plane = plan.planes[number]
-            is_nan = plane.dtype.kind == "f" and write.nodata is not None and np.isnan(write.nodata)
-            same = plane.dtype == write.dtype and plane.halo == (0, 0) and (is_nan or plane.nodata == write.nodata)
-            if number in made and same:
-                places.setdefault(number, (w, b))
-    return places
 
 
 def _replace(output: Array, invalid: NDArray[np.bool_], nodata: float) -> int:

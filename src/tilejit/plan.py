@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan
 from typing import TYPE_CHECKING
 
 from tilejit.window import Window, tiles
@@ -207,20 +207,40 @@ class Plan:
         """Bytes of one tile's inputs."""
         return sum(r.cell_bytes * _cells(self.tile, r.halo) for r in self.reads)
 
+    def written_directly(self) -> dict[int, tuple[int, int]]:
+        """Returns the results that kernels write straight into an output: plane -> number of the write, band."""
+        places: dict[int, tuple[int, int]] = {}
+        made = {p for step in self.steps for p in step.results}
+        for w, write in enumerate(self.writes):
+            for b, number in enumerate(write.planes):
+                plane = self.planes[number]
+                both_nan = plane.dtype.kind == "f" and write.nodata is not None and isnan(write.nodata)
+                same = plane.dtype == write.dtype and plane.halo == (0, 0)
+                if number in made and same and (both_nan or plane.nodata == write.nodata):
+                    places.setdefault(number, (w, b))
+        return places
+
     @property
     def worker_bytes(self) -> int:
         """Bytes of the buffers that one worker computes in."""
+        direct = self.written_directly()
         total = 0
         for step in self.steps:
-            total += sum(self.planes[p].dtype.itemsize * _cells(self.tile, step.halo) for p in step.results)
+            apart = [p for p in step.results if p not in direct]
+            total += sum(self.planes[p].dtype.itemsize * _cells(self.tile, step.halo) for p in apart)
             total += sum((o.dtype.itemsize + o.valid) * _cells(self.tile, o.halo) for o in step.operands if not o.direct)
         return total + sum(w.raw_bytes(Window(0, 0, *self.tile)) for w in self.writes)
 
     @property
+    def buffer_bytes(self) -> int:
+        """Bytes of all buffers."""
+        return self.frames * self.frame_bytes + self.workers * self.worker_bytes
+
+    @property
     def memory(self) -> int:
         """The most memory that the process takes, in bytes."""
-        output = 0 if all(w.path for w in self.writes) else sum(w.raw_bytes(self.window) for w in self.writes)
-        return BASE_BYTES + GDAL_BYTES + self.frames * self.frame_bytes + self.workers * self.worker_bytes + output
+        output = sum(w.raw_bytes(self.window) for w in self.writes if not w.path)
+        return BASE_BYTES + GDAL_BYTES + self.buffer_bytes + output
 
     @property
     def source_bytes(self) -> int:

@@ -13,6 +13,7 @@ from tilejit.graph import Application, Band, ResultBand, SourceBand
 from tilejit.language.kinds import compute_dtype
 from tilejit.nodata import nodata_value
 from tilejit.plan import Halo, Operand, Plan, Plane, Read, Step, Write
+from tilejit.quantities import scalar_values
 from tilejit.tiling import fitting_plan
 from tilejit.window import Window
 
@@ -249,6 +250,10 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         ParameterError: A grid quantity is not known for this grid.
     """
     builder = _Builder(requests)
+    for node in builder.steps.values():
+        kernel, parameters = node.application.kernel, node.application.parameters
+        # Grid quantities that this grid does not have are refused here, before anything is read.
+        scalar_values(kernel, parameters, np.dtype(np.float64), Window(0, 0, 0, 0), grid)
     planes: list[Plane] = []
     numbers: dict[tuple[Any, ...], int] = {}
     reads = [_make_read(key, node, planes, numbers) for key, node in builder.reads.items()]

@@ -50,35 +50,46 @@ def picture(elevation: Raster, hillshade: Raster, slope: Raster) -> NDArray[np.u
     Returns:
         (row, col, 3) colours.
     """
-    heights, shades, slopes = (shrunk(raster) for raster in (elevation, hillshade, slope))
-    wet = np.isnan(heights)[..., np.newaxis]
-    # The outermost cells have no slope: they stand for level ground.
-    shade = np.where(np.isnan(shades), FLAT_SHADE, shades / 255.0)[..., np.newaxis]
+    heights, dry = shrunk(elevation)
+    (shades, _), (slopes, sloped) = shrunk(hillshade), shrunk(slope)
+    shade = np.nan_to_num(shades / 255.0, nan=FLAT_SHADE)[..., np.newaxis]
     relief = coloured(heights / max(float(np.nanmax(heights, initial=1.0)), 1.0), ELEVATION)
     dark, bright = 0.25 + 0.75 * shade / FLAT_SHADE, 1.0 + 0.45 * (shade - FLAT_SHADE) / (1.0 - FLAT_SHADE)
-    left = np.where(wet, WATER, relief * np.where(shade < FLAT_SHADE, dark, bright))
-    right = np.where(wet, PALE_WATER, coloured(slopes, SLOPE))
+    left = _mixed(relief * np.where(shade < FLAT_SHADE, dark, bright), WATER, dry)
+    right = _mixed(coloured(slopes, SLOPE), PALE_WATER, np.where(sloped > 0, dry, 0.0))
     white = np.full((len(left), GAP, 3), 255.0)
     both = np.concatenate([left, white, right], axis=1)
     # 32 levels are plenty to the eye, and the file is half as large.
     return np.clip(both + 4.0, 0, 255).astype(np.uint8) & 0xF8 | 0x04
 
 
-def shrunk(raster: Raster) -> Floats:
-    """Reads one band in strips and averages blocks of cells; a small raster's cells are repeated instead."""
+def _mixed(colours: Floats, other: tuple[int, int, int], share: Floats) -> Floats:
+    """Lets colours fade into another where only a share of a block's cells has data."""
+    return np.asarray(other) + (np.minimum(colours, 255.0) - other) * share[..., np.newaxis]
+
+
+def shrunk(raster: Raster) -> tuple[Floats, Floats]:
+    """Reads one band in strips and averages blocks of cells; a small raster's cells are repeated instead.
+
+    Returns:
+        The means, NaN for a block without data; and the share of each block that has data.
+    """
     height, width = raster.grid.shape
     factor = max(1, math.ceil(max(height, width) / SIDE))
     rows, cols = max(1, height // factor), max(1, width // factor)
-    result = np.empty((rows, cols))
+    means, shares = np.full((2, rows, cols), np.nan)
     step = max(1, 2_000_000 // (factor * width))
     for row in range(0, rows, step):
         count = min(step, rows - row)
         strip = raster.read(Window(row * factor, 0, count * factor, cols * factor))[0]
+        blocks = strip.reshape(count, factor, cols, factor)
+        shares[row : row + count] = np.isfinite(blocks).mean(axis=(1, 3))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a block without data has no mean
-            result[row : row + count] = np.nanmean(strip.reshape(count, factor, cols, factor), axis=(1, 3))
+            means[row : row + count] = np.nanmean(blocks, axis=(1, 3))
     larger = max(1, SIDE // max(rows, cols))
-    return result.repeat(larger, axis=0).repeat(larger, axis=1)
+    means, shares = (part.repeat(larger, axis=0).repeat(larger, axis=1) for part in (means, shares))
+    return means, shares
 
 
 def coloured(values: Floats, ramp: Ramp) -> Floats:

@@ -143,6 +143,7 @@ def _stored(value: Any, dtype: np.dtype) -> Any:
     if np.isinf(value):
         return dtype.type(info.max if value > 0 else info.min)
     if isinstance(value, np.floating):
+        value = float(value)
         whole = int(value)
         value = whole + (value - whole >= 0.5) - (value - whole <= -0.5)
     return dtype.type(min(max(int(value), info.min), info.max))

@@ -1,0 +1,141 @@
+"""What kernels compile to for a GPU, without one: PTX by NVVM, assembled by ptxas."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tilejit as tj
+from oracles import ORACLES
+from ptx_run import CASES, TYPED
+from tilejit.backends import ptx
+from tilejit.errors import BackendError
+
+SCRIPT = Path(__file__).with_name("ptx_run.py")
+CAPABILITIES = ("8 0", "9 0")
+TRIGONOMETRY = {"sin", "cos", "tan"}
+"""The device library reduces arguments beyond 1e5 in float64; other arguments do not get there."""
+MOST_REGISTERS = 40
+"""48 is where a multiprocessor with 65,536 registers would hold fewer than 1,280 threads of blocks of 256."""
+
+
+def missing():
+    if not find_spec("numba_cuda"):
+        return "numba-cuda is not installed: pip install 'tilejit[ptx]'"
+    try:
+        ptx.find_ptxas()
+    except BackendError as error:
+        return str(error)
+    return None
+
+
+REASON = missing()
+needs_compiler = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """The report of every case for A100 and for H100 and H200, compiled in two processes at once."""
+    variables = {**os.environ, "TILEJIT_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "NUMBA_ENABLE_CUDASIM": "0"}
+    running = {
+        capability: subprocess.Popen(
+            [sys.executable, str(SCRIPT), *capability.split()],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables,
+        )
+        for capability in CAPABILITIES
+    }  # fmt: skip
+    results = {}
+    for capability, process in running.items():
+        output, errors = process.communicate(timeout=900)
+        assert process.returncode == 0, errors
+        results[capability] = json.loads(output)
+    return results
+
+
+@needs_compiler
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_spilled(reports, case, capability):
+    report = reports[capability][case]
+    assert report["spill_stores"] == report["spill_loads"] == report["stack"] == 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("case", [c for c in CASES if "int32" not in c and "float64" not in c])
+def test_float32_stays_float32(reports, case, capability):
+    report = reports[capability][case]
+    if not TRIGONOMETRY & set(report["math"]):
+        assert report["float64_instructions"] == 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", [c for c in TYPED if "int32" in c or "float64" in c])
+def test_wide_inputs_compute_in_float64(reports, case):
+    assert reports["9 0"][case]["float64_instructions"] > 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("name", ORACLES)
+def test_shipped_kernels_leave_room_for_threads(reports, name, capability):
+    assert reports[capability][name]["registers"] <= MOST_REGISTERS
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", [c for c in CASES if c != "moved"])  # which reads one cell that it cannot share
+def test_each_cell_is_loaded_once(reports, case):
+    report = reports["9 0"][case]
+    assert report["loads"] == report["expected_loads"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", [n for n, (k, _) in CASES.items() if all(r.dtype is None for r in k.rasters)])
+def test_indices_are_not_wrapped_around(reports, case):
+    if case != "moved":  # it holds its offsets within the radius
+        assert reports["9 0"][case]["index_selects"] == 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", CASES)
+def test_fastmath_leaves_the_tests_for_nan(reports, case):
+    report = reports["9 0"][case]
+    if report["asks_nan"]:
+        assert report["nan_tests"] > 0
+
+
+@needs_compiler
+def test_only_a_fast_kernel_has_the_crude_sine(reports):
+    assert reports["9 0"]["fast_sine"]["crude_sines"] == 1
+    crude = [n for n, report in reports["9 0"].items() if report["crude_sines"] and n != "fast_sine"]
+    assert crude == []
+
+
+@tj.local
+def doubled(z):
+    return 2 * z
+
+
+def test_missing_packages_are_named(monkeypatch):
+    signature = doubled.signature([np.dtype(np.float32)])
+    monkeypatch.setattr(ptx, "find_spec", lambda _: None)
+    with pytest.raises(BackendError, match=r"no PTX without numba-cuda: pip install 'tilejit\[ptx\]'"):
+        ptx.compile_ptx(doubled, signature)
+    monkeypatch.setattr(ptx.importlib, "import_module", _no_module)
+    with pytest.raises(BackendError, match="no ptxas: cuda-pathfinder"):
+        ptx.find_ptxas()
+
+
+def _no_module(name):
+    raise ImportError(name)
+
+
+@needs_compiler
+def test_ptxas_says_what_it_refuses():
+    with pytest.raises(BackendError, match=r"ptxas refuses the kernel for sm_90: .*version"):
+        ptx.assemble("no such instruction", (9, 0))
