@@ -250,28 +250,34 @@ def agree(case: Case) -> None:
     """Stops where contenders compute different things."""
     r = case.radius
     inner = (slice(r, -r or None),) * 2
-    ours = case.tilejit(0 or numba.config.NUMBA_NUM_THREADS)[inner]
+    ours = case.tilejit(numba.config.NUMBA_NUM_THREADS)[inner]
     for name, result in (("hand-written", case.hand()[inner]), ("NumPy", case.numpy())):
         if not np.allclose(ours, result, rtol=1e-4, atol=1e-3, equal_nan=True):
             raise SystemExit(f"{case.name}: {name} gives other pixels: {np.nanmax(np.abs(ours - result))}")
 
 
+def _contenders(case: Case, rounds: int, slow_rounds: int) -> dict[str, tuple[Callable[[], object], int]]:
+    """Name -> what is timed, and in how many rounds."""
+    cores = numba.config.NUMBA_NUM_THREADS
+    contenders: dict[str, tuple[Callable[[], object], int]] = {"NumPy": (case.numpy, slow_rounds)}
+    for n in sorted({1, cores}):
+        contenders[f"tilejit, {n} threads"] = (lambda n=n: case.tilejit(n, case.out), rounds)
+        contenders[f"by hand, {n} threads"] = (lambda n=n: _on(n, case.hand), rounds)
+    contenders["tilejit, new array"] = (lambda: case.tilejit(cores), rounds)
+    if case.peer is not None:
+        contenders["xarray-spatial"] = (case.peer, slow_rounds)
+        case.peer()
+    return contenders
+
+
 def run(size: int, rounds: int, slow_rounds: int) -> list[dict[str, object]]:
     """Returns one row for each case and contender: Mpx/s as a median over interleaved rounds."""
     rows: list[dict[str, object]] = []
-    cores = numba.config.NUMBA_NUM_THREADS
     for case in cases(size):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             agree(case)
-            contenders: dict[str, tuple[Callable[[], object], int]] = {"NumPy": (case.numpy, slow_rounds)}
-            for n in sorted({1, cores}):
-                contenders[f"tilejit, {n} threads"] = (lambda n=n: case.tilejit(n, case.out), rounds)
-                contenders[f"by hand, {n} threads"] = (lambda n=n: _on(n, case.hand), rounds)
-            contenders["tilejit, new array"] = (lambda: case.tilejit(cores), rounds)
-            if case.peer is not None:
-                contenders["xarray-spatial"] = (case.peer, slow_rounds)
-                case.peer()
+            contenders = _contenders(case, rounds, slow_rounds)
             seconds: dict[str, list[float]] = {name: [] for name in contenders}
             for k in range(rounds):
                 for name, (function, times) in contenders.items():

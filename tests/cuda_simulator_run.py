@@ -232,7 +232,9 @@ FEATURES = {
     "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
     "helpers that read neighbours": lambda rng: on_arrays(helpers, holed(rng)),
     "validity of integers": validity,
-    "is_valid of an integer's neighbours": lambda rng: on_arrays(valid_count, np.ones(SHAPE, np.uint8)),
+    "is_valid of an integer's neighbours": lambda rng: on_arrays(
+        valid_count, numbers(rng).astype(np.int8).view(np.uint8)
+    ),
     "is_valid of floats": lambda rng: on_arrays(mean_of_valid, holed(rng)),
     "several results": lambda rng: on_arrays(several, holed(rng), numbers(rng)),
     "ROW and COL": lambda rng: on_arrays(places, holed(rng)),

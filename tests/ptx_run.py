@@ -60,9 +60,7 @@ def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.X) -> tuple[np.uint8, np.float
     return qa & 3, z * x, row + z
 
 
-OTHERS = {
-    k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several)
-}
+OTHERS = {k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several)}
 TYPED = {f"{name} {dtype}": (ORACLES[name].kernel, dtype)
          for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip
 CASES = {**{name: (o.kernel, "float32") for name, o in ORACLES.items()}, **OTHERS, **TYPED}
@@ -75,9 +73,7 @@ def signature_of(kernel, dtype):
 
 def expected_loads(kernel):
     """One for each cell of a float, two (with its validity) of an integer, one for each value by row or column."""
-    cells = sum(
-        len(kernel.form.footprint[r.name]) * (1 if r.dtype is None else 2) for r in kernel.rasters
-    )
+    cells = sum(len(kernel.form.footprint[r.name]) * (1 if r.dtype is None else 2) for r in kernel.rasters)
     return cells + sum(s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index
                        for s in kernel.scalars)  # fmt: skip
 
@@ -92,7 +88,9 @@ def report(kernel, dtype, compute_capability):
         "expected_loads": expected_loads(kernel),
         "math": sorted(math_used(kernel.form)),
         "integers": any(r.dtype is not None for r in kernel.rasters),
-        "asks_nan": kernel.nodata == "propagate" and not kernel.carries_nan and any(r.dtype is None for r in kernel.rasters),
+        "asks_nan": kernel.nodata == "propagate"
+        and not kernel.carries_nan
+        and any(r.dtype is None for r in kernel.rasters),
         "nan_tests": len(re.findall(r"setp\.(?:nan|num)\.", ptx)),
         "crude_sines": ptx.count("sin.approx"),
     }

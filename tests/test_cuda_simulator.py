@@ -12,8 +12,9 @@ import pytest
 
 import tilejit as tj
 from cuda_simulator_run import CASES
-from tilejit.backends import cuda
-from tilejit.backends.cuda import CudaBackend, Device, too_old
+from tilejit.backends import cuda_device
+from tilejit.backends.cuda import CudaBackend
+from tilejit.backends.cuda_device import Device, too_old
 from tilejit.errors import BackendError
 
 SCRIPT = Path(__file__).with_name("cuda_simulator_run.py")
@@ -83,7 +84,7 @@ def test_only_a_fast_kernel_takes_the_device_library_s_cruder_functions():
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(cuda, "find_spec", lambda _: None)
+    monkeypatch.setattr(cuda_device, "find_spec", lambda _: None)
     problem = CudaBackend().why_not()
     assert problem == "numba-cuda is not installed: pip install 'tilejit[cuda]'"
     with pytest.raises(BackendError, match="cannot run here: numba-cuda is not installed"):

@@ -21,7 +21,7 @@ CAPABILITIES = ("8 0", "9 0")
 TRIGONOMETRY = {"sin", "cos", "tan"}
 """The device library reduces arguments beyond 1e5 in float64; other arguments do not get there."""
 MOST_REGISTERS = 40
-"""48 is where a multiprocessor with 65,536 registers would hold fewer than 1,280 threads of blocks of 256."""
+"""Then six blocks of 256 threads share the 65,536 registers of a multiprocessor."""
 
 
 def missing():

@@ -27,8 +27,7 @@ def horn(z, dx, dy):
         Rise over run towards east and towards north.
 
     Source:
-        Horn, B. K. P. (1981). Hill shading and the reflectance map. Proceedings of the IEEE 69(1), 14-47, p.
-        18.
+        Horn, B. K. P. (1981). Hill shading and the reflectance map. Proceedings of the IEEE 69(1), 14-47.
     """
     east = (z[-1, 1] - z[-1, -1]) + 2.0 * (z[0, 1] - z[0, -1]) + (z[1, 1] - z[1, -1])
     north = (z[-1, -1] - z[1, -1]) + 2.0 * (z[-1, 0] - z[1, 0]) + (z[-1, 1] - z[1, 1])

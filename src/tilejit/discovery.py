@@ -1,7 +1,7 @@
 """Finding kernels by the names that people type: ``module:name``, ``file.py:name``, or a registered name.
 
-Registered kernels come from the entry-point group `GROUP`. A line of it names a module, or a file; the line's own name
-is the first half of a qualified name: ``terrain = "my_kernels.terrain"`` registers ``terrain.slope``.
+Registered kernels come from the entry-point group `GROUP`. A line of it names a module, or a file; the line's own
+name is the first half of a qualified name: ``terrain = "my_kernels.terrain"`` registers ``terrain.slope``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import itertools
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ def find_kernel(name: str) -> Kernel:
     """Finds a kernel.
 
     Args:
-        name: ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it. The name
-            after the colon may be left out where there is one kernel.
+        name: ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it.
+            A file that holds one kernel needs no name after it.
 
     Raises:
         KernelError: There is none or more than one; with names that are close.
@@ -119,12 +120,24 @@ def _registered(name: str) -> Kernel:
             raise KernelError(f"{collection}, which {found.package} registers, cannot be loaded: {found.problem}")
         if short in found.kernels:
             return found.kernels[short]
-    holders = [c for c in collections() if name in c.kernels]
+    likely = [_collection(c, *entry) for c, entry in known.items() if _mentions(entry[0], name)]
+    holders = [c for c in likely or collections() if name in c.kernels]
     if len(holders) > 1:
         _ambiguous(name, holders)
-    if holders:
-        return holders[0].kernels[name]
-    _unknown(name)
+    if not holders:
+        _unknown(name)
+    return holders[0].kernels[name]
+
+
+def _mentions(value: str, name: str) -> bool:
+    """Whether a name is in a module's text: that tells of most modules that they need not be imported."""
+    where = value.partition(":")[0]
+    try:
+        spec = None if _is_file(value) else importlib.util.find_spec(where)
+        file = value if _is_file(value) else spec.origin if spec is not None else None
+        return file is None or re.search(rf"\b{re.escape(name)}\b", Path(file).read_text("utf-8")) is not None
+    except Exception:  # noqa: BLE001 - importing it will say what is wrong, and whose it is
+        return True
 
 
 def _ambiguous(name: str, holders: Iterable[Collection]) -> NoReturn:
@@ -160,8 +173,8 @@ def _chosen(where: str, attribute: str, module: ModuleType) -> Kernel:
     if isinstance(value, Kernel):
         return value
     if value is not None:
-        kind = type(value).__name__
-        raise KernelError(f"{where}: {attribute} is a {kind}, no kernel: put @tj.local or @tj.focal above it")
+        what = f"{where}: {attribute} is a {type(value).__name__}"
+        raise KernelError(f"{what}, no kernel: put @tj.local or @tj.focal above it")
     raise KernelError(f"{where} has no kernel {attribute!r}{_near(attribute, kernels) or f'; it holds {listed}'}")
 
 
@@ -206,7 +219,8 @@ def _load_file(path: str) -> ModuleType:
         nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
         raise KernelError(f"no file {path}{_near(file.name, nearby)}: check the path")
     file = file.resolve()
-    name = next(n for k in itertools.count(1) if (n := file.stem if k == 1 else f"{file.stem}_{k}") not in sys.modules)
+    names = itertools.chain([file.stem], (f"{file.stem}_{k}" for k in itertools.count(2)))
+    name = next(n for n in names if n not in sys.modules)
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise KernelError(f"{path} cannot be imported as Python")
@@ -232,6 +246,7 @@ def _fail(where: str, error: Exception) -> NoReturn:
         shown = "".join(lines[1:-1]).rstrip("\n")
         place = f"{error.filename or where}:{error.lineno}: {error.msg}"
         raise KernelError(f"{place}\n{shown}" if shown else place) from error
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__]
+    ours = ("importlib", __file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not any(o in f.filename for o in ours)]
     place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
     raise KernelError(f"{place}importing {where} failed: {type(error).__name__}: {error}") from error

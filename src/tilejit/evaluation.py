@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.frames import Frame
-    from tilejit.plan import Halo, Operand, Plan, Step, Write
+    from tilejit.plan import Halo, Operand, Step, Write
     from tilejit.planner import Job
 
     Array = NDArray[Any]
 
 
 def launches(job: Job) -> tuple[Launch, ...]:
-    """Compiles every step of a job, here and now: workers that all found a kernel uncompiled would wait for one lock."""
+    """Compiles every step of a job now: workers that all found a kernel uncompiled would wait for one lock."""
     backend = get_backend(job.plan.backend)
     compiled = []
     for kernel, step, parameters in zip(job.kernels, job.plan.steps, job.parameters, strict=True):

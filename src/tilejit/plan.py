@@ -228,7 +228,8 @@ class Plan:
         for step in self.steps:
             apart = [p for p in step.results if p not in direct]
             total += sum(self.planes[p].dtype.itemsize * _cells(self.tile, step.halo) for p in apart)
-            total += sum((o.dtype.itemsize + o.valid) * _cells(self.tile, o.halo) for o in step.operands if not o.direct)
+            copies = [o for o in step.operands if not o.direct]
+            total += sum((o.dtype.itemsize + o.valid) * _cells(self.tile, o.halo) for o in copies)
         return total + sum(w.raw_bytes(Window(0, 0, *self.tile)) for w in self.writes)
 
     @property

@@ -1,4 +1,7 @@
-"""A picture of a terrain: shaded relief on the left, slope on the right. Read in strips, so any size will do."""
+"""A picture of a terrain: shaded relief on the left, slope on the right.
+
+It is read in strips, so that any size will do.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ ELEVATION: Ramp = (
 )  # fmt: skip
 """From lowland to snow; 1 is the highest cell."""
 SLOPE: Ramp = (
-    (0, (250, 246, 232)), (8, (247, 214, 140)), (18, (236, 140, 80)), (30, (190, 62, 88)), (42, (102, 28, 104)),
-    (60, (28, 12, 60)),
+    (0, (250, 246, 232)), (8, (247, 214, 140)), (18, (236, 140, 80)), (30, (190, 62, 88)),
+    (42, (102, 28, 104)), (60, (28, 12, 60)),
 )  # fmt: skip
 """Degrees."""
 WATER, PALE_WATER = (74, 122, 158), (158, 186, 204)
@@ -60,7 +63,8 @@ def picture(elevation: Raster, hillshade: Raster, slope: Raster) -> NDArray[np.u
     white = np.full((len(left), GAP, 3), 255.0)
     both = np.concatenate([left, white, right], axis=1)
     # 32 levels are plenty to the eye, and the file is half as large.
-    return np.clip(both + 4.0, 0, 255).astype(np.uint8) & 0xF8 | 0x04
+    colours = np.clip(both + 4.0, 0, 255).astype(np.uint8)
+    return (colours & np.uint8(0xF8)) | np.uint8(0x04)
 
 
 def _mixed(colours: Floats, other: tuple[int, int, int], share: Floats) -> Floats:

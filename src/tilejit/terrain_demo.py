@@ -1,8 +1,12 @@
 """The demo's terrain: a landscape of noise, made by a kernel like any other, streamed into a GeoTIFF.
 
-Octaves of value noise are added up, and each counts less where the ones before are steep: valleys fill up and ridges
-stay sharp, as if water had run there (Quilez, https://iquilezles.org/articles/morenoise/).
+Octaves of value noise are added up, and each counts less where the ones before are steep: valleys fill up and
+ridges stay sharp, as if water had run there (Quilez, https://iquilezles.org/articles/morenoise/).
 """
+
+# The bodies of kernels bear no annotations: what they compute in is the call's business.
+# ruff: noqa: ANN001, ANN201, ARG001
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ CELL = 30.0
 """Metres; the wavelengths of the kernel are meant for it."""
 
 UTM_33N = (
-    'PROJCS["WGS 84 / UTM zone 33N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
+    'PROJCS["WGS 84 / UTM zone 33N",'
+    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
     'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]],'
     'PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",15],'
     'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],PARAMETER["false_northing",0],'
@@ -32,14 +37,14 @@ UTM_33N = (
 )
 
 
-def corner(x, y, seed):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - a body's helper
+def corner(x, y, seed):
     """Returns a number from 0 to 1 that a lattice point always gets."""
     mixed = (x * 374761393 + y * 668265263 + seed * 69069) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0xFFFFFFFF
     return ((mixed ^ (mixed >> 16)) & 0xFFFF) / 65536.0
 
 
-def noise(x, y, seed):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - a body's helper
+def noise(x, y, seed):
     """Returns smooth noise from 0 to 1, and its slope in both directions."""
     left = math.floor(x)
     top = math.floor(y)
@@ -62,7 +67,7 @@ def noise(x, y, seed):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - 
 
 
 @tj.local
-def elevation(nothing, *, row=tj.ROW, col=tj.COL, seed=19, wavelength=700.0, relief=3000.0, lake=0.18):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG001 - a body
+def elevation(nothing, *, row=tj.ROW, col=tj.COL, seed=19, wavelength=700.0, relief=3000.0, lake=0.18):
     """Elevation in metres of a landscape that is made up; its lakes have none.
 
     Args:

@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 
 @tj.local
-def _ratio(a, b):  # type: ignore[no-untyped-def]
+def _ratio(a, b):
     return (b - a) / (b + a)
 
 
 @tj.focal
-def _gradient(z, *, cell=2.0):  # type: ignore[no-untyped-def]
+def _gradient(z, *, cell=2.0):
     return (z[0, 1] - z[0, -1]) / (2 * cell), (z[1, 0] - z[-1, 0]) / (2 * cell)
 
 
 @tj.focal(nodata="kernel")
-def _valid_mean(z):  # type: ignore[no-untyped-def]
+def _valid_mean(z):
     total, count = 0.0, 0
     for dy in range(-2, 3):
         for dx in range(-2, 3):
@@ -57,12 +57,12 @@ def _valid_mean(z):  # type: ignore[no-untyped-def]
 
 
 @tj.focal(edge="reflect")
-def _largest(z):  # type: ignore[no-untyped-def]
+def _largest(z):
     return max(z[-1, 0], z[0, -1], z[0, 0], z[0, 1], z[1, 0])
 
 
 @tj.local
-def _steps(z):  # type: ignore[no-untyped-def]
+def _steps(z):
     count = 0
     while z > 1.0:
         z = z / 2
@@ -71,23 +71,23 @@ def _steps(z):  # type: ignore[no-untyped-def]
 
 
 @tj.local
-def _flags(qa: np.uint16) -> np.uint8:  # type: ignore[no-untyped-def]
+def _flags(qa: np.uint16) -> np.uint8:
     return (qa >> 3) & 1 | (qa & 1) << 1
 
 
 @tj.focal
-def _by_place(z):  # type: ignore[no-untyped-def]
+def _by_place(z):
     return z[0, 0] - z[0, 1] if z[0, 0] > 50 else z[1, 0]
 
 
 @tj.local
-def _rounded(z) -> np.int16:  # type: ignore[no-untyped-def]
+def _rounded(z) -> np.int16:
     return z * 1000
 
 
 def _cells(dtype: type, *, holes: bool = False) -> Array:
     rng = np.random.default_rng(7)
-    cells = (rng.random((17, 23)) * 100).astype(dtype)
+    cells: Array = (rng.random((17, 23)) * 100).astype(dtype)
     if holes:
         cells[3, 4] = cells[10:12, 7] = np.nan
     return cells

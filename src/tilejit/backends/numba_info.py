@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 from importlib.util import find_spec
 
-LAYERS = {"tbb": "numba.np.ufunc.tbbpool", "omp": "numba.np.ufunc.omppool", "workqueue": "numba.np.ufunc.workqueue"}
+LAYERS = {
+    "tbb": "numba.np.ufunc.tbbpool",
+    "omp": "numba.np.ufunc.omppool",
+    "workqueue": "numba.np.ufunc.workqueue",
+}
 """Threading layers in the order in which Numba tries them, and the module that each needs."""
 
 
 def numba_versions() -> dict[str, str]:
     """Returns the versions of Numba, of its LLVM binding, and of numba-cuda where it is installed."""
-    import llvmlite
+    import llvmlite  # type: ignore[import-untyped]
     import numba
 
     versions = {"numba": numba.__version__, "llvmlite": llvmlite.__version__}

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tilejit.backends.cuda import argument_types, load_launch, numba_cuda
+from tilejit.backends.cuda import argument_types, load_launch
+from tilejit.backends.cuda_adapter import numba_cuda, part, simulating
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ def compile_ptx(kernel: Kernel, signature: Signature, compute_capability: tuple[
     if find_spec("numba_cuda") is None:
         raise BackendError(f"no PTX without numba-cuda: {_INSTALL}")
     cuda = numba_cuda()
-    from numba.cuda import dispatcher
-    from numba.cuda.cudadrv import nvvm
-
-    if not hasattr(dispatcher, "CUDADispatcher") or not nvvm.is_available():
-        raise BackendError(f"no PTX: NUMBA_ENABLE_CUDASIM is set, or libNVVM is missing ({_INSTALL})")
+    if simulating():
+        raise BackendError("no PTX from the simulator: unset NUMBA_ENABLE_CUDASIM")
+    if not part("cudadrv.nvvm").is_available():
+        raise BackendError(f"no PTX: libNVVM, the compiler, cannot be found: {_INSTALL}")
+    dispatcher = part("dispatcher")
     launch = load_launch(kernel, signature)
     with _PATCH:
         # A device function that is not inlined asks for the current device's architecture, and there is no device.

@@ -21,7 +21,7 @@ import numpy as np
 
 import tilejit.math as tilejit_math
 from tilejit.language.folding import Fold
-from tilejit.language.functions import MATH, OWN
+from tilejit.language.functions import MATH, MULTIPLIED_OUT, OWN
 from tilejit.language.kinds import Kind
 from tilejit.language.names import Names, is_valid
 from tilejit.language.source import FunctionSource, read_source
@@ -69,7 +69,8 @@ class Scalars:
         tree.body = Fold(names).block(tree.body)
         tree = _Rewrite().visit(_bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
-        namespace = {f".{name}": getattr(self, f"_{name}") for name in (*_OPERATORS.values(), "literal")}
+        namespace: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
+        namespace |= {".literal": self.compute, ".truth": bool, ".pow": self._pow}
         namespace["__builtins__"] = {**vars(builtins), **self._builtins}
         exec(compile(module, source.filename, "exec"), namespace)  # noqa: S102 - the user's own text
         result: FunctionType = namespace[source.tree.name]
@@ -111,8 +112,9 @@ class Scalars:
             return lambda value: bool(getattr(np, name)(self.compute(value)))
         return lambda *values: self.compute(_float_math(name, *map(self.compute, values)))
 
-    def _literal(self, value: float) -> Any:
-        return self.compute(value)
+    def _operator(self, name: str) -> Callable[[Any, Any], Any]:
+        function = getattr(self, f"_{name}")
+        return lambda a, b: function(_plain(a), _plain(b))
 
     def _add(self, a: Any, b: Any) -> Any:
         return _wrapped(a + b)
@@ -138,7 +140,8 @@ class Scalars:
 
     def _pow(self, a: Any, b: Any, *, literal: bool) -> Any:
         """A literal whole exponent is multiplied out, by squares; every other power is the C library's."""
-        if not literal or (b < 0 and isinstance(a, int)):
+        a, b = _plain(a), _plain(b)
+        if not literal or abs(b) > MULTIPLIED_OUT or (b < 0 and isinstance(a, int)):
             return self.compute(np.power(self.compute(a), self.compute(b)))
         result: Any = 1 if isinstance(a, int) else self.compute(1)
         exponent = abs(b)
@@ -164,6 +167,7 @@ class Scalars:
 
     def _extreme(self, better: Callable[[Any, Any], bool], *values: Any) -> Any:
         """Python's own min and max, of which the result is a float where any argument is."""
+        values = tuple(map(_plain, values))
         if any(isinstance(v, np.floating) for v in values):
             values = tuple(map(self.compute, values))
         result = values[0]
@@ -179,6 +183,11 @@ class Scalars:
 
     def _round(self, value: Any) -> int:
         return value if isinstance(value, int) else self._int(np.rint(value))
+
+
+def _plain(value: Any) -> Any:
+    """An integer of a class of its own as an int, which alone NumPy takes for weaker than a float32."""
+    return value if type(value) in {int, bool} or isinstance(value, np.floating) else int(value)
 
 
 def _wrapped(value: Any) -> Any:
@@ -217,6 +226,10 @@ class _Rewrite(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         return _called(node, "literal", node) if isinstance(node.value, float) else node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        return _called(node, "truth", node)  # NumPy's truth values add up to True, not to 2
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         if isinstance(node.op, ast.MatMult):

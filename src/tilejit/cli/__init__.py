@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``tilejit``; None for the process's own.
 
     Returns:
-        0 when all went well, 1 for what tilejit refuses or cannot do, 2 for a command line that it cannot read, 130
-        after Ctrl-C.
+        0 when all went well, 1 for what tilejit refuses or cannot do, 2 for a command line that it cannot read,
+        130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:

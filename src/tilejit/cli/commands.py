@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import signal
 import sys
@@ -64,7 +65,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's shape
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     del parameter
     if value:
         import tilejit
@@ -85,31 +86,38 @@ def tilejit() -> None:
 
 def run_commands(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error."""
-    debug = "--debug" in arguments
     # A run that is told to end removes its temporary files first.
     signal.signal(signal.SIGTERM, _end)
+    words = [word for word in arguments if word != "--debug"]
     try:
-        code = tilejit.main([a for a in arguments if a != "--debug"], prog_name="tilejit", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 2
-    except click.ClickException as error:
-        _tell(f"{error.format_message()}{_help_hint(error)}")
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        _tell("interrupted: no output was written")
-        return 130
+        code = tilejit.main(words, prog_name="tilejit", standalone_mode=False)
     except BrokenPipeError:
-        # The reader has seen enough, as `tilejit list | head` has; what is still buffered goes nowhere.
-        sys.stdout = None  # type: ignore[assignment]
+        # The reader has seen enough, as in `tilejit list | head`; what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except TilejitError as error:
-        _tell(in_shell_words(error), traceback_too=debug)
-        return 1
-    except Exception as error:  # noqa: BLE001 - one line, whatever went wrong
-        _tell(f"{type(error).__name__}: {error} (a fault of tilejit's: --debug shows where)", traceback_too=debug)
-        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - one line, whatever went wrong
+        code, message = _verdict(error)
+        if "--debug" in arguments:
+            click.echo(traceback.format_exc(), err=True, nl=False)
+        click.echo(message, err=True)
     return code if isinstance(code, int) else 0
+
+
+def _verdict(error: BaseException) -> tuple[int, str]:
+    """The exit code for an error, and what is said of it."""
+    label = click.style("tilejit:", fg="red", bold=True)
+    match error:
+        case click.UsageError() if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2
+            return 2, error.format_message()
+        case click.ClickException():
+            context = getattr(error, "ctx", None)
+            hint = f" (see {context.command_path} --help)" if context is not None else ""
+            return 2, f"{label} {error.format_message()}{hint}"
+        case click.Abort() | KeyboardInterrupt():
+            return 130, f"{label} interrupted: no output was written"
+        case TilejitError():
+            return 1, f"{label} {in_shell_words(error)}"
+    return 1, f"{label} {type(error).__name__}: {error} (a fault of tilejit's own; --debug shows where)"
 
 
 def in_shell_words(error: TilejitError) -> str:
@@ -130,14 +138,3 @@ def in_shell_words(error: TilejitError) -> str:
 def _end(number: int, frame: object) -> None:
     del frame
     sys.exit(128 + number)
-
-
-def _tell(message: str, *, traceback_too: bool = False) -> None:
-    if traceback_too:
-        click.echo(traceback.format_exc(), err=True, nl=False)
-    click.echo(f"{click.style('tilejit:', fg='red', bold=True)} {message}", err=True)
-
-
-def _help_hint(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f" (see {context.command_path} --help)" if context is not None else ""

@@ -19,8 +19,8 @@ from tilejit.errors import SinkError
 def command(size: int, folder: Path) -> None:
     """Make a fractal terrain, its slope and hillshade in one pass, and a picture of them.
 
-    The terrain is in UTM with cells of 30 m, and its lakes are nodata. The files, demo_*.tif and demo_preview.png, are
-    replaced when they are there.
+    The terrain is in UTM with cells of 30 m, and its lakes are nodata. The files, demo_*.tif and
+    demo_preview.png, are replaced when they are there.
     """
     import tilejit as tj
     from tilejit.discovery import find_kernel
@@ -51,4 +51,6 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(f"{folder}: the folder cannot be made: {error.strerror}; choose another with --folder") from error
+        raise SinkError(
+            f"{folder}: the folder cannot be made: {error.strerror}; choose another with --folder"
+        ) from error

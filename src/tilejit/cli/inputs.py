@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ import click
 
 from tilejit.errors import ParameterError
 from tilejit.language.kinds import Kind
-from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tilejit.kernel import Kernel
     from tilejit.language.parameters import ScalarParameter
@@ -39,7 +39,9 @@ class Input:
 
 
 def parse_input(text: str) -> Input:
-    """Reads ``file.tif``, ``file.tif[3]``, ``red=file.tif`` or ``red=file.tif[3]``; a file of that literal name wins.
+    """Reads ``file.tif``, ``file.tif[3]``, ``red=file.tif`` or ``red=file.tif[3]``.
+
+    A file of that literal name wins.
 
     Raises:
         ParameterError: The band is no number from 1.
@@ -63,7 +65,7 @@ def parse_input(text: str) -> Input:
 def open_inputs(kernels: Sequence[Kernel], words: Sequence[str]) -> list[list[Raster]]:
     """Opens the inputs of kernels that run in one pass.
 
-    Kernels share inputs by the names of their parameters. One input alone goes to every kernel that takes one.
+    Kernels share inputs by the names of their parameters. One alone goes to every kernel that takes one.
 
     Args:
         kernels: The kernels.
@@ -183,58 +185,64 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-class TileType(click.ParamType):
-    """``512x2048``: rows and columns."""
+def option_callback(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """Makes of a parser what click calls with an option's text."""
 
-    name = "ROWSxCOLS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Reads it."""
-        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
-        if match is None or int(match[1]) < 1 or int(match[2] or match[1]) < 1:
-            self.fail(f"{value!r} is no tile: write rows x columns, as 512x2048", param, ctx)
-        return int(match[1]), int(match[2] or match[1])
-
-
-class MemoryType(click.ParamType):
-    """``2GB``."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Reads it."""
+    def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
         try:
-            return parse_size(value)
+            return None if text is None else parse(text)
         except ParameterError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), context, parameter) from error
+
+    return callback
 
 
-class NodataType(click.ParamType):
-    """A number or nan; integers stay integers, so that 64-bit ones are exact."""
+def parse_tile(text: str) -> tuple[int, int]:
+    """Reads rows and columns.
 
-    name = "VALUE"
+    Raises:
+        ParameterError: It is no tile.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
-        """Reads it."""
-        for kind in (int, float):
-            try:
-                return kind(value)
-            except (TypeError, ValueError):
-                continue
-        self.fail(f"{value!r} is no number: write -9999, 0 or nan", param, ctx)
+    Example:
+        >>> parse_tile("512x2048"), parse_tile("512")
+        ((512, 2048), (512, 512))
+    """
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None or int(match[1]) < 1 or int(match[2] or match[1]) < 1:
+        raise ParameterError(f"{text!r} is no tile: write rows x columns, as 512x2048")
+    return int(match[1]), int(match[2] or match[1])
 
 
-class ProfileType(click.ParamType):
-    """``compress=deflate,zlevel=6``: GDAL's creation options by name."""
+def parse_nodata(text: str) -> float:
+    """Reads a number or nan; an integer stays one, so that 64-bit ones are exact.
 
-    name = "OPTIONS"
+    Raises:
+        ParameterError: It is no number.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
-        """Reads them."""
-        if isinstance(value, dict):
-            return value
-        pairs = [part.partition("=") for part in str(value).split(",") if part]
-        for name, equals, text in pairs:
-            if not (name.strip() and equals and text):
-                self.fail(f"{name!r}: write option=value,option=value, as compress=deflate,zlevel=6", param, ctx)
-        return {name.strip(): text for name, _, text in pairs}
+    Example:
+        >>> parse_nodata("-9999"), parse_nodata("nan")
+        (-9999, nan)
+    """
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    raise ParameterError(f"{text!r} is no number: write -9999, 0 or nan")
+
+
+def parse_profile(text: str) -> dict[str, str]:
+    """Reads GDAL's creation options by name.
+
+    Raises:
+        ParameterError: One has no name or no value.
+
+    Example:
+        >>> parse_profile("compress=deflate,zlevel=6")
+        {'compress': 'deflate', 'zlevel': '6'}
+    """
+    options = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if not name or not value:
+            raise ParameterError(f"{part!r}: write option=value,option=value, as compress=deflate,zlevel=6")
+        options[name] = value
+    return options

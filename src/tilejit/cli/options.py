@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tilejit.cli.inputs import MemoryType, NodataType, ProfileType, TileType, bind_parameters, open_inputs
+from tilejit.cli.inputs import (
+    bind_parameters,
+    open_inputs,
+    option_callback,
+    parse_nodata,
+    parse_profile,
+    parse_tile,
+)
 from tilejit.discovery import find_kernel
+from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Iterable
 
     from tilejit.kernel import Kernel
     from tilejit.raster import Raster
@@ -21,8 +30,8 @@ if TYPE_CHECKING:
     Function = TypeVar("Function", bound=Callable[..., Any])
 
 INPUTS_HELP = """
-    KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name. Several share one pass over
-    the inputs: slope+hillshade, with one -o for each.
+    KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name. Several share one
+    pass over the inputs: slope+hillshade, with one -o for each.
 
     INPUT is file.tif, or file.tif[3] for a band, by position or by the parameter's name: red=B4.tif nir=B5.tif.
 """
@@ -30,13 +39,18 @@ INPUTS_HELP = """
 _OPTIONS = (
     click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
                  help="A parameter of the kernel; may be repeated."),
-    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Threads; all cores unless given."),
-    click.option("--backend", type=click.Choice(["auto", "cpu", "cuda", "python"]), default="auto", show_default=True,
-                 help="What computes."),
-    click.option("--memory", type=MemoryType(), help="What the process may take, as 2GB."),
-    click.option("--tile", type=TileType(), help="Rows and columns of a task."),
-    click.option("--nodata", type=NodataType(), help="Nodata value of the outputs."),
-    click.option("--profile", type=ProfileType(), help="GDAL's creation options, as compress=deflate,zlevel=6."),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N",
+                 help="Threads; all cores unless given."),
+    click.option("--backend", type=click.Choice(["auto", "cpu", "cuda", "python"]), default="auto",
+                 show_default=True, help="What computes."),
+    click.option("--memory", metavar="SIZE", callback=option_callback(parse_size),
+                 help="What the process may take, as 2GB."),
+    click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile),
+                 help="Rows and columns of a task."),
+    click.option("--nodata", metavar="VALUE", callback=option_callback(parse_nodata),
+                 help="Nodata value of the outputs."),
+    click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
+                 help="GDAL's creation options, as compress=deflate,zlevel=6."),
 )  # fmt: skip
 
 
@@ -59,7 +73,7 @@ class JobWords:
     options: RunOptions
     """How to run them."""
 
-    def outputs(self, paths: tuple[str, ...]) -> dict[str, Raster]:
+    def outputs(self, paths: tuple[str, ...]) -> dict[str | os.PathLike[str], Raster]:
         """Pairs the outputs with their files.
 
         Raises:
@@ -70,7 +84,8 @@ class JobWords:
             raise click.UsageError(f"{len(paths)} outputs for {len(self.kernels)} kernels: give one -o for {names}")
         if len(set(paths)) < len(paths):
             raise click.UsageError(f"{', '.join(paths)}: give each output a name of its own")
-        return dict(zip(paths, self.rasters, strict=True))
+        named: Iterable[tuple[str | os.PathLike[str], Raster]] = zip(paths, self.rasters, strict=True)
+        return dict(named)
 
 
 def read_job(kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> JobWords:

@@ -10,14 +10,16 @@ from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 
 
-@click.command("plan", help=f"""Show how a run would go: windows, halo, bytes, memory, backend and why. No pixel is read.
+@click.command("plan", help=f"""Show how a run would go, without reading a pixel.
+
+Windows, halo, bytes, memory, and which backend and why.
 {INPUTS_HELP}""")  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True,
               help="The GeoTIFF that would be written; one for each kernel, or none.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="As for run.")
 @click.option("--quiet", "-q", is_flag=True, hidden=True)
-def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:  # noqa: FBT001 - click's shape
+def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
     """Prints a plan."""
     from tilejit.raster import plan_outputs
 

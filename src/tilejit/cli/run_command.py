@@ -23,7 +23,7 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
               help="The GeoTIFF to write; one for each kernel. A tuple's results are its bands.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
-def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:  # noqa: FBT001 - click's shape
+def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
     """Runs kernels from file to file."""
     from tilejit.raster import NodataWarning, save
 

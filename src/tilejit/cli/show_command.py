@@ -35,7 +35,9 @@ def _dtypes(kernel: Kernel, text: str) -> list[np.dtype]:
         names *= len(kernel.rasters)
     if len(names) != len(kernel.rasters):
         listed = ", ".join(r.name for r in kernel.rasters)
-        raise ParameterError(f"{len(names)} dtypes for {len(kernel.rasters)} inputs ({listed}): give one, or one for each")
+        raise ParameterError(
+            f"{len(names)} dtypes for {len(kernel.rasters)} inputs ({listed}): give one, or one for each"
+        )
     return [_dtype(name.strip()) for name in names]
 
 

@@ -28,13 +28,20 @@ def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8]) -> None:
     rasterio, target = load_rasterio(), Path(path)
     temporary = target.parent / f".{target.stem}.{os.getpid()}.tmp.png"
     height, width, count = colours.shape
+    profile = {
+        "driver": "PNG",
+        "height": height,
+        "width": width,
+        "count": count,
+        "dtype": "uint8",
+        "ZLEVEL": 9,
+    }
     try:
         with (
             quiet(),
             rasterio.Env(GDAL_PAM_ENABLED="NO"),
-            rasterio.open(temporary, "w", driver="PNG", height=height, width=width, count=count, dtype="uint8",
-                          ZLEVEL=9) as dataset,
-        ):  # fmt: skip
+            rasterio.open(temporary, "w", **profile) as dataset,
+        ):
             dataset.write(colours.transpose(2, 0, 1))
         temporary.replace(target)
     except Exception as error:

@@ -64,7 +64,7 @@ def cpu_source(kernel: Kernel, signature: Signature, *, whole: bool) -> str:
             threads, inputs and outputs of one shape, of which the inner part is written.
     """
     width = 64 if signature.compute == np.float64 else 32
-    spelling = Spelling(f"f{width}", _shifted, lambda n: f"_{n}" if n in OWN else f"math.{n}", "_select")
+    spelling = Spelling(f"f{width}", _shifted, _math_name, "_select")
     constants, library = library_parts(math_used(kernel.form) & set(OWN), width, "@njit(**_MATH)")
     functions = [*library, *_saturation(kernel, signature), *_bodies(kernel, spelling)]
     variants = [Variant(kernel, signature, kernel.clean_form, "_rows", checked=False, whole=whole)]
@@ -137,6 +137,12 @@ def _renamed(form: Form) -> Form:
         for f in form.functions
     )
     return replace(form, functions=functions)
+
+
+def _math_name(name: str) -> str:
+    if name in OWN:
+        return f"_{name}"
+    return "np.fmod" if name == "fmod" else f"math.{name}"  # Numba has no math.fmod
 
 
 def _shifted(index: str, offset: ast.expr, radius: int) -> ast.expr:

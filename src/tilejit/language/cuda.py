@@ -1,11 +1,11 @@
 """A form as a Python module for numba-cuda: one thread per pixel.
 
-Rules, each measured on the assembled code (docs/performance.md): indices are unsigned and shifted by the radius, because
-Numba wraps a signed index around and that costs half of a slope's instructions; LLVM inlines the functions, which gives
-the same instructions as Numba's own inlining and compiles a 5x5 median in 0.6 s instead of 22; literals are typed;
-validity is always checked where NaN does not find its own way, because the loads are shared with the body's. Division
-and square root are approximate (2 ulp), but the functions of ``math`` are the precise ones unless the kernel is declared
-``fast``: the fast ones lose digits as arguments grow.
+Rules, each measured on the assembled code (docs/performance.md): indices are unsigned and shifted by the radius,
+because Numba wraps a signed index around and that costs half of a slope's instructions; LLVM inlines the functions,
+which gives the same instructions as Numba's own inlining and compiles a 5x5 median in 0.6 s instead of 22; literals are
+typed; validity is always checked where NaN does not find its own way, because the loads are shared with the body's.
+Division and square root are approximate (2 ulp), but the functions of ``math`` are the precise ones unless the kernel
+is declared ``fast``: the fast ones lose digits as arguments grow.
 """
 
 from __future__ import annotations

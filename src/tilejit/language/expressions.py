@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.language.calls import lower_call
 from tilejit.language.form import Value, call
+from tilejit.language.functions import MULTIPLIED_OUT
 from tilejit.language.intervals import interval_of
 from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING
@@ -152,15 +153,18 @@ def _binary(scope: Scope, node: ast.BinOp) -> Value:
 
 def _power(left: Value, right: Value, operator: ast.Pow) -> Value:
     """``x ** 2`` keeps its literal exponent, which Numba multiplies out; everything else is a float power."""
-    literal = isinstance(right.node, ast.Constant) and right.kind is not Kind.FLOAT
-    if literal:
-        right = Value(ast.Constant(int(right.node.value)), Kind.INT)  # type: ignore[attr-defined]
-    if literal and (left.kind is Kind.FLOAT or right.node.value >= 0):  # type: ignore[attr-defined]
-        kind = max(left.kind, Kind.INT)
-        power: ast.expr = ast.BinOp(cast(left, kind), operator, right.node)
-        return Value(call("_float", power) if kind is Kind.FLOAT else power, kind)
-    power = ast.BinOp(cast(left, Kind.FLOAT), operator, cast(right, Kind.FLOAT))
-    return Value(call("_float", power), Kind.FLOAT)
+    exponent = right.node.value if isinstance(right.node, ast.Constant) and right.kind is not Kind.FLOAT else None
+    kind = max(left.kind, Kind.INT)
+    if not isinstance(exponent, int) or abs(exponent) > MULTIPLIED_OUT or (exponent < 0 and kind is Kind.INT):
+        power: ast.expr = ast.BinOp(cast(left, Kind.FLOAT), operator, cast(right, Kind.FLOAT))
+        return Value(call("_float", power), Kind.FLOAT)
+    power = ast.BinOp(cast(left, kind), operator, ast.Constant(abs(exponent)))
+    if kind is Kind.INT:
+        return Value(power, kind)
+    power = call("_float", power)
+    if exponent < 0:  # Numba's own raises where x is 0
+        power = ast.BinOp(float_literal(1.0), ast.Div(), power)
+    return Value(power, Kind.FLOAT)
 
 
 def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:

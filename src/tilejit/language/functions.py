@@ -23,19 +23,9 @@ MATH: dict[str, tuple[int, Kind]] = {
 OWN = ("atan", "atan2", "sin", "cos", "exp", "log", "degrees", "radians", "hypot")
 """Those that tj.math has branch-free forms of, used on the CPU."""
 
-NAN_PASSES = {
-    *OWN,
-    "sqrt",
-    "tan",
-    "asin",
-    "acos",
-    "sinh",
-    "cosh",
-    "tanh",
-    "expm1",
-    "log2",
-    "log10",
-    "log1p",
-    "fabs",
-}
+NAN_PASSES = {*OWN, "sqrt", "tan", "asin", "acos", "sinh", "cosh", "tanh", "expm1", "log2", "log10", "log1p",
+              "fabs"}  # fmt: skip
 """Those that return NaN whenever an argument is NaN."""
+
+MULTIPLIED_OUT = 64
+"""``x ** n`` with a literal n up to this is multiplications, by squares; beyond, and for other powers, it is pow."""

@@ -1,0 +1,52 @@
+"""What Numba's CUDA simulator lacks: C's arithmetic, which neither raises nor warns."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.language.functions import MATH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def speak_c(module: Any) -> None:
+    """Lets a module behave in the simulator as on a device, where no arithmetic raises or warns."""
+    module.math = SimpleNamespace(**{name: getattr(np, name, None) or _of_python(name) for name in MATH})
+    module.int = lambda value: _whole(value, int)
+    module.round = lambda value: _whole(value, round)
+    module.launch.fn = _Silent(module.launch.fn)
+
+
+class _Silent:
+    """A function without NumPy's warnings: errstate holds for one thread, and the simulator has one for each pixel."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.__globals__ = function.__globals__  # where the simulator puts its own ``cuda``
+
+    def __call__(self, *arguments: Any) -> None:
+        with np.errstate(all="ignore"):
+            self.function(*arguments)
+
+
+def _of_python(name: str) -> Callable[[Any], Any]:
+    """A function of ``math`` that NumPy does not have: erf, erfc, gamma, lgamma."""
+
+    def function(value: Any) -> Any:
+        try:
+            return getattr(math, name)(value)
+        except ValueError:
+            return math.nan
+        except OverflowError:
+            return math.inf
+
+    return function
+
+
+def _whole(value: Any, function: Callable[[Any], int]) -> int:
+    return function(value) if math.isfinite(value) else -(2**63)

@@ -1,0 +1,137 @@
+"""Random bodies of the language: the interpreted body and the compiled one give the same bits."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from kernels_for_tests import assert_same_bits, holes, write_module
+
+FLOATS = ("v0", "v1", "v2")
+INTEGERS = ("k0", "k1")
+
+
+class Writer:
+    """Draws the text of a body whose variables keep their kinds."""
+
+    def __init__(self, draw):
+        self.draw = draw
+        self.loops = []
+
+    def pick(self, *choices):
+        return self.draw(st.sampled_from(choices))
+
+    def float(self, depth):
+        if depth == 0 or self.pick(True, False, False):
+            return self.pick(*FLOATS, "p", "a[0, 0]", "b[-1, 1]", "a[1, 0]", "b[0, -2]", "0.5", "-1.25", "3", "0.1", "C")
+        x, y = self.float(depth - 1), self.float(depth - 1)
+        return self.pick(
+            f"({x} + {y})", f"({x} - {y})", f"({x} * {y})", f"({x} / {y})", f"min({x}, {y}, 2.5)", f"max({x}, {y})",
+            f"abs({x})", f"-({x})", f"({x} // {y})", f"({x} % {y})", f"({x}) ** {self.pick(2, 3, -1)}",
+            f"math.sqrt(abs({x}))", f"math.atan({x})", f"math.atan2({x}, {y})", f"math.exp(-abs({x}))",
+            f"({x} if {self.truth(depth - 1)} else {y})", f"({x} * {self.integer(depth - 1)})", f"helper({x}, {y})",
+            f"helper(w={x}, v={y})", f"float({self.integer(depth - 1)})", f"near(a, {self.pick(-1, 0, 1)})",
+        )  # fmt: skip
+
+    def integer(self, depth):
+        if depth == 0 or self.pick(True, False):
+            return self.pick(*INTEGERS, *self.loops, "n", "1", "-3", "7")
+        x, y = self.integer(depth - 1), self.integer(depth - 1)
+        return self.pick(
+            f"({x} + {y})", f"({x} - {y})", f"({x} * {y})", f"({x} // {y})", f"({x} % {y})", f"({x} & {y})", f"({x} | {y})",
+            f"({x} ^ {y})", f"({x} << {self.pick(0, 1, 5)})", f"({x} >> {self.pick(0, 2)})", f"~{x}", f"abs({x})",
+            f"min({x}, {y})", f"({x} if {self.truth(depth - 1)} else {y})", f"int({self.truth(depth - 1)})", "small(v0)",
+        )  # fmt: skip
+
+    def truth(self, depth):
+        x, y = self.float(max(0, depth - 1)), self.float(max(0, depth - 1))
+        k = self.integer(max(0, depth - 1))
+        simple = (f"{x} < {y}", f"{x} >= {y}", f"{k} == 1", f"{k} % 2 != 0", "flag", f"-2 < {x} <= 2", f"{k} in (1, 3, -3)",
+                  f"math.isfinite({x})")  # fmt: skip
+        if depth == 0:
+            return f"({self.pick(*simple)})"
+        u, v = self.truth(depth - 1), self.truth(depth - 1)
+        return self.pick(*(f"({s})" for s in simple), f"({u} and {v})", f"({u} or {v})", f"(not {u})", f"({u} ^ {v})")
+
+    def assignment(self):
+        if self.pick(True, True, False):
+            name = self.pick(*FLOATS)
+            other = self.pick(*FLOATS)
+            return self.pick(
+                f"{name} = {self.float(2)}", f"{name} {self.pick('+', '-', '*', '/')}= {self.float(1)}",
+                f"{name} = {other} = {self.float(1)}", f"v0, v1 = v1, {self.float(1)}", f"{name}, v2 = both({self.float(1)})",
+            )  # fmt: skip
+        return f"{self.pick(*INTEGERS)} {self.pick('', '+', '-', '&', '^')}= {self.integer(2)}"
+
+    def block(self, depth, *, in_loop=False):
+        lines = []
+        for _ in range(self.pick(1, 2, 3)):
+            lines += self.statement(depth, in_loop=in_loop)
+        return [f"    {line}" for line in lines]
+
+    def statement(self, depth, *, in_loop):
+        what = self.pick("assign", "assign", "if", "else", "for", "while") if depth else "assign"
+        if what == "assign":
+            return [self.assignment()]
+        if what in {"if", "else"}:
+            tail = [f"    {self.pick('continue', 'break', 'pass')}"] if in_loop else []
+            lines = [f"if {self.truth(1)}:", *self.block(depth - 1, in_loop=in_loop), *tail]
+            return lines + (["else:", *self.block(depth - 1, in_loop=in_loop)] if what == "else" else [])
+        name = f"i{len(self.loops)}"
+        if what == "while":
+            head = [f"{name} = 0", f"while {name} < {self.pick(2, 5)} and {self.truth(0)}:", f"    {name} += 1"]
+        else:
+            head = [f"for {name} in range({self.pick('3', '-2, 2', 'n', '5, -1, -2', '1, n + 2', 'n, -n, -3', '0')}):"]
+        self.loops.append(name)
+        body = self.block(depth - 1, in_loop=True)
+        self.loops.pop()
+        return head + body
+
+
+@st.composite
+def bodies(draw):
+    writer = Writer(draw)
+    lines = [line for _ in range(4) for line in writer.statement(2, in_loop=False)]
+    return "\n".join([
+        "@tj.focal(nodata={!r})".format(writer.pick("propagate", "propagate", "kernel")),
+        "def body(a, b, *, p=0.3, n=3, flag=True):",
+        "    v0, v1, v2 = a[0, 0], p, 0.0",
+        "    k0, k1 = n, 0",
+        *(f"    {line}" for line in lines),
+        f"    return v0, v1 + v2, k0, {writer.float(2)}, {writer.truth(1)}, k1 * 1.0",
+    ])  # fmt: skip
+
+
+HELPERS = """
+C = 0.7
+
+def helper(v, w, scale=0.25):
+    if v < w:
+        return v * scale
+    return w - v
+
+def both(v):
+    return v + 1, v * 0.5
+
+def near(z, k):
+    return z[0, k] - z[k, 0]
+
+def small(v):
+    return int(v) if abs(v) < 1e6 else 0
+
+"""
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@settings(max_examples=20, derandomize=True, deadline=None, database=None,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(text=bodies(), seed=st.integers(0, 99))
+def test_random_bodies(tmp_path_factory, dtype, text, seed):
+    kernel = write_module(tmp_path_factory.mktemp("random"), HELPERS + text + "\n").body
+    rng = np.random.default_rng(seed)
+    rows, cols = kernel.radius
+    arrays = [holes(rng, (6 + 2 * rows, 19 + 2 * cols), dtype, scale=3) for _ in range(2)]
+    try:
+        assert_same_bits(kernel, arrays)
+        assert_same_bits(kernel, arrays, n=0, p=-1.5, flag=False)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{text}") from None
