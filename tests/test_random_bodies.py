@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from kernels_for_tests import assert_same_bits, holes, write_module
 
 FLOATS = ("v0", "v1", "v2")
@@ -122,7 +122,7 @@ def small(v):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(max_examples=20, derandomize=True, deadline=None, database=None,
+@settings(max_examples=20, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(text=bodies(), seed=st.integers(0, 99))
 def test_random_bodies(tmp_path_factory, dtype, text, seed):

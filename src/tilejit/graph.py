@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tilejit.io.source import BandInfo, Source
     from tilejit.kernel import Kernel
@@ -58,18 +58,25 @@ class ResultBand:
 Band = SourceBand | ResultBand
 
 
-def sources_of(bands: tuple[Band, ...]) -> list[Source]:
-    """Returns the sources that bands are made from, each once, in order of first use."""
-    found: dict[int, Source] = {}
-    for band in _leaves(bands, set()):
-        found.setdefault(id(band.source), band.source)
-    return list(found.values())
+def applications_of(bands: Iterable[Band]) -> list[Application]:
+    """Returns the kernel applications that bands are made by, each once, producers before their consumers."""
+    done: list[Application] = []
+    seen: set[int] = set()
 
-
-def _leaves(bands: tuple[Band, ...], seen: set[int]) -> Iterator[SourceBand]:
-    for band in bands:
-        if isinstance(band, SourceBand):
-            yield band
-        elif id(band.application) not in seen:
+    def visit(band: Band) -> None:
+        if isinstance(band, ResultBand) and id(band.application) not in seen:
             seen.add(id(band.application))
-            yield from _leaves(band.application.inputs, seen)
+            for inner in band.application.inputs:
+                visit(inner)
+            done.append(band.application)
+
+    for band in bands:
+        visit(band)
+    return done
+
+
+def sources_of(bands: Sequence[Band]) -> list[Source]:
+    """Returns the sources that bands are read from, each once."""
+    inputs = [band for application in applications_of(bands) for band in application.inputs]
+    found = {id(b.source): b.source for b in (*bands, *inputs) if isinstance(b, SourceBand)}
+    return list(found.values())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Halo = tuple[int, int]
 """Rows above and below, columns left and right, that are needed beyond a tile."""
 
-BASE_BYTES = 190_000_000
-"""What a process holds before any buffer: Python, NumPy, Numba with LLVM, GDAL (measured: 165-185 MB)."""
+BASE_BYTES = 215_000_000
+"""What a process holds before any buffer: Python, NumPy, Numba with LLVM, GDAL (measured: 190-210 MB)."""
 GDAL_BYTES = 24_000_000
 """GDAL's block cache (8 MB), and blocks that wait to be compressed."""
 
@@ -241,7 +241,12 @@ class Plan:
     def memory(self) -> int:
         """The most memory that the process takes, in bytes."""
         output = sum(w.raw_bytes(self.window) for w in self.writes if not w.path)
-        return BASE_BYTES + GDAL_BYTES + self.buffer_bytes + output
+        return self.fixed_bytes + self.buffer_bytes + output
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes that the process takes whatever the plan."""
+        return BASE_BYTES + GDAL_BYTES
 
     @property
     def source_bytes(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilejit.plan import BASE_BYTES, GDAL_BYTES
 from tilejit.sizes import format_size
 
 if TYPE_CHECKING:
@@ -69,6 +68,6 @@ def _memory(plan: Plan) -> str:
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     return (
         f"{format_size(plan.memory)} at most{limit}: {plan.frames} tiles read x {format_size(plan.frame_bytes)}, "
-        f"{plan.workers} workers x {format_size(plan.worker_bytes)}, GDAL {format_size(GDAL_BYTES)}, "
-        f"the process itself {format_size(BASE_BYTES)}"
+        f"{plan.workers} workers x {format_size(plan.worker_bytes)}, "
+        f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import PlanError
-from tilejit.graph import Application, Band, ResultBand, SourceBand
+from tilejit.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.language.kinds import compute_dtype
 from tilejit.nodata import nodata_value
 from tilejit.plan import Halo, Operand, Plan, Plane, Read, Step, Write
@@ -128,7 +128,7 @@ class _Builder:
                     self._demand_read(band, band.info.dtype, valid=False, edge="nodata", halo=NO_HALO)
                 else:
                     self._demand_step(band.application, "nodata", NO_HALO)
-        for application in _consumers_first(requests):
+        for application in reversed(_applications(requests)):
             self._demand_inputs(application)
 
     def _note_nodata(self, band: Band, nodata: float | None) -> None:
@@ -210,21 +210,8 @@ def _step_key(application: Application, edge: Edge, halo: Halo) -> tuple[Any, ..
     return id(application), edge if halo != NO_HALO else "nodata"
 
 
-def _consumers_first(requests: Sequence[Request]) -> list[Application]:
-    done: list[Application] = []
-    seen: set[int] = set()
-
-    def visit(band: Band) -> None:
-        if isinstance(band, ResultBand) and id(band.application) not in seen:
-            seen.add(id(band.application))
-            for inner in band.application.inputs:
-                visit(inner)
-            done.append(band.application)
-
-    for request in requests:
-        for band in request.bands:
-            visit(band)
-    return done[::-1]
+def _applications(requests: Sequence[Request]) -> list[Application]:
+    return applications_of(band for request in requests for band in request.bands)
 
 
 def _larger(a: Halo, b: Halo) -> Halo:
@@ -274,7 +261,7 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
 
 
 def _producers_first(builder: _Builder, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], _StepNode]]:
-    order = {id(a): k for k, a in enumerate(_consumers_first(requests)[::-1])}
+    order = {id(a): k for k, a in enumerate(_applications(requests))}
     return sorted(builder.steps.items(), key=lambda item: order[id(item[1].application)])
 
 

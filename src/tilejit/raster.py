@@ -83,7 +83,7 @@ class Raster:
             MemoryLimitError: It does not fit the memory given.
         """
         requests = [_request(self, os.fspath(path) if path else "", options)]
-        return make_job(self.grid, requests, settings_of([self], options)).plan
+        return make_job(self.grid, requests, settings_of(self.bands, options)).plan
 
     def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes a window of it into memory.
@@ -103,7 +103,7 @@ class Raster:
         if window.is_empty or window.intersection(Window(0, 0, *self.grid.shape)) != window:
             raise ParameterError(f"{self.label}: {window} is not inside {self.grid.height} rows x {self.grid.width} columns")
         request = Request(self.bands, nodata=options.get("nodata"))
-        job = make_job(self.grid, [request], settings_of([self], options), window)
+        job = make_job(self.grid, [request], settings_of(self.bands, options), window)
         write = job.plan.writes[0]
         array = np.empty((len(write.planes), *window.shape), write.dtype)
         run_job(job, [ArraySink(array, _part(self.grid, window))])
@@ -271,7 +271,7 @@ def plan_outputs(outputs: Mapping[str | os.PathLike[str], Raster],
     check_one_grid(rasters, [os.fspath(path) for path in outputs])
     requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
     _check_paths(requests)
-    job = make_job(rasters[0].grid, requests, settings_of(rasters, options))
+    job = make_job(rasters[0].grid, requests, settings_of([b for r in rasters for b in r.bands], options))
     profiles = [
         OutputProfile(
             path=request.path, grid=raster.grid, count=raster.count, dtype=write.dtype, nodata=write.nodata,

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from tilejit.cores import available_cores
 from tilejit.dispatch import choose_backend
 from tilejit.errors import ParameterError
-from tilejit.graph import Application, Band, ResultBand
+from tilejit.graph import Band, applications_of
 from tilejit.planner import Settings
 from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tilejit.raster import Raster
+    from collections.abc import Iterable
 
 
 class RunOptions(TypedDict, total=False):
@@ -39,8 +37,8 @@ class RunOptions(TypedDict, total=False):
     """Whether to show a progress bar; None: on a terminal."""
 
 
-def settings_of(rasters: Sequence[Raster], options: RunOptions) -> Settings:
-    """Checks the options of a run over ``rasters``.
+def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
+    """Checks the options of a run that makes ``bands``.
 
     Raises:
         ParameterError: One is unknown or makes no sense.
@@ -52,22 +50,8 @@ def settings_of(rasters: Sequence[Raster], options: RunOptions) -> Settings:
     workers = options.get("workers")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ParameterError(f"workers={workers!r}; it is a count of threads, 1 or more")
-    kernels = [a.kernel for a in _applications(rasters)]
+    kernels = [application.kernel for application in applications_of(bands)]
     backend, reason = choose_backend(options.get("backend") or "auto", kernels)
     memory = options.get("memory")
     return Settings(backend, reason, workers or available_cores(), None if memory is None else parse_size(memory),
                     options.get("tile"))  # fmt: skip
-
-
-def _applications(rasters: Sequence[Raster]) -> list[Application]:
-    seen: dict[int, Application] = {}
-
-    def visit(bands: Iterator[Band]) -> None:
-        for band in bands:
-            if isinstance(band, ResultBand) and id(band.application) not in seen:
-                seen[id(band.application)] = band.application
-                visit(iter(band.application.inputs))
-
-    for raster in rasters:
-        visit(iter(raster.bands))
-    return list(seen.values())

@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +17,7 @@ import click
 from tilejit.errors import KernelError, TilejitError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 COMMANDS = {
     "run": "Run a kernel from raster file to raster file.",
@@ -86,11 +88,10 @@ def tilejit() -> None:
 
 def run_commands(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error."""
-    # A run that is told to end removes its temporary files first.
-    signal.signal(signal.SIGTERM, _end)
     words = [word for word in arguments if word != "--debug"]
     try:
-        code = tilejit.main(words, prog_name="tilejit", standalone_mode=False)
+        with _cleanly_ended():
+            code = tilejit.main(words, prog_name="tilejit", standalone_mode=False)
     except BrokenPipeError:
         # The reader has seen enough, as in `tilejit list | head`; what is still buffered goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,6 +102,19 @@ def run_commands(arguments: Sequence[str]) -> int:
             click.echo(traceback.format_exc(), err=True, nl=False)
         click.echo(message, err=True)
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _cleanly_ended() -> Iterator[None]:
+    """Lets a run that is told to end remove its temporary files first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _verdict(error: BaseException) -> tuple[int, str]:
@@ -114,7 +128,7 @@ def _verdict(error: BaseException) -> tuple[int, str]:
             hint = f" (see {context.command_path} --help)" if context is not None else ""
             return 2, f"{label} {error.format_message()}{hint}"
         case click.Abort() | KeyboardInterrupt():
-            return 130, f"{label} interrupted: no output was written"
+            return 130, f"{label} interrupted: no output is left half written"
         case TilejitError():
             return 1, f"{label} {in_shell_words(error)}"
     return 1, f"{label} {type(error).__name__}: {error} (a fault of tilejit's own; --debug shows where)"
@@ -133,8 +147,3 @@ def in_shell_words(error: TilejitError) -> str:
     text = text.replace("overwrite=True", "--overwrite")
     text = re.sub(r"\b(give (?:it as )?)(\w+)=…", r"\1-p \2=…", text)
     return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",")
-
-
-def _end(number: int, frame: object) -> None:
-    del frame
-    sys.exit(128 + number)

@@ -103,12 +103,22 @@ def read_job(kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], 
 
 
 def split_kernels(text: str) -> list[str]:
-    """Splits ``slope+hillshade``; a file of that literal name wins.
+    """Splits ``slope+hillshade``, but not the name of a file that has a plus in it.
 
     Example:
         >>> split_kernels("slope+hillshade")
         ['slope', 'hillshade']
     """
-    if Path(text.rpartition(":")[0] or text).exists():
-        return [text]
-    return [part for part in text.split("+") if part]
+    parts, names = text.split("+"), []
+    while parts:
+        joined = (("+".join(parts[:n]), n) for n in range(2, len(parts) + 1))
+        name, count = next(((j, n) for j, n in joined if "+" in _file_of(j)), (parts[0], 1))
+        names.append(name)
+        del parts[:count]
+    return names
+
+
+def _file_of(name: str) -> str:
+    """The file that a kernel's name names, or nothing."""
+    file = name if name.endswith(".py") else name.rpartition(":")[0]
+    return file if Path(file).is_file() else ""

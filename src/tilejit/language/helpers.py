@@ -103,3 +103,18 @@ def _handed_on(node: ast.Call, names: Names, active: frozenset[object]) -> set[s
     passed = dict(zip(parameter_names(source), node.args, strict=False))
     passed |= {k.arg: k.value for k in node.keywords if k.arg is not None}
     return {a.id for p, a in passed.items() if p in wanted and isinstance(a, ast.Name)}
+
+
+def reaching_parameters(source: FunctionSource) -> set[str]:
+    """Returns the parameters that a function may use in an offset or as a bound of range, and never assigns to.
+
+    A literal that a call gives for one of them is put in its place, so that ``shifted(z, 2)`` reaches two cells.
+    """
+    used: set[str] = set()
+    stored: set[str] = set()
+    for node in ast.walk(source.tree):
+        if isinstance(node, (ast.Subscript, ast.Call)):
+            used |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            stored.add(node.id)
+    return (used - stored) & set(parameter_names(source))

@@ -10,7 +10,7 @@ from tilejit.language.checks import check_syntax
 from tilejit.language.counters import narrowed
 from tilejit.language.expressions import lower
 from tilejit.language.form import Form, Function, Offset, Value, Window
-from tilejit.language.helpers import bind, window_parameters
+from tilejit.language.helpers import bind, reaching_parameters, window_parameters
 from tilejit.language.names import Names
 from tilejit.language.scope import Scope, cast
 from tilejit.language.source import FunctionSource, read_source
@@ -52,7 +52,7 @@ class Lowering:
     def form(self, source: FunctionSource, scalars: tuple[ScalarParameter, ...]) -> Form:
         """Lowers the body and returns its form."""
         windows = {r.name: (r.kind, r.name) for r in self.rasters}
-        self._lower(source, windows, {s.name: s.kind for s in scalars})
+        self._lower(source, windows, {s.name: s.kind for s in scalars}, {})
         reads = itertools.chain.from_iterable(self.footprint.values())
         rows, cols = self.radius or (0, 0)
         for dy, dx in reads:
@@ -68,7 +68,8 @@ class Lowering:
             scope.fail(node, f"{function.__name__} calls itself", "write the recursion as a while loop")
         source = read_source(function)
         check_syntax(source)
-        wanted = window_parameters(source)
+        wanted, reaching = window_parameters(source), reaching_parameters(source)
+        literals: dict[str, int] = {}
         windows: dict[str, tuple[Kind, str]] = {}
         passed: list[ast.expr] = []
         values: dict[str, Value] = {}
@@ -77,9 +78,12 @@ class Lowering:
                 window = self._window(scope, argument, source, name)
                 windows[name] = (window.kind, window.raster)
                 passed.append(ast.Name(window.name, ast.Load()))
+            elif name in reaching and isinstance(argument, ast.Constant) and type(argument.value) is int:
+                literals[name] = argument.value
             else:
                 values[name] = lower(scope, argument)
-        lowered = self._lower(source, windows, {name: value.kind for name, value in values.items()})
+        kinds = {name: value.kind for name, value in values.items()}
+        lowered = self._lower(source, windows, kinds, literals)
         return lowered, passed + [v.node for v in values.values()]
 
     def _window(self, scope: Scope, argument: ast.expr, source: FunctionSource, name: str) -> Window:
@@ -92,10 +96,9 @@ class Lowering:
                        "declare the kernel with @tj.focal")  # fmt: skip
         return window
 
-    def _lower(
-        self, source: FunctionSource, windows: dict[str, tuple[Kind, str]], kinds: dict[str, Kind]
-    ) -> Function:
-        key = (source.function, tuple(windows.items()), tuple(kinds.items()))
+    def _lower(self, source: FunctionSource, windows: dict[str, tuple[Kind, str]], kinds: dict[str, Kind],
+               literals: dict[str, int]) -> Function:  # fmt: skip
+        key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals)))
         if key in self._functions:
             return self._functions[key]
         self._active.append(source.function)
@@ -103,7 +106,8 @@ class Lowering:
         self._locals |= names.locals
         renamed = _renamed(names.locals, self._taken)
         held = {n: Window(renamed.get(n, n), kind, raster) for n, (kind, raster) in windows.items()}
-        scope, body = self._until_kinds_settle(source, names, held, kinds, renamed)
+        tree = unroll(source.tree, names, literals)
+        scope, body = self._until_kinds_settle(source, names, tree, held, kinds, renamed)
         self._active.pop()
         scalars = tuple(renamed.get(k, k) for k in kinds)
         result = Function(
@@ -118,10 +122,10 @@ class Lowering:
         self._functions[key] = result
         return result
 
-    def _until_kinds_settle(self, source: FunctionSource, names: Names, windows: dict[str, Window],
-                            kinds: dict[str, Kind], renamed: dict[str, str]) -> tuple[Scope, list[ast.stmt]]:  # fmt: skip
+    def _until_kinds_settle(self, source: FunctionSource, names: Names, tree: ast.FunctionDef,
+                            windows: dict[str, Window], kinds: dict[str, Kind],
+                            renamed: dict[str, str]) -> tuple[Scope, list[ast.stmt]]:  # fmt: skip
         """A variable's kind is the widest that is ever assigned to it, which a loop may show only at its end."""
-        tree = unroll(source.tree, names)
         known = dict(kinds)
         returns: list[tuple[Kind, ...]] = []
         while True:

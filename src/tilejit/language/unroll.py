@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING
 from tilejit.language.folding import Fold
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tilejit.language.names import Names
 
 LIMIT = 640
 """Statements that a written-out loop may come to: an 11x11 window of three statements a cell, with room."""
 
 
-def unroll(tree: ast.FunctionDef, names: Names) -> ast.FunctionDef:
-    """Returns a copy of ``tree`` with captured numbers in place, constants folded and literal loops written out."""
+def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int]) -> ast.FunctionDef:
+    """Returns a copy of ``tree`` with numbers in place, constants folded and literal loops written out.
+
+    Args:
+        tree: The function.
+        names: What its free names mean.
+        literals: Parameters that this call gives a literal integer.
+    """
     tree = copy.deepcopy(tree)
     tree.body = Fold(names).block(tree.body)
+    if literals:
+        tree.body = Fold(names, literals).block(tree.body)
     tree.body = _Unroll(names, tree).block(tree.body)
     return tree
 
