@@ -46,7 +46,7 @@ class Import:
     @property
     def module(self):
         """The part of tilejit that is imported: a module or a folder right under it."""
-        return (self.name.split(".") + ["__init__"])[1]
+        return [*self.name.split("."), "__init__"][1]
 
     def __str__(self):
         return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.name}"
@@ -159,7 +159,7 @@ def test_there_is_no_cycle_of_imports():
         if name in done:
             return
         path.append(name)
-        for other in sorted(graph.get(name, ()) - {"tilejit", name}):
+        for other in sorted(graph.get(name, set()) - {"tilejit", name}):
             visit(other)
         path.pop()
         done.add(name)

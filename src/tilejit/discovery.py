@@ -120,7 +120,7 @@ def _registered(name: str) -> Kernel:
             raise KernelError(f"{collection}, which {found.package} registers, cannot be loaded: {found.problem}")
         if short in found.kernels:
             return found.kernels[short]
-    likely = [_collection(c, *entry) for c, entry in known.items() if _mentions(entry[0], name)]
+    likely = [_collection(c, *entry) for c, entry in sorted(known.items()) if _mentions(entry[0], name)]
     holders = [c for c in likely or collections() if name in c.kernels]
     if len(holders) > 1:
         _ambiguous(name, holders)
@@ -152,10 +152,10 @@ def _unknown(name: str) -> NoReturn:
     raise KernelError(f"no kernel {name!r}{near} (tilejit list shows all{''.join(broken)})")
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def _near(name: str, names: Iterable[str], most: int = 3) -> str:
     """``; did you mean …?``, or nothing where no name is close."""
     lower = {n.lower(): n for n in names}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower(), lower, n=most, cutoff=0.6)
     # Of slope and terrain.slope one is enough.
     short = [lower[c] for c in close if c.rpartition(".")[2] not in close or "." not in c]
     return f"; did you mean {' or '.join(short)}?" if short else ""
@@ -206,8 +206,7 @@ def _load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             _fail(name, error)
-        advice = f"; there is a file {name}.py: write {name}.py:…" if Path(f"{name}.py").exists() else ""
-        raise KernelError(f"no module {error.name!r}: check the name, or install it{advice}") from error
+        raise KernelError(f"no module {error.name!r}: check the name, or install it") from error
     except Exception as error:  # noqa: BLE001 - importing runs any code
         _fail(name, error)
 
@@ -217,7 +216,7 @@ def _load_file(path: str) -> ModuleType:
     file = Path(path)
     if not file.is_file():
         nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        raise KernelError(f"no file {path}{_near(file.name, nearby)}: check the path")
+        raise KernelError(f"no file {path}{_near(file.name, nearby, 1) or ': check the path'}")
     file = file.resolve()
     names = itertools.chain([file.stem], (f"{file.stem}_{k}" for k in itertools.count(2)))
     name = next(n for n in names if n not in sys.modules)

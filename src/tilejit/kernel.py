@@ -184,7 +184,7 @@ class Kernel:
             value = given.get(scalar.name, scalar.default)
             if value is REQUIRED:
                 raise ParameterError(f"{self.name} needs {scalar.name}: give it as {scalar.name}=…")
-            is_default = scalar.name not in given or value is scalar.quantity
+            is_default = scalar.name not in given or value is scalar.default
             try:
                 bound[scalar.name] = value if is_default else scalar.convert(value)
             except ParameterError as error:
@@ -280,10 +280,10 @@ def declare(function: Callable[..., object], *, kind: Literal["local", "focal"],
 def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if radius is None:
         return None
-    rows, cols = (radius, radius) if isinstance(radius, int) else radius
-    if not (isinstance(rows, int) and isinstance(cols, int) and rows >= 0 and cols >= 0):
+    pair = (radius, radius) if isinstance(radius, int) else radius
+    if not isinstance(pair, tuple) or len(pair) != 2 or not all(type(r) is int and r >= 0 for r in pair):
         raise KernelError(f"{source.name}: radius={radius!r}; it is a count of cells, or (rows, cols)")
-    return rows, cols
+    return pair
 
 
 def _listed(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.sizes import format_size
@@ -40,7 +41,7 @@ def _read_line(read: Read) -> str:
 
 
 def _step_line(plan: Plan, step: Step) -> str:
-    inputs = ", ".join(plan.planes[o.plane].label for o in step.operands)
+    inputs = ", ".join(Path(plan.planes[o.plane].label).name for o in step.operands)
     beyond = f", computed with {_reach(step.halo)}" if step.halo != (0, 0) else ""
     return f"compute   {step.kernel}({inputs}): {step.signature}, radius {step.radius[0]} x {step.radius[1]}{beyond}"
 

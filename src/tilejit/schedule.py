@@ -91,6 +91,8 @@ class Schedule:
 
     def exchanged(self, index: Index, partners: list[Index]) -> None:
         """Notes that a tile and each of its partners have handed each other their halos."""
+        if not partners:  # the tile may be computed already
+            return
         with self._changed:
             for partner in partners:
                 self._settle(partner, 1)
@@ -98,7 +100,7 @@ class Schedule:
 
     def _settle(self, index: Index, count: int) -> None:
         self._missing[index] -= count
-        if count and self._missing[index] == 0:
+        if self._missing[index] == 0:
             self._ready.append(index)
             self._changed.notify()
 

@@ -95,6 +95,8 @@ class Scalars:
             value = value.item()
         if isinstance(value, float):
             return self.compute(value)
+        if isinstance(value, (tuple, frozenset)):
+            return type(value)(map(self._value, value))
         name = getattr(value, "__name__", "")
         if name in self._math and value in {getattr(math, name, None), getattr(tilejit_math, name, None)}:
             return self._math[name]
@@ -151,10 +153,10 @@ class Scalars:
         return self.compute(1) / result if b < 0 else result
 
     def _lshift(self, a: int, b: int) -> int:
-        return int(_wrapped(int(a) << b))
+        return int(_wrapped(int(a) << (b & 63)))
 
     def _rshift(self, a: int, b: int) -> int:
-        return int(a) >> b
+        return int(a) >> (b & 63)
 
     def _and_(self, a: int, b: int) -> int:
         return a & b

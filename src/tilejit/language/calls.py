@@ -36,6 +36,8 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     """
     function = scope.names.resolve(node.func)
     name = ast.unparse(node.func)
+    if isinstance(node.func, ast.Name) and node.func.id in scope.names.locals:
+        scope.fail(node.func, f"{name} is a variable here, and no function", "give the variable another name")
     if function is MISSING:
         scope.fail(node.func, f"unknown function {name}", _KNOWN)
     if function is is_valid:
@@ -60,7 +62,7 @@ def _is_builtin(function: object) -> bool:
 
 def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value:
     if name not in MATH:
-        scope.fail(node, f"math.{name} is not in the language", f"it has math.{', '.join(sorted(MATH))}")
+        scope.fail(node.func, f"math.{name} is not in the language", f"of math it has {', '.join(sorted(MATH))}")
     count, kind = MATH[name]
     if len(values) == 2 and name == "log":
         scope.fail(node, "math.log with a base", "write math.log(x) / math.log(base)")

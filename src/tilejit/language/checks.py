@@ -31,21 +31,21 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "ClassDef": ("a class inside a body", "a body has scalars only"),
     "Import": ("an import inside a body", "import at the top of the file"),
     "ImportFrom": ("an import inside a body", "import at the top of the file"),
-    "Try": ("try", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
-    "TryStar": ("try", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
-    "With": ("with", _ARITHMETIC),
-    "Raise": ("raise", _NAN),
-    "Assert": ("assert", f"test with if, and {_NAN}"),
+    "Try": ("try in a body", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
+    "TryStar": ("try in a body", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
+    "With": ("with in a body", _ARITHMETIC),
+    "Raise": ("raise in a body", _NAN),
+    "Assert": ("assert in a body", f"test with if, and {_NAN}"),
     "Global": ("a global variable that is written to", "a body keeps no state: return what it computes"),
     "Nonlocal": ("a nonlocal variable that is written to", "a body keeps no state: return what it computes"),
-    "Delete": ("del", "leave it out: a body's variables end with the pixel"),
+    "Delete": ("del in a body", "leave it out: a body's variables end with the pixel"),
     "NamedExpr": ("an assignment inside an expression", "assign on a line of its own"),
     "JoinedStr": ("an f-string", "a body has numbers, True and False only"),
     "Starred": ("a starred expression", "write the values out"),
-    "Match": ("match", "use if and elif"),
-    "Yield": ("yield", "return the result"),
-    "YieldFrom": ("yield", "return the result"),
-    "Await": ("await", _ARITHMETIC),
+    "Match": ("match in a body", "use if and elif"),
+    "Yield": ("yield in a body", "return the result"),
+    "YieldFrom": ("yield in a body", "return the result"),
+    "Await": ("await in a body", _ARITHMETIC),
     "AsyncFunctionDef": ("a function inside a body", _OUTSIDE),
     "AsyncFor": ("async for", _ARITHMETIC),
     "AsyncWith": ("async with", _ARITHMETIC),
@@ -121,8 +121,7 @@ def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
     is_text = isinstance(value, ast.Constant)
     is_debug = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in _ONLY_DEBUG
     if is_text or is_debug:
-        statement.value = ast.copy_location(ast.Constant(0), value)
-        return
+        return  # left out when constants are folded
     if isinstance(value, (ast.Yield, ast.YieldFrom, ast.Await)):
         _refuse(source, value)
     source.fail(statement, "an expression whose value is not used", "assign it to a variable, or leave it out")
@@ -137,6 +136,8 @@ def _refuse(source: FunctionSource, node: ast.AST) -> None:
 def _check_returns(source: FunctionSource) -> None:
     lengths: dict[int, ast.Return] = {}
     returns = [node for node in ast.walk(source.tree) if isinstance(node, ast.Return)]
+    if not returns:
+        source.fail(None, "the body never returns", "leave its endless loop with break, and return the result")
     for node in sorted(returns, key=lambda r: (r.lineno, r.col_offset)):
         if node.value is None:
             source.fail(node, "a return without a value", _NAN)

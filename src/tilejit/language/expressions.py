@@ -11,6 +11,7 @@ from tilejit.language.functions import MULTIPLIED_OUT
 from tilejit.language.intervals import interval_of
 from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING
+from tilejit.language.quantities import Quantity
 from tilejit.language.scope import Scope, cast, float_literal
 from tilejit.language.selects import choice
 
@@ -117,6 +118,10 @@ def _attribute(scope: Scope, node: ast.Attribute) -> Value:
     if scope.names.resolve(node) is MISSING:
         scope.fail(node, f"unknown name {ast.unparse(node)}",
                    "a body sees numbers, modules and plain functions, and no attributes of objects")  # fmt: skip
+    captured = scope.names.resolve(node)
+    if isinstance(captured, Quantity):
+        scope.fail(node, f"{captured!r} inside a body",
+                   f"make it the default of a keyword-only parameter: def f(z, *, size={captured!r})")  # fmt: skip
     scope.fail(node, f"{ast.unparse(node)} is not a number that a body can capture",
                "assign it to a module constant above the kernel, or make it a keyword-only parameter")  # fmt: skip
 
@@ -124,8 +129,11 @@ def _attribute(scope: Scope, node: ast.Attribute) -> Value:
 def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     window = scope.windows.get(node.value.id) if isinstance(node.value, ast.Name) else None
     if window is None:
+        if scope.names.table(node) is not None:
+            scope.fail(node, f"which element of {ast.unparse(node.value)} is known only while running",
+                       "index a tuple with literals, or with the variables of loops over literal ranges")  # fmt: skip
         scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",
-                   "a body has scalars only; pass arrays as positional parameters")  # fmt: skip
+                   "pass arrays as positional parameters, and constant weights as a captured tuple")  # fmt: skip
     if not scope.program.is_focal:
         scope.fail(node, "a subscript in a local body",
                    f"a local body sees one pixel: write {window.name}, or declare it with @tj.focal")  # fmt: skip
@@ -174,6 +182,9 @@ def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:
     is_shift = isinstance(node.op, (ast.LShift, ast.RShift))
     if is_shift and isinstance(right.node, ast.Constant) and not 0 <= int(right.node.value) < 64:  # type: ignore[arg-type]
         scope.fail(node.right, f"a shift by {right.node.value}", "integers have 64 bits: shift by 0 to 63")
+    if is_shift and not isinstance(right.node, ast.Constant):
+        # Only these six bits count, as on x86; the shift would otherwise be undefined.
+        right = Value(ast.BinOp(cast(right, Kind.INT), ast.BitAnd(), ast.Constant(63)), Kind.INT)
     if left.kind is right.kind is Kind.BOOL and not is_shift:
         return Value(ast.BinOp(left.node, node.op, right.node), Kind.BOOL)
     return Value(ast.BinOp(cast(left, Kind.INT), node.op, cast(right, Kind.INT)), Kind.INT)
@@ -197,7 +208,7 @@ def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
         if value.kind is not Kind.BOOL:
             word = "and" if isinstance(node.op, ast.And) else "or"
             scope.fail(original, f"'{word}' on {article(value.kind)} gives one of its operands",
-                       "compare (n != 0) to ask its truth, or choose with a if test else b")  # fmt: skip
+                       "compare it with 0 to ask its truth, or choose: a if test else b")  # fmt: skip
     return Value(_joined(node.op, [v.node for v in values]), Kind.BOOL)
 
 

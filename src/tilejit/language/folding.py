@@ -52,6 +52,12 @@ class Fold(ast.NodeTransformer):
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         return self._captured(node)
 
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """An element of a captured tuple: ``WEIGHTS[1]``, ``TABLE[dy + 1][dx + 1]``."""
+        self.generic_visit(node)
+        value = self.names.element(node)
+        return node if value is None else _constant(node, value)
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
         # The function's own name is resolved when the call is lowered.
         node.args = [self.visit(a) for a in node.args]

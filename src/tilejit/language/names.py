@@ -102,6 +102,26 @@ class Names:
         known = [n for n in numbers if n is not None]
         return known if len(known) == len(numbers) else None
 
+    def table(self, node: ast.expr) -> tuple[Any, ...] | None:
+        """Returns the captured tuple under one or more subscripts, or None."""
+        while isinstance(node, ast.Subscript):
+            node = node.value
+        value = self.resolve(node)
+        return value if isinstance(value, tuple) else None
+
+    def element(self, node: ast.Subscript) -> bool | float | None:
+        """Returns the number that literal subscripts pick from a captured tuple, or None."""
+        value = self._picked(node)
+        return plain_number(value)
+
+    def _picked(self, node: ast.expr) -> Any:
+        if not isinstance(node, ast.Subscript):
+            return self.table(node)
+        owner, index = self._picked(node.value), node.slice
+        if not isinstance(owner, tuple) or not isinstance(index, ast.Constant) or type(index.value) is not int:
+            return None
+        return owner[index.value] if -len(owner) <= index.value < len(owner) else None
+
     def math_function(self, function: object) -> str | None:
         """Returns the name of a function of ``math`` or of ``tj.math``, or None."""
         name: str = getattr(function, "__name__", "")

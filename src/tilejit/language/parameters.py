@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 REQUIRED = inspect.Parameter.empty
 """The default of a scalar that has none."""
 
+CALL_OPTIONS = {"backend", "workers", "out"}
+"""Keywords that a call of a kernel takes for itself."""
+
 _INTEGERS = "bool, int8 to int64 and uint8 to uint32"
 
 
@@ -63,14 +66,17 @@ class ScalarParameter:
         if self.quantity is not None and self.quantity.is_index:
             raise ParameterError(f"{self.name} is {self.default!r}, which the driver fills in; leave it out")
         try:
-            if self.kind is Kind.FLOAT:
+            if self.kind is Kind.FLOAT and not isinstance(value, (str, bytes)):
                 return float(value)  # type: ignore[arg-type]
             if self.kind is Kind.INT:
                 return _fitting(self.name, operator.index(_integral(value)))  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}") from error
-        if isinstance(value, (bool, np.bool_, int, np.integer)) and value in {0, 1}:
+        is_truth = isinstance(value, (bool, np.bool_, int, np.integer)) and value in {0, 1}
+        if self.kind is Kind.BOOL and is_truth:
             return bool(value)
+        if self.kind is Kind.FLOAT:
+            raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}")
         raise ParameterError(f"{self.name} takes True or False, not {value!r}")
 
 
@@ -113,6 +119,9 @@ def read_parameters(
     rasters = tuple(
         RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional
     )
+    for argument in arguments.kwonlyargs:
+        if argument.arg in CALL_OPTIONS:
+            source.fail(argument, f"{argument.arg} is an option of every kernel's call", "give the parameter another name")
     defaults = inspect.signature(source.function).parameters
     scalars = tuple(
         ScalarParameter(a.arg, *_scalar(source, a, annotations.get(a.arg), defaults[a.arg].default))

@@ -110,8 +110,9 @@ def _read(function: Any) -> FunctionSource:
     tree = _parsed(lines, first)
     if not isinstance(tree, ast.FunctionDef):
         what = "is async" if isinstance(tree, ast.AsyncFunctionDef) else "is not written with def"
+        line = tree.lineno if isinstance(tree, ast.AsyncFunctionDef) else first
         raise KernelError(
-            f"{filename}:{first}: {name} {what}\n    {lines[0].strip()}\n"
+            f"{filename}:{line}: {name} {what}\n    {lines[line - first].strip()}\n"
             "  write the body as a plain function: def, then the statements, then return"
         )
     tree.decorator_list = []
@@ -120,6 +121,8 @@ def _read(function: Any) -> FunctionSource:
 
 def _described(function: object) -> str:
     kind = type(function).__name__
+    if isinstance(function, type):
+        return f"{function.__name__} (a class)"
     if kind in {"staticmethod", "classmethod", "property"}:
         return f"a {kind}"
     return repr(function)

@@ -1,0 +1,281 @@
+"""What surrounds a body on the CPU: nodata, the choice of variants, and the generated text."""
+
+import numpy as np
+import pytest
+from kernels_for_tests import assert_same_bits, holes, launch, write_module
+
+from tilejit.backends import get_backend
+from tilejit.language.cpu import cpu_source, has_two_variants
+
+WIDE = " + ".join(f"z[{dy}, {dx}]" for dy in range(-3, 4) for dx in range(-3, 4))
+PROPAGATED = {
+    "arithmetic": ("focal", "z, w", "return z[0, 1] * w[-1, 0]"),
+    "branch": ("focal", "z, w", "return 1.0 if z[0, 1] > 0 else w[0, 0]"),
+    "minimum": ("focal", "z, w", "return min(z[0, 1], w[0, 0], 1.0)"),
+    "multiplied by zero": ("focal", "z, w", "return z[0, 0] * 0 + w[1, 1]"),
+    "to the power of zero": ("focal", "z, w", "return z[0, 0] ** 0 + w[0, 0]"),
+    "one that is ignored": ("local", "z, w", "return z + 1"),
+    "all that are ignored": ("local", "z, w", "return 3.0"),
+    "one read in one branch": ("focal", "z, w", "if z[0, 0] > 0:\n        return w[2, -2]\n    return z[0, -1]"),
+    "loops": ("focal", "z, w", "s = 0.0\n    for k in range(-2, 3):\n        s += z[k, 0]\n    return s + w[0, 0]"),
+    "while": ("local", "z, w", "x = abs(z)\n    while not x > 100:\n        x = x * 2 + 1\n    return x + w"),
+    "a wide footprint": ("focal", "z, w", f"return {WIDE} + w[0, 0]"),
+    "a wide footprint with gaps": ("focal", "z, w", f"return {WIDE} - max(z[0, 6], w[0, 0])"),
+    "a declared radius": ("focal(radius=2)", "z, w", "k = int(w[0, 0] > 0)\n    return z[k, 0] + w[0, 0]"),
+    "an unused argument": ("focal", "z, w", "return unused(z[0, 1], w[0, 1])"),
+    "a truth value": ("local", "z, w", "return z > w"),
+    "an integer": ("local", "z, w", "return int(z > 0) + 2 * int(w > 0)"),
+    "two results": ("focal", "z, w", "return z[0, 1], w[1, 0] > 0"),
+}
+
+
+def _kernel(folder, kind, parameters, body):
+    decorator = f"@tj.{kind}"
+    text = f"def unused(a, b):\n    return a\n\n{decorator}\ndef body({parameters}):\n    {body}\n"
+    return write_module(folder, text).body
+
+
+def _expected_nodata(kernel, valid):
+    """A pixel is nodata where any cell of the footprint is: the definition, cell by cell."""
+    rows, cols = kernel.radius
+    height, width = valid[0].shape
+    result = np.zeros((height - 2 * rows, width - 2 * cols), bool)
+    for mask, raster in zip(valid, kernel.rasters, strict=True):
+        for dy, dx in kernel.form.footprint[raster.name]:
+            top, left = rows + dy, cols + dx
+            result |= mask[top : top + result.shape[0], left : left + result.shape[1]] == 0
+    return result
+
+
+@pytest.mark.parametrize("name", PROPAGATED)
+def test_nodata_propagates_from_every_cell_of_the_footprint(tmp_path, name):
+    kernel = _kernel(tmp_path, *PROPAGATED[name])
+    rng = np.random.default_rng(1)
+    rows, cols = kernel.radius
+    arrays = [rng.normal(size=(20 + 2 * rows, 33 + 2 * cols)).astype(np.float32) for _ in range(2)]
+    for array in arrays:
+        array[rng.random(array.shape) < 0.02] = np.nan
+    nodata = _expected_nodata(kernel, [~np.isnan(a) for a in arrays])
+    for output in assert_same_bits(kernel, arrays):
+        invalid = np.isnan(output) if output.dtype.kind == "f" else output == _default(output)
+        np.testing.assert_array_equal(invalid, nodata)
+    assert_same_bits(kernel, [np.nan_to_num(a) for a in arrays])
+
+
+def _default(output):
+    info = np.iinfo(output.dtype)
+    return info.max if output.dtype.kind == "u" else info.min
+
+
+@pytest.mark.parametrize("name", ["branch", "loops", "while", "a wide footprint", "a wide footprint with gaps"])
+def test_integer_rasters_propagate_by_their_validity(tmp_path, name):
+    kind, _, body = PROPAGATED[name]
+    kernel = _kernel(tmp_path, kind, "z: np.uint8, w: np.int16", body)
+    rng = np.random.default_rng(2)
+    rows, cols = kernel.radius
+    shape = 20 + 2 * rows, 33 + 2 * cols
+    arrays = [rng.integers(0, 200, shape).astype(d) for d in (np.uint8, np.int16)]
+    valid = [(rng.random(shape) > 0.02).astype(np.uint8) for _ in arrays]
+    (output,) = assert_same_bits(kernel, arrays, valid=valid)
+    invalid = np.isnan(output) if output.dtype.kind == "f" else output == _default(output)
+    np.testing.assert_array_equal(invalid, _expected_nodata(kernel, valid))
+
+
+def test_the_kernel_asks_for_validity(tmp_path):
+    text = """
+@tj.focal(nodata="kernel")
+def body(z, qa: np.uint8):
+    s = 0.0
+    n = 0
+    for dx in range(-1, 2):
+        if tj.is_valid(z[0, dx]) and tj.is_valid(qa[0, dx]) and qa[0, dx] != 3:
+            s += z[0, dx]
+            n += 1
+    return s / n if n > 0 else math.nan
+"""
+    kernel = write_module(tmp_path, text).body
+    assert has_two_variants(kernel)
+    rng = np.random.default_rng(3)
+    z = holes(rng, (9, 40), np.float32)
+    qa = rng.integers(0, 5, z.shape).astype(np.uint8)
+    valid = (rng.random(z.shape) > 0.3).astype(np.uint8)
+    assert_same_bits(kernel, [z, qa], valid=[valid, valid])
+    assert_same_bits(kernel, [np.nan_to_num(z), qa])
+
+
+CARRIES = {
+    "return z[0, 1] + w[0, 0]": True,
+    "return (z[0, 1] - w[0, 0]) / (z[0, 1] + w[0, 0])": True,
+    "return math.sqrt(z[0, 0]) * math.atan2(w[0, 0], 2.0)": True,
+    "return z[0, 0] * 0 + w[0, 0]": True,
+    "return z[0, 0] ** 2 + w[0, 0] ** 3": True,
+    "return math.hypot(z[0, 0], w[0, 0])": True,
+    "return abs(-z[0, 0]) - math.exp(w[0, 0])": True,
+    "a, b = pair(z, w)\n    return a * b": True,
+    "return z[0, 0] + w[0, 0], z[0, 0] - w[0, 0]": True,
+    "return 1 / z[0, 0] + w[0, 0] ** -1": True,
+    "return z[0, 0] ** 0 + w[0, 0]": False,
+    "return z[0, 0]": True,
+    "return z[0, 0], w[0, 0]": False,
+    "x = z[0, 0]\n    x = w[0, 0]\n    return x": False,
+    "return unused(z[0, 0], w[0, 0])": False,
+    "return min(z[0, 0], w[0, 0])": False,
+    "return z[0, 0] if z[0, 0] > 0 else w[0, 0]": False,
+    "return float(z[0, 0] > 0) + w[0, 0]": False,
+    "return z[0, 0] > w[0, 0]": False,
+    "return int(z[0, 0]) + w[0, 0]": False,
+    "return math.floor(z[0, 0]) + w[0, 0]": False,
+    "return math.pow(z[0, 0], w[0, 0])": False,
+    "return z[0, 0] ** w[0, 0]": False,
+    "return z[0, 0] // w[0, 0]": False,
+    "return math.copysign(z[0, 0], w[0, 0])": False,
+    "x = w[0, 0]\n    if z[0, 0] > 0:\n        x = z[0, 0]\n    return x": False,
+    "x = w[0, 0] + z[0, 0]\n    for k in range(n):\n        x = 0.0\n    return x": False,
+}
+"""Whether NaN reaches every result by arithmetic alone; False is always safe."""
+
+
+@pytest.mark.parametrize("body", CARRIES)
+def test_nan_finds_its_own_way(tmp_path, body):
+    helpers = "def pair(z, w):\n    return z[0, 0], w[0, 0]\n\ndef unused(a, b):\n    return a\n\n"
+    kernel = write_module(tmp_path, f"{helpers}@tj.focal\ndef body(z, w, *, n=3):\n    {body}\n").body
+    assert kernel.carries_nan is CARRIES[body]
+    if not kernel.carries_nan:
+        return
+    special = np.float32([np.nan, 0, 1, -1, np.inf, -np.inf, 1e30, 1e-40])
+    z, w = (np.ascontiguousarray(a) for a in np.meshgrid(special, special))
+    for output in assert_same_bits(kernel, [z, w]):
+        nodata = _expected_nodata(kernel, [~np.isnan(z), ~np.isnan(w)])
+        assert np.isnan(output)[nodata].all()
+
+
+def test_a_result_that_is_no_number_becomes_a_nodata_value_that_is_one(tmp_path):
+    kernel = write_module(tmp_path, "@tj.local\ndef body(z):\n    return z / z\n").body
+    assert kernel.carries_nan
+    (found,), collisions = launch(kernel, "cpu", [np.float32([[0, 2, np.nan]])], nodata=[-9999])
+    assert found.tolist() == [[-9999, 1, -9999]]
+    assert collisions == 0
+
+
+TIDY = """
+@tj.focal(nodata="kernel")
+def body(z, *, gain=2.0):
+    s = 0.0
+    n = 0
+    for dx in range(-1, 2):
+        v = z[0, dx]
+        if math.isnan(v):
+            continue
+        s += v
+        n += 1
+    return gain * s / n
+"""
+
+TEXT = '''\
+"""body: (float32) -> float32 in float32, one tile at a time, on the CPU.
+
+Written by tilejit from the body of body in tidy_kernels.py. Change that and not this: another body makes another file.
+"""
+
+import numpy as np
+from numba import njit
+
+f32 = np.float32
+_INLINE = {"error_model": "numpy", "forceinline": True, "fastmath": False}
+_OUTER = {"error_model": "numpy", "nogil": True, "cache": True, "fastmath": False}
+
+
+@njit(**_INLINE)
+def _select(test, a, b):
+    return a if test else b
+
+
+@njit(**_INLINE)
+def _isnan(a):
+    return a != a
+
+
+@njit(**_INLINE)
+def body(z, _y, _x, gain):
+    s = f32(0.0)
+    n = 0
+    v = f32(z[_y, _x])
+    _test1 = _isnan(v)
+    s = _select(_test1, s, s + v)
+    n = _select(_test1, n, n + 1)
+    v = f32(z[_y, _x + 1])
+    _test2 = _isnan(v)
+    s = _select(_test2, s, s + v)
+    n = _select(_test2, n, n + 1)
+    v = f32(z[_y, _x + 2])
+    _test3 = _isnan(v)
+    s = _select(_test3, s, s + v)
+    n = _select(_test3, n, n + 1)
+    return gain * s / f32(np.int32(n))
+
+
+@njit(**_INLINE)
+def _rows(z, _out0, _nodata0, gain, _first, _last):
+    _width = _out0.shape[1]
+    _collisions = 0
+    for _y in range(_first, _last):
+        for _x in range(_width):
+            _v0 = body(z, _y, _x, gain)
+            _out0[_y, _x] = np.float32(_v0)
+    return _collisions
+
+
+@njit(**_OUTER)
+def tile(z, _out0, _nodata0, gain):
+    _height = _out0.shape[0]
+    return _rows(z, _out0, _nodata0, gain, 0, _height)
+'''
+
+
+def test_the_generated_module_reads_well(tmp_path):
+    kernel = write_module(tmp_path, TIDY, name="tidy_kernels").body
+    assert cpu_source(kernel, kernel.signature([np.dtype(np.float32)]), whole=False) == TEXT
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_generated_modules_are_formatted_and_the_same_every_time(tmp_path, whole):
+    texts = []
+    for name in ("one", "two"):
+        text = f"@tj.focal\ndef body(z, qa: np.uint8) -> np.int16:\n    return max({WIDE}, qa[1, 0]) if qa[0, 0] else math.exp(z[0, 0])\n"
+        (tmp_path / name).mkdir()
+        kernel = write_module(tmp_path / name, text, name=f"same_{whole}").body
+        texts.append(cpu_source(kernel, kernel.signature([np.dtype("f8"), np.dtype("u1")]), whole=whole))
+    assert texts[0] == texts[1]
+    assert "\n\n\n\n" not in texts[0]
+    assert all(part.startswith("@njit") for part in texts[0].split("\n\n\n")[1:])
+
+
+def test_vector_code(tmp_path):
+    """The loops over pixels are vector code: packed arithmetic in vector registers."""
+    text = """
+@tj.focal
+def slope(z):
+    x = z[0, 1] - z[0, -1]
+    y = z[1, 0] - z[-1, 0]
+    return math.atan(math.sqrt(x * x + y * y))
+
+@tj.local
+def ratio(a, b):
+    return (b - a) / (b + a)
+
+@tj.local
+def iterated(c):
+    x = 0.0
+    for i in range(64):
+        x = x * x * 0.5 + c
+    return x
+"""
+    module = write_module(tmp_path, text)
+    for kernel, dtype in [(module.slope, "f4"), (module.ratio, "f4"), (module.ratio, "u2"), (module.iterated, "f8")]:
+        launch(kernel, "cpu", [np.ones((40, 40), dtype)] * len(kernel.rasters))
+        signature = kernel.signature([np.dtype(dtype)] * len(kernel.rasters))
+        function = get_backend("cpu").compile(kernel, signature).function
+        assembly = "".join(function.inspect_asm().values())
+        if not assembly:
+            pytest.skip("compiled before: the cache holds no assembly")
+        assert any(r in assembly for r in ("%ymm", "%zmm", "ps\t%xmm", "fadd\tv", "fmul\tv")), kernel.name
