@@ -1,5 +1,7 @@
 """What surrounds a body on the CPU: nodata, the choice of variants, and the generated text."""
 
+import re
+
 import numpy as np
 import pytest
 from kernels_for_tests import assert_same_bits, holes, launch, write_module
@@ -278,4 +280,5 @@ def iterated(c):
         assembly = "".join(function.inspect_asm().values())
         if not assembly:
             pytest.skip("compiled before: the cache holds no assembly")
-        assert any(r in assembly for r in ("%ymm", "%zmm", "ps\t%xmm", "fadd\tv", "fmul\tv")), kernel.name
+        packed = re.findall(r"\b(?:v?(?:mul|div|sub|fmadd\w*)p[sd]|f(?:mul|div|sub|mla)\s+v\d)", assembly)
+        assert len(packed) > 1, kernel.name

@@ -14,6 +14,7 @@ import numpy as np
 
 from tilejit.errors import SinkError
 from tilejit.grid import IDENTITY
+from tilejit.io.flusher import Flusher
 from tilejit.io.gdal import cause_of, load_rasterio, messages, quiet
 from tilejit.io.sink import OutputProfile, Sink, check_write
 from tilejit.io.source import nodata_key
@@ -165,8 +166,10 @@ class GeoTiffSink:
             f".{self._target.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.tmp.tif"
         )
         self._dataset: Any = None
+        self._flusher: Flusher | None = None
         try:
             self._create()
+            self._flusher = Flusher(self._temporary)
         except BaseException:
             self.abort()
             raise
@@ -208,11 +211,15 @@ class GeoTiffSink:
             self._require_open()
             try:
                 self._close()
+                if self._flusher is not None:
+                    self._flusher.finish()
                 _check_blocks(self._temporary, self.profile, self.options, self.block)
                 _sync(self._temporary)
                 self._temporary.replace(self._target)
             except Exception as error:
                 hint = _hint(self._target, error)
+                if self._flusher is not None:
+                    self._flusher.stop()
                 self._remove()
                 raise SinkError(
                     f"{self.profile.path}: cannot be completed: {cause_of(error, str(self._temporary))}{hint}"
@@ -227,6 +234,8 @@ class GeoTiffSink:
         with self._lock:
             with contextlib.suppress(Exception):
                 self._close()
+            if self._flusher is not None:
+                self._flusher.stop()
             self._remove()
 
     def _create(self) -> None:
