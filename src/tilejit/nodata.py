@@ -34,6 +34,8 @@ def nodata_value(dtype: np.dtype, given: float | None) -> Any:
         ParameterError: The dtype cannot hold it.
     """
     value = default_nodata(dtype) if given is None else given
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise ParameterError(f"nodata={value!r} is no number")
     with np.errstate(over="ignore"):
         if dtype.kind != "f" and (value != int(value) if np.isfinite(value) else True):
             raise ParameterError(f"nodata={value!r} is no integer, and the output is {dtype}: choose another")

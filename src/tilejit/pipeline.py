@@ -140,6 +140,8 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None) -
         run()
         with run.watch.stage("write"):
             for sink in sinks:
+                sink.prepare()
+            for sink in sinks:
                 sink.commit()
     except BaseException:
         for sink in sinks:

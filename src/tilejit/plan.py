@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Halo = tuple[int, int]
 """Rows above and below, columns left and right, that are needed beyond a tile."""
 
-BASE_BYTES = 215_000_000
-"""What a process holds before any buffer: Python, NumPy, Numba with LLVM, GDAL (measured: 190-210 MB)."""
+BASE_BYTES = 260_000_000
+"""What a process holds before any buffer: Python, NumPy, Numba, GDAL (measured: 190-210 MB), LLVM as it compiles (45)."""
 GDAL_BYTES = 24_000_000
 """GDAL's block cache (8 MB), and blocks that wait to be compressed."""
 
@@ -44,6 +44,8 @@ class Read:
     """Whether validity is read beside integers."""
     block: tuple[int, int]
     """The file's storage block."""
+    block_bytes: int
+    """Bytes that decoding one block takes."""
     stored_bytes: int | None
     """The file's size."""
 
@@ -241,7 +243,8 @@ class Plan:
     def memory(self) -> int:
         """The most memory that the process takes, in bytes."""
         output = sum(w.raw_bytes(self.window) for w in self.writes if not w.path)
-        return self.fixed_bytes + self.buffer_bytes + output
+        decoding = self.workers * sum(r.block_bytes for r in self.reads)
+        return self.fixed_bytes + self.buffer_bytes + decoding + output
 
     @property
     def fixed_bytes(self) -> int:

@@ -272,7 +272,7 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
         label = SourceBand(node.source, by_number[band]).label
         planes.append(Plane(label, node.dtype, node.halo, node.edge, None))
     source = node.source
-    return Read(source.name, tuple(node.bands), node.dtype, node.halo, node.edge, node.valid, source.block,
+    return Read(source.name, tuple(node.bands), node.dtype, node.halo, node.edge, node.valid, source.block, source.block_bytes,
                 source.stored_bytes)  # fmt: skip
 
 

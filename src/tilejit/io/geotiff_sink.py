@@ -20,7 +20,7 @@ from tilejit.io.sink import OutputProfile, Sink, check_write
 from tilejit.io.source import nodata_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -167,6 +167,7 @@ class GeoTiffSink:
         )
         self._dataset: Any = None
         self._flusher: Flusher | None = None
+        self._prepared = False
         try:
             self._create()
             self._flusher = Flusher(self._temporary)
@@ -200,42 +201,60 @@ class GeoTiffSink:
                 self._failure = f"cannot write {window}: {cause_of(error)}{_hint(self._target, error)}"
                 raise SinkError(f"{profile.path}: {self._failure}") from error
 
-    def commit(self) -> None:
-        """Close the file, check that every block is in it, sync it and give it its name.
+    def prepare(self) -> None:
+        """Close the file, check that every block is in it, and sync it: all that can still fail but its name.
 
         Raises:
-            SinkError: A part of it did not reach the disk; nothing is left behind, and a file that was to be
-                replaced is untouched.
+            SinkError: A part of it did not reach the disk; nothing is left behind.
         """
         with self._lock:
             self._require_open()
-            try:
+            with self._completing():
                 self._close()
                 if self._flusher is not None:
                     self._flusher.finish()
                 _check_blocks(self._temporary, self.profile, self.options, self.block)
                 _sync(self._temporary)
-                self._temporary.replace(self._target)
-            except Exception as error:
-                hint = _hint(self._target, error)
-                if self._flusher is not None:
-                    self._flusher.stop()
-                self._remove()
-                raise SinkError(
-                    f"{self.profile.path}: cannot be completed: {cause_of(error, str(self._temporary))}{hint}"
-                ) from error
+                self._prepared = True
+
+    def commit(self) -> None:
+        """Prepare the file where that is not done yet, and give it its name.
+
+        Raises:
+            SinkError: A part of it did not reach the disk; nothing is left behind, and a file that was to be
+                replaced is untouched.
+        """
+        if not self._prepared:
+            self.prepare()
+        with self._lock, self._completing():
+            self._temporary.replace(self._target)
             for suffix in _SIDECARS:
                 Path(f"{self._temporary}{suffix}").unlink(missing_ok=True)
                 Path(f"{self._target}{suffix}").unlink(missing_ok=True)
             _sync(self._target.parent)
+
+    @contextlib.contextmanager
+    def _completing(self) -> Iterator[None]:
+        """Leaves nothing behind where the output cannot be completed."""
+        try:
+            yield
+        except Exception as error:
+            hint = _hint(self._target, error)
+            self._stop_flusher()
+            self._remove()
+            cause = cause_of(error, str(self._temporary))
+            raise SinkError(f"{self.profile.path}: cannot be completed: {cause}{hint}") from error
+
+    def _stop_flusher(self) -> None:
+        if self._flusher is not None:
+            self._flusher.stop()
 
     def abort(self) -> None:
         """Remove the temporary file; nothing happens after `commit`."""
         with self._lock:
             with contextlib.suppress(Exception):
                 self._close()
-            if self._flusher is not None:
-                self._flusher.stop()
+            self._stop_flusher()
             self._remove()
 
     def _create(self) -> None:

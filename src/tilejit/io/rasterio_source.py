@@ -60,8 +60,11 @@ class RasterioSource:
             """Where its cells lie."""
             self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
             """All its bands."""
-            self.block: tuple[int, int] = _block_of(path, dataset, self.bands)
+            self.block: tuple[int, int]
             """Rows and columns of its storage blocks."""
+            self.block_bytes: int
+            """Bytes that are decoded together with a block."""
+            self.block, self.block_bytes = _block_of(path, dataset, self.bands)
         except BaseException:
             self.close()
             raise
@@ -256,7 +259,7 @@ def _band(path: str, index: int, part: tuple[str, float | None, tuple[str, str],
     return BandInfo(index, dtype, nodata, description or None, unit or None, has_mask)
 
 
-def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[int, int]:
+def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tuple[int, int], int]:
     height, width = dataset.block_shapes[0]
     height, width = int(height), int(width)
     interleaved = dataset.interleaving is not None and dataset.interleaving.name == "pixel"
@@ -267,7 +270,7 @@ def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[int
             f"with all that is decoded together, and tilejit takes {_MOST_BLOCK_BYTES:,}: the file is "
             "damaged, or needs to be tiled first (gdal_translate -co TILED=YES)",
         )
-    return height, width
+    return (height, width), size
 
 
 def _file_size(path: str) -> int | None:

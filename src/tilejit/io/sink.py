@@ -81,6 +81,13 @@ class Sink(Protocol):
             SinkError: It cannot be written.
         """
 
+    def prepare(self) -> None:
+        """Do all of `commit` that can fail, so that several outputs appear together or not at all.
+
+        Raises:
+            SinkError: A part of it did not reach its place; nothing is left behind.
+        """
+
     def commit(self) -> None:
         """Complete the output: only now is it there.
 
@@ -128,6 +135,9 @@ class ArraySink:
         check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
         self.array[:, rows, cols] = array
+
+    def prepare(self) -> None:
+        """Nothing to prepare: what was written is there."""
 
     def commit(self) -> None:
         """Nothing to complete: what was written is there."""

@@ -62,6 +62,10 @@ class Source(Protocol):
         """Rows and columns of its storage blocks."""
 
     @property
+    def block_bytes(self) -> int:
+        """Bytes that decoding one block takes, with all bands that are stored in it; 0 where nothing is decoded."""
+
+    @property
     def stored_bytes(self) -> int | None:
         """The file's size where it is known."""
 
@@ -117,6 +121,8 @@ class ArraySource:
     """What messages call it."""
     block: tuple[int, int] = (512, 512)
     """Rows and columns that a reader does well to keep to."""
+    block_bytes: int = 0
+    """Nothing is decoded."""
 
     @classmethod
     def of(
