@@ -13,7 +13,7 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.geotiff_sink import block_of, default_options, open_sink
+from tilejit.io.geotiff_sink import block_of, checked_target, default_options, open_sink
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
 from tilejit.io.source import ArraySource
@@ -280,6 +280,8 @@ def plan_outputs(outputs: Mapping[str | os.PathLike[str], Raster],
         )  # fmt: skip
         for request, raster, write in zip(requests, rasters, job.plan.writes, strict=True)
     ]
+    for profile in profiles:
+        checked_target(profile)
     return job, profiles
 
 

@@ -150,7 +150,7 @@ class GeoTiffSink:
         """What the file will be."""
         self.grid = profile.grid
         """Where its cells lie."""
-        self._target = _checked_target(profile)
+        self._target = checked_target(profile)
         _check_values(profile)
         self.options = default_options(
             profile.dtype, self.grid.height, self.grid.width, profile.options, profile.count
@@ -334,7 +334,7 @@ def _place(rasterio: Any, profile: OutputProfile) -> dict[str, Any]:
     return place
 
 
-def _checked_target(profile: OutputProfile) -> Path:
+def checked_target(profile: OutputProfile) -> Path:
     """The file behind the name, with every refusal that needs no GDAL."""
     name = profile.path
     if Path(name).suffix.lower() not in _SUFFIXES:
