@@ -116,7 +116,7 @@ def sweep_file(path):
     ), f"{unreadable} of {len(found)} windows fail; {about}"
 
 
-def main(folder, first):
+def main(folder, first, sweep):
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -124,7 +124,7 @@ def main(folder, first):
         say(start=path.name)
         signal.alarm(SECONDS_PER_FILE)
         try:
-            outcome, detail = sweep_file(str(path))
+            outcome, detail = sweep(str(path))
         except Exception as error:  # noqa: BLE001
             outcome, detail = "raised", repr(error)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -132,4 +132,4 @@ def main(folder, first):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sweep_file)

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 SWEEP = Path(__file__).with_name("odd_tiff_sweep.py")
+KERNELS = Path(__file__).with_name("odd_tiff_kernels.py")
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 MOST_MEGABYTES = 2048
 """The worst file is 65535 interleaved bands, whose block of 530 MB GDAL decodes and tilejit allows."""
 
 
-def sweep(folder, count):
+def sweep(script, folder, count):
     """Outcome by file name; a file that kills the process is its own outcome, and the rest go on."""
     outcomes = {}
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     while len(outcomes) < count:
         done = subprocess.run(
-            [sys.executable, str(SWEEP), str(folder), str(len(outcomes))],
+            [sys.executable, str(script), str(folder), str(len(outcomes))],
             capture_output=True,
             text=True,
             env=environment,
@@ -41,7 +42,7 @@ def outcomes(test_data):
     pytest.importorskip("resource", reason="an address-space limit needs POSIX")
     folder = test_data / "odd_tiff"
     count = len(list(folder.iterdir()))
-    return sweep(folder, count)
+    return sweep(SWEEP, folder, count)
 
 
 def test_every_file_gives_gdals_pixels_or_an_error(outcomes):
@@ -52,6 +53,15 @@ def test_every_file_gives_gdals_pixels_or_an_error(outcomes):
         if event["outcome"] not in {"same", "refused", "partly unreadable"}
     }
     assert outcomes
+    assert not wrong
+
+
+def test_every_file_through_a_kernel(test_data):
+    """From file to file: GDAL's own pixels plus one, within the plan's memory, or an error that names the file."""
+    folder = test_data / "odd_tiff"
+    outcomes = sweep(KERNELS, folder, len(list(folder.iterdir())))
+    wrong = {n: f"{e['outcome']}: {e['detail']}" for n, e in outcomes.items() if e["outcome"] not in {"same", "refused"}}
+    assert sum(e["outcome"] == "same" for e in outcomes.values()) > 80
     assert not wrong
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,21 @@ def default_nodata(dtype: np.dtype) -> float | int:
         (-32768, 255)
     """
     if dtype.kind == "f":
-        return float("nan")
+        return math.nan
     if dtype == np.int64:
         return -(2**53) + 1
     info = np.iinfo(dtype)
     return int(info.max if dtype.kind == "u" else info.min)
+
+
+def plain_nodata(dtype: np.dtype, given: float | None) -> float:
+    """Returns the nodata value as a plain number; NaN is one and the same object, so that plans that hold it compare.
+
+    Raises:
+        ParameterError: The dtype cannot hold it.
+    """
+    value: float = nodata_value(dtype, given).item()
+    return math.nan if math.isnan(value) else value
 
 
 def nodata_value(dtype: np.dtype, given: float | None) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from tilejit.errors import PlanError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.language.kinds import compute_dtype
-from tilejit.nodata import nodata_value
+from tilejit.nodata import plain_nodata
 from tilejit.plan import Halo, Operand, Plan, Plane, Read, Step, Write
 from tilejit.quantities import scalar_values
 from tilejit.tiling import fitting_plan
@@ -288,7 +288,7 @@ def _make_step(builder: _Builder, key: tuple[Any, ...], node: _StepNode, planes:
     integers = [v if d.kind in "iu" else None
                 for v, d in zip(asked, kernel.signature([o.dtype for o in operands]).outputs, strict=True)]  # fmt: skip
     signature = kernel.signature([o.dtype for o in operands], integers)
-    nodata = tuple(nodata_value(d, v).item() for d, v in zip(signature.outputs, integers, strict=True))
+    nodata = tuple(plain_nodata(d, v) for d, v in zip(signature.outputs, integers, strict=True))
     results = []
     for index, dtype in enumerate(signature.outputs):
         numbers[(*key, index)] = len(planes)
@@ -321,4 +321,4 @@ def _make_write(builder: _Builder, request: Request, planes: Sequence[Plane], nu
         given = next(iter(files), None) if files else next(iter(own), None)
         if files and given is None and dtype.kind != "f":
             return Write(request.path, chosen, dtype, None, request.storage(dtype).options)
-    return Write(request.path, chosen, dtype, nodata_value(dtype, given).item(), request.storage(dtype).options)
+    return Write(request.path, chosen, dtype, plain_nodata(dtype, given), request.storage(dtype).options)

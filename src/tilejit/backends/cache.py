@@ -7,6 +7,7 @@ alone (0700), and where no such folder can be made, a private temporary one serv
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
 _LOCK = threading.RLock()
@@ -51,14 +53,14 @@ def _user_cache() -> Path:
 
 
 def _make_private(folder: Path) -> str | None:
-    """Makes the folder 0700 and ours; returns what stands against it."""
+    """Makes the folder, 0700; returns what stands against keeping code in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = folder.stat()
         if hasattr(os, "getuid") and status.st_uid != os.getuid():
             return "belongs to another user"
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            folder.chmod(0o700)
+        if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o022:
+            return "can be written by others (chmod 700 mends it)"
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
@@ -73,32 +75,57 @@ def load_module(text: str, stem: str, version: str) -> ModuleType:
     Args:
         text: The module's source.
         stem: A readable beginning for its name.
-        version: What else the compiled code depends on: the versions of tilejit and Numba.
+        version: What else the compiled code depends on: the version of the compiler.
     """
     digest = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()[:20]
-    name = f"_tilejit_{stem}_{digest}"
+    readable = stem.encode("ascii", "ignore").decode()[:60]
+    name = f"_tilejit_{readable}_{digest}"
     with _LOCK:
-        if name in sys.modules:
-            return sys.modules[name]
-        path = cache_folder()[0] / f"{name}.py"
-        if not path.exists():
-            _write(path, text)
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"cannot import {path}")
-        module = importlib.util.module_from_spec(spec)
-        # Numba pickles its environment by module name: a module that is not registered yet fails in the next process.
-        sys.modules[name] = module
-        try:
+        if name not in sys.modules:
+            path = cache_folder()[0] / f"{name}.py"
+            if not path.exists():
+                _write(path, text)
+            _import(name, path)
+        return sys.modules[name]
+
+
+def _import(name: str, path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    module = importlib.util.module_from_spec(spec)
+    # Numba pickles its environment by module name: a module that is not registered yet fails in the next process.
+    sys.modules[name] = module
+    try:
+        with _beside_the_module():
             spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        return module
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+@contextlib.contextmanager
+def _beside_the_module() -> Iterator[None]:
+    """Lets Numba keep its files in the module's own folder, whatever NUMBA_CACHE_DIR says of the user's own functions.
+
+    Numba chooses the place when a function is decorated. NUMBA_CACHE_DIR may be a folder that others write to.
+    """
+    from numba import config
+
+    names = ("CACHE_DIR", "CACHE_LOCATOR_CLASSES")
+    before = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    try:
+        for name in before:
+            setattr(config, name, "")
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 def _write(path: Path, text: str) -> None:
     """Writes under a temporary name and renames, so that processes that race see whole files."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

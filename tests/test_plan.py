@@ -1,0 +1,148 @@
+"""Plans: values made without touching a pixel."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import tilejit as tj
+from tilejit.grid import Grid
+from tilejit.plan import BASE_BYTES, GDAL_BYTES
+from tilejit.window import Window
+
+
+class Untouched:
+    """A source whose pixels must not be read."""
+
+    def __init__(self, height, width, block=(512, 512), dtype=np.float32, nodata=None):
+        from tilejit.io.source import BandInfo
+
+        self.name, self.grid, self.block, self.stored_bytes = "dem.tif", Grid(height, width), block, 10
+        self.block_bytes = block[0] * block[1] * np.dtype(dtype).itemsize
+        self.bands = tuple(BandInfo(k, np.dtype(dtype), nodata) for k in (1, 2))
+
+    def raster(self):
+        from tilejit.raster import SourceBand
+
+        return tj.Raster(self.grid, tuple(SourceBand(self, b) for b in self.bands))
+
+    def read(self, *_):
+        raise AssertionError("a pixel was read")
+
+    def close(self):
+        pass
+
+
+@tj.focal
+def steep(z, *, scale=2.0):
+    return (z[1, 1] - z[-1, -1]) * scale
+
+
+@tj.focal(nodata="kernel", radius=2)
+def smooth(z):
+    return z[0, 0] if tj.is_valid(z[0, 0]) else z[0, 2]
+
+
+@tj.local
+def ratio(a, b):
+    return a / b
+
+
+@tj.local
+def flag(q: np.int16) -> np.uint8:
+    return q & 1
+
+
+def test_a_plan_is_a_value():
+    raster = Untouched(5000, 7000).raster().band(1)
+    plan = steep(raster).plan("out.tif", workers=2)
+    assert plan == steep(raster).plan("out.tif", workers=2)
+    assert plan != steep(raster, scale=3.0).plan("out.tif", workers=3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.workers = 3
+
+
+def test_halos_add_up_and_inputs_are_read_once():
+    raster = Untouched(5000, 7000).raster().band(1)
+    plan = ratio(smooth(steep(raster)), raster).plan("out.tif")
+    assert [(r.bands, r.halo) for r in plan.reads] == [((1,), (3, 3))]
+    assert [s.halo for s in plan.steps] == [(2, 2), (0, 0), (0, 0)]
+    assert plan.halo == (3, 3)
+
+
+def test_bands_of_a_file_are_read_together():
+    raster = Untouched(5000, 7000).raster()
+    plan = ratio(raster.band(2), raster.band(1)).plan("out.tif")
+    assert [r.bands for r in plan.reads] == [(2, 1)]
+
+
+@pytest.mark.parametrize(("dtype", "nodata", "read_as"), [
+    (np.uint16, None, "uint16"), (np.uint16, 0, "float32"), (np.int32, 7, "float64"), (np.float64, None, "float64"),
+])  # fmt: skip
+def test_integers_without_nodata_stay_integers(dtype, nodata, read_as):
+    raster = Untouched(100, 100, dtype=dtype, nodata=nodata).raster()
+    assert [r.dtype.name for r in ratio(raster.band(1), raster.band(2)).plan().reads] == [read_as]
+
+
+def test_tasks_are_whole_blocks_of_input_and_output():
+    plan = steep(Untouched(3000, 5000, (256, 256)).raster().band(1)).plan("out.tif")
+    assert plan.tile[0] % 512 == plan.tile[1] % 512 == 0
+    assert "each block decoded once" in str(plan)
+    windows = list(plan.tasks())
+    assert len(windows) == plan.task_count
+    assert sum(w.height * w.width for w in windows) == 3000 * 5000
+
+
+def test_blocks_that_are_cut_are_told():
+    plan = steep(Untouched(5000, 5000, (5000, 5000)).raster().band(1)).plan("out.tif", memory="550MB", workers=2)
+    assert "decoded more than once" in str(plan)
+
+
+@pytest.mark.parametrize("block", [(1, 4096), (8, 4096), (3, 4096), (512, 512), (64, 128)])
+def test_memory_does_not_grow_with_the_raster(block):
+    small = steep(Untouched(16384, 4096, block).raster().band(1)).plan("out.tif", workers=2)
+    large = steep(Untouched(65536, 4096, block).raster().band(1)).plan("out.tif", workers=2)
+    assert large.memory == small.memory
+    wide = [steep(Untouched(n, n).raster().band(1)).plan("out.tif", workers=2).memory for n in (16384, 32768)]
+    assert abs(wide[1] - wide[0]) < 5e6
+
+
+def test_memory_is_the_sum_of_what_the_plan_says():
+    plan = steep(Untouched(9000, 9000).raster().band(1)).plan("out.tif", workers=2)
+    decoding = 2 * 512 * 512 * 4
+    buffers = plan.frames * plan.frame_bytes + 2 * plan.worker_bytes
+    assert plan.memory == BASE_BYTES + GDAL_BYTES + buffers + decoding
+    rows, cols = plan.tile
+    assert plan.frame_bytes == 4 * (rows + 2) * (cols + 2)
+    assert plan.worker_bytes == 4 * rows * cols
+
+
+def test_the_text_says_what_will_happen():
+    text = str(steep(Untouched(5000, 7000).raster().band(1)).plan("out.tif", workers=2, backend="cpu", memory="2GB"))
+    for part in ("5000 rows x 7000 cols", "dem.tif[1]", "as float32, halo 1", "steep(dem.tif[1])", "out.tif: float32, nodata nan",
+                 "140 MB before compression", "COMPRESS=ZSTD", "of 2.0 GB given", "cpu on 2 threads: asked for"):  # fmt: skip
+        assert part in text
+
+
+def test_a_window_is_planned_on_the_grids_own_tile_lines():
+    from tilejit.planner import Request, make_job
+    from tilejit.settings import settings_of
+
+    raster = steep(Untouched(5000, 7000).raster().band(1))
+    settings = settings_of(raster.bands, {"tile": (512, 512)})
+    plan = make_job(raster.grid, [Request(raster.bands)], settings, Window(500, 600, 100, 1000)).plan
+    assert [str(w) for w in plan.tasks()][0] == "rows 500:512, cols 600:1024"
+    assert sum(w.height * w.width for w in plan.tasks()) == 100_000
+    assert not plan.exchanges
+
+
+def test_annotated_integers_must_hold_the_bands_values():
+    with pytest.raises(tj.errors.PlanError, match="takes q as int16, and dem.tif\\[1\\] holds float32"):
+        flag(Untouched(10, 10).raster().band(1)).plan()
+    assert flag(Untouched(10, 10, dtype=np.uint8).raster().band(1)).plan().reads[0].valid
+
+
+def test_backend_auto_says_why():
+    plan = steep(Untouched(10, 10).raster().band(1)).plan()
+    assert (plan.backend, plan.reason[:6]) == ("cpu", "no GPU") or plan.reason.startswith("about")
+    assert steep(Untouched(10, 10).raster().band(1)).plan(backend="python").reason == "asked for"
