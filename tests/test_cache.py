@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernels_for_tests import write_module
 
+from kernels_for_tests import write_module
 from tilejit.backends import cache
 from tilejit.language.cpu import cpu_source
 
@@ -33,7 +33,8 @@ USER = textwrap.dedent("""
     tile([z], [out], [np.float32(np.nan)], [])
     assert whole[1, 1] == out[1, 0] == scaled(5) - 1
     stats = tile.function.stats
-    print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), sys.modules[tile.function.__module__].__file__)
+    file = sys.modules[tile.function.__module__].__file__
+    print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), file)
 """)
 
 

@@ -5,8 +5,8 @@ import re
 import numba
 import numpy as np
 import pytest
-from kernels_for_tests import assert_same_bits, holes, launch, write_module
 
+from kernels_for_tests import assert_same_bits, holes, launch, write_module
 from tilejit.backends import get_backend
 from tilejit.language.cpu import cpu_source, has_two_variants
 
@@ -244,7 +244,8 @@ def test_the_generated_module_reads_well(tmp_path):
 def test_generated_modules_are_formatted_and_the_same_every_time(tmp_path, whole):
     texts = []
     for name in ("one", "two"):
-        text = f"@tj.focal\ndef body(z, qa: np.uint8) -> np.int16:\n    return max({WIDE}, qa[1, 0]) if qa[0, 0] else math.exp(z[0, 0])\n"
+        body = f"max({WIDE}, qa[1, 0]) if qa[0, 0] else math.exp(z[0, 0])"
+        text = f"@tj.focal\ndef body(z, qa: np.uint8) -> np.int16:\n    return {body}\n"
         (tmp_path / name).mkdir()
         kernel = write_module(tmp_path / name, text, name=f"same_{whole}").body
         texts.append(cpu_source(kernel, kernel.signature([np.dtype("f8"), np.dtype("u1")]), whole=whole))
@@ -277,7 +278,8 @@ def iterated(c):
     for kernel, dtype in [(module.slope, "f4"), (module.ratio, "f4"), (module.ratio, "u2"), (module.iterated, "f8")]:
         arrays = [np.ones((40, 40), dtype)] * len(kernel.rasters)
         signature = kernel.signature([a.dtype for a in arrays])
-        outputs = [np.ones([n - 2 * r for n, r in zip((40, 40), kernel.radius, strict=True)], d) for d in signature.outputs]
+        inner = [40 - 2 * reach for reach in kernel.radius]
+        outputs = [np.ones(inner, dtype) for dtype in signature.outputs]
         tile = get_backend("cpu").compile(kernel, signature).function
         fresh = numba.njit(error_model="numpy")(tile.py_func)  # what comes from the cache has no assembly
         fresh(*arrays, *outputs, *[d.type(np.nan) for d in signature.outputs])

@@ -106,6 +106,7 @@ def test_a_driver_or_a_device_that_is_too_old_is_named():
 
 def test_a_device_describes_itself():
     assert str(H200) == "NVIDIA H200, 141 GiB, compute capability 9.0, driver for CUDA 13.0"
+    assert str(Device("Numba's CUDA simulator", 0, (0, 0), (0, 0))) == "Numba's CUDA simulator"
 
 
 def python(code, tmp_path, **environment):

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from kernels_for_tests import assert_same_bits, bits, holes, launch, write_module
 
 FLOATS = (np.float32, np.float64)
@@ -136,7 +137,9 @@ FOCAL = {
     "division by zero": "return a[0, 0] / (b[0, 0] - b[0, 0]) + 1 / (n - 3)",
     "floor division": "return a[0, 0] // b[0, 0] + a[0, 0] % b[0, 0] + a[0, 0] // 2 % 3",
     "integer division": "return n // 2 + n % 2 - (-n) // 2 + (-n) % 2 + n // (n - 3) + n % (n - 3) + a[0, 0] * 0",
-    "powers": "return a[0, 0] ** 2 + b[0, 0] ** 3 - a[0, 0] ** 7 + b[0, 0] ** -2 + a[0, 0] ** 0 + n ** 2 + 2 ** -2",
+    "powers": """
+        x, y = a[0, 0], b[0, 0]
+        return x ** 2 + y ** 3 - x ** 7 + y ** -2 + x ** 0 + n ** 2 + 2 ** -2""",
     "powers of truths": "return a[0, 0] ** True + n ** False",
     "chained comparison": "return 1.5 if -3 < a[0, 0] <= b[0, 0] < 5 else -1.5",
     "chained assignment": """
@@ -196,7 +199,9 @@ FOCAL = {
     "not a number": "return math.nan if a[0, 0] > 0 else -math.inf",
     "rounding": "return round(a[0, 0]) + int(b[0, 0] * 3) + int(True) + float(n) + round(n)",
     "whole": "return math.floor(a[0, 0]) + 10 * math.ceil(b[0, 0]) + math.trunc(a[0, 1]) + math.floor(n)",
-    "tests": "return math.isnan(a[0, 0]) + 2 * math.isinf(b[0, 0]) + 4 * math.isfinite(a[0, 0] / b[0, 0]) + math.isnan(n)",
+    "tests": """
+        x, y = a[0, 0], b[0, 0]
+        return math.isnan(x) + 2 * math.isinf(y) + 4 * math.isfinite(x / y) + math.isnan(n)""",
     "truths of numbers": "return bool(a[0, 0]) + bool(n) + bool(flag)",
     "bits of truths": "return ((a[0, 0] > 0) & (b[0, 0] > 0)) + ((a[0, 0] > 0) ^ flag) + ((a[0, 0] > 0) | flag)",
     "bits": "return ((n & 1) | (n << 4) ^ 7) + (~n >> 1) + a[0, 0]",
@@ -263,7 +268,7 @@ FOCAL = {
 
 
 def _focal(folder, text, decorator="@tj.focal", head=""):
-    body = "\n".join(line[4:] if line.startswith("    ") else line for line in text.strip("\n").split("\n"))
+    body = "\n".join(line.removeprefix("    ") for line in text.strip("\n").split("\n"))
     lines = body if body.startswith("    ") else f"    {body}"
     return write_module(
         folder, f"{head}\n{decorator}\ndef body(a, b, *, p=0.75, n=3, flag=True):\n{lines}\n"
@@ -328,7 +333,8 @@ INTEGERS = {
 def test_integer_bodies(tmp_path, name, nodata):
     lines = INTEGERS[name].strip("\n")
     lines = lines if lines.startswith("    ") else f"    {lines}"
-    text = f"CLOUDY = (3, 8, 9)\nSNOW = np.uint8(3)\n@tj.local(nodata={nodata!r})\ndef body(qa: np.int16, k: np.uint8):\n{lines}\n"
+    head = f"CLOUDY = (3, 8, 9)\nSNOW = np.uint8(3)\n@tj.local(nodata={nodata!r})\n"
+    text = f"{head}def body(qa: np.int16, k: np.uint8):\n{lines}\n"
     kernel = write_module(tmp_path, text).body
     rng = np.random.default_rng(3)
     arrays = [holes(rng, (9, 33), np.int16), holes(rng, (9, 33), np.uint8)]

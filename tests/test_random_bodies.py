@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+
 from kernels_for_tests import assert_same_bits, holes, write_module
 
 FLOATS = ("v0", "v1", "v2")

@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from kernels_for_tests import HEAD, write_module
 
 import tilejit as tj
+from kernels_for_tests import HEAD, write_module
 from tilejit.errors import KernelError, ParameterError
 
 # Each case is a module, with «» around what the carets stand under; the function at fault; what is wrong; what to do.

@@ -95,7 +95,7 @@ class Kernel:
         return doc.strip().split("\n")[0]
 
     @property
-    def __name__(self) -> str:  # noqa: PLW3201 - functools and doctest look for it
+    def __name__(self) -> str:  # functools and doctest look for it
         return self.name
 
     @functools.cached_property
@@ -163,7 +163,8 @@ class Kernel:
         """
         floats = tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None)
         compute = compute_dtype(floats)
-        outputs = self.declared_outputs or tuple(_DEFAULT_RESULT.get(k, compute) for k in self.results)
+        defaults: dict[Kind, np.dtype] = {**_DEFAULT_RESULT, Kind.FLOAT: compute}
+        outputs = self.declared_outputs or tuple(defaults[k] for k in self.results)
         given = nodata or (None,) * len(outputs)
         nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124
         arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
@@ -260,7 +261,8 @@ class _Cells:
 
 
 def declare(function: Callable[..., object], *, kind: Literal["local", "focal"], nodata: Nodata = "propagate",
-            radius: int | tuple[int, int] | None = None, edge: Edge = "nodata", fast: bool = False) -> Kernel:  # fmt: skip
+            radius: int | tuple[int, int] | None = None, edge: Edge = "nodata",
+            fast: bool = False) -> Kernel:  # fmt: skip
     """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
 
     Raises:

@@ -44,12 +44,13 @@ class CpuBackend:
         import numba
 
         function = _function(kernel, signature, whole=True)
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
         def launch(arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                    scalars: Sequence[Any]) -> int:  # fmt: skip
             with _PARALLEL:
                 before = numba.get_num_threads()
-                numba.set_num_threads(min(workers, numba.config.NUMBA_NUM_THREADS))
+                numba.set_num_threads(min(workers, most))
                 try:
                     return int(function(*arrays, *outputs, *nodata, *scalars))
                 finally:

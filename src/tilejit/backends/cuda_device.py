@@ -26,6 +26,8 @@ class Device:
     """The CUDA version that its driver supports."""
 
     def __str__(self) -> str:
+        if not self.memory:  # the simulator
+            return self.name
         return (f"{self.name}, {self.memory / 2**30:.0f} GiB, compute capability {_dotted(self.compute_capability)}, "
                 f"driver for CUDA {_dotted(self.driver)}")  # fmt: skip
 

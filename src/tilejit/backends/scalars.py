@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tilejit.math as tilejit_math
-from tilejit.language.folding import Fold
+from tilejit.language.folding import folded
 from tilejit.language.functions import MATH, MULTIPLIED_OUT, OWN
 from tilejit.language.kinds import Kind
-from tilejit.language.names import Names, is_valid
-from tilejit.language.source import FunctionSource, read_source
+from tilejit.language.names import Names, is_valid, plain_number
+from tilejit.language.source import read_source
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tilejit.language.source import FunctionSource
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
@@ -66,7 +68,7 @@ class Scalars:
             return self._functions[function]
         names = Names(source)
         tree = copy.deepcopy(source.tree)
-        tree.body = Fold(names).block(tree.body)
+        tree.body = folded(tree.body, names)
         tree = _Rewrite().visit(_bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
         namespace: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
@@ -78,8 +80,7 @@ class Scalars:
         result.__kwdefaults__ = {k: self._value(v) for k, v in (function.__kwdefaults__ or {}).items()}
         self._functions[function] = result
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - names.locals
-        namespace |= {n: self._value(names.free[n]) for n in used & names.free.keys() if n not in namespace["__builtins__"]
-                      or names.free[n] is not getattr(builtins, n, None)}  # fmt: skip
+        namespace |= {n: self._value(names.free[n]) for n in used & names.free.keys()}
         return result
 
     def _values(self, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
@@ -87,17 +88,20 @@ class Scalars:
 
     def _value(self, value: Any) -> Any:
         """What a captured object is in a body."""
-        if value is is_valid:
-            return self.validity
-        if isinstance(value, (ModuleType, type)) and value not in {int, float, bool, range}:
-            return _Patched(self, value)
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, float):
-            return self.compute(value)
+        number = plain_number(value)
+        if number is not None:
+            return self.compute(number) if isinstance(number, float) else number
         if isinstance(value, (tuple, frozenset)):
             return type(value)(map(self._value, value))
+        if isinstance(value, (ModuleType, type)) and getattr(builtins, value.__name__, None) is not value:
+            return _Patched(self, value)
+        return self._function(value)
+
+    def _function(self, value: Any) -> Any:
+        """What a captured function is in a body."""
         name = getattr(value, "__name__", "")
+        if value is is_valid:
+            return self.validity
         if name in self._math and value in {getattr(math, name, None), getattr(tilejit_math, name, None)}:
             return self._math[name]
         if name in self._builtins and value is getattr(builtins, name):

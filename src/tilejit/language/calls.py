@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Lower = Callable[[Scope, ast.expr], Value]
 
-_OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "abs": "fabs", "absolute": "fabs",
-             "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh", "arccosh": "acosh",
+_OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "abs": "fabs",
+             "absolute": "fabs", "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh", "arccosh": "acosh",
              "arctanh": "atanh"}  # fmt: skip
 """What NumPy calls a function of ``math``."""
 

@@ -17,6 +17,7 @@ _LOOP = "write a for loop that adds up in a variable"
 _SCALARS = "a body has scalars only: use one variable for each value"
 _OUTSIDE = "write it outside the body, as a plain function with def"
 _NAN = "return math.nan for a pixel that has no result"
+_NOTHING_RAISED = "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"
 _ARITHMETIC = "a body is assignments, if, for over range, while and return"
 _REFUSED: dict[str, tuple[str, str]] = {
     "ListComp": ("a list comprehension", _LOOP),
@@ -31,8 +32,8 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "ClassDef": ("a class inside a body", "a body has scalars only"),
     "Import": ("an import inside a body", "import at the top of the file"),
     "ImportFrom": ("an import inside a body", "import at the top of the file"),
-    "Try": ("try in a body", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
-    "TryStar": ("try in a body", "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"),
+    "Try": ("try in a body", _NOTHING_RAISED),
+    "TryStar": ("try in a body", _NOTHING_RAISED),
     "With": ("with in a body", _ARITHMETIC),
     "Raise": ("raise in a body", _NAN),
     "Assert": ("assert in a body", f"test with if, and {_NAN}"),

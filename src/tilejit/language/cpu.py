@@ -1,7 +1,7 @@
 """A form as a Python module for Numba on the CPU.
 
-Rules, each measured (docs/performance.md): bodies are inlined by force and compiled with NumPy's error model, arrays are
-C-contiguous with loops from 0, literals are typed, and no fast-math flag is on, so that vector code and its scalar
+Rules, each measured (docs/performance.md): bodies are inlined by force and compiled with NumPy's error model, arrays
+are C-contiguous with loops from 0, literals are typed, and no fast-math flag is on, so that vector code and its scalar
 remainder give the same bits.
 """
 

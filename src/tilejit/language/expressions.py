@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tilejit.language.calls import lower_call
 from tilejit.language.form import Value, call
@@ -108,8 +108,13 @@ def _name(scope: Scope, node: ast.Name) -> Value:
     if captured is MISSING:
         scope.fail(node, f"unknown name {node.id}",
                    "define it above the kernel, or make it a keyword-only parameter")  # fmt: skip
-    what = type(captured).__name__
-    scope.fail(node, f"{node.id} is no number ({what})",
+    return _no_number(scope, node, captured)
+
+
+def _no_number(scope: Scope, node: ast.Name, captured: object) -> NoReturn:
+    if isinstance(captured, (tuple, frozenset)):
+        scope.fail(node, f"{node.id} is no number ({type(captured).__name__})", "index it, or ask: z in " + node.id)
+    scope.fail(node, f"{node.id} is no number ({type(captured).__name__})",
                "a body captures numbers and plain functions; pass values as keyword-only parameters, "
                "arrays as rasters")  # fmt: skip
 
@@ -180,14 +185,20 @@ def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:
         if value.kind is Kind.FLOAT:
             scope.fail(node, "a bit operator on a float", _ANNOTATE)
     is_shift = isinstance(node.op, (ast.LShift, ast.RShift))
-    if is_shift and isinstance(right.node, ast.Constant) and not 0 <= int(right.node.value) < 64:  # type: ignore[arg-type]
-        scope.fail(node.right, f"a shift by {right.node.value}", "integers have 64 bits: shift by 0 to 63")
-    if is_shift and not isinstance(right.node, ast.Constant):
-        # Only these six bits count, as on x86; the shift would otherwise be undefined.
-        right = Value(ast.BinOp(cast(right, Kind.INT), ast.BitAnd(), ast.Constant(63)), Kind.INT)
+    if is_shift:
+        right = _shift_count(scope, node.right, right)
     if left.kind is right.kind is Kind.BOOL and not is_shift:
         return Value(ast.BinOp(left.node, node.op, right.node), Kind.BOOL)
     return Value(ast.BinOp(cast(left, Kind.INT), node.op, cast(right, Kind.INT)), Kind.INT)
+
+
+def _shift_count(scope: Scope, node: ast.expr, value: Value) -> Value:
+    if not isinstance(value.node, ast.Constant):
+        # Only these six bits count, as on x86; the shift would otherwise be undefined.
+        return Value(ast.BinOp(cast(value, Kind.INT), ast.BitAnd(), ast.Constant(63)), Kind.INT)
+    if value.node.value not in range(64):
+        scope.fail(node, f"a shift by {value.node.value!r}", "integers have 64 bits: shift by 0 to 63")
+    return value
 
 
 def _unary(scope: Scope, node: ast.UnaryOp) -> Value:

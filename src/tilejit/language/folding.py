@@ -1,7 +1,7 @@
 """Folds constants: captured numbers, literals, and what Python computes of them in double precision.
 
 A float is rounded to the compute dtype once, where such an expression ends: ``z * (math.pi / 180)`` keeps its last bit.
-The python backend folds with this same class, so that both mean the same number.
+The python backend folds with this same function, so that both mean the same number.
 """
 
 from __future__ import annotations
@@ -31,18 +31,24 @@ _GROWING = (ast.Pow, ast.LShift)
 """Operators whose result is far longer than its operands: folded for exponents and shifts below 64 only."""
 
 
-class Fold(ast.NodeTransformer):
-    """Puts captured numbers in place and computes what is constant.
+def folded(block: list[ast.stmt], names: Names, values: Mapping[str, int] | None = None) -> list[ast.stmt]:
+    """Folds the statements of a block in place, and leaves out branches that a constant test rules out.
 
     Args:
+        block: The statements, which change.
         names: What the function's free names mean.
-        values: Loop variables of loops that are written out. Given them, floats are not folded any further: a loop
-            that is written out must give the bits of one that is not.
+        values: Variables that are literals here, such as those of a loop that is written out. Given them, floats are
+            not folded any further: a loop that is written out must give the bits of one that is not.
     """
+    return _Fold(names, values or {}).block(block)
 
-    def __init__(self, names: Names, values: Mapping[str, int] | None = None) -> None:
+
+class _Fold(ast.NodeTransformer):
+    """Puts captured numbers in place and computes what is constant."""
+
+    def __init__(self, names: Names, values: Mapping[str, int]) -> None:
         self.names = names
-        self.values = values or {}
+        self.values = values
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if isinstance(node.ctx, ast.Load) and node.id in self.values:
@@ -103,7 +109,6 @@ class Fold(ast.NodeTransformer):
         return node
 
     def block(self, block: list[ast.stmt]) -> list[ast.stmt]:
-        """Folds the statements of a block in place and drops the branches that a constant test rules out."""
         result: list[ast.stmt] = []
         for statement in block:
             if isinstance(statement, ast.If):

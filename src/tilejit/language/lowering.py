@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.language.checks import check_syntax
@@ -43,6 +44,7 @@ class Lowering:
         self._functions: dict[object, Function] = {}
         self._active: list[Callable[..., object]] = []
         self._locals: set[str] = set()
+        self._uniform: set[str] = set()
         self._taken: set[str] = set()
 
     def record(self, raster: str, offsets: frozenset[Offset]) -> None:
@@ -52,6 +54,7 @@ class Lowering:
     def form(self, source: FunctionSource, scalars: tuple[ScalarParameter, ...]) -> Form:
         """Lowers the body and returns its form."""
         windows = {r.name: (r.kind, r.name) for r in self.rasters}
+        self._uniform = {s.name for s in scalars if s.quantity is None or s.quantity.axis == "grid"}
         self._lower(source, windows, {s.name: s.kind for s in scalars}, {})
         reads = itertools.chain.from_iterable(self.footprint.values())
         rows, cols = self.radius or (0, 0)
@@ -107,7 +110,9 @@ class Lowering:
         renamed = _renamed(names.locals, self._taken)
         held = {n: Window(renamed.get(n, n), kind, raster) for n, (kind, raster) in windows.items()}
         tree = unroll(source.tree, names, literals)
-        scope, body = self._until_kinds_settle(source, names, tree, held, kinds, renamed)
+        start = Scope(self, source, names, held, dict(kinds), renamed, uniform=self._uniform_in(tree),
+                      returns_tuple=_returns_tuple(tree))  # fmt: skip
+        scope, body = _until_kinds_settle(start, tree)
         self._active.pop()
         scalars = tuple(renamed.get(k, k) for k in kinds)
         result = Function(
@@ -122,21 +127,9 @@ class Lowering:
         self._functions[key] = result
         return result
 
-    def _until_kinds_settle(self, source: FunctionSource, names: Names, tree: ast.FunctionDef,
-                            windows: dict[str, Window], kinds: dict[str, Kind],
-                            renamed: dict[str, str]) -> tuple[Scope, list[ast.stmt]]:  # fmt: skip
-        """A variable's kind is the widest that is ever assigned to it, which a loop may show only at its end."""
-        known = dict(kinds)
-        returns: list[tuple[Kind, ...]] = []
-        while True:
-            scope = Scope(self, source, names, dict(windows), dict(known), dict(renamed), assigned=set(kinds),
-                          uniform=set(kinds) - _stored(tree), returns=list(returns))  # fmt: skip
-            prologue = _shadow_reassigned(scope, tree)
-            body, _ = lower_block(scope, tree.body)
-            joined = [joined_kinds(scope.returns)]
-            if scope.kinds == known and joined == returns:
-                return scope, prologue + body
-            known, returns = dict(scope.kinds), joined
+    def _uniform_in(self, tree: ast.FunctionDef) -> set[str]:
+        """The parameters that are the same for all pixels; a helper's may differ from pixel to pixel."""
+        return self._uniform - _stored(tree) if len(self._active) == 1 else set()
 
     def _free_name(self, name: str) -> str:
         """A name for a function in the generated module, which no variable has."""
@@ -149,6 +142,21 @@ class Lowering:
         return free
 
 
+def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, list[ast.stmt]]:
+    """A variable's kind is the widest that is ever assigned to it, which a loop may show only at its end."""
+    parameters = set(start.kinds)
+    known, returns = start.kinds, start.returns
+    while True:
+        scope = replace(start, windows=dict(start.windows), kinds=dict(known), renamed=dict(start.renamed),
+                        assigned=set(parameters), returns=list(returns))  # fmt: skip
+        prologue = _shadow_reassigned(scope, tree)
+        body, _ = lower_block(scope, tree.body)
+        joined = [joined_kinds(scope.returns)]
+        if scope.kinds == known and joined == returns:
+            return scope, prologue + body
+        known, returns = dict(scope.kinds), joined
+
+
 def _renamed(names: set[str], taken: set[str]) -> dict[str, str]:
     """Variables that get another name, because the generated module has one like it."""
     result: dict[str, str] = {}
@@ -158,6 +166,11 @@ def _renamed(names: set[str], taken: set[str]) -> dict[str, str]:
             candidates = (f"{stem}_{'' if k == 1 else k}" for k in itertools.count(1))
             result[name] = next(c for c in candidates if c not in {*names, *taken, *result.values()})
     return result
+
+
+def _returns_tuple(tree: ast.FunctionDef) -> bool:
+    """Whether a return writes a tuple out: ``return x,`` and ``return x`` both give one result then."""
+    return any(isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple) for n in ast.walk(tree))
 
 
 def _stored(tree: ast.FunctionDef) -> set[str]:

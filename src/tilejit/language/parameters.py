@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import operator
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from tilejit.language.kinds import Kind, kind_of_dtype, kind_of_value
 from tilejit.language.quantities import Quantity
 
 if TYPE_CHECKING:
+    import ast
+
     from tilejit.language.source import FunctionSource
 
 REQUIRED = inspect.Parameter.empty
@@ -105,7 +106,8 @@ def read_parameters(
     arguments = source.tree.args
     for star, text in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
         if star is not None:
-            source.fail(star, f"{text}{star.arg} in a kernel", "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")
+            source.fail(star, f"{text}{star.arg} in a kernel",
+                        "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")  # fmt: skip
     if arguments.defaults:
         source.fail(
             arguments.defaults[0],
@@ -114,14 +116,16 @@ def read_parameters(
         )
     positional = [*arguments.posonlyargs, *arguments.args]
     if not positional:
-        source.fail(None, "no raster parameter", "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")
+        source.fail(None, "no raster parameter",
+                    "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
     annotations = _annotations(source)
     rasters = tuple(
         RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional
     )
     for argument in arguments.kwonlyargs:
         if argument.arg in CALL_OPTIONS:
-            source.fail(argument, f"{argument.arg} is an option of every kernel's call", "give the parameter another name")
+            source.fail(argument, f"{argument.arg} is an option of every kernel's call",
+                        "give the parameter another name")  # fmt: skip
     defaults = inspect.signature(source.function).parameters
     scalars = tuple(
         ScalarParameter(a.arg, *_scalar(source, a, annotations.get(a.arg), defaults[a.arg].default))

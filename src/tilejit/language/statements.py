@@ -238,10 +238,11 @@ def _return(scope: Scope, node: ast.Return) -> Lowered:
 def _returned(scope: Scope, node: ast.Return, values: list[Value], *, is_tuple: bool) -> ast.stmt:
     kinds = tuple(v.kind for v in values)
     if scope.returns and len(kinds) != len(scope.returns[0]):
-        scope.fail(node, f"returns {counted(len(kinds), 'value')} here and {counted(len(scope.returns[0]), 'value')} elsewhere",
+        here, elsewhere = (counted(len(k), "value") for k in (kinds, scope.returns[0]))
+        scope.fail(node, f"returns {here} here and {elsewhere} elsewhere",
                    "return the same number of values on every path")  # fmt: skip
     scope.returns.append(kinds)
-    scope.returns_tuple = scope.returns_tuple or is_tuple
+    scope.returns_tuple = is_tuple = scope.returns_tuple or is_tuple
     joined = joined_kinds(scope.returns)
     parts = [cast(v, k) for v, k in zip(values, joined, strict=True)]
     return ast.Return(ast.Tuple(parts, ast.Load()) if is_tuple else parts[0])

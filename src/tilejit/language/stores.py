@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.language.form import Window
 from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.kernel import Kernel
-    from tilejit.language.form import Form
+    from tilejit.language.form import Form, Window
     from tilejit.language.signature import Signature
 
 _WRITTEN_OUT = 32
@@ -40,8 +39,10 @@ def _saturating_cast(dtype: np.dtype, signature: Signature, decorator: str) -> s
         f"def _to_{dtype}(value):",
         f"    held = min(max({name}(value), {name}({info.min})), {name}({most}))",
         f"    cut = np.{dtype}(held + ({name}({half}) if held >= {name}(0.0) else {name}({-half})))",
-        f"    return cut if {name}(value) <= held else np.{dtype}({info.max})" if dtype.itemsize == 8 else "    return cut",
+        f"    return cut if {name}(value) <= held else np.{dtype}({info.max})",
     ]  # fmt: skip
+    if dtype.itemsize < 8:
+        lines[-1] = "    return cut"  # every other bound is a float64
     return f"\n\n{decorator}\n" + "\n".join(lines) + "\n"
 
 

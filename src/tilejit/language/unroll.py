@@ -10,7 +10,7 @@ import ast
 import copy
 from typing import TYPE_CHECKING
 
-from tilejit.language.folding import Fold
+from tilejit.language.folding import folded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +30,9 @@ def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int]) -> 
         literals: Parameters that this call gives a literal integer.
     """
     tree = copy.deepcopy(tree)
-    tree.body = Fold(names).block(tree.body)
+    tree.body = folded(tree.body, names)
     if literals:
-        tree.body = Fold(names, literals).block(tree.body)
+        tree.body = folded(tree.body, names, literals)
     tree.body = _Unroll(names, tree).block(tree.body)
     return tree
 
@@ -80,7 +80,7 @@ class _Unroll:
         last = None
         for value in values:
             last = value
-            body = Fold(self.names, {name: value}).block(copy.deepcopy(loop.body))
+            body = folded(copy.deepcopy(loop.body), self.names, {name: value})
             body, end = _until_jump(body)
             if any(_jumps(statement) for statement in body):
                 return None

@@ -74,12 +74,9 @@ def _cells(node: ast.expr, windows: Mapping[str, str], known: Mapping[str, Cells
         return NOTHING
     if isinstance(node, ast.Name):
         return known.get(node.id, NOTHING)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-        return _cells(node.operand, windows, known, functions)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
-        return _cells(node.left, windows, known, functions) | _cells(node.right, windows, known, functions)
-    if isinstance(node, ast.BinOp) and _is_positive_power(node):
-        return _cells(node.left, windows, known, functions)
+    operands = _operands(node)
+    if operands:
+        return frozenset().union(*(_cells(o, windows, known, functions) for o in operands))
     if is_call(node, "_read"):
         return frozenset({_cell(node, windows)})  # type: ignore[arg-type]
     if isinstance(node, ast.Call):
@@ -89,10 +86,18 @@ def _cells(node: ast.expr, windows: Mapping[str, str], known: Mapping[str, Cells
     raise _OpaqueError
 
 
+def _operands(node: ast.expr) -> list[ast.expr]:
+    """The operands of an operator that makes NaN of NaN."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        return [node.operand]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
+        return [node.left, node.right]
+    return [node.left] if isinstance(node, ast.BinOp) and _is_positive_power(node) else []
+
+
 def _is_positive_power(node: ast.BinOp) -> bool:
-    return (
-        isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and float(node.right.value) > 0
-    )  # type: ignore[arg-type]
+    exponent = node.right.value if isinstance(node.right, ast.Constant) else None
+    return isinstance(node.op, ast.Pow) and isinstance(exponent, (int, float)) and exponent > 0
 
 
 def _cell(node: ast.Call, windows: Mapping[str, str]) -> tuple[str, int, int]:
