@@ -106,6 +106,24 @@ def body(z, qa: np.uint8):
     assert_same_bits(kernel, [np.nan_to_num(z), qa])
 
 
+@pytest.mark.parametrize("nodata", ["propagate", "kernel"])
+def test_a_cell_that_is_read_only_where_another_is_invalid(tmp_path, nodata):
+    body = "return z[0, 0] if tj.is_valid(z[0, 0]) else z[1, 2]"
+    kernel = _kernel(tmp_path, f"focal(nodata={nodata!r})", "z", body)
+    assert kernel.radius == kernel.clean_form.radius == (1, 2)
+    z = holes(np.random.default_rng(4), (9, 40), np.float32)
+    assert_same_bits(kernel, [z])
+    assert_same_bits(kernel, [np.nan_to_num(z)])
+
+
+def test_fast_kernels_still_see_nan(tmp_path):
+    body = "s = 0.0\n    for k in range(-1, 2):\n        s += 0.0 if math.isnan(z[0, k]) else z[0, k]\n    return s"
+    kernel = _kernel(tmp_path, 'focal(nodata="kernel", fast=True)', "z", body)
+    assert "'reassoc'" in get_backend("cpu").source(kernel, kernel.signature([np.dtype("f4")]))
+    (found,), _ = launch(kernel, "cpu", [np.float32([[1, np.nan, 4, np.nan, np.inf]])])
+    assert found.tolist() == [[5, 4, np.inf]]
+
+
 CARRIES = {
     "return z[0, 1] + w[0, 0]": True,
     "return (z[0, 1] - w[0, 0]) / (z[0, 1] + w[0, 0])": True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -29,7 +29,7 @@ Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 Nodata = Literal["propagate", "kernel"]
 """Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
 
-_DEFAULT_RESULT = {Kind.BOOL: np.dtype(np.uint8), Kind.INT: np.dtype(np.int32)}
+_DEFAULT_RESULT: dict[Kind, np.dtype] = {Kind.BOOL: np.dtype(np.uint8), Kind.INT: np.dtype(np.int32)}
 _EDGES = ("nodata", "nearest", "reflect", "wrap")
 
 
@@ -114,7 +114,11 @@ class Kernel:
     @functools.cached_property
     def clean_form(self) -> Form:
         """The body, lowered for tiles in which every cell is valid."""
-        return self._lowered(all_valid=True) if self.form.asks_validity else self.form
+        if not self.form.asks_validity:
+            return self.form
+        # Arrays are padded by what the body may read at all, also where it then never asks.
+        clean = self._lowered(all_valid=True)
+        return replace(clean, footprint=self.form.footprint, radius=self.form.radius)
 
     @functools.cached_property
     def carries_nan(self) -> bool:
@@ -163,7 +167,7 @@ class Kernel:
         """
         floats = tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None)
         compute = compute_dtype(floats)
-        defaults: dict[Kind, np.dtype] = {**_DEFAULT_RESULT, Kind.FLOAT: compute}
+        defaults = {Kind.FLOAT: compute} | _DEFAULT_RESULT
         outputs = self.declared_outputs or tuple(defaults[k] for k in self.results)
         given = nodata or (None,) * len(outputs)
         nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Lower = Callable[[Scope, ast.expr], Value]
 
 _OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "abs": "fabs",
-             "absolute": "fabs", "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh", "arccosh": "acosh",
-             "arctanh": "atanh"}  # fmt: skip
+             "absolute": "fabs", "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh",
+             "arccosh": "acosh", "arctanh": "atanh"}  # fmt: skip
 """What NumPy calls a function of ``math``."""
 
 _KNOWN = "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions"
