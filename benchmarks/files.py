@@ -1,7 +1,7 @@
 """File to file: slope of a DEM with the default profile, against GDAL's floor in the same run.
 
-The floor (floor.py) reads the input and writes the finished result through the same codecs, overlapped on all cores, and
-computes nothing. Both start as processes of their own, in turn; the clock of each runs from the first read to the
+The floor (floor.py) reads the input and writes the finished result through the same codecs, overlapped on all cores,
+and computes nothing. Both start as processes of their own, in turn; the clock of each runs from the first read to the
 output's fsync, for tilejit with its imports of Numba, loading of compiled code and planning's end in it.
 """
 
@@ -44,7 +44,9 @@ def run(folder: Path, size: int, rounds: int) -> dict[str, object]:
     if not _same_pixels(ours, floors):
         raise SystemExit("the floor wrote other pixels than tilejit")
     medians = {
-        name: {key: statistics.median(r[key] for r in runs) for key in runs[0] if isinstance(runs[0][key], (int, float))}
+        name: {
+            key: statistics.median(r[key] for r in runs) for key in runs[0] if isinstance(runs[0][key], (int, float))
+        }
         for name, runs in results.items()
     }
     ratios = [a["wall"] / b["wall"] for a, b in zip(results["tilejit"], results["floor"], strict=True)]

@@ -1,4 +1,4 @@
-"""GDAL's floor: the input read and the finished result written through the same codecs, overlapped, nothing computed.
+"""GDAL's floor: the input read, the finished result written, through the same codecs, overlapped, no arithmetic.
 
 Run as a program: ``floor.py INPUT RESULT OUTPUT``. RESULT is loaded before the clock starts, so that writing is all that
 its pixels cost.
@@ -40,12 +40,18 @@ def main() -> None:
     source, finished, target = sys.argv[1:4]
     cores = len(os.sched_getaffinity(0))
     with rasterio.open(finished) as dataset:
-        result, profile = dataset.read(), dataset.profile | {"num_threads": cores, "zstd_level": 1, "bigtiff": "IF_SAFER"}
+        result, profile = (
+            dataset.read(),
+            dataset.profile | {"num_threads": cores, "zstd_level": 1, "bigtiff": "IF_SAFER"},
+        )
         profile["predictor"] = 3 if result.dtype.kind == "f" else 2
     with rasterio.open(source) as dataset:
         height, width, dtype = dataset.height, dataset.width, dataset.dtypes[0]
-    windows = [Window(c, r, min(TILE[1], width - c), min(TILE[0], height - r))
-               for r in range(0, height, TILE[0]) for c in range(0, width, TILE[1])]  # fmt: skip
+    windows = [
+        Window(c, r, min(TILE[1], width - c), min(TILE[0], height - r))
+        for r in range(0, height, TILE[0])
+        for c in range(0, width, TILE[1])
+    ]
     todo: queue.SimpleQueue = queue.SimpleQueue()
     for window in [*windows, *[None] * cores]:
         todo.put(window)

@@ -146,8 +146,12 @@ def resident(size: int, rounds: int, rate: float) -> Iterator[dict[str, Any]]:
         arguments = [*inputs, *outputs, *(d.type(np.nan) for d in case.signature.outputs), *scalars]
         taken = seconds(lambda s, k=launch, a=arguments: k[grid, BLOCK, s](*a), rounds)  # type: ignore[misc]
         pixels = size * size / taken
-        yield {"case": case.name, "gpx_s": pixels / 1e9, "of_copy": pixels * case.bytes_per_pixel / rate,
-               "registers": None if simulating() else next(iter(launch.get_regs_per_thread().values()))}  # fmt: skip
+        yield {
+            "case": case.name,
+            "gpx_s": pixels / 1e9,
+            "of_copy": pixels * case.bytes_per_pixel / rate,
+            "registers": None if simulating() else next(iter(launch.get_regs_per_thread().values())),
+        }
 
 
 def bus(megabytes: int, rounds: int) -> list[dict[str, Any]]:
@@ -160,9 +164,11 @@ def bus(megabytes: int, rounds: int) -> list[dict[str, Any]]:
         host[:] = 1
         to, back = (
             4 * count / seconds(work, rounds) / 1e9
-            for work in (lambda s, h=host: device.copy_to_device(h, stream=s),
-                         lambda s, h=host: device.copy_to_host(h, stream=s))
-        )  # fmt: skip
+            for work in (
+                lambda s, h=host: device.copy_to_device(h, stream=s),
+                lambda s, h=host: device.copy_to_host(h, stream=s),
+            )
+        )
         rows.append({"memory": kind, "megabytes": megabytes, "to_gb_s": to, "back_gb_s": back})
     return rows
 
@@ -176,8 +182,10 @@ def launch_cost(rounds: int) -> dict[str, float]:
     arguments = [*map(cuda.to_device, host), cuda.device_array((size, size), np.float32), *nodata, *scalars]
     configured = function[(1, 1), BLOCK, cuda.stream()]
     results = {}
-    for name, work in (("launch", lambda: configured(*arguments)),
-                       ("tile", lambda: tile(host, outputs, nodata, scalars))):  # fmt: skip
+    for name, work in (
+        ("launch", lambda: configured(*arguments)),
+        ("tile", lambda: tile(host, outputs, nodata, scalars)),
+    ):
         work()
         cuda.synchronize()
         start = time.perf_counter()
@@ -209,8 +217,11 @@ def compilation() -> list[dict[str, Any]]:
         for cache in ("cold", "warm"):
             done = subprocess.run(
                 [sys.executable, "-c", _FIRST_TILE.format(here=str(HERE))],
-                check=True, capture_output=True, text=True, env={**os.environ, "TILEJIT_CACHE_DIR": folder},
-            )  # fmt: skip
+                check=True,
+                capture_output=True,
+                text=True,
+                env={**os.environ, "TILEJIT_CACHE_DIR": folder},
+            )
             imported, first = map(float, done.stdout.split())
             rows.append({"cache": cache, "import_s": imported, "first_tile_s": first})
     return rows
@@ -256,8 +267,14 @@ def streamed(case: Case, tile: int, threads: int, memory: str, tiles: int) -> di
     for worker in workers:
         worker.join()
     pixels = count * threads * tile * tile
-    return {"case": case.name, "tile": tile, "threads": threads, "memory": memory, "gpx_s": pixels / taken / 1e9,
-            "bus_gb_s": pixels * case.bytes_per_pixel / taken / 1e9}  # fmt: skip
+    return {
+        "case": case.name,
+        "tile": tile,
+        "threads": threads,
+        "memory": memory,
+        "gpx_s": pixels / taken / 1e9,
+        "bus_gb_s": pixels * case.bytes_per_pixel / taken / 1e9,
+    }
 
 
 def distances(size: int) -> Iterator[dict[str, Any]]:
@@ -322,8 +339,10 @@ def main() -> None:
     results = measure(tiny=arguments.tiny)
     about = {**machine(), "gpu": str(CudaBackend().device())}
     print(", ".join(f"{k} {v}" for k, v in about.items()))
-    print(f"copy within the card: {results['copy_gb_s']:,.0f} GB/s; a launch {results['launch']['launch_us']:.1f} us, "
-          f"an 8x8 tile {results['launch']['tile_us']:.0f} us")  # fmt: skip
+    print(
+        f"copy within the card: {results['copy_gb_s']:,.0f} GB/s; a launch {results['launch']['launch_us']:.1f} us, "
+        f"an 8x8 tile {results['launch']['tile_us']:.0f} us"
+    )
     for title in ("distance", "resident", "bus", "compilation", "streamed"):
         print("\n".join(table(title, results[title])))
     if arguments.tiny:

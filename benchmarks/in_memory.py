@@ -2,9 +2,9 @@
 
 Every contender gets the same arrays and computes the same pixels; the border, a radius wide, is left out of the
 comparison of results. tilejit and the hand-written loops compute into an array that is there already; "new array" is
-tilejit's plain call, which allocates its result as NumPy and xarray-spatial do. The hand-written loops do the arithmetic that the kernels do, with the same functions for arc
-tangents, compiled as their author would: ``njit(parallel=True, error_model="numpy")`` with float32 constants. Rounds
-are interleaved, and the table shows medians.
+tilejit's plain call, which allocates its result as NumPy and xarray-spatial do. The hand-written loops do the
+arithmetic that the kernels do, with the same function for the arc tangent, compiled as their author would:
+``njit(parallel=True, error_model="numpy")`` with float32 constants. Rounds are interleaved; the table shows medians.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def iterate(x):
 
 
 # The library's own arc tangent, made callable from a loop written by hand: what differs is the loop alone.
-_bits = njit(forceinline=True)(math32._bits)  # noqa: SLF001
-_from_bits = njit(forceinline=True)(math32._from_bits)  # noqa: SLF001
+_bits = njit(forceinline=True)(math32._bits)
+_from_bits = njit(forceinline=True)(math32._from_bits)
 
 
 def _hand_atan() -> Callable[[np.float32], np.float32]:
@@ -143,7 +143,9 @@ def numpy_slope(z, cell):
     east, west = z[:, 2:], z[:, :-2]
     gx = (east[:-2] + 2 * east[1:-1] + east[2:] - west[:-2] - 2 * west[1:-1] - west[2:]) / (8 * cell)
     south, north = z[2:], z[:-2]
-    gy = (north[:, :-2] + 2 * north[:, 1:-1] + north[:, 2:] - south[:, :-2] - 2 * south[:, 1:-1] - south[:, 2:]) / (8 * cell)
+    gy = (north[:, :-2] + 2 * north[:, 1:-1] + north[:, 2:] - south[:, :-2] - 2 * south[:, 1:-1] - south[:, 2:]) / (
+        8 * cell
+    )
     return np.degrees(np.arctan(np.hypot(gx, gy)))
 
 
@@ -165,7 +167,9 @@ def numpy_median(z):
     out = np.empty((z.shape[0] - 2, z.shape[1] - 2), z.dtype)
     for y in range(0, len(out), 64):
         rows = z[y : min(y + 66, len(z))]
-        stack = np.stack([rows[dy : len(rows) - 2 + dy, dx : rows.shape[1] - 2 + dx] for dy in range(3) for dx in range(3)])
+        stack = np.stack(
+            [rows[dy : len(rows) - 2 + dy, dx : rows.shape[1] - 2 + dx] for dy in range(3) for dx in range(3)]
+        )
         out[y : y + 64] = np.median(stack, axis=0)
     return out
 
@@ -208,17 +212,52 @@ def cases(size: int) -> list[Case]:
 
     peers = _peers(dem, holes, red, nir)
     return [
-        Case("slope in degrees, float32", 1, out, lambda n, o=None: slope(dem, dx=30, dy=30, workers=n, out=o),
-             into(hand_slope, dem, out, cell, cell), lambda: numpy_slope(dem, cell), peers.get("slope")),
-        Case("NDVI from uint16", 0, out, lambda n, o=None: ndvi(red, nir, workers=n, out=o), into(hand_ndvi, red, nir, out),
-             lambda: numpy_ndvi(red, nir), peers.get("ndvi")),
-        Case("5x5 mean of valid cells", 2, out, lambda n, o=None: mean_5x5(holes, workers=n, out=o), into(hand_mean, holes, out),
-             lambda: numpy_mean(holes), peers.get("mean")),
-        Case("3x3 median", 1, out, lambda n, o=None: median_3x3(dem, workers=n, out=o), into(hand_median, dem, out),
-             lambda: numpy_median(dem), None),
-        Case("64 steps a pixel", 0, out, lambda n, o=None: iterate(small, workers=n, out=o), into(hand_iterate, small, out),
-             lambda: numpy_iterate(small), None),
-    ]  # fmt: skip
+        Case(
+            "slope in degrees, float32",
+            1,
+            out,
+            lambda n, o=None: slope(dem, dx=30, dy=30, workers=n, out=o),
+            into(hand_slope, dem, out, cell, cell),
+            lambda: numpy_slope(dem, cell),
+            peers.get("slope"),
+        ),
+        Case(
+            "NDVI from uint16",
+            0,
+            out,
+            lambda n, o=None: ndvi(red, nir, workers=n, out=o),
+            into(hand_ndvi, red, nir, out),
+            lambda: numpy_ndvi(red, nir),
+            peers.get("ndvi"),
+        ),
+        Case(
+            "5x5 mean of valid cells",
+            2,
+            out,
+            lambda n, o=None: mean_5x5(holes, workers=n, out=o),
+            into(hand_mean, holes, out),
+            lambda: numpy_mean(holes),
+            peers.get("mean"),
+        ),
+        Case(
+            "3x3 median",
+            1,
+            out,
+            lambda n, o=None: median_3x3(dem, workers=n, out=o),
+            into(hand_median, dem, out),
+            lambda: numpy_median(dem),
+            None,
+        ),
+        Case(
+            "64 steps a pixel",
+            0,
+            out,
+            lambda n, o=None: iterate(small, workers=n, out=o),
+            into(hand_iterate, small, out),
+            lambda: numpy_iterate(small),
+            None,
+        ),
+    ]
 
 
 def _peers(dem: np.ndarray, holes: np.ndarray, red: np.ndarray, nir: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
@@ -283,9 +322,17 @@ def run(size: int, rounds: int, slow_rounds: int) -> list[dict[str, object]]:
                 for name, (function, times) in contenders.items():
                     if k < times:
                         seconds[name].append(timed(function))
+        pixels = size * size / 1e6
         for name, values in seconds.items():
-            rows.append({"case": case.name, "contender": name, "size": size, "mpx_s": size * size / 1e6 / statistics.median(values),
-                         "seconds": values})  # fmt: skip
+            rows.append(
+                {
+                    "case": case.name,
+                    "contender": name,
+                    "size": size,
+                    "mpx_s": pixels / statistics.median(values),
+                    "seconds": values,
+                }
+            )
     return rows
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -23,13 +23,19 @@ START, END = "<!-- benchmark:start -->", "<!-- benchmark:end -->"
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
     import numba
-    import numpy
+    import numpy as np
     import rasterio
 
     lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {"cpu": model, "cores": str(len(os.sched_getaffinity(0))), "python": platform.python_version(),
-            "numba": numba.__version__, "numpy": numpy.__version__, "gdal": rasterio.__gdal_version__}  # fmt: skip
+    return {
+        "cpu": model,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": platform.python_version(),
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+        "gdal": rasterio.__gdal_version__,
+    }
 
 
 def seconds(*command: str, rounds: int = 5) -> float:
@@ -51,8 +57,18 @@ def startup(folder: Path) -> dict[str, float]:
 
     dem = folder / "small.tif"
     write_terrain(dem, 512)
-    program = [sys.executable, "-m", "tilejit", "run", "tilejit_kernels.terrain:slope", str(dem), "-o",
-               str(folder / "small-slope.tif"), "--overwrite", "--quiet"]  # fmt: skip
+    program = [
+        sys.executable,
+        "-m",
+        "tilejit",
+        "run",
+        "tilejit_kernels.terrain:slope",
+        str(dem),
+        "-o",
+        str(folder / "small-slope.tif"),
+        "--overwrite",
+        "--quiet",
+    ]
     bare = seconds(sys.executable, "-c", "pass")
     return {"import_tilejit": seconds(sys.executable, "-c", "import tilejit") - bare, "warm_run": seconds(*program)}
 
@@ -63,7 +79,11 @@ def memory_table(rows: list[dict]) -> list[str]:
     for row in rows:
         by_case.setdefault(row["case"], {})[row["contender"]] = row["mpx_s"]
     names = list(next(iter(by_case.values())))
-    names = [n for n in dict.fromkeys(name for case in by_case.values() for name in case) if n in names or n == "xarray-spatial"]
+    names = [
+        n
+        for n in dict.fromkeys(name for case in by_case.values() for name in case)
+        if n in names or n == "xarray-spatial"
+    ]
     lines = [f"| Mpx/s, {rows[0]['size']} x {rows[0]['size']} | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     for case, figures in by_case.items():
         cells = [f"{figures[n]:,.0f}" if n in figures else "" for n in names]
@@ -73,13 +93,17 @@ def memory_table(rows: list[dict]) -> list[str]:
 
 def files_table(results: list[dict]) -> list[str]:
     """The table of files, in Markdown."""
-    lines = ["| slope, file to file, ZSTD | wall s | CPU s | peak MB | of the floor's wall |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| slope, file to file, ZSTD | wall s | CPU s | peak MB | of the floor's wall |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for result in results:
         for name, figures in result["medians"].items():
             peak = f"{figures['peak'] / 1e6:.0f}" if "peak" in figures else ""
             ratio = f"{result['wall_ratio']:.2f}" if name == "tilejit" else "1.00"
             label = "tilejit" if name == "tilejit" else "GDAL's floor: read and write, nothing computed"
-            lines.append(f"| {result['size']} x {result['size']}: {label} | {figures['wall']:.2f} | {figures['cpu']:.2f} | {peak} | {ratio} |")
+            cells = (f"{figures['wall']:.2f}", f"{figures['cpu']:.2f}", peak, ratio)
+            lines.append(f"| {result['size']} x {result['size']}: {label} | {' | '.join(cells)} |")
     return lines
 
 
@@ -102,13 +126,13 @@ def main() -> None:
         start = startup(folder)
     about = machine()
     described = ", ".join(f"{k} {v}" for k, v in about.items())
-    table = [*memory_table(rows), "", *files_table(results), "",
-             f"`import tilejit` {start['import_tilejit']:.2f} s; a warm `tilejit run` on 512 x 512 {start['warm_run']:.2f} s. "
-             f"Medians, interleaved rounds; {described}."]  # fmt: skip
+    times = f"`import tilejit` {start['import_tilejit']:.2f} s, a warm `tilejit run` {start['warm_run']:.2f} s"
+    closing = f"{times} (512 x 512). Medians of interleaved rounds; {described}."
+    table = [*memory_table(rows), "", *files_table(results), "", closing]
     print("\n".join(table))
     if arguments.small:
         return
-    stamp = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    stamp = dt.datetime.now(tz=dt.UTC).date().isoformat()
     report = {"date": stamp, "machine": about, "in_memory": rows, "files": results, "startup": start}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "cpu.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -13,10 +13,18 @@ from tilejit_kernels.terrain import slope
 def main() -> None:
     busy = time.process_time()
     report = slope(tj.open(sys.argv[1])).save(sys.argv[2], overwrite=True)
-    print(json.dumps({
-        "wall": report.seconds, "cpu": time.process_time() - busy, "peak": report.peak_memory,
-        "planned": report.planned_memory, "stages": report.stages, "read_ratio": report.read_ratio,
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "wall": report.seconds,
+                "cpu": time.process_time() - busy,
+                "peak": report.peak_memory,
+                "planned": report.planned_memory,
+                "stages": report.stages,
+                "read_ratio": report.read_ratio,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -12,14 +12,23 @@ from rasterio.windows import Window
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROFILE = {"driver": "GTiff", "tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER",
-           "compress": "ZSTD", "zstd_level": 1, "num_threads": "ALL_CPUS", "crs": "EPSG:32633",
-           "transform": from_origin(500000, 5500000, 30, 30)}  # fmt: skip
+PROFILE = {
+    "driver": "GTiff",
+    "tiled": True,
+    "blockxsize": 512,
+    "blockysize": 512,
+    "bigtiff": "IF_SAFER",
+    "compress": "ZSTD",
+    "zstd_level": 1,
+    "num_threads": "ALL_CPUS",
+    "crs": "EPSG:32633",
+    "transform": from_origin(500000, 5500000, 30, 30),
+}
 _PATTERN = 2048
 
 
 def fractal(size: int, seed: int = 0) -> np.ndarray:
-    """A periodic fractal surface of metres, float32: a spectrum that falls with the 2.2nd power, and a decimetre of noise."""
+    """A periodic fractal surface in metres: a spectrum that falls with the 2.2nd power, and a decimetre of noise."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     frequency[0, 0] = 1
@@ -34,8 +43,14 @@ def write_terrain(path: Path, size: int, *, holes: bool = False) -> None:
     pattern = fractal(min(size, _PATTERN))
     if holes:
         pattern[pattern < np.quantile(pattern, 0.03)] = -9999
-    profile = PROFILE | {"dtype": "float32", "count": 1, "width": size, "height": size, "predictor": 3,
-                         "nodata": -9999 if holes else None}  # fmt: skip
+    profile = PROFILE | {
+        "dtype": "float32",
+        "count": 1,
+        "width": size,
+        "height": size,
+        "predictor": 3,
+        "nodata": -9999 if holes else None,
+    }
     with rasterio.open(path, "w", **profile) as dataset:
         for row, col in np.ndindex(*(-(-size // len(pattern)),) * 2):
             height, width = (min(len(pattern), size - k * len(pattern)) for k in (row, col))

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from odd_tiff_sweep import main, open_quietly
 
 import tilejit as tj
+from odd_tiff_sweep import main, open_quietly
 
 MOST_CELLS = 1 << 24
 MEMORY = "1500MB"

@@ -111,9 +111,7 @@ def sweep_file(path):
     unreadable = sum(each == "unreadable" for each in found)
     source.close()
     about = f"{source.grid}; {count} x {source.bands[0].dtype}, block {source.block}"
-    return (
-        "partly unreadable" if unreadable else "same"
-    ), f"{unreadable} of {len(found)} windows fail; {about}"
+    return ("partly unreadable" if unreadable else "same"), f"{unreadable} of {len(found)} windows fail; {about}"
 
 
 def main(folder, first, sweep):

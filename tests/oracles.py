@@ -311,8 +311,7 @@ def reflectance(count: int):
 def vegetation(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
     """Blue, red and near infrared as of 10000; blue is dark, so that EVI's denominator is not near 0."""
     return tuple(
-        rng.integers(low, high, shape).astype(np.float32)
-        for low, high in ((100, 1000), (300, 3000), (500, 6000))
+        rng.integers(low, high, shape).astype(np.float32) for low, high in ((100, 1000), (300, 3000), (500, 6000))
     )
 
 

@@ -90,9 +90,7 @@ def ground_of(edge):
     return ground
 
 
-FIVE, MEAN, CODES, GROUND = (
-    {edge: make(edge) for edge in EDGES} for make in (five_of, mean_of, codes_of, ground_of)
-)
+FIVE, MEAN, CODES, GROUND = ({edge: make(edge) for edge in EDGES} for make in (five_of, mean_of, codes_of, ground_of))
 LOCALS = (plus_one, place)
 FOCALS = (FIVE, MEAN)
 

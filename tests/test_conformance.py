@@ -32,8 +32,9 @@ class TestRasterioSource(SourceTests):
 
     def make(self, cells, nodata):
         count, height, width = cells.shape
-        with rasterio.open(self.path, "w", driver="GTiff", count=count, height=height, width=width, dtype=cells.dtype,
-                           nodata=nodata) as dataset:  # fmt: skip
+        with rasterio.open(
+            self.path, "w", driver="GTiff", count=count, height=height, width=width, dtype=cells.dtype, nodata=nodata
+        ) as dataset:
             dataset.write(cells)
         return open_rasterio(self.path)
 

@@ -93,10 +93,13 @@ def test_a_truncated_file(dem, tmp_path):
         steep(tj.open(dem)).save(tmp_path / "new.tif")
 
 
-@pytest.mark.parametrize(("array", "profile", "cause"), [
-    (np.ones((1, 4, 4), np.complex64), {}, "complex"),
-    (np.ones((1, 4, 4), np.uint8), {"transform": Affine(1, 1, 0, 1, -1, 0)}, "rotated"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("array", "profile", "cause"),
+    [
+        (np.ones((1, 4, 4), np.complex64), {}, "complex"),
+        (np.ones((1, 4, 4), np.uint8), {"transform": Affine(1, 1, 0, 1, -1, 0)}, "rotated"),
+    ],
+)
 def test_rasters_that_are_not_read(tmp_path, array, profile, cause):
     path = write(tmp_path / "odd.tif", array, **profile)
     with pytest.raises(SourceError, match=rf"(?s)odd\.tif.*{cause}"):
@@ -127,7 +130,9 @@ def test_a_full_disk_leaves_nothing(dem, tmp_path):
         pytest.skip("needs root, to mount a small file system")
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=False, capture_output=True
+    ).returncode:
         pytest.skip("this machine lets nothing be mounted")
     try:
         (small / "out.tif").write_bytes(b"old")
@@ -158,7 +163,9 @@ class Unreadable:
         pass
 
 
-@pytest.mark.parametrize(("height", "width", "block"), [(65535, 65535, (65535, 65535)), (1, 2147483647, (1, 2147483647))])
+@pytest.mark.parametrize(
+    ("height", "width", "block"), [(65535, 65535, (65535, 65535)), (1, 2147483647, (1, 2147483647))]
+)
 def test_absurd_sizes_are_refused_with_both_values(tmp_path, height, width, block):
     raster = Unreadable(height, width, block).raster()
     with nothing_changes(tmp_path), pytest.raises(MemoryLimitError, match=r"needs at least .* and 500 MB were given"):
@@ -173,14 +180,17 @@ def test_memory_is_refused_before_a_pixel_is_read(tmp_path):
     assert plan.memory <= 300e6
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"memory": "much"}, "'much' is no size of memory"),
-    ({"workers": 0}, "workers=0"),
-    ({"tile": (100, 100)}, "cuts the output's blocks"),
-    ({"backend": "gpu"}, "no backend 'gpu'"),
-    ({"speed": 9}, "no option speed"),
-    ({"nodata": "x"}, "nodata"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory": "much"}, "'much' is no size of memory"),
+        ({"workers": 0}, "workers=0"),
+        ({"tile": (100, 100)}, "cuts the output's blocks"),
+        ({"backend": "gpu"}, "no backend 'gpu'"),
+        ({"speed": 9}, "no option speed"),
+        ({"nodata": "x"}, "nodata"),
+    ],
+)
 def test_options_that_make_no_sense(dem, tmp_path, options, message):
     with nothing_changes(tmp_path), pytest.raises(TilejitError, match=message):
         steep(tj.open(dem)).save(tmp_path / "out.tif", **options)

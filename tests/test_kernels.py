@@ -12,9 +12,7 @@ from oracles import ORACLES, punched
 from tilejit_kernels import filters, indices, masks, terrain
 
 MODULES = (terrain, indices, filters, masks)
-KERNELS = {
-    name: value for module in MODULES for name, value in vars(module).items() if isinstance(value, tj.Kernel)
-}
+KERNELS = {name: value for module in MODULES for name, value in vars(module).items() if isinstance(value, tj.Kernel)}
 SMALL = (16, 16)
 LARGE = (203, 301)
 
@@ -84,9 +82,7 @@ def test_other_inputs(name, dtype, rng):
     arrays = tuple(a.astype(dtype) for a in oracle.make(rng, (40, 50)))
     results = oracle.kernel(*arrays, **oracle.parameters)
     assert results.dtype == (np.float64 if dtype == "float64" else np.float32)
-    assert oracle.worst(results, tuple(a.astype(np.float64) for a in arrays)) <= oracle.tolerance(
-        results.dtype
-    )
+    assert oracle.worst(results, tuple(a.astype(np.float64) for a in arrays)) <= oracle.tolerance(results.dtype)
 
 
 @pytest.mark.parametrize("name", KERNELS)

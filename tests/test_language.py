@@ -270,9 +270,7 @@ FOCAL = {
 def _focal(folder, text, decorator="@tj.focal", head=""):
     body = "\n".join(line.removeprefix("    ") for line in text.strip("\n").split("\n"))
     lines = body if body.startswith("    ") else f"    {body}"
-    return write_module(
-        folder, f"{head}\n{decorator}\ndef body(a, b, *, p=0.75, n=3, flag=True):\n{lines}\n"
-    ).body
+    return write_module(folder, f"{head}\n{decorator}\ndef body(a, b, *, p=0.75, n=3, flag=True):\n{lines}\n").body
 
 
 @pytest.mark.parametrize("name", FOCAL)
@@ -577,8 +575,8 @@ def helpers(tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     ["plain", "tuples", "forwards", "windows", "windows_by_keyword", "elsewhere", "truths", "ignoring", "shadowing",
-     "helper_of_that_name", "_private", "tile", "überhöht", "reassigned", "runtime", "corner", "weighted", "reaching", "located", "sized",
-     "flagged"],
+     "helper_of_that_name", "_private", "tile", "überhöht", "reassigned", "runtime", "corner", "weighted", "reaching",
+     "located", "sized", "flagged"],
 )  # fmt: skip
 def test_functions_names_and_parameters(helpers, name):
     kernel = getattr(helpers, name)

@@ -60,7 +60,9 @@ def test_every_file_through_a_kernel(test_data):
     """From file to file: GDAL's own pixels plus one, within the plan's memory, or an error that names the file."""
     folder = test_data / "odd_tiff"
     outcomes = sweep(KERNELS, folder, len(list(folder.iterdir())))
-    wrong = {n: f"{e['outcome']}: {e['detail']}" for n, e in outcomes.items() if e["outcome"] not in {"same", "refused"}}
+    wrong = {
+        n: f"{e['outcome']}: {e['detail']}" for n, e in outcomes.items() if e["outcome"] not in {"same", "refused"}
+    }
     assert sum(e["outcome"] == "same" for e in outcomes.values()) > 80
     assert not wrong
 

@@ -76,9 +76,15 @@ def test_bands_of_a_file_are_read_together():
     assert [r.bands for r in plan.reads] == [(2, 1)]
 
 
-@pytest.mark.parametrize(("dtype", "nodata", "read_as"), [
-    (np.uint16, None, "uint16"), (np.uint16, 0, "float32"), (np.int32, 7, "float64"), (np.float64, None, "float64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "read_as"),
+    [
+        (np.uint16, None, "uint16"),
+        (np.uint16, 0, "float32"),
+        (np.int32, 7, "float64"),
+        (np.float64, None, "float64"),
+    ],
+)
 def test_integers_without_nodata_stay_integers(dtype, nodata, read_as):
     raster = Untouched(100, 100, dtype=dtype, nodata=nodata).raster()
     assert [r.dtype.name for r in ratio(raster.band(1), raster.band(2)).plan().reads] == [read_as]
@@ -119,8 +125,17 @@ def test_memory_is_the_sum_of_what_the_plan_says():
 
 def test_the_text_says_what_will_happen():
     text = str(steep(Untouched(5000, 7000).raster().band(1)).plan("out.tif", workers=2, backend="cpu", memory="2GB"))
-    for part in ("5000 rows x 7000 cols", "dem.tif[1]", "as float32, halo 1", "steep(dem.tif[1])", "out.tif: float32, nodata nan",
-                 "140 MB before compression", "COMPRESS=ZSTD", "of 2.0 GB given", "cpu on 2 threads: asked for"):  # fmt: skip
+    for part in (
+        "5000 rows x 7000 cols",
+        "dem.tif[1]",
+        "as float32, halo 1",
+        "steep(dem.tif[1])",
+        "out.tif: float32, nodata nan",
+        "140 MB before compression",
+        "COMPRESS=ZSTD",
+        "of 2.0 GB given",
+        "cpu on 2 threads: asked for",
+    ):
         assert part in text
 
 
@@ -131,13 +146,13 @@ def test_a_window_is_planned_on_the_grids_own_tile_lines():
     raster = steep(Untouched(5000, 7000).raster().band(1))
     settings = settings_of(raster.bands, {"tile": (512, 512)})
     plan = make_job(raster.grid, [Request(raster.bands)], settings, Window(500, 600, 100, 1000)).plan
-    assert [str(w) for w in plan.tasks()][0] == "rows 500:512, cols 600:1024"
+    assert next(str(w) for w in plan.tasks()) == "rows 500:512, cols 600:1024"
     assert sum(w.height * w.width for w in plan.tasks()) == 100_000
     assert not plan.exchanges
 
 
 def test_annotated_integers_must_hold_the_bands_values():
-    with pytest.raises(tj.errors.PlanError, match="takes q as int16, and dem.tif\\[1\\] holds float32"):
+    with pytest.raises(tj.errors.PlanError, match=r"takes q as int16, and dem\.tif\[1\] holds float32"):
         flag(Untouched(10, 10).raster().band(1)).plan()
     assert flag(Untouched(10, 10, dtype=np.uint8).raster().band(1)).plan().reads[0].valid
 

@@ -24,7 +24,9 @@ class Writer:
 
     def float(self, depth):
         if depth == 0 or self.pick(True, False, False):
-            return self.pick(*FLOATS, "p", "a[0, 0]", "b[-1, 1]", "a[1, 0]", "b[0, -2]", "0.5", "-1.25", "3", "0.1", "C")
+            return self.pick(
+                *FLOATS, "p", "a[0, 0]", "b[-1, 1]", "a[1, 0]", "b[0, -2]", "0.5", "-1.25", "3", "0.1", "C"
+            )
         x, y = self.float(depth - 1), self.float(depth - 1)
         return self.pick(
             f"({x} + {y})", f"({x} - {y})", f"({x} * {y})", f"({x} / {y})", f"min({x}, {y}, 2.5)", f"max({x}, {y})",

@@ -2,12 +2,13 @@
 
 import math
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import tilejit as tj
 from raster_kernels import (
     CODES,
     EDGES,
@@ -18,14 +19,10 @@ from raster_kernels import (
     bits,
     by_numpy,
     halves,
-    kind_of,
     place,
     plus_one,
     same_bits,
 )
-
-import tilejit as tj
-from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window
 

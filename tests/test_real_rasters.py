@@ -37,7 +37,11 @@ def test_ndvi_of_a_landsat_scene(test_data, tmp_path):
 def test_tiles_windows_and_chains_of_a_dem(test_data, tmp_path, name):
     dem = tj.open(test_data / "dem" / name)
     steep = slope(dem)
-    outputs = {tmp_path / "slope.tif": steep, tmp_path / "shade.tif": hillshade(dem), tmp_path / "calm.tif": median_3x3(steep)}
+    outputs = {
+        tmp_path / "slope.tif": steep,
+        tmp_path / "shade.tif": hillshade(dem),
+        tmp_path / "calm.tif": median_3x3(steep),
+    }
     report = tj.save(outputs, workers=2)
     assert report.read_ratio == 1.0
     for path, raster in outputs.items():

@@ -1727,7 +1727,8 @@ DECLARATIONS = {
     "class A:\n    @tj.local\n    @staticmethod\n    def f(z):\n        return z": (
         "a staticmethod is no plain Python function; write the body with def, right under the decorator"
     ),
-    "import functools\ndef g(h):\n    @functools.wraps(h)\n    def w(z):\n        return h(z)\n    return w\n\n@tj.local\n@g\ndef f(z):\n    return z": (
+    "import functools\ndef g(h):\n    @functools.wraps(h)\n    def w(z):\n        return h(z)\n    return w\n\n"
+    "@tj.local\n@g\ndef f(z):\n    return z": (
         "f is wrapped by another decorator; a kernel is compiled from its text, so take that decorator off"
     ),
     "@tj.focal(radius=-1)\ndef f(z):\n    return z[0, 1]": (

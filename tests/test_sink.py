@@ -88,9 +88,7 @@ def test_what_is_written_is_read(tmp_path, dtype, options):
 
 
 def test_the_tags_are_read_back(tmp_path):
-    profile = profile_of(
-        tmp_path, count=2, nodata=-9999.0, descriptions=("slope", None), units=("degree", "m")
-    )
+    profile = profile_of(tmp_path, count=2, nodata=-9999.0, descriptions=("slope", None), units=("degree", "m"))
     save(profile, noise(profile))
     with rasterio.open(profile.path) as dataset:
         assert dataset.crs == rasterio.crs.CRS.from_epsg(32630)
@@ -230,9 +228,7 @@ def test_the_users_options_stand():
     assert block_of(default_options(float32, 9, 9, {"BLOCKXSIZE": "256"}), 9, 9) == (16, 256)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"TILED": "NO"}, {"TILED": "NO", "BLOCKYSIZE": "7"}, {"BLOCKXSIZE": "32"}]
-)
+@pytest.mark.parametrize("options", [{}, {"TILED": "NO"}, {"TILED": "NO", "BLOCKYSIZE": "7"}, {"BLOCKXSIZE": "32"}])
 def test_block_of_is_gdals(tmp_path, options):
     profile = profile_of(tmp_path, options=options)
     sink = open_sink(profile)

@@ -101,9 +101,7 @@ def test_float64_is_compared_before_it_is_rounded(source_of):
     np.testing.assert_array_equal(found, np.array([[[np.nan, -9999.0, np.inf]]], np.float32))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "limit"), [("int64", 2**63 - 1), ("int64", -(2**63)), ("uint64", 2**64 - 1)]
-)
+@pytest.mark.parametrize(("dtype", "limit"), [("int64", 2**63 - 1), ("int64", -(2**63)), ("uint64", 2**64 - 1)])
 def test_huge_integers_are_exact(dtype, limit):
     near = limit - 1 if limit > 0 else limit + 1
     source = ArraySource.of(np.array([[[limit, near]]], dtype), nodata=limit)
@@ -168,9 +166,7 @@ def test_the_lowest_float_with_too_few_digits(source_of):
 def test_any_window_into_any_strides(data):
     array = data.draw(arrays.arrays(np.int16, (2, 11, 13), elements=st.integers(-3, 3)))
     height, width = data.draw(st.integers(1, 11)), data.draw(st.integers(1, 13))
-    window = Window(
-        data.draw(st.integers(0, 11 - height)), data.draw(st.integers(0, 13 - width)), height, width
-    )
+    window = Window(data.draw(st.integers(0, 11 - height)), data.draw(st.integers(0, 13 - width)), height, width)
     bands = data.draw(st.sampled_from([(1,), (2, 1), (1, 2), (2, 2)]))
     buffer = np.full((len(bands), height + 2, 2 * width + 3), 99, np.float32)
     source = ArraySource.of(array, nodata=2)
@@ -349,9 +345,7 @@ def test_a_giant_block_is_refused(tmp_path):
 
 def test_a_corrupt_block_names_file_band_window_and_cause(test_data):
     source = open_rasterio(test_data / "odd_tiff" / "rasterio_corrupt.tif")
-    with pytest.raises(
-        ReadError, match=r"rasterio_corrupt.*band 1, rows 512:1024, cols 0:1024.*expected 47086"
-    ):
+    with pytest.raises(ReadError, match=r"rasterio_corrupt.*band 1, rows 512:1024, cols 0:1024.*expected 47086"):
         read_floats(source, window=Window(512, 0, 512, 1024))
     source.close()
 
@@ -402,15 +396,11 @@ def test_the_block_cache_is_small_unless_the_host_chose(chosen, wanted):
     if chosen:
         environment["GDAL_CACHEMAX"] = chosen
     code = CACHE_PROBE
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == wanted
 
 
 def test_rasterio_is_imported_on_first_use_only():
-    code = (
-        "import sys, tilejit.io.rasterio_source, tilejit.io.geotiff_sink; sys.exit('rasterio' in sys.modules)"
-    )
+    code = "import sys, tilejit.io.rasterio_source, tilejit.io.geotiff_sink; sys.exit('rasterio' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

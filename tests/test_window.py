@@ -13,9 +13,7 @@ sides = st.integers(1, 40)
 
 def cells(window):
     return {
-        (row, col)
-        for row in range(window.row_off, window.row_end)
-        for col in range(window.col_off, window.col_end)
+        (row, col) for row in range(window.row_off, window.row_end) for col in range(window.col_off, window.col_end)
     }
 
 

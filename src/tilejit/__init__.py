@@ -36,7 +36,7 @@ Y = Quantity.Y
 ROW = Quantity.ROW
 COL = Quantity.COL
 
-Kernel.door = staticmethod(door)  # type: ignore[assignment]
+Kernel.door = staticmethod(door)
 
 _LAZY = {
     "NodataWarning": "tilejit.raster:NodataWarning",

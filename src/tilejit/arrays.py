@@ -78,9 +78,7 @@ class ArrayJob:
             self._strip(window, outputs)
         return outputs
 
-    def _inner(
-        self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]
-    ) -> None:
+    def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> None:
         launch = backend.compile_whole(self.kernel, signature, self.workers)
         self._launch(launch, signature, inner, self.arrays, outputs)
 
@@ -104,9 +102,7 @@ class ArrayJob:
         rows, cols = np.arange(halo.row_off, halo.row_end), np.arange(halo.col_off, halo.col_end)
         valid = np.ones(halo.shape, np.uint8)
         if is_index_edge(edge):
-            taken = array[
-                inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)
-            ]
+            taken = array[inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)]
             return taken, valid
         is_float = self.kernel.rasters[index].dtype is None
         compute = self.kernel.signature([a.dtype for a in self.arrays]).compute
@@ -120,10 +116,19 @@ class ArrayJob:
             valid[place] = 1
         return padded, valid
 
-    def _launch(self, launch: Launch, signature: Signature, window: Window, arrays: Sequence[Array],
-                outputs: Sequence[Array], valid: Sequence[Array] | None = None) -> None:  # fmt: skip
-        masks = valid or [np.ones(a.shape if r.dtype is not None else (0, 0), np.uint8)
-                          for a, r in zip(arrays, self.kernel.rasters, strict=True)]  # fmt: skip
+    def _launch(  # noqa: PLR0917 - what a launch takes, and where
+        self,
+        launch: Launch,
+        signature: Signature,
+        window: Window,
+        arrays: Sequence[Array],
+        outputs: Sequence[Array],
+        valid: Sequence[Array] | None = None,
+    ) -> None:
+        masks = valid or [
+            np.ones(a.shape if r.dtype is not None else (0, 0), np.uint8)
+            for a, r in zip(arrays, self.kernel.rasters, strict=True)
+        ]
         pairs = zip(arrays, masks, self.kernel.rasters, strict=True)
         passed = itertools.chain.from_iterable((a,) if r.dtype is None else (a, m) for a, m, r in pairs)
         nodata = [nodata_value(dtype, None) for dtype in signature.outputs]
@@ -145,8 +150,15 @@ def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
     return [window for window in around if not window.is_empty]
 
 
-def run_on_arrays(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any], *, backend: str,
-                  workers: int, out: Array | Sequence[Array] | None = None) -> Array | tuple[Array, ...]:  # fmt: skip
+def run_on_arrays(
+    kernel: Kernel,
+    inputs: Sequence[Any],
+    parameters: Mapping[str, Any],
+    *,
+    backend: str,
+    workers: int,
+    out: Array | Sequence[Array] | None = None,
+) -> Array | tuple[Array, ...]:
     """Runs a kernel over arrays.
 
     Args:
@@ -188,9 +200,7 @@ def _checked(kernel: Kernel, index: int, value: Any) -> Array:
             "so pass one band: array[0]"
         )
     if array.dtype.kind not in "biuf":
-        raise KernelError(
-            f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers or real numbers"
-        )
+        raise KernelError(f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers or real numbers")
     if parameter.dtype is not None:
         if array.dtype.kind == "f" or not np.can_cast(array.dtype, parameter.dtype, "safe"):
             raise KernelError(

@@ -93,8 +93,9 @@ class Evaluator:
                     collisions += self._finish(write, planes, plane, outputs[w][b], frame.window)
         return outputs, collisions
 
-    def _step(self, number: int, window: Window, planes: list[tuple[Array, Array | None]],
-              outputs: Sequence[Array]) -> int:  # fmt: skip
+    def _step(
+        self, number: int, window: Window, planes: list[tuple[Array, Array | None]], outputs: Sequence[Array]
+    ) -> int:
         step, kernel = self.plan.steps[number], self.job.kernels[number]
         area = window.expand(*step.halo)
         arrays: list[Array] = []
@@ -121,8 +122,9 @@ class Evaluator:
         for result, nodata, number in zip(results, step.nodata, step.results, strict=True):
             fill_outside(result, area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
 
-    def _operand(self, number: int, index: int, operand: Operand, planes: Sequence[tuple[Array, Array | None]],
-                 window: Window) -> tuple[Array, Array | None]:  # fmt: skip
+    def _operand(
+        self, number: int, index: int, operand: Operand, planes: Sequence[tuple[Array, Array | None]], window: Window
+    ) -> tuple[Array, Array | None]:
         """The plane as the kernel wants it: cropped to its halo, integers with nodata turned into floats with NaN."""
         cells, valid = planes[operand.plane]
         if operand.direct:
@@ -146,8 +148,9 @@ class Evaluator:
             flag(target_valid, part, key)
         return target, target_valid
 
-    def _finish(self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array,
-                window: Window) -> int:  # fmt: skip
+    def _finish(
+        self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array, window: Window
+    ) -> int:
         """Copies a plane into its output, with the nodata value that the file has; returns collisions."""
         plane = self.plan.planes[number]
         cells = planes[number][0][window.slices(window.expand(*plane.halo))]

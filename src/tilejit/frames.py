@@ -62,8 +62,9 @@ class Buffers:
             rows, cols = window.height + 2 * read.halo[0], window.width + 2 * read.halo[1]
             shape = len(read.bands), rows, cols
             count = int(np.prod(shape))
-            layers.append(Layer(read, cells[:count].reshape(shape),
-                                None if valid is None else valid[:count].reshape(shape)))  # fmt: skip
+            layers.append(
+                Layer(read, cells[:count].reshape(shape), None if valid is None else valid[:count].reshape(shape))
+            )
         return layers
 
 

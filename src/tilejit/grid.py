@@ -290,8 +290,7 @@ class Grid:
         for row, col in ((0, 0), (0, self.width), (self.height, 0), (self.height, self.width)):
             for offset, size in ((0, self.cell_width), (3, self.cell_height)):
                 mine, theirs = (
-                    t[offset] * col + t[offset + 1] * row + t[offset + 2]
-                    for t in (self.transform, other.transform)
+                    t[offset] * col + t[offset + 1] * row + t[offset + 2] for t in (self.transform, other.transform)
                 )
                 gap = max(gap, abs(mine - theirs) / size if size else math.inf)
         return gap

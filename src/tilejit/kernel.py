@@ -141,9 +141,7 @@ class Kernel:
         return frozenset(window_parameters(self.source))
 
     def _lowering(self, *, all_valid: bool) -> Lowering:
-        return Lowering(
-            self.rasters, is_focal=self.kind == "focal", radius=self.declared_radius, all_valid=all_valid
-        )
+        return Lowering(self.rasters, is_focal=self.kind == "focal", radius=self.declared_radius, all_valid=all_valid)
 
     def _lowered(self, *, all_valid: bool) -> Form:
         form = self._lowering(all_valid=all_valid).form(self.source, self.scalars)
@@ -156,9 +154,7 @@ class Kernel:
             )
         return form
 
-    def signature(
-        self, inputs: Sequence[np.dtype], nodata: Sequence[float | None] | None = None
-    ) -> Signature:
+    def signature(self, inputs: Sequence[np.dtype], nodata: Sequence[float | None] | None = None) -> Signature:
         """Returns the dtypes that it is compiled for, given those of its inputs.
 
         Args:
@@ -264,9 +260,15 @@ class _Cells:
         return compute.type(self._array[row, col] if inside else np.nan)
 
 
-def declare(function: Callable[..., object], *, kind: Literal["local", "focal"], nodata: Nodata = "propagate",
-            radius: int | tuple[int, int] | None = None, edge: Edge = "nodata",
-            fast: bool = False) -> Kernel:  # fmt: skip
+def declare(
+    function: Callable[..., object],
+    *,
+    kind: Literal["local", "focal"],
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    fast: bool = False,
+) -> Kernel:
     """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
 
     Raises:

@@ -156,12 +156,20 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None) -
 def _report(job: Job, run: Run, seconds: float) -> Report:
     plan = job.plan
     return Report(
-        seconds=seconds, stages=run.watch.stages, pixels=plan.window.height * plan.window.width, tasks=plan.task_count,
-        workers=plan.workers, backend=plan.backend, reason=plan.reason, peak_memory=peak_memory(),
-        planned_memory=plan.memory, bytes_read=run.bytes_read, source_bytes=plan.source_bytes,
+        seconds=seconds,
+        stages=run.watch.stages,
+        pixels=plan.window.height * plan.window.width,
+        tasks=plan.task_count,
+        workers=plan.workers,
+        backend=plan.backend,
+        reason=plan.reason,
+        peak_memory=peak_memory(),
+        planned_memory=plan.memory,
+        bytes_read=run.bytes_read,
+        source_bytes=plan.source_bytes,
         output_bytes=sum(_stored_bytes(w.path, w.raw_bytes(plan.window)) for w in plan.writes),
         collisions=run.collisions,
-    )  # fmt: skip
+    )
 
 
 def _stored_bytes(path: str, raw: int) -> int:

@@ -21,7 +21,7 @@ Halo = tuple[int, int]
 """Rows above and below, columns left and right, that are needed beyond a tile."""
 
 BASE_BYTES = 260_000_000
-"""What a process holds before any buffer: Python, NumPy, Numba, GDAL (measured: 190-210 MB), LLVM as it compiles (45)."""
+"""What a process holds before any buffer: Python, NumPy, Numba, GDAL (190-210 MB, measured), LLVM compiling (45 MB)."""
 GDAL_BYTES = 24_000_000
 """GDAL's block cache (8 MB), and blocks that wait to be compressed."""
 
@@ -171,8 +171,10 @@ class Plan:
     def task_shape(self) -> tuple[int, int]:
         """Rows and columns of tasks."""
         rows, cols = self.tile
-        return (ceil(self.window.row_end / rows) - self.window.row_off // rows,
-                ceil(self.window.col_end / cols) - self.window.col_off // cols)  # fmt: skip
+        return (
+            ceil(self.window.row_end / rows) - self.window.row_off // rows,
+            ceil(self.window.col_end / cols) - self.window.col_off // cols,
+        )
 
     @property
     def task_count(self) -> int:

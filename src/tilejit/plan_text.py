@@ -20,7 +20,9 @@ def plan_text(plan: Plan) -> str:
     lines += [_step_line(plan, step) for step in plan.steps]
     lines += [_write_line(plan, write) for write in plan.writes]
     rows, cols = plan.task_shape
-    lines.append(f"tasks     {rows} x {cols} = {rows * cols} tiles of up to {plan.tile[0]} x {plan.tile[1]}, {_decoding(plan)}")
+    lines.append(
+        f"tasks     {rows} x {cols} = {rows * cols} tiles of up to {plan.tile[0]} x {plan.tile[1]}, {_decoding(plan)}"
+    )
     lines.append(f"memory    {_memory(plan)}")
     lines.append(f"backend   {plan.backend} on {plan.workers} threads: {plan.reason}")
     return "\n".join(lines)
@@ -57,7 +59,11 @@ def _write_line(plan: Plan, write: Write) -> str:
 
 
 def _decoding(plan: Plan) -> str:
-    split = [r for r in plan.reads if any(t % b and t < s for t, b, s in zip(plan.tile, r.block, plan.grid.shape, strict=True))]
+    split = [
+        r
+        for r in plan.reads
+        if any(t % b and t < s for t, b, s in zip(plan.tile, r.block, plan.grid.shape, strict=True))
+    ]
     if split:
         return f"blocks of {', '.join(r.source for r in split)} are decoded more than once"
     if plan.halo != (0, 0) and not plan.exchanges:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from tilejit.tiling import fitting_plan
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tilejit.grid import Grid
     from tilejit.io.source import Source
@@ -140,7 +139,9 @@ class _Builder:
                 values[band.index] = nodata
 
     def _demand_read(self, band: SourceBand, dtype: np.dtype, *, valid: bool, edge: Edge, halo: Halo) -> None:
-        node = self.reads.setdefault(_read_key(band, dtype, valid, edge, halo), _ReadNode(band.source, dtype, valid, edge))
+        node = self.reads.setdefault(
+            _read_key(band, dtype, valid, edge, halo), _ReadNode(band.source, dtype, valid, edge)
+        )
         if band.info.index not in node.bands:
             node.bands.append(band.info.index)
         node.halo = _larger(node.halo, halo)
@@ -165,7 +166,9 @@ class _Builder:
                     )
                 self._demand_step(band.application, kernel.edge, halo)
 
-    def plane_of(self, planes: dict[tuple[Any, ...], int], band: Band, kernel: Kernel | None, index: int, halo: Halo) -> int:
+    def plane_of(
+        self, planes: dict[tuple[Any, ...], int], band: Band, kernel: Kernel | None, index: int, halo: Halo
+    ) -> int:
         """The number of the plane that holds a band for one consumer."""
         edge: Edge = kernel.edge if kernel else "nodata"
         if isinstance(band, SourceBand):
@@ -250,14 +253,25 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         steps.append(_make_step(builder, key, node, planes, numbers))
     writes = tuple(_make_write(builder, request, planes, numbers) for request in requests)
     whole = Window(0, 0, *grid.shape)
-    plan = Plan(grid=grid, window=window or whole, tile=settings.tile or (1, 1), reads=tuple(reads), planes=tuple(planes),
-                steps=tuple(steps), writes=writes, backend=settings.backend, reason=settings.reason,
-                workers=settings.workers, memory_limit=settings.memory)  # fmt: skip
+    plan = Plan(
+        grid=grid,
+        window=window or whole,
+        tile=settings.tile or (1, 1),
+        reads=tuple(reads),
+        planes=tuple(planes),
+        steps=tuple(steps),
+        writes=writes,
+        backend=settings.backend,
+        reason=settings.reason,
+        workers=settings.workers,
+        memory_limit=settings.memory,
+    )
     blocks = [request.storage(write.dtype).block for request, write in zip(requests, writes, strict=True)]
     plan = fitting_plan(plan, blocks, settings.tile)
     sources = tuple(node.source for node in builder.reads.values())
-    return Job(plan, sources, tuple(n.application.kernel for _, n in nodes),
-               tuple(n.application.parameters for _, n in nodes))  # fmt: skip
+    return Job(
+        plan, sources, tuple(n.application.kernel for _, n in nodes), tuple(n.application.parameters for _, n in nodes)
+    )
 
 
 def _producers_first(builder: _Builder, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], _StepNode]]:
@@ -272,12 +286,22 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
         label = SourceBand(node.source, by_number[band]).label
         planes.append(Plane(label, node.dtype, node.halo, node.edge, None))
     source = node.source
-    return Read(source.name, tuple(node.bands), node.dtype, node.halo, node.edge, node.valid, source.block, source.block_bytes,
-                source.stored_bytes)  # fmt: skip
+    return Read(
+        source.name,
+        tuple(node.bands),
+        node.dtype,
+        node.halo,
+        node.edge,
+        node.valid,
+        source.block,
+        source.block_bytes,
+        source.stored_bytes,
+    )
 
 
-def _make_step(builder: _Builder, key: tuple[Any, ...], node: _StepNode, planes: list[Plane],
-               numbers: dict[tuple[Any, ...], int]) -> Step:  # fmt: skip
+def _make_step(
+    builder: _Builder, key: tuple[Any, ...], node: _StepNode, planes: list[Plane], numbers: dict[tuple[Any, ...], int]
+) -> Step:
     kernel = node.application.kernel
     halo = _sum(node.halo, kernel.radius)
     operands = tuple(
@@ -285,8 +309,10 @@ def _make_step(builder: _Builder, key: tuple[Any, ...], node: _StepNode, planes:
         for k, band in enumerate(node.application.inputs)
     )
     asked = builder.nodata.get(id(node.application), [None] * len(kernel.results))
-    integers = [v if d.kind in "iu" else None
-                for v, d in zip(asked, kernel.signature([o.dtype for o in operands]).outputs, strict=True)]  # fmt: skip
+    integers = [
+        v if d.kind in "iu" else None
+        for v, d in zip(asked, kernel.signature([o.dtype for o in operands]).outputs, strict=True)
+    ]
     signature = kernel.signature([o.dtype for o in operands], integers)
     nodata = tuple(plain_nodata(d, v) for d, v in zip(signature.outputs, integers, strict=True))
     results = []
@@ -311,7 +337,9 @@ def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], h
     return Operand(number, dtype, halo, valid=False, direct=not marked and plane.halo == halo)
 
 
-def _make_write(builder: _Builder, request: Request, planes: Sequence[Plane], numbers: dict[tuple[Any, ...], int]) -> Write:
+def _make_write(
+    builder: _Builder, request: Request, planes: Sequence[Plane], numbers: dict[tuple[Any, ...], int]
+) -> Write:
     chosen = tuple(builder.plane_of(numbers, band, None, 0, NO_HALO) for band in request.bands)
     dtype = np.result_type(*(planes[p].dtype for p in chosen))
     given = request.nodata

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,6 +23,8 @@ from tilejit.settings import RunOptions, settings_of
 from tilejit.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
@@ -101,7 +102,9 @@ class Raster:
         """
         window = window or Window(0, 0, *self.grid.shape)
         if window.is_empty or window.intersection(Window(0, 0, *self.grid.shape)) != window:
-            raise ParameterError(f"{self.label}: {window} is not inside {self.grid.height} rows x {self.grid.width} columns")
+            raise ParameterError(
+                f"{self.label}: {window} is not inside {self.grid.height} rows x {self.grid.width} columns"
+            )
         request = Request(self.bands, nodata=options.get("nodata"))
         job = make_job(self.grid, [request], settings_of(self.bands, options), window)
         write = job.plan.writes[0]
@@ -244,7 +247,7 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
     sinks: list[Sink] = []
     try:
         for profile in profiles:
-            sinks.append(open_sink(profile, job.plan.workers))
+            sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the ones that are open must be dropped
     except BaseException:
         for sink in sinks:
             sink.abort()
@@ -262,8 +265,9 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
     return report
 
 
-def plan_outputs(outputs: Mapping[str | os.PathLike[str], Raster],
-                 options: RunOptions) -> tuple[Job, list[OutputProfile]]:  # fmt: skip
+def plan_outputs(
+    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
+) -> tuple[Job, list[OutputProfile]]:
     """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
     if not outputs:
         raise PlanError("nothing to save: give {path: raster}")
@@ -274,10 +278,16 @@ def plan_outputs(outputs: Mapping[str | os.PathLike[str], Raster],
     job = make_job(rasters[0].grid, requests, settings_of([b for r in rasters for b in r.bands], options))
     profiles = [
         OutputProfile(
-            path=request.path, grid=raster.grid, count=raster.count, dtype=write.dtype, nodata=write.nodata,
-            descriptions=tuple(_description(b) for b in raster.bands), units=tuple(_unit(b) for b in raster.bands),
-            options=_upper(options.get("profile") or {}), overwrite=options.get("overwrite", False),
-        )  # fmt: skip
+            path=request.path,
+            grid=raster.grid,
+            count=raster.count,
+            dtype=write.dtype,
+            nodata=write.nodata,
+            descriptions=tuple(_description(b) for b in raster.bands),
+            units=tuple(_unit(b) for b in raster.bands),
+            options=_upper(options.get("profile") or {}),
+            overwrite=options.get("overwrite", False),
+        )
         for request, raster, write in zip(requests, rasters, job.plan.writes, strict=True)
     ]
     for profile in profiles:

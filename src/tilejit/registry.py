@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 @overload
 def local(body: Callable[..., object], /) -> Kernel: ...
 @overload
+def local(*, nodata: Nodata = "propagate", fast: bool = False) -> Callable[[Callable[..., object]], Kernel]: ...
 def local(
-    *, nodata: Nodata = "propagate", fast: bool = False
-) -> Callable[[Callable[..., object]], Kernel]: ...
-def local(body: Callable[..., object] | None = None, /, *, nodata: Nodata = "propagate",
-          fast: bool = False) -> Kernel | Callable[[Callable[..., object]], Kernel]:  # fmt: skip
+    body: Callable[..., object] | None = None, /, *, nodata: Nodata = "propagate", fast: bool = False
+) -> Kernel | Callable[[Callable[..., object]], Kernel]:
     """Declares a kernel that sees one pixel of each input.
 
     Args:
@@ -46,11 +45,22 @@ def local(body: Callable[..., object] | None = None, /, *, nodata: Nodata = "pro
 @overload
 def focal(body: Callable[..., object], /) -> Kernel: ...
 @overload
-def focal(*, nodata: Nodata = "propagate", radius: int | tuple[int, int] | None = None, edge: Edge = "nodata",
-          fast: bool = False) -> Callable[[Callable[..., object]], Kernel]: ...  # fmt: skip
-def focal(body: Callable[..., object] | None = None, /, *, nodata: Nodata = "propagate",
-          radius: int | tuple[int, int] | None = None, edge: Edge = "nodata",
-          fast: bool = False) -> Kernel | Callable[[Callable[..., object]], Kernel]:  # fmt: skip
+def focal(
+    *,
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    fast: bool = False,
+) -> Callable[[Callable[..., object]], Kernel]: ...
+def focal(
+    body: Callable[..., object] | None = None,
+    /,
+    *,
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    fast: bool = False,
+) -> Kernel | Callable[[Callable[..., object]], Kernel]:
     """Declares a kernel that sees neighbours: ``z[dy, dx]`` is ``dy`` rows down and ``dx`` columns right.
 
     Args:
@@ -75,7 +85,5 @@ def focal(body: Callable[..., object] | None = None, /, *, nodata: Nodata = "pro
         array([[nan,  4., nan]], dtype=float32)
     """
     if body is None:
-        return lambda function: declare(
-            function, kind="focal", nodata=nodata, radius=radius, edge=edge, fast=fast
-        )
+        return lambda function: declare(function, kind="focal", nodata=nodata, radius=radius, edge=edge, fast=fast)
     return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, fast=fast)

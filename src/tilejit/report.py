@@ -60,12 +60,12 @@ class Report:
 
     def __str__(self) -> str:
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.stages.items())
+        decoded = f"{format_size(self.bytes_read)} decoded ({self.read_ratio:.2f} of the raster)"
         lines = [
             f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s: {self.speed:.0f} Mpx/s, {self.tasks} tiles",
             f"stages    {stages} s over {self.workers} workers",
             f"memory    {format_size(self.peak_memory)} at most (planned {format_size(self.planned_memory)})",
-            f"bytes     {format_size(self.bytes_read)} decoded, {self.read_ratio:.2f} of the raster; "
-            f"{format_size(self.output_bytes)} written",
+            f"bytes     {decoded}, {format_size(self.output_bytes)} written",
             f"backend   {self.backend}: {self.reason}",
         ]
         if self.collisions:
@@ -77,7 +77,9 @@ class Report:
 class Stopwatch:
     """Adds up the seconds that threads spend in stages."""
 
-    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("compile", "read", "compute", "write"), 0.0))
+    stages: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("compile", "read", "compute", "write"), 0.0)
+    )
     """Stage -> seconds."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tilejit.cores import available_cores
@@ -13,7 +12,7 @@ from tilejit.planner import Settings
 from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class RunOptions(TypedDict, total=False):
@@ -46,12 +45,19 @@ def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
     """
     unknown = set(options) - set(RunOptions.__annotations__)
     if unknown:
-        raise ParameterError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(RunOptions.__annotations__)}")
+        raise ParameterError(
+            f"no option {', '.join(sorted(unknown))}; there are {', '.join(RunOptions.__annotations__)}"
+        )
     workers = options.get("workers")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ParameterError(f"workers={workers!r}; it is a count of threads, 1 or more")
     kernels = [application.kernel for application in applications_of(bands)]
     backend, reason = choose_backend(options.get("backend") or "auto", kernels)
     memory = options.get("memory")
-    return Settings(backend, reason, workers or available_cores(), None if memory is None else parse_size(memory),
-                    options.get("tile"))  # fmt: skip
+    return Settings(
+        backend,
+        reason,
+        workers or available_cores(),
+        None if memory is None else parse_size(memory),
+        options.get("tile"),
+    )

@@ -197,7 +197,11 @@ class SourceTests:
         """NaN in floats, a zero of validity beside integers."""
         source = self.make(np.array([[[1, -5], [3, 4]]], np.int16), -5)
         window = Window(0, 0, 2, 2)
-        floats, integers, valid = np.empty((1, 2, 2), np.float32), np.empty((1, 2, 2), np.int16), np.empty((1, 2, 2), np.uint8)
+        floats, integers, valid = (
+            np.empty((1, 2, 2), np.float32),
+            np.empty((1, 2, 2), np.int16),
+            np.empty((1, 2, 2), np.uint8),
+        )
         source.read((1,), window, floats)
         np.testing.assert_array_equal(floats, np.array([[[1, np.nan], [3, 4]]], np.float32))
         source.read((1,), window, integers, valid)

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 class Launch(Protocol):
     """A compiled kernel, called for each tile."""
 
-    def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> int:  # fmt: skip
+    def __call__(
+        self,
+        arrays: Sequence[NDArray[Any]],
+        outputs: Sequence[NDArray[Any]],
+        nodata: Sequence[Any],
+        scalars: Sequence[Any],
+    ) -> int:
         """Computes one tile.
 
         Args:

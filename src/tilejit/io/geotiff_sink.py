@@ -152,9 +152,7 @@ class GeoTiffSink:
         """Where its cells lie."""
         self._target = checked_target(profile)
         _check_values(profile)
-        self.options = default_options(
-            profile.dtype, self.grid.height, self.grid.width, profile.options, profile.count
-        )
+        self.options = default_options(profile.dtype, self.grid.height, self.grid.width, profile.options, profile.count)
         """All the creation options."""
         self.options.setdefault("NUM_THREADS", str(max(1, threads)))
         self.block = block_of(self.options, self.grid.height, self.grid.width)

@@ -125,9 +125,7 @@ class ArraySink:
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
-            raise SinkError(
-                f"the array is {self.array.shape}, and its grid {self.grid.shape}: (band, row, col)"
-            )
+            raise SinkError(f"the array is {self.array.shape}, and its grid {self.grid.shape}: (band, row, col)")
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
         """Write a window; see `Sink.write`."""
@@ -160,12 +158,7 @@ def check_write(
     Raises:
         SinkError: The window reaches outside the raster, or the array has another shape or type.
     """
-    if (
-        window.row_off < 0
-        or window.col_off < 0
-        or window.row_end > grid.height
-        or window.col_end > grid.width
-    ):
+    if window.row_off < 0 or window.col_off < 0 or window.row_end > grid.height or window.col_end > grid.width:
         raise SinkError(f"{name}: the window {window} reaches outside {grid.height} rows x {grid.width} cols")
     if array.shape != (count, *window.shape):
         raise SinkError(f"{name}: {window} takes the shape {(count, *window.shape)}, not {array.shape}")

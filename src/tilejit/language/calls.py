@@ -47,9 +47,7 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if handler is None and mathematical is None:
         return _helper(scope, node, function)
     if node.keywords:
-        scope.fail(
-            node.keywords[0], f"{name} with a keyword argument", "give its arguments by position"
-        )
+        scope.fail(node.keywords[0], f"{name} with a keyword argument", "give its arguments by position")
     values = [lower(scope, a) for a in node.args]
     if handler is not None:
         return handler(scope, node, values)
@@ -106,9 +104,7 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     plain = scope.names.helper(function)
     if plain is None:
         if getattr(function, "__tilejit_kernel__", False):
-            scope.fail(
-                node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))"
-            )
+            scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
         scope.fail(node.func, f"{name} {_why_not(function)}", _instead(name, function))
     lowered, arguments = scope.program.helper(scope, node, plain)
     result = call(lowered.name, *arguments)
@@ -188,9 +184,7 @@ def _round(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
     value = _one(scope, node, values)
     if value.kind is not Kind.FLOAT:
         return Value(cast(value, Kind.INT), Kind.INT)
-    return Value(
-        ast.Call(ast.Name("int", ast.Load()), [call("_math", ast.Constant("rint"), value.node)], []), Kind.INT
-    )
+    return Value(ast.Call(ast.Name("int", ast.Load()), [call("_math", ast.Constant("rint"), value.node)], []), Kind.INT)
 
 
 _BUILTINS = {

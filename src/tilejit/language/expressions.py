@@ -143,9 +143,7 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
         scope.fail(node, "a subscript in a local body",
                    f"a local body sees one pixel: write {window.name}, or declare it with @tj.focal")  # fmt: skip
     if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
-        scope.fail(
-            node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows down, columns right"
-        )
+        scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows down, columns right")
     dy, dx = node.slice.elts
     return read(scope, node, window, dy, dx)
 
@@ -249,9 +247,7 @@ def _compare(scope: Scope, node: ast.Compare) -> Value:
 
 def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: ast.expr) -> ast.expr:
     if isinstance(operator, (ast.Is, ast.IsNot)):
-        scope.fail(
-            right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata"
-        )
+        scope.fail(right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata")
     if isinstance(operator, (ast.In, ast.NotIn)):
         elements = _elements(scope, right_node)
         found = _joined(ast.Or(), [_test(scope, ast.Eq(), left_node, e) for e in elements])
@@ -287,9 +283,7 @@ def _choice(scope: Scope, node: ast.IfExp) -> Value:
 
 
 def _tuple(scope: Scope, node: ast.Tuple) -> Value:
-    scope.fail(
-        node, "a tuple as a value", "tuples are for return, and for assigning several variables at once"
-    )
+    scope.fail(node, "a tuple as a value", "tuples are for return, and for assigning several variables at once")
 
 
 def _call(scope: Scope, node: ast.Call) -> Value:

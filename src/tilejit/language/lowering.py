@@ -63,9 +63,7 @@ class Lowering:
         functions = tuple(self._functions.values())
         return Form(functions, self.footprint, (rows, cols), self.has_while, self.asks_validity)
 
-    def helper(
-        self, scope: Scope, node: ast.Call, function: Callable[..., object]
-    ) -> tuple[Function, list[ast.expr]]:
+    def helper(self, scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
         """Lowers a helper for the kinds of one call; returns it and the call's arguments."""
         if function in self._active:
             scope.fail(node, f"{function.__name__} calls itself", "write the recursion as a while loop")

@@ -39,9 +39,7 @@ def local_names(tree: ast.FunctionDef) -> set[str]:
     """The names that a function's body binds: its parameters, assignments and loop variables."""
     arguments = tree.args
     parameters = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    return parameters | {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
+    return parameters | {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def plain_number(value: Any) -> bool | float | None:
@@ -132,6 +130,4 @@ class Names:
     def helper(self, function: Any) -> Callable[..., object] | None:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
         plain = getattr(function, "py_func", function)
-        return (
-            plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None
-        )
+        return plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None

@@ -119,9 +119,7 @@ def read_parameters(
         source.fail(None, "no raster parameter",
                     "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
     annotations = _annotations(source)
-    rasters = tuple(
-        RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional
-    )
+    rasters = tuple(RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional)
     for argument in arguments.kwonlyargs:
         if argument.arg in CALL_OPTIONS:
             source.fail(argument, f"{argument.arg} is an option of every kernel's call",
@@ -147,9 +145,7 @@ def _annotations(source: FunctionSource) -> dict[str, Any]:
     try:
         return inspect.get_annotations(source.function, eval_str=True)
     except Exception as error:  # noqa: BLE001 - evaluating a user's annotation runs any code
-        source.fail(
-            None, f"an annotation cannot be evaluated: {error}", "annotate with dtypes, as np.uint16"
-        )
+        source.fail(None, f"an annotation cannot be evaluated: {error}", "annotate with dtypes, as np.uint16")
 
 
 def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:
@@ -168,9 +164,7 @@ def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> 
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype
 
 
-def _scalar(
-    source: FunctionSource, node: ast.arg, annotation: object, default: object
-) -> tuple[Kind, object]:
+def _scalar(source: FunctionSource, node: ast.arg, annotation: object, default: object) -> tuple[Kind, object]:
     if isinstance(default, Quantity):
         return (Kind.INT if default.is_index else Kind.FLOAT), default
     kind = kind_of_value(default) if default is not REQUIRED else Kind.FLOAT

@@ -38,9 +38,7 @@ class Program(Protocol):
         """Notes cells that are read."""
         ...
 
-    def helper(
-        self, scope: Scope, node: ast.Call, function: Callable[..., object]
-    ) -> tuple[Function, list[ast.expr]]:
+    def helper(self, scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
         """Lowers a helper for the arguments of one call."""
         ...
 

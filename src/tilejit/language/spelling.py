@@ -99,9 +99,7 @@ class _Speller(ast.NodeTransformer):
 def function_text(spelling: Spelling, form: Form, function: Function, decorator: str) -> str:
     """One function as text."""
     body = [_Speller(spelling, form, function).visit(copy.deepcopy(s)) for s in function.body]
-    lines = "\n".join(
-        "    " + line for s in body for line in ast.unparse(ast.fix_missing_locations(s)).split("\n")
-    )
+    lines = "\n".join("    " + line for s in body for line in ast.unparse(ast.fix_missing_locations(s)).split("\n"))
     parameters = ", ".join(device_parameters(function))
     return f"{decorator}\ndef {function.name}({parameters}):\n{lines}\n"
 

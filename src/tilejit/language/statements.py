@@ -255,9 +255,7 @@ def joined_kinds(returns: Sequence[tuple[Kind, ...]]) -> tuple[Kind, ...]:
 
 def _is_stored(block: list[ast.stmt], name: str) -> bool:
     return any(
-        isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
-        for s in block
-        for n in ast.walk(s)
+        isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store) for s in block for n in ast.walk(s)
     )
 
 

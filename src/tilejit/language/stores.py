@@ -79,13 +79,9 @@ def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str]
         count: The statement that counts a collision with nodata, with ``{0}`` for its condition.
     """
     lines: list[str] = []
-    for k, (kind, dtype, nan) in enumerate(
-        zip(kernel.results, signature.outputs, signature.nan_nodata, strict=True)
-    ):
+    for k, (kind, dtype, nan) in enumerate(zip(kernel.results, signature.outputs, signature.nan_nodata, strict=True)):
         value = _converted(f"_v{k}", kind, dtype)
-        tests = (["not _ok"] if checked else []) + (
-            [f"_isnan(_v{k})"] if kind is Kind.FLOAT and not nan else []
-        )
+        tests = (["not _ok"] if checked else []) + ([f"_isnan(_v{k})"] if kind is Kind.FLOAT and not nan else [])
         if nan:
             lines.append(f"{cell(k)} = {value} if _ok else _nodata{k}" if checked else f"{cell(k)} = {value}")
             continue

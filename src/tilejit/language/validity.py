@@ -125,7 +125,6 @@ def _call(node: ast.expr, windows: Mapping[str, str], known: Mapping[str, Cells]
     count = len(helper.windows)
     inner_windows = {w.name: windows[a.id] for w, a in zip(helper.windows, node.args, strict=False)}  # type: ignore[attr-defined]
     inner_values = {
-        p: _cells(a, windows, known, functions)
-        for p, a in zip(helper.scalars, node.args[count:], strict=True)
+        p: _cells(a, windows, known, functions) for p, a in zip(helper.scalars, node.args[count:], strict=True)
     }
     return _results(helper, inner_windows, inner_values, functions)
