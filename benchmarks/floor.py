@@ -1,7 +1,7 @@
 """GDAL's floor: the input read, the finished result written, through the same codecs, overlapped, no arithmetic.
 
-Run as a program: ``floor.py INPUT RESULT OUTPUT``. RESULT is loaded before the clock starts, so that writing is all that
-its pixels cost.
+Run as a program: ``floor.py INPUT RESULT OUTPUT``. RESULT is loaded before the clock starts, so that writing is all
+that its pixels cost.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from tilejit.backends.cuda_buffers import Workspace
 from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.errors import BackendError
-from tilejit.language.cuda import counts_collisions, cuda_source
+from tilejit.language.cuda import counts_collisions, cuda_source, hoisted
 from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class CudaBackend:
         problem = why_none()
         if problem is not None:
             raise BackendError(f"backend='cuda' cannot run here: {problem}")
-        return _Launch(load_launch(kernel, signature), counts=counts_collisions(signature))
+        return _Launch(kernel, signature)
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the generated source; needs no device."""
@@ -112,6 +112,7 @@ def argument_types(kernel: Kernel, signature: Signature) -> tuple[Any, ...]:
         else numbers[s.kind]
         for s in kernel.scalars
     ]
+    scalars += [from_dtype(signature.compute)] * len(hoisted(kernel).names)
     counter = [array(np.dtype(np.int64), 1)] * counts_collisions(signature)
     outputs = signature.outputs
     return (*inputs, *map(array, outputs), *map(from_dtype, outputs), *scalars, *counter)
@@ -120,9 +121,11 @@ def argument_types(kernel: Kernel, signature: Signature) -> tuple[Any, ...]:
 class _Launch:
     """Takes a tile through the device."""
 
-    def __init__(self, function: Any, *, counts: bool) -> None:
-        self.function = function
-        self.counts = counts
+    def __init__(self, kernel: Kernel, signature: Signature) -> None:
+        self.function = load_launch(kernel, signature)
+        self.counts = counts_collisions(signature)
+        self.hoisted = hoisted(kernel)
+        self.compute = signature.compute
         self.turn: Any = _SIMULATOR if simulating() else contextlib.nullcontext()
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
@@ -132,6 +135,7 @@ class _Launch:
             return 0
         grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]))
         count = np.zeros(1, np.int64)
+        scalars = [*scalars, *self.hoisted.values(scalars, self.compute)]
         with self.turn:
             workspace = _workspace()
             workspace.begin()

@@ -20,6 +20,7 @@ import numpy as np
 
 from tilejit.language.form import call
 from tilejit.language.functions import OWN
+from tilejit.language.hoist import Hoisted, hoist
 from tilejit.language.kinds import Kind
 from tilejit.language.rows import arguments_of
 from tilejit.language.spelling import Spelling, device_parameters, function_text, math_used
@@ -77,7 +78,7 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
         signature: The dtypes.
     """
     name = "f64" if signature.compute == np.float64 else "f32"
-    form = _with_power_calls(kernel.form)
+    form = hoisted(kernel).form
     spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in _PRECISE | _PLAIN.keys() else f"math.{n}")
     functions = _math_functions(math_used(form), name)
     if Kind.FLOAT in kernel.results:
@@ -85,6 +86,11 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
     functions += [function_text(spelling, form, f, _DECORATOR) for f in form.functions]
     functions.append(_launch(kernel, signature, form))
     return _module(kernel, signature, [f for f in functions if f])
+
+
+def hoisted(kernel: Kernel) -> Hoisted:
+    """What a launch computes before it starts: ``launch`` takes those values behind the kernel's own scalars."""
+    return hoist(kernel, _with_power_calls(kernel.form))
 
 
 def counts_collisions(signature: Signature) -> bool:
@@ -155,7 +161,9 @@ def _cell(form: Form, array: str, dy: int, dx: int) -> str:
 
 
 def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
-    arguments = arguments_of(kernel, signature) + ["_collisions"] * counts_collisions(signature)
+    own = arguments_of(kernel, signature)
+    before = form.body.scalars[len(kernel.scalars) :]
+    arguments = [*own, *before, *["_collisions"] * counts_collisions(signature)]
     checked = kernel.nodata == "propagate" and not kernel.carries_nan
     at_pixels, scalars = _scalars(kernel, form)
     lines = [
@@ -176,7 +184,8 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
 def _scalars(kernel: Kernel, form: Form) -> tuple[list[str], list[str]]:
     """The lines that look up what varies by row or column, and what the body is called with."""
     lines, values = [], []
-    for scalar, name in zip(kernel.scalars, form.body.scalars, strict=True):
+    count = len(kernel.scalars)
+    for scalar, name in zip(kernel.scalars, form.body.scalars[:count], strict=True):
         axis = scalar.quantity.axis if scalar.quantity else "grid"
         index = {"row": "_y", "col": "_x"}.get(axis)
         if scalar.quantity is None or index is None:
@@ -185,7 +194,7 @@ def _scalars(kernel: Kernel, form: Form) -> tuple[list[str], list[str]]:
         held = f"_{name}_here"
         lines.append(f"{held} = {name} + i64({index})" if scalar.quantity.is_index else f"{held} = {name}[{index}]")
         values.append(held)
-    return lines, values
+    return lines, [*values, *form.body.scalars[count:]]
 
 
 def _call(kernel: Kernel, form: Form, scalars: list[str], *, checked: bool) -> list[str]:
