@@ -125,7 +125,7 @@ def _functions(compute: np.dtype) -> dict[str, Callable[..., Any]]:
     return {
         "_float": compute.type,
         "_math": math,
-        "_minimum": lambda a, b: min(a, b),
-        "_maximum": lambda a, b: max(a, b),
+        "_minimum": min,
+        "_maximum": max,
         "abs": abs,
     }
