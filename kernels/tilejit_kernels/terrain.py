@@ -34,7 +34,7 @@ def horn(z, dx, dy):
     return east / (8.0 * dx), north / (8.0 * dy)
 
 
-@tj.focal
+@tj.focal(unit="degree")
 def slope(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Slope in degrees, Horn (1981).
 
@@ -59,7 +59,7 @@ def slope(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     return math.degrees(math.atan(math.hypot(east, north)))
 
 
-@tj.focal
+@tj.focal(unit="degree")
 def aspect(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Direction in which the slope falls, in degrees clockwise from north, Horn (1981).
 
@@ -277,7 +277,7 @@ def quadratic(z, dx, dy):
     return d, e, f, g, h
 
 
-@tj.focal
+@tj.focal(unit="1/m")
 def profile_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Profile curvature, along the slope's fall, Zevenbergen & Thorne (1987).
 
@@ -308,7 +308,7 @@ def profile_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     return 0.0 if steepness == 0.0 else curvature
 
 
-@tj.focal
+@tj.focal(unit="1/m")
 def plan_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Plan curvature, across the slope's fall, Zevenbergen & Thorne (1987).
 

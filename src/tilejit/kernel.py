@@ -71,6 +71,8 @@ class Kernel:
     """Who deals with invalid cells."""
     edge: Edge
     """What lies outside the raster."""
+    unit: str | None
+    """The unit of its results, which outputs carry, or None."""
     fast: bool
     """Whether results may differ in the last bits between tile sizes, for speed."""
 
@@ -267,6 +269,7 @@ def declare(
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",
+    unit: str | None = None,
     fast: bool = False,
 ) -> Kernel:
     """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
@@ -282,7 +285,7 @@ def declare(
     check_syntax(source)
     rasters, scalars = read_parameters(source)
     outputs = read_output_dtypes(source)
-    return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, fast)
+    return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
 
 
 def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -316,7 +316,7 @@ def _description(band: Band) -> str | None:
 
 
 def _unit(band: Band) -> str | None:
-    return band.info.unit if isinstance(band, SourceBand) else None
+    return band.info.unit if isinstance(band, SourceBand) else band.application.kernel.unit
 
 
 def _check_paths(requests: Sequence[Request]) -> None:

@@ -13,9 +13,16 @@ if TYPE_CHECKING:
 @overload
 def local(body: Callable[..., object], /) -> Kernel: ...
 @overload
-def local(*, nodata: Nodata = "propagate", fast: bool = False) -> Callable[[Callable[..., object]], Kernel]: ...
 def local(
-    body: Callable[..., object] | None = None, /, *, nodata: Nodata = "propagate", fast: bool = False
+    *, nodata: Nodata = "propagate", unit: str | None = None, fast: bool = False
+) -> Callable[[Callable[..., object]], Kernel]: ...
+def local(
+    body: Callable[..., object] | None = None,
+    /,
+    *,
+    nodata: Nodata = "propagate",
+    unit: str | None = None,
+    fast: bool = False,
 ) -> Kernel | Callable[[Callable[..., object]], Kernel]:
     """Declares a kernel that sees one pixel of each input.
 
@@ -23,6 +30,7 @@ def local(
         body: A plain scalar function. Positional parameters are rasters, keyword-only ones scalars.
         nodata: ``"propagate"``: where an input is invalid, so is the result. ``"kernel"``: the body sees NaN there and
             asks ``tj.is_valid``.
+        unit: The unit of the results, which outputs carry: ``"degree"``.
         fast: Lets the compiler reorder arithmetic; results may then differ in the last bits between tile sizes.
 
     Raises:
@@ -38,8 +46,8 @@ def local(
         array([[10., 20.]], dtype=float32)
     """
     if body is None:
-        return lambda function: declare(function, kind="local", nodata=nodata, fast=fast)
-    return declare(body, kind="local", nodata=nodata, fast=fast)
+        return lambda function: declare(function, kind="local", nodata=nodata, unit=unit, fast=fast)
+    return declare(body, kind="local", nodata=nodata, unit=unit, fast=fast)
 
 
 @overload
@@ -50,6 +58,7 @@ def focal(
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",
+    unit: str | None = None,
     fast: bool = False,
 ) -> Callable[[Callable[..., object]], Kernel]: ...
 def focal(
@@ -59,6 +68,7 @@ def focal(
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",
+    unit: str | None = None,
     fast: bool = False,
 ) -> Kernel | Callable[[Callable[..., object]], Kernel]:
     """Declares a kernel that sees neighbours: ``z[dy, dx]`` is ``dy`` rows down and ``dx`` columns right.
@@ -70,6 +80,7 @@ def focal(
         radius: How far it reads, in cells or as (rows, columns); read from the offsets where they are literals.
         edge: What lies outside the raster: ``"nodata"``, ``"nearest"``, ``"reflect"`` (``dcba|abcd|dcba``),
             ``"wrap"`` or a number.
+        unit: The unit of the results, which outputs carry: ``"degree"``.
         fast: Lets the compiler reorder arithmetic; results may then differ in the last bits between tile sizes.
 
     Raises:
@@ -85,5 +96,7 @@ def focal(
         array([[nan,  4., nan]], dtype=float32)
     """
     if body is None:
-        return lambda function: declare(function, kind="focal", nodata=nodata, radius=radius, edge=edge, fast=fast)
-    return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, fast=fast)
+        return lambda function: declare(
+            function, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
+        )
+    return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)

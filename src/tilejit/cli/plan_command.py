@@ -25,6 +25,8 @@ def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
 
     del quiet
     job = read_job(**words)
+    # Names that were not given are made up: whether they exist is no concern of the plan's.
     paths = outputs or tuple(f"{k.name}.tif" for k in job.kernels)
-    plan = plan_outputs(job.outputs(paths), job.options)[0].plan
+    options = job.options if outputs else {**job.options, "overwrite": True}
+    plan = plan_outputs(job.outputs(paths), options)[0].plan
     show_labelled(str(plan))
