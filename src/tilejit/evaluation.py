@@ -66,7 +66,7 @@ class Evaluator:
         }
 
     def _flat(self, dtype: np.dtype, halo: Halo, count: int = 1) -> Array:
-        rows, cols = self.plan.tile
+        rows, cols = self.plan.largest_task
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
     def run(self, frame: Frame) -> tuple[list[Array], int]:
@@ -153,18 +153,19 @@ class Evaluator:
     ) -> int:
         """Copies a plane into its output, with the nodata value that the file has; returns collisions."""
         plane = self.plan.planes[number]
-        cells = planes[number][0][window.slices(window.expand(*plane.halo))]
+        place = window.slices(window.expand(*plane.halo))
+        cells, valid = planes[number]
+        cells = cells[place]
         np.copyto(output, cells, casting="unsafe")
-        if write.nodata is None:
+        if write.nodata is None or (plane.nodata == write.nodata and output.dtype == cells.dtype):
             return 0
         if cells.dtype.kind != "f":
-            if plane.nodata is not None and (plane.nodata != write.nodata or output.dtype != cells.dtype):
-                return _replace(output, cells == plane.nodata, write.nodata)
-            return 0
+            invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
+            return _replace(output, invalid, write.nodata)
         return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
 
 
-def _replace(output: Array, invalid: NDArray[np.bool_], nodata: float) -> int:
+def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> int:
     """Puts nodata where cells are invalid; returns how many valid cells equal it already."""
     value = output.dtype.type(nodata)
     collisions = int(np.count_nonzero((output == value) & ~invalid))

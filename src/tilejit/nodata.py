@@ -28,6 +28,22 @@ def default_nodata(dtype: np.dtype) -> float | int:
     return int(info.max if dtype.kind == "u" else info.min)
 
 
+def holds_nodata(dtype: np.dtype, value: float | None) -> bool:
+    """Returns whether a dtype can hold a nodata value.
+
+    Example:
+        >>> holds_nodata(np.dtype(np.uint8), -9999), holds_nodata(np.dtype(np.float32), -9999)
+        (False, True)
+    """
+    if value is None:
+        return False
+    try:
+        nodata_value(dtype, value)
+    except ParameterError:
+        return False
+    return True
+
+
 def plain_nodata(dtype: np.dtype, given: float | None) -> float:
     """Returns the nodata value as a plain number; NaN is one and the same object, so that plans that hold it compare.
 

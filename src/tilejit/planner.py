@@ -10,7 +10,7 @@ import numpy as np
 from tilejit.errors import PlanError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.language.kinds import compute_dtype
-from tilejit.nodata import plain_nodata
+from tilejit.nodata import holds_nodata, plain_nodata
 from tilejit.plan import Halo, Operand, Plan, Plane, Read, Step, Write
 from tilejit.quantities import scalar_values
 from tilejit.tiling import fitting_plan
@@ -124,7 +124,8 @@ class _Builder:
         for request in requests:
             for band in request.bands:
                 if isinstance(band, SourceBand):
-                    self._demand_read(band, band.info.dtype, valid=False, edge="nodata", halo=NO_HALO)
+                    dtype, valid = copy_form(request, band)
+                    self._demand_read(band, dtype, valid=valid, edge="nodata", halo=NO_HALO)
                 else:
                     self._demand_step(band.application, "nodata", NO_HALO)
         for application in reversed(_applications(requests)):
@@ -166,18 +167,33 @@ class _Builder:
                     )
                 self._demand_step(band.application, kernel.edge, halo)
 
-    def plane_of(
-        self, planes: dict[tuple[Any, ...], int], band: Band, kernel: Kernel | None, index: int, halo: Halo
-    ) -> int:
-        """The number of the plane that holds a band for one consumer."""
-        edge: Edge = kernel.edge if kernel else "nodata"
-        if isinstance(band, SourceBand):
-            dtype, valid = read_form(kernel, index, band, halo) if kernel else (band.info.dtype, False)
-            return planes[(*_read_key(band, dtype, valid, edge, halo), band.info.index)]
-        key = _step_key(band.application, edge, halo)
-        if halo == NO_HALO and key not in self.steps:
-            key = next(k for k in self.steps if k[0] == id(band.application))
-        return planes[(*key, band.index)]
+
+def _plane_of(
+    planes: Mapping[tuple[Any, ...], int], band: Band, form: tuple[np.dtype, bool] | None, edge: Edge, halo: Halo
+) -> int:
+    """The number of the plane that holds a band for one consumer; ``form`` is how that reads a band of a file."""
+    if isinstance(band, SourceBand):
+        dtype, valid = form or (band.info.dtype, False)
+        return planes[(*_read_key(band, dtype, valid, edge, halo), band.info.index)]
+    return planes[(*_step_key(band.application, edge, halo), band.index)]
+
+
+def copy_form(request: Request, band: SourceBand) -> tuple[np.dtype, bool]:
+    """Returns the dtype that a band is copied as, and whether validity is read beside it.
+
+    A mask, which the copy does not have, becomes a nodata value. Where a band of the output has none it is an alpha
+    band, which goes along as it is.
+    """
+    dtype = _storable(band.info.dtype)
+    masked = all(isinstance(b, SourceBand) and b.info.has_mask for b in request.bands)
+    return dtype, masked and dtype.kind != "f"
+
+
+def _storable(dtype: np.dtype) -> np.dtype:
+    """The dtype in this machine's byte order; truth values are bytes, and float16 is float32."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
 
 
 def read_form(kernel: Kernel, index: int, band: SourceBand, halo: Halo) -> tuple[np.dtype, bool]:
@@ -189,7 +205,7 @@ def read_form(kernel: Kernel, index: int, band: SourceBand, halo: Halo) -> tuple
     Raises:
         PlanError: The parameter is annotated with an integer dtype that cannot hold the band's values.
     """
-    native, wanted = band.info.dtype, kernel.rasters[index].dtype
+    native, wanted = _storable(band.info.dtype), kernel.rasters[index].dtype
     if wanted is not None:
         if native.kind == "f" or not np.can_cast(native, wanted, "safe"):
             raise PlanError(
@@ -197,10 +213,10 @@ def read_form(kernel: Kernel, index: int, band: SourceBand, halo: Halo) -> tuple
                 f"annotate the parameter with a dtype that holds it"
             )
         return wanted, True
-    if native.kind == "f" and native.itemsize >= 4:
-        return native.newbyteorder("="), False
+    if native.kind == "f":
+        return native, False
     outside = halo != NO_HALO and kernel.edge not in {"nearest", "reflect", "wrap"}
-    if native.kind == "f" or band.info.may_be_invalid or outside:
+    if band.info.may_be_invalid or outside:
         return compute_dtype((native,)), False
     return native, False
 
@@ -251,7 +267,7 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
     nodes = _producers_first(builder, requests)
     for key, node in nodes:
         steps.append(_make_step(builder, key, node, planes, numbers))
-    writes = tuple(_make_write(builder, request, planes, numbers) for request in requests)
+    writes = tuple(_make_write(request, planes, numbers) for request in requests)
     whole = Window(0, 0, *grid.shape)
     plan = Plan(
         grid=grid,
@@ -284,7 +300,9 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
     for band in node.bands:
         numbers[(*key, band)] = len(planes)
         label = SourceBand(node.source, by_number[band]).label
-        planes.append(Plane(label, node.dtype, node.halo, node.edge, None))
+        own = by_number[band].nodata
+        marked = node.dtype.kind != "f" and not node.valid and holds_nodata(node.dtype, own)
+        planes.append(Plane(label, node.dtype, node.halo, node.edge, own if marked else None))
     source = node.source
     return Read(
         source.name,
@@ -304,13 +322,16 @@ def _make_step(
 ) -> Step:
     kernel = node.application.kernel
     halo = _sum(node.halo, kernel.radius)
-    operands = tuple(
-        _operand(kernel, k, builder.plane_of(numbers, band, kernel, k, halo), planes, halo)
-        for k, band in enumerate(node.application.inputs)
-    )
+    inputs = [
+        _plane_of(
+            numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo
+        )
+        for k, b in enumerate(node.application.inputs)
+    ]
+    operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
     asked = builder.nodata.get(id(node.application), [None] * len(kernel.results))
     integers = [
-        v if d.kind in "iu" else None
+        v if d.kind in "iu" and holds_nodata(d, v) else None
         for v, d in zip(asked, kernel.signature([o.dtype for o in operands]).outputs, strict=True)
     ]
     signature = kernel.signature([o.dtype for o in operands], integers)
@@ -337,16 +358,24 @@ def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], h
     return Operand(number, dtype, halo, valid=False, direct=not marked and plane.halo == halo)
 
 
-def _make_write(
-    builder: _Builder, request: Request, planes: Sequence[Plane], numbers: dict[tuple[Any, ...], int]
-) -> Write:
-    chosen = tuple(builder.plane_of(numbers, band, None, 0, NO_HALO) for band in request.bands)
+def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:
+    forms = [copy_form(request, b) if isinstance(b, SourceBand) else None for b in request.bands]
+    chosen = tuple(
+        _plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True)
+    )
     dtype = np.result_type(*(planes[p].dtype for p in chosen))
     given = request.nodata
     if given is None:
-        own = {planes[p].nodata for p in chosen if planes[p].dtype == dtype and dtype.kind != "f"} - {None}
-        files = {b.info.nodata for b in request.bands if isinstance(b, SourceBand)}
-        given = next(iter(files), None) if files else next(iter(own), None)
-        if files and given is None and dtype.kind != "f":
-            return Write(request.path, chosen, dtype, None, request.storage(dtype).options)
-    return Write(request.path, chosen, dtype, plain_nodata(dtype, given), request.storage(dtype).options)
+        given = _kept_nodata(request, [planes[p] for p in chosen], dtype)
+    all_valid = all(planes[p].nodata is None for p in chosen) and not any(form and form[1] for form in forms)
+    nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
+    return Write(request.path, chosen, dtype, nodata, request.storage(dtype).options)
+
+
+def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:
+    """The nodata value that the cells have already; floats in memory have NaN."""
+    if dtype.kind == "f" and not request.path:
+        return None
+    files = [b.info.nodata for b in request.bands if isinstance(b, SourceBand)]
+    own = [p.nodata for p in planes if p.dtype == dtype and dtype.kind != "f"]
+    return next((value for value in (*files, *own) if holds_nodata(dtype, value)), None)
