@@ -16,6 +16,7 @@ import rasterio
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.io.rasterio_source import open_rasterio
+from tilejit.report import peak_memory
 from tilejit.window import Window, tiles
 
 ADDRESS_SPACE = 6 << 30
@@ -125,7 +126,7 @@ def main(folder, first, sweep):
             outcome, detail = sweep(str(path))
         except Exception as error:  # noqa: BLE001
             outcome, detail = "raised", repr(error)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        peak = peak_memory() // 10**6  # not ru_maxrss: a child starts with the one of its parent
         say(file=path.name, outcome=outcome, detail=detail, peak=peak)
 
 

@@ -300,3 +300,21 @@ def test_wrap_after_a_kernel_is_refused(dem):
 
     with pytest.raises(PlanError, match="save steep to a file first"):
         around(steep(tj.open(dem))).plan()
+
+
+def test_the_hosts_warning_filters_stay(dem, tmp_path):
+    """Workers that opened files while the main thread imported Numba used to leave "ignore" behind."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, warnings\n"
+        "import tilejit as tj\n"
+        "@tj.focal\n"
+        "def steep(z):\n"
+        "    return z[0, 1] - z[0, -1]\n"
+        "before = list(warnings.filters)\n"
+        "steep(tj.open(sys.argv[1])).save(sys.argv[2], tile=(512, 512), workers=4)\n"
+        "assert warnings.filters == before or warnings.filters[-len(before):] == before, warnings.filters\n"
+        "assert ('ignore', None, Warning, None, 0) not in warnings.filters[: len(warnings.filters) - len(before)]\n"
+    )
+    for k in range(3):
+        subprocess.run([sys.executable, script, dem, tmp_path / f"{k}.tif"], check=True)

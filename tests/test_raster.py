@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,14 +20,18 @@ from raster_kernels import (
     bits,
     by_numpy,
     halves,
+    kind_of,
     place,
     plus_one,
     same_bits,
 )
+from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window
 
 rasterio = pytest.importorskip("rasterio")
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 SECONDS = 60
 DTYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")
@@ -163,3 +168,267 @@ def test_the_python_backend_is_the_definition(data):
     wanted = cells.array[np.newaxis]
     assert same_bits(soon(raster.read, **options), wanted)
     assert same_bits(soon(raster.read, backend="python", **options), wanted)
+
+
+@settings(SLOW, max_examples=25)
+@given(st.data())
+def test_files_hold_what_is_read(tmp_path_factory, data):
+    """Several outputs in one pass, and each alone, in tiles of 16: the same pixels."""
+    folder = tmp_path_factory.mktemp("files")
+    dtype = data.draw(st.sampled_from(("uint8", "int16", "float32")))
+    source, cells = data.draw(rasters((dtype,)))
+    grid = replace(source.grid, crs=rasterio.crs.CRS.from_epsg(4326).to_wkt())
+    with rasterio.open(
+        folder / "in.tif", "w", driver="GTiff", height=grid.height, width=grid.width, count=1, dtype=dtype,
+        transform=rasterio.Affine(*grid.transform), crs="EPSG:4326", nodata=source.bands[0].info.nodata, tiled=True,
+        blockxsize=16, blockysize=32,
+    ) as dataset:  # fmt: skip
+        dataset.write(cells.array, 1)
+    raster = tj.open(folder / "in.tif")
+    edge = data.draw(st.sampled_from(EDGES))
+    made = {"ground": GROUND[edge](raster), "chain": MEAN["nearest"](FIVE[edge](raster)), "kinds": kind_of(raster)}
+    ground = by_numpy(GROUND[edge], [cells], raster.grid)
+    chain = by_numpy(MEAN["nearest"], by_numpy(FIVE[edge], [cells], raster.grid), raster.grid)
+    (kind, value) = by_numpy(kind_of, [cells], raster.grid)
+    wanted = {"ground": ground, "chain": chain, "kinds": [Cells(kind.as_float(), kind.valid), value]}
+    tile = tuple(16 * data.draw(st.integers(1, 5)) for _ in range(2))
+    options = {"profile": {"blockxsize": 16, "blockysize": 16}, "workers": data.draw(st.integers(1, 4)), "tile": tile}
+    report = soon(tj.save, {folder / f"{name}.tif": made[name] for name in made}, **options)
+    assert report.tasks == math.ceil(grid.height / tile[0]) * math.ceil(grid.width / tile[1])
+    for name, raster in made.items():
+        raster.save(folder / "alone.tif", **options, overwrite=True)
+        with rasterio.open(folder / f"{name}.tif") as fused, rasterio.open(folder / "alone.tif") as alone:
+            stack = np.stack([band.array for band in wanted[name]])
+            assert same_bits(fused.read(), stack)
+            assert same_bits(alone.read(), stack)
+            assert fused.descriptions == tuple(band.label for band in raster.bands)
+
+
+def brute_force(array, nodata, reach):
+    """Valid where the cell and all its neighbours within reach lie inside and hold data."""
+    valid = np.zeros(array.shape, bool)
+    for row, col in np.ndindex(array.shape):
+        around = [
+            (row + dy, col + dx)
+            for dy in range(-reach, reach + 1)
+            for dx in range(-reach, reach + 1)
+            if reach == 0 or abs(dy) + abs(dx) <= 1
+        ]
+        valid[row, col] = all(
+            0 <= r < array.shape[0]
+            and 0 <= c < array.shape[1]
+            and array[r, c] != nodata
+            and not np.isnan(np.float64(array[r, c]))
+            for r, c in around
+        )
+    return valid
+
+
+@settings(SLOW, max_examples=30)
+@given(st.data())
+def test_nodata_spreads_as_a_brute_force_search_says(data):
+    raster, cells = data.draw(rasters(most=25))
+    nodata = raster.bands[0].info.nodata
+    nodata = math.nan if nodata is None else nodata
+    for kernel, reach in ((plus_one, 0), (FIVE["nodata"], 1)):
+        got = soon(kernel(raster).read, **data.draw(tilings(raster.grid.shape)))[0]
+        np.testing.assert_array_equal(~np.isnan(got), brute_force(cells.array, nodata, reach))
+
+
+def whole(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(), dataset.nodata
+
+
+@tj.local
+def as_byte(z) -> np.uint8:
+    return z
+
+
+@tj.focal
+def spread(z) -> np.int16:
+    return z[0, 0] + z[0, 1]
+
+
+def test_floats_get_the_nodata_value_asked_for(tmp_path):
+    array = np.float32([[1, np.nan, -9999], [-10000, 5, 6]])
+    raster = plus_one(tj.from_array(array))
+    with pytest.warns(tj.NodataWarning, match=r"out\.tif: 1 valid pixels got .* nodata value \[-9999\.0\]"):
+        report = raster.save(tmp_path / "out.tif", nodata=-9999)
+    assert report.collisions == 1
+    cells, nodata = whole(tmp_path / "out.tif")
+    assert nodata == -9999
+    np.testing.assert_array_equal(cells[0], np.float32([[2, -9999, -9998], [-9999, 6, 7]]))
+
+
+@pytest.mark.parametrize(("asked", "chosen", "collisions"), [(None, 255, 1), (0, 0, 2), (9, 9, 0)])
+def test_integers_get_the_nodata_value_asked_for(tmp_path, asked, chosen, collisions):
+    raster = as_byte(tj.from_array(np.float32([[0, 1, np.nan], [255, -3, 7]])))
+    if collisions:
+        with pytest.warns(tj.NodataWarning, match=f"{collisions} valid pixels"):
+            raster.save(tmp_path / "out.tif", nodata=asked)
+    else:
+        raster.save(tmp_path / "out.tif", nodata=asked)
+    cells, nodata = whole(tmp_path / "out.tif")
+    assert (cells.dtype, nodata) == (np.uint8, chosen)
+    np.testing.assert_array_equal(cells[0], np.uint8([[0, 1, chosen], [255, 0, 7]]))
+
+
+def test_a_nodata_value_that_does_not_fit_is_refused(tmp_path):
+    raster = as_byte(tj.from_array(np.float32([[1]])))
+    for value, message in ((-9999, r"does not fit uint8 \(0 to 255\)"), (0.5, "no integer"), (math.nan, "no integer")):
+        with pytest.raises(ParameterError, match=message):
+            raster.save(tmp_path / "out.tif", nodata=value)
+    with pytest.raises(ParameterError, match="does not fit float32"):
+        plus_one(tj.from_array(np.float32([[1]]))).save(tmp_path / "out.tif", nodata=1e300)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_nodata_of_an_intermediate_integer_does_not_reach_the_output():
+    inner = spread(tj.from_array(np.float32([[1, 2, np.nan, 4, 5]])))
+    np.testing.assert_array_equal(plus_one(inner).read()[0], np.float32([[4, np.nan, np.nan, 10, np.nan]]))
+    assert inner.read()[0].tolist() == [[3, -32768, -32768, 9, -32768]]
+
+
+@pytest.mark.parametrize(("asked", "chosen"), [(None, math.nan), (-9999, -9999), (7, 7)])
+def test_bands_of_different_dtypes_go_into_one_file(tmp_path, asked, chosen):
+    kind_of(tj.from_array(np.float32([[1, 20, np.nan]]))).save(tmp_path / "out.tif", nodata=asked)
+    cells, nodata = whole(tmp_path / "out.tif")
+    np.testing.assert_equal(nodata, chosen)
+    np.testing.assert_array_equal(cells, np.float32([[[0, 1, chosen]], [[1, 20, chosen]]]))
+
+
+@pytest.fixture
+def two_bands(tmp_path):
+    """Bytes with the nodata value 3, descriptions and units."""
+    path = tmp_path / "in.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=40, width=50, count=2, dtype="uint8", nodata=3, crs="EPSG:32630",
+        transform=rasterio.Affine(30, 0, 5e5, 0, -30, 4e6),
+    ) as dataset:  # fmt: skip
+        dataset.write(np.random.default_rng(1).integers(0, 9, (2, 40, 50), np.uint8))
+        dataset.descriptions, dataset.units = ("red", None), ("m", "degree")
+    return path
+
+
+def test_a_copy_keeps_everything(tmp_path, two_bands):
+    tj.open(two_bands).save(tmp_path / "copy.tif")
+    with rasterio.open(two_bands) as a, rasterio.open(tmp_path / "copy.tif") as b:
+        assert (a.nodata, a.dtypes, a.crs, a.transform) == (b.nodata, b.dtypes, b.crs, b.transform)
+        assert (a.descriptions, a.units) == (b.descriptions, b.units)
+        np.testing.assert_array_equal(a.read(), b.read())
+    assert tj.open(two_bands).read().dtype == np.uint8
+    tj.open(two_bands).band(2).save(tmp_path / "second.tif")
+    np.testing.assert_array_equal(whole(tmp_path / "second.tif")[0][0], whole(two_bands)[0][1])
+
+
+def test_a_copy_with_another_nodata_value_moves_the_cells(tmp_path, two_bands):
+    before = whole(two_bands)[0]
+    with pytest.warns(tj.NodataWarning, match=f"{np.count_nonzero(before == 5)} valid pixels"):
+        tj.open(two_bands).save(tmp_path / "five.tif", nodata=5)
+    tj.open(two_bands).save(tmp_path / "big.tif", nodata=200)
+    for name, value in (("five", 5), ("big", 200)):
+        cells, nodata = whole(tmp_path / f"{name}.tif")
+        assert nodata == value
+        np.testing.assert_array_equal(cells, np.where(before == 3, value, before))
+
+
+def test_a_copy_of_integers_without_nodata_has_none(tmp_path):
+    array = np.arange(12, dtype=np.int16).reshape(3, 4)
+    tj.from_array(array).save(tmp_path / "a.tif")
+    assert whole(tmp_path / "a.tif")[1] is None
+    with pytest.warns(tj.NodataWarning, match="1 valid pixels"):
+        tj.from_array(array).save(tmp_path / "b.tif", nodata=4)
+    # A value that no byte equals marks nothing.
+    tj.from_array(array.astype(np.uint8), nodata=-9999).save(tmp_path / "c.tif")
+    tj.from_array(array.astype(np.uint8), nodata=math.nan).save(tmp_path / "d.tif")
+    assert whole(tmp_path / "c.tif")[1] is whole(tmp_path / "d.tif")[1] is None
+
+
+def test_a_copied_mask_becomes_nodata(tmp_path):
+    cells = np.arange(2000, dtype=np.uint8).reshape(1, 40, 50)
+    mask = np.where(cells[0] % 7 == 0, 0, 255).astype(np.uint8)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        profile = {"driver": "GTiff", "height": 40, "width": 50, "count": 1, "dtype": "uint8", "crs": "EPSG:32630"}
+        with rasterio.open(
+            tmp_path / "in.tif", "w", **profile, transform=rasterio.Affine(1, 0, 5, 0, -1, 5)
+        ) as dataset:
+            dataset.write(cells)
+            dataset.write_mask(mask)
+    hits = np.count_nonzero((cells == 255) & (mask != 0))
+    with pytest.warns(tj.NodataWarning, match=f"{hits} valid pixels"):
+        tj.open(tmp_path / "in.tif").save(tmp_path / "out.tif")
+    got, nodata = whole(tmp_path / "out.tif")
+    assert nodata == 255
+    np.testing.assert_array_equal(got[0], np.where(mask == 0, 255, cells[0]))
+
+
+def test_floats_in_memory_have_nan_and_files_keep_their_value(tmp_path):
+    raster = tj.from_array(np.float32([[1, -9999, np.nan]]), nodata=-9999)
+    np.testing.assert_array_equal(raster.read()[0], np.float32([[1, np.nan, np.nan]]))
+    raster.save(tmp_path / "out.tif")
+    cells, nodata = whole(tmp_path / "out.tif")
+    assert nodata == -9999
+    np.testing.assert_array_equal(cells[0], np.float32([[1, -9999, -9999]]))
+    np.testing.assert_array_equal(raster.read(nodata=0)[0], np.float32([[1, 0, 0]]))
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">u4", ">f4", ">f8", "bool", "float16", "int8", "uint32", "int64", "uint64"])
+def test_arrays_of_any_real_dtype(tmp_path, dtype):
+    array = np.array([[0, 1], [1, 0]], dtype)
+    raster = tj.from_array(array)
+    np.testing.assert_array_equal(plus_one(raster).read()[0], array.astype(np.float64) + 1)
+    np.testing.assert_array_equal(raster.read()[0], array)
+    raster.save(tmp_path / "out.tif")
+    np.testing.assert_array_equal(whole(tmp_path / "out.tif")[0][0], array)
+
+
+def test_one_raster_is_used_twice():
+    raster = tj.from_array(np.float32([[1, 2], [3, np.nan]]))
+    double = halves(raster, raster)
+    assert same_bits(double.read(), np.stack([c.array for c in by_numpy(halves, [Cells.of(raster.read()[0], None)] * 2,
+                                                                        raster.grid)]))  # fmt: skip
+    assert tj.Raster(raster.grid, raster.bands * 3).read().shape == (3, 2, 2)
+
+
+def test_grids_that_differ_are_both_shown():
+    one, other = (tj.from_array(np.ones((2, n), np.float32), grid=grid_of(2, n)) for n in (3, 4))
+    with pytest.raises(GridMismatchError, match=r"(?s)halves: a .*halves: b .*2 rows x 3 cols.*2 rows x 4 cols"):
+        halves(one, other)
+    with pytest.raises(GridMismatchError, match=r"(?s)a\.tif .*b\.tif .*size: 2 rows x 3 cols and 2 rows x 4 cols"):
+        tj.save({"a.tif": plus_one(one), "b.tif": plus_one(other)})
+
+
+def test_what_makes_no_sense_is_refused(tmp_path):
+    raster = tj.from_array(np.ones((3, 4), np.float32))
+    with pytest.raises(ParameterError, match="bands 1 to 1, not 0"):
+        raster.band(0)
+    with pytest.raises(ParameterError, match=r"b is ndarray, and another input is a Raster"):
+        halves(raster, np.ones((3, 4)))
+    for window in (Window(0, 0, 4, 4), Window(-1, 0, 2, 2), Window(0, 0, 0, 2)):
+        with pytest.raises(ParameterError, match="is not inside 3 rows x 4 columns"):
+            raster.read(window)
+    with pytest.raises(PlanError, match="nothing to save"):
+        tj.save({})
+    for tile in ("512", 5, (3,), (2.5, 3), (0, 1), (-1, 2), (1, 2, 3)):
+        with pytest.raises(ParameterError, match="it is rows and columns, 1 or more each"):
+            raster.read(tile=tile)
+    with pytest.raises(ParameterError, match="creation options by name"):
+        raster.save(tmp_path / "out.tif", profile="deflate")
+    with pytest.raises(SinkError, match=r"ends in \.tif"):
+        raster.save(tmp_path / "out.png")
+    for memory in ([], 0, -1, math.nan, math.inf, True, "2 elephants"):
+        with pytest.raises(ParameterError, match="no size of memory"):
+            raster.read(memory=memory)
+
+
+def test_a_tile_larger_than_the_raster_takes_no_more_than_the_raster():
+    raster = FIVE["nodata"](tj.from_array(np.ones((3, 4), np.float32)))
+    plan = raster.plan(tile=(10**9, 10**9))
+    assert plan.buffer_bytes < 10_000
+    assert raster.read(tile=(10**9, 10**9)).shape == (1, 3, 4)
+
+
+def test_rasters_print_what_they_are(two_bands):
+    assert repr(tj.open(two_bands)).startswith(f"<Raster {two_bands}: 2 bands, 40 rows x 50 cols, cell 30 x -30")
+    assert repr(plus_one(tj.open(two_bands).band(1))).startswith("<Raster plus_one: 1 band, ")

@@ -50,8 +50,9 @@ class Buffers:
 
     def __init__(self, plan: Plan) -> None:
         self._flat = []
+        height, width = plan.largest_task
         for read in plan.reads:
-            count = len(read.bands) * (plan.tile[0] + 2 * read.halo[0]) * (plan.tile[1] + 2 * read.halo[1])
+            count = len(read.bands) * (height + 2 * read.halo[0]) * (width + 2 * read.halo[1])
             valid = np.empty(count, np.uint8) if read.valid else None
             self._flat.append((read, np.empty(count, read.dtype), valid))
 
@@ -82,16 +83,16 @@ class Frame:
     def __post_init__(self) -> None:
         self.layers = self.buffers.layers(self.window)
 
-    def decode(self, sources: Sequence[Source], within: Window | None) -> int:
-        """Reads the tile's own cells, or with ``within`` those of its halo too; returns the bytes decoded."""
+    def decode(self, sources: Sequence[Source], whole: Window, *, with_halo: bool) -> int:
+        """Reads the tile's own cells, or those of its halo too, inside ``whole``; returns the bytes decoded."""
         total = 0
         for layer, source in zip(self.layers, sources, strict=True):
             halo = self.window.expand(*layer.read.halo)
-            window = self.window if within is None else halo.intersection(within)
+            window = halo.intersection(whole) if with_halo else self.window
             rows, cols = window.slices(halo)
             valid = None if layer.valid is None else layer.valid[:, rows, cols]
             source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
-            total += _decoded_bytes(layer.read, window, within)
+            total += _decoded_bytes(layer.read, window, whole)
         return total
 
     def exchange(self, other: Frame) -> None:
@@ -148,12 +149,15 @@ def _runs(start: int, stop: int, size: int) -> Iterator[tuple[range, int]]:
         start = end
 
 
-def _decoded_bytes(read: Read, window: Window, within: Window | None) -> int:
-    """Bytes of the whole blocks that a window touches."""
+def _decoded_bytes(read: Read, window: Window, whole: Window) -> int:
+    """Bytes of the whole blocks that a window touches; of an array, of its own cells."""
     rows, cols = window.shape
-    if within is not None:
-        height, width = within.row_end, within.col_end
-        block_rows, block_cols = read.block
-        rows = min(height, -(-window.row_end // block_rows) * block_rows) - window.row_off // block_rows * block_rows
-        cols = min(width, -(-window.col_end // block_cols) * block_cols) - window.col_off // block_cols * block_cols
+    if read.block_bytes:
+        rows = _touched(window.row_off, window.row_end, read.block[0], whole.height)
+        cols = _touched(window.col_off, window.col_end, read.block[1], whole.width)
     return len(read.bands) * read.dtype.itemsize * rows * cols
+
+
+def _touched(start: int, stop: int, block: int, size: int) -> int:
+    """The length of the blocks that ``start:stop`` touches."""
+    return min(size, -(-stop // block) * block) - start // block * block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tilejit.errors import TilejitError
@@ -13,10 +14,11 @@ from tilejit.schedule import Schedule, Work
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tilejit.backends.base import Launch
     from tilejit.io.sink import Sink
+    from tilejit.plan import Plan
     from tilejit.planner import Job
 
     Progress = Callable[[int, int], None]
@@ -42,9 +44,9 @@ class Run:
             threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
             for k in range(count)
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             # Workers read the first tiles meanwhile: importing Numba alone takes a third of a second.
             with self.watch.stage("compile"):
                 self.compiled = launches(self.job)
@@ -53,7 +55,8 @@ class Run:
         except BaseException as error:
             schedule.fail(error)
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
             raise
         if schedule.failure is not None:
             raise schedule.failure
@@ -72,18 +75,19 @@ class Run:
         evaluator: Evaluator | None = None
         try:
             while (work := schedule.take()) is not None:
-                if work.kind == "read":
-                    self._read(schedule, work)
-                    continue
-                evaluator = evaluator or Evaluator(self.job, self.compiled)
-                self._compute(schedule, evaluator, work)
+                with _failures_named(self.plan, work):
+                    if work.kind == "read":
+                        self._read(schedule, work)
+                        continue
+                    evaluator = evaluator or Evaluator(self.job, self.compiled)
+                    self._compute(schedule, evaluator, work)
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 
     def _read(self, schedule: Schedule, work: Work) -> None:
-        within = None if self.plan.exchanges else Window(0, 0, *self.plan.grid.shape)
+        whole = Window(0, 0, *self.plan.grid.shape)
         with self.watch.stage("read"):
-            count = work.frame.decode(self.job.sources, within)
+            count = work.frame.decode(self.job.sources, whole, with_halo=not self.plan.exchanges)
             partners = schedule.decoded(work.index)
             for partner in partners:
                 work.frame.exchange(schedule.frame(partner))
@@ -94,14 +98,8 @@ class Run:
     def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Work) -> None:
         window = work.frame.window
         with self.watch.stage("compute"):
-            try:
-                work.frame.complete(self.plan.grid.shape, self.job.sources)
-                outputs, collisions = evaluator.run(work.frame)
-            except TilejitError:
-                raise
-            except Exception as error:
-                names = ", ".join(s.kernel for s in self.plan.steps)
-                raise TilejitError(f"{names} failed at {window}: {type(error).__name__}: {error}") from error
+            work.frame.complete(self.plan.grid.shape, self.job.sources)
+            outputs, collisions = evaluator.run(work.frame)
         schedule.computed(work.index)
         with self.watch.stage("write"):
             for sink, output in zip(self.sinks, outputs, strict=True):
@@ -121,6 +119,19 @@ class Run:
             sink.write(place, output)  # type: ignore[arg-type]
 
 
+@contextmanager
+def _failures_named(plan: Plan, work: Work) -> Iterator[None]:
+    """Says what was going on, and where, when something fails that nobody foresaw: a kernel, a source of one's own."""
+    try:
+        yield
+    except TilejitError:
+        raise
+    except Exception as error:
+        names = [s.kernel for s in plan.steps] if work.kind == "compute" else [r.source for r in plan.reads]
+        doing = f"{work.kind} of {', '.join(dict.fromkeys(names))}"
+        raise TilejitError(f"{doing} failed at {work.frame.window}: {type(error).__name__}: {error}") from error
+
+
 def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None) -> Report:
     """Runs a job to its end: all outputs in their place, or none.
 
@@ -137,6 +148,8 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None) -
     start = time.perf_counter()
     run = Run(job, sinks, progress)
     try:
+        for source in {id(s): s for s in job.sources}.values():
+            source.reserve(min(job.plan.workers, job.plan.task_count))
         run()
         with run.watch.stage("write"):
             for sink in sinks:

@@ -177,6 +177,11 @@ class Plan:
         )
 
     @property
+    def largest_task(self) -> tuple[int, int]:
+        """Rows and columns of the largest window that is computed at once: a tile, or less of a small raster."""
+        return min(self.tile[0], self.window.height), min(self.tile[1], self.window.width)
+
+    @property
     def task_count(self) -> int:
         """How many tasks there are."""
         rows, cols = self.task_shape
@@ -209,7 +214,7 @@ class Plan:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one tile's inputs."""
-        return sum(r.cell_bytes * _cells(self.tile, r.halo) for r in self.reads)
+        return sum(r.cell_bytes * _cells(self.largest_task, r.halo) for r in self.reads)
 
     def written_directly(self) -> dict[int, tuple[int, int]]:
         """Returns the results that kernels write straight into an output: plane -> number of the write, band."""
@@ -227,14 +232,14 @@ class Plan:
     @property
     def worker_bytes(self) -> int:
         """Bytes of the buffers that one worker computes in."""
-        direct = self.written_directly()
+        direct, task = self.written_directly(), self.largest_task
         total = 0
         for step in self.steps:
             apart = [p for p in step.results if p not in direct]
-            total += sum(self.planes[p].dtype.itemsize * _cells(self.tile, step.halo) for p in apart)
+            total += sum(self.planes[p].dtype.itemsize * _cells(task, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
-            total += sum((o.dtype.itemsize + o.valid) * _cells(self.tile, o.halo) for o in copies)
-        return total + sum(w.raw_bytes(Window(0, 0, *self.tile)) for w in self.writes)
+            total += sum((o.dtype.itemsize + o.valid) * _cells(task, o.halo) for o in copies)
+        return total + sum(w.raw_bytes(Window(0, 0, *task)) for w in self.writes)
 
     @property
     def buffer_bytes(self) -> int:
@@ -244,9 +249,17 @@ class Plan:
     @property
     def memory(self) -> int:
         """The most memory that the process takes, in bytes."""
-        output = sum(w.raw_bytes(self.window) for w in self.writes if not w.path)
-        decoding = self.workers * sum(r.block_bytes for r in self.reads)
-        return self.fixed_bytes + self.buffer_bytes + decoding + output
+        return self.fixed_bytes + self.buffer_bytes + self.decoding_bytes + self.array_bytes
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Bytes of the blocks that workers are decoding."""
+        return self.workers * sum(r.block_bytes for r in self.reads)
+
+    @property
+    def array_bytes(self) -> int:
+        """Bytes of the outputs that stay in memory."""
+        return sum(w.raw_bytes(self.window) for w in self.writes if not w.path)
 
     @property
     def fixed_bytes(self) -> int:
@@ -255,9 +268,14 @@ class Plan:
 
     @property
     def source_bytes(self) -> int:
-        """Bytes of the cells that the job needs, as they are in memory: each once."""
-        cells = self.window.height * self.window.width
-        return sum(len(r.bands) * r.dtype.itemsize * cells for r in self.reads)
+        """Bytes of the cells that the job needs, as they are in memory: each once, however many forms it takes."""
+        sizes: dict[tuple[str | int, int], int] = {}
+        for number, read in enumerate(self.reads):
+            for band in read.bands:
+                # Arrays share a name, and nothing of them is decoded.
+                key = read.source if read.block_bytes else number, band
+                sizes[key] = max(sizes.get(key, 0), read.dtype.itemsize)
+        return sum(sizes.values()) * self.window.height * self.window.width
 
     @property
     def output_bytes(self) -> int:

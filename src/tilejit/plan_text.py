@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.sizes import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tilejit.plan import Halo, Plan, Read, Step, Write
 
 
@@ -19,13 +22,16 @@ def plan_text(plan: Plan) -> str:
     lines += [_read_line(read) for read in plan.reads]
     lines += [_step_line(plan, step) for step in plan.steps]
     lines += [_write_line(plan, write) for write in plan.writes]
-    rows, cols = plan.task_shape
-    lines.append(
-        f"tasks     {rows} x {cols} = {rows * cols} tiles of up to {plan.tile[0]} x {plan.tile[1]}, {_decoding(plan)}"
-    )
+    lines.append(f"tasks     {_tasks(plan)}, {_decoding(plan)}")
     lines.append(f"memory    {_memory(plan)}")
     lines.append(f"backend   {plan.backend} on {plan.workers} threads: {plan.reason}")
     return "\n".join(lines)
+
+
+def _tasks(plan: Plan) -> str:
+    rows, cols = plan.task_shape
+    size = "{} x {}".format(*plan.largest_task)
+    return f"{rows} x {cols} = {rows * cols} tiles of up to {size}" if rows * cols > 1 else f"one tile of {size}"
 
 
 def _reach(halo: Halo) -> str:
@@ -33,19 +39,30 @@ def _reach(halo: Halo) -> str:
 
 
 def _read_line(read: Read) -> str:
-    bands = f" band{'s' * (len(read.bands) > 1)} {', '.join(map(str, read.bands))}"
+    bands = f" band{'s' * (len(read.bands) > 1)} {_ranges(read.bands)}"
     stored = f", {format_size(read.stored_bytes)} stored" if read.stored_bytes is not None else ""
     edge = f", edge {read.edge}" if read.halo != (0, 0) else ""
-    return (
-        f"read      {read.source}{bands} as {read.dtype}, {_reach(read.halo)}{edge}, "
-        f"blocks {read.block[0]} x {read.block[1]}{stored}"
-    )
+    place = f"blocks {read.block[0]} x {read.block[1]}{stored}" if read.block_bytes else "in memory"
+    valid = " and which cells are valid" if read.valid else ""
+    return f"read      {read.source}{bands} as {read.dtype}{valid}, {_reach(read.halo)}{edge}, {place}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers with runs put together: 1-3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)
 
 
 def _step_line(plan: Plan, step: Step) -> str:
     inputs = ", ".join(Path(plan.planes[o.plane].label).name for o in step.operands)
     beyond = f", computed with {_reach(step.halo)}" if step.halo != (0, 0) else ""
-    return f"compute   {step.kernel}({inputs}): {step.signature}, radius {step.radius[0]} x {step.radius[1]}{beyond}"
+    radius = f", radius {step.radius[0]} x {step.radius[1]}" if step.radius != (0, 0) else ""
+    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}"
 
 
 def _write_line(plan: Plan, write: Write) -> str:
@@ -53,28 +70,42 @@ def _write_line(plan: Plan, write: Write) -> str:
     bands = f"{len(write.planes)} x " if len(write.planes) > 1 else ""
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
     return (
-        f"write     {name}: {bands}{write.dtype}, nodata {write.nodata}, "
-        f"{format_size(write.raw_bytes(plan.window))} before compression{'; ' if options else ''}{options}"
+        f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, "
+        f"{format_size(write.raw_bytes(plan.window))}{f' before compression; {options}' if write.path else ''}"
     )
 
 
+def _nodata(write: Write) -> str:
+    return "no nodata value" if write.nodata is None else f"nodata {write.nodata}"
+
+
 def _decoding(plan: Plan) -> str:
+    files = [r for r in plan.reads if r.block_bytes]
     split = [
-        r
-        for r in plan.reads
+        r.source
+        for r in files
         if any(t % b and t < s for t, b, s in zip(plan.tile, r.block, plan.grid.shape, strict=True))
     ]
+    counts = Counter((r.source, band) for r in files for band in r.bands)
+    twice = dict.fromkeys(source for (source, _), count in counts.items() if count > 1)
+    notes = []
     if split:
-        return f"blocks of {', '.join(r.source for r in split)} are decoded more than once"
-    if plan.halo != (0, 0) and not plan.exchanges:
-        return "blocks at the seams are decoded more than once"
-    return "each block decoded once"
+        notes.append(f"blocks of {', '.join(dict.fromkeys(split))} are decoded more than once")
+    elif any(r.halo != (0, 0) for r in files) and not plan.exchanges:
+        notes.append("blocks at the seams are decoded more than once")
+    if twice:
+        notes.append(f"{', '.join(twice)} is decoded once for each form that it is read in")
+    if any(r.edge == "wrap" and r.halo != (0, 0) for r in files):
+        notes.append("blocks at the raster's edges are decoded again for the other side")
+    return "; ".join(notes) or ("each block decoded once" if files else "nothing to decode")
 
 
 def _memory(plan: Plan) -> str:
+    decoding = f", decoding {format_size(plan.decoding_bytes)}" if plan.decoding_bytes else ""
+    result = f", the result {format_size(plan.array_bytes)}" if plan.array_bytes else ""
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     return (
-        f"{format_size(plan.memory)} at most{limit}: {plan.frames} tiles read x {format_size(plan.frame_bytes)}, "
-        f"{plan.workers} workers x {format_size(plan.worker_bytes)}, "
+        f"{format_size(plan.memory)} at most{limit}: inputs of {plan.frames} tile{'s' * (plan.frames > 1)} x {format_size(plan.frame_bytes)}, "
+        f"{plan.workers} workers x {format_size(plan.worker_bytes)}{decoding}{result}, "
         f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
     )

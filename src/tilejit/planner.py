@@ -323,9 +323,7 @@ def _make_step(
     kernel = node.application.kernel
     halo = _sum(node.halo, kernel.radius)
     inputs = [
-        _plane_of(
-            numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo
-        )
+        _plane_of(numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo)
         for k, b in enumerate(node.application.inputs)
     ]
     operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
@@ -360,9 +358,7 @@ def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], h
 
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:
     forms = [copy_form(request, b) if isinstance(b, SourceBand) else None for b in request.bands]
-    chosen = tuple(
-        _plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True)
-    )
+    chosen = tuple(_plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True))
     dtype = np.result_type(*(planes[p].dtype for p in chosen))
     given = request.nodata
     if given is None:

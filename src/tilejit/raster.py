@@ -244,17 +244,17 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
         MemoryLimitError: It does not fit the memory given; nothing was read.
     """
     job, profiles = plan_outputs(outputs, options)
-    sinks: list[Sink] = []
-    try:
-        for profile in profiles:
-            sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the ones that are open must be dropped
-    except BaseException:
-        for sink in sinks:
-            sink.abort()
-        raise
     label = ", ".join(Path(p.path).name for p in profiles)
+    sinks: list[Sink] = []
     with progress_bar(label, show=options.get("progress")) as progress:
-        report = run_job(job, sinks, progress)
+        try:
+            for profile in profiles:
+                sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
+            report = run_job(job, sinks, progress)
+        except BaseException:
+            for sink in sinks:
+                sink.abort()
+            raise
     if report.collisions:
         warnings.warn(
             f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
@@ -308,7 +308,12 @@ def _request(raster: Raster, path: str, options: RunOptions) -> Request:
 
 
 def _upper(options: Mapping[str, Any]) -> dict[str, str]:
-    return {name.upper(): str(value) for name, value in options.items()}
+    try:
+        return {name.upper(): str(value) for name, value in options.items()}
+    except AttributeError as error:
+        raise ParameterError(
+            f"profile={options!r}; it is GDAL's creation options by name: {{'compress': 'deflate'}}"
+        ) from error
 
 
 def _description(band: Band) -> str | None:

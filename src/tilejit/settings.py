@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tilejit.cores import available_cores
@@ -51,6 +52,7 @@ def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
     workers = options.get("workers")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ParameterError(f"workers={workers!r}; it is a count of threads, 1 or more")
+    _check_tile(options.get("tile"))
     kernels = [application.kernel for application in applications_of(bands)]
     backend, reason = choose_backend(options.get("backend") or "auto", kernels)
     memory = options.get("memory")
@@ -61,3 +63,14 @@ def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
         None if memory is None else parse_size(memory),
         options.get("tile"),
     )
+
+
+def _check_tile(tile: Any) -> None:
+    if tile is None:
+        return
+    try:
+        rows, cols = (index(side) for side in tile)
+    except (TypeError, ValueError):
+        rows = cols = 0
+    if rows < 1 or cols < 1:
+        raise ParameterError(f"tile={tile!r}; it is rows and columns, 1 or more each: (512, 2048)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from tilejit.errors import ParameterError
@@ -24,7 +25,7 @@ def parse_size(size: str | float) -> int:
         match = _SIZE.fullmatch(size)
         if match and match[2].lower() in _UNITS:
             return int(float(match[1]) * _UNITS[match[2].lower()])
-    elif not isinstance(size, bool) and size > 0:
+    elif isinstance(size, (int, float)) and not isinstance(size, bool) and 0 < size < math.inf:
         return int(size)
     raise ParameterError(f"{size!r} is no size of memory; write 2GB, 512MB or a number of bytes")
 

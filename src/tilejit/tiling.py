@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil, lcm
+from math import ceil, lcm, prod
 from typing import TYPE_CHECKING
 
 from tilejit.cores import available_memory
@@ -40,7 +40,7 @@ def fitting_plan(plan: Plan, output_blocks: Sequence[tuple[int, int]], tile: tup
     else:
         whole, parts = _whole_blocks(plan, output_blocks), _part_blocks(plan, output_blocks)
         thrifty = [t for t in whole if replace(plan, tile=t).buffer_bytes <= BUFFER_BYTES]
-        candidates = [*thrifty, *whole[::-1], *parts]
+        candidates = [*thrifty, *sorted(whole, key=prod), *parts]
     limit = plan.memory_limit
     bound = limit if limit is not None else available_memory()
     for candidate in candidates:
@@ -62,7 +62,7 @@ def _outputs(plan: Plan) -> str:
 def _asked(tile: tuple[int, int], output_blocks: Sequence[tuple[int, int]], plan: Plan) -> tuple[int, int]:
     for rows, cols in output_blocks:
         for asked, block, size in zip(tile, (rows, cols), plan.grid.shape, strict=True):
-            if asked < 1 or (asked % block and asked < size):
+            if asked % block and asked < size:
                 raise PlanError(
                     f"a tile of {tile[0]} x {tile[1]} cuts the output's blocks of {rows} x {cols}: give multiples"
                 )
@@ -70,13 +70,16 @@ def _asked(tile: tuple[int, int], output_blocks: Sequence[tuple[int, int]], plan
 
 
 def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Task shapes that hold whole blocks of every file, the widest first."""
+    """Task shapes that hold whole blocks of every file, the largest first."""
     height, width = plan.grid.shape
     out_rows, out_cols = _output_block(output_blocks)
     rows = _common([r.block[0] for r in plan.reads], out_rows, height)
     cols = _common([r.block[1] for r in plan.reads], out_cols, width)
     most = min(ceil(width / cols), max(1, MOST_PIXELS // (rows * cols)))
-    return [(rows, count * cols) for count in range(most, 0, -1)]
+    shapes = [(rows, count * cols) for count in range(most, 0, -1)]
+    # Strips of a few rows are taken together, as long as there are some tasks for each worker.
+    tall = min(MOST_PIXELS // (rows * most * cols), ceil(height / rows) // (4 * plan.workers))
+    return [(tall * rows, most * cols), *shapes] if tall > 1 else shapes
 
 
 def _part_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -69,8 +69,9 @@ def _read_one_pixel(rasterio: Any) -> None:
 def quiet() -> Iterator[None]:
     """Keep rasterio's Python warnings from the caller: no georeferencing is no news to tilejit.
 
-    Python's warning filters are the process's, not the thread's, so one thread at a time is in here: it is
-    for opening and creating, not for reading.
+    Python's warning filters are the process's, not the thread's. One thread at a time is in here, and it should be the
+    main one: were it a worker while the main thread, say, imports Numba, which does the same, the filters of the one
+    would be restored over those of the other and stay.
     """
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

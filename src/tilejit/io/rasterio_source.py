@@ -54,6 +54,7 @@ class RasterioSource:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[Any] = []
+        self._idle: list[Any] = []
         try:
             dataset = self._handle()
             self.grid: Grid = _grid_of(path, dataset)
@@ -102,11 +103,17 @@ class RasterioSource:
             for i, band in enumerate(bands):
                 self._flag(band, window, out[i], valid[i])
 
+    def reserve(self, threads: int) -> None:
+        """Open a handle for each of so many threads, here and now; see `Source.reserve`."""
+        handles = [self._new_handle() for _ in range(threads - len(self._idle))]
+        with self._lock:
+            self._idle += handles
+
     def close(self) -> None:
         """Close every thread's handle; a later read opens the file again, so that a lazy Raster runs twice."""
         with self._lock:
             self._local = threading.local()
-            handles, self._handles = self._handles, []
+            handles, self._handles, self._idle = self._handles, [], []
         for handle in handles:
             handle.close()
 
@@ -174,8 +181,14 @@ class RasterioSource:
     def _handle(self) -> Any:
         """This thread's dataset, opened on its first read."""
         dataset = getattr(self._local, "dataset", None)
-        if dataset is not None:
-            return dataset
+        if dataset is None:
+            with self._lock:
+                dataset = self._idle.pop() if self._idle else None
+            dataset = dataset or self._new_handle()
+            self._local.dataset = dataset
+        return dataset
+
+    def _new_handle(self) -> Any:
         dataset = _open(self.name)
         grid = getattr(self, "grid", None)
         if grid is not None and (grid.shape, len(self.bands)) != (dataset.shape, dataset.count):
@@ -183,7 +196,6 @@ class RasterioSource:
             raise ReadError(f"{self.name}: another file has taken its place since it was opened: open it again")
         with self._lock:
             self._handles.append(dataset)
-        self._local.dataset = dataset
         return dataset
 
     def _scratch(self, window: Window, dtype: np.dtype[Any], name: str) -> NDArray[Any]:

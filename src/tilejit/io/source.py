@@ -92,6 +92,13 @@ class Source(Protocol):
             ReadError: A block cannot be read.
         """
 
+    def reserve(self, threads: int) -> None:
+        """Make ready for reads from so many new threads.
+
+        Opening a file silences Python's warnings for a moment, which is done for the whole process and must not happen
+        in two threads at once: it would leave the host's filters changed.
+        """
+
     def close(self) -> None:
         """Let go of the file."""
 
@@ -183,6 +190,9 @@ class ArraySource:
                 blank(out[i], cells, key)
             elif valid is not None:
                 flag(valid[i], cells, key)
+
+    def reserve(self, threads: int) -> None:
+        """Nothing to open."""
 
     def close(self) -> None:
         """Nothing to let go of."""
