@@ -116,8 +116,9 @@ def test_memory_does_not_grow_with_the_raster(block):
 def test_memory_is_the_sum_of_what_the_plan_says():
     plan = steep(Untouched(9000, 9000).raster().band(1)).plan("out.tif", workers=2)
     decoding = 2 * 512 * 512 * 4
+    encoding = 3 * 3 * 512 * 512 * 4
     buffers = plan.frames * plan.frame_bytes + 2 * plan.worker_bytes
-    assert plan.memory == BASE_BYTES + GDAL_BYTES + buffers + decoding
+    assert plan.memory == BASE_BYTES + GDAL_BYTES + buffers + decoding + encoding
     rows, cols = plan.tile
     assert plan.frame_bytes == 4 * (rows + 2) * (cols + 2)
     assert plan.worker_bytes == 4 * rows * cols

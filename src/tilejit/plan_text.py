@@ -102,10 +102,12 @@ def _decoding(plan: Plan) -> str:
 
 def _memory(plan: Plan) -> str:
     decoding = f", decoding {format_size(plan.decoding_bytes)}" if plan.decoding_bytes else ""
+    encoding = f", encoding {format_size(plan.encoding_bytes)}" if plan.encoding_bytes else ""
     result = f", the result {format_size(plan.array_bytes)}" if plan.array_bytes else ""
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
+    tiles = f"{plan.frames} tile{'s' * (plan.frames > 1)}"
     return (
-        f"{format_size(plan.memory)} at most{limit}: inputs of {plan.frames} tile{'s' * (plan.frames > 1)} x {format_size(plan.frame_bytes)}, "
-        f"{plan.workers} workers x {format_size(plan.worker_bytes)}{decoding}{result}, "
+        f"{format_size(plan.memory)} at most{limit}: inputs of {tiles} x {format_size(plan.frame_bytes)}, "
+        f"{plan.workers} workers x {format_size(plan.worker_bytes)}{decoding}{encoding}{result}, "
         f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
     )

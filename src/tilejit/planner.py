@@ -365,7 +365,8 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         given = _kept_nodata(request, [planes[p] for p in chosen], dtype)
     all_valid = all(planes[p].nodata is None for p in chosen) and not any(form and form[1] for form in forms)
     nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
-    return Write(request.path, chosen, dtype, nodata, request.storage(dtype).options)
+    storage = request.storage(dtype)
+    return Write(request.path, chosen, dtype, nodata, storage.options, storage.block)
 
 
 def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:
