@@ -318,3 +318,22 @@ def test_the_hosts_warning_filters_stay(dem, tmp_path):
     )
     for k in range(3):
         subprocess.run([sys.executable, script, dem, tmp_path / f"{k}.tif"], check=True)
+
+
+@pytest.mark.parametrize("shape", [(100_000, 100_000), (1, 2**31 - 1), (2**31 - 1, 1)])
+def test_a_window_of_an_absurd_size_is_read_and_the_whole_is_planned(tmp_path, shape):
+    huge = steep(tj.from_array(np.broadcast_to(np.float32(1), shape)))
+    window = tj.Window(shape[0] // 2, shape[1] // 2, 1, 1)
+    assert huge.read(window, memory="300MB").shape == (1, 1, 1)
+    plan = huge.plan(tmp_path / "out.tif", memory="600MB")
+    assert plan.memory <= 600e6
+    with pytest.raises(MemoryLimitError, match=r"needs at least \d+\.\d GB of memory, and 600 MB were given"):
+        huge.read(memory="600MB")
+
+
+def test_thousands_of_bands_are_refused_in_a_few_lines(tmp_path):
+    many = tj.from_array(np.broadcast_to(np.uint8(1), (65535, 600, 600)))
+    with pytest.raises(MemoryLimitError, match=r"bands 1-65535 as uint8") as caught:
+        many.save(tmp_path / "out.tif", memory="2GB")
+    assert len(str(caught.value)) < 2000
+    assert many.read(tj.Window(3, 3, 2, 2)).shape == (65535, 2, 2)

@@ -162,3 +162,30 @@ def test_backend_auto_says_why():
     plan = steep(Untouched(10, 10).raster().band(1)).plan()
     assert (plan.backend, plan.reason[:6]) == ("cpu", "no GPU") or plan.reason.startswith("about")
     assert steep(Untouched(10, 10).raster().band(1)).plan(backend="python").reason == "asked for"
+
+
+def test_what_is_decoded_again_is_told():
+    raster = Untouched(5000, 5000).raster().band(1)
+
+    @tj.focal(edge="wrap")
+    def around(z):
+        return z[0, 1] - z[0, -1]
+
+    assert "blocks at the raster's edges are decoded again" in str(around(raster).plan("out.tif"))
+    whole = Untouched(5000, 5000, dtype=np.uint8).raster().band(1)
+    two = tj.Raster(whole.grid, (*steep(whole).bands, *whole.bands))
+    assert "dem.tif is decoded once for each form" in str(two.plan("out.tif"))
+    assert "nothing to decode" in str(steep(tj.from_array(np.zeros((5, 5)))).plan())
+
+
+def test_thin_strips_are_taken_together():
+    plan = steep(Untouched(8000, 4000, (3, 4000)).raster().band(1)).plan(workers=2)
+    rows, cols = plan.tile
+    assert (rows % 3, cols) == (0, 4000)
+    assert rows * cols > 1 << 20
+    assert plan.task_count >= 8
+
+
+def test_one_row_of_tiles_waits_for_no_row_below():
+    plan = steep(tj.from_array(np.broadcast_to(np.float32(0), (1, 2**31 - 1)))).plan("out.tif", workers=2)
+    assert plan.frames == 6

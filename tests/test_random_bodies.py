@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - tables of choices
 """Random bodies of the language: the interpreted body and the compiled one give the same bits."""
 
 import hypothesis.strategies as st
