@@ -176,7 +176,7 @@ def test_memory_is_refused_before_a_pixel_is_read(tmp_path):
     raster = Unreadable(10_000, 10_000, (512, 512)).raster()
     with nothing_changes(tmp_path), pytest.raises(MemoryLimitError, match=r"(?s)out\.tif.*100 MB were given.*memory"):
         steep(raster).save(tmp_path / "out.tif", memory="100MB")
-    plan = steep(raster).plan(tmp_path / "out.tif", memory="300MB")
+    plan = steep(raster).plan(tmp_path / "out.tif", memory="300MB", workers=2)
     assert plan.memory <= 300e6
 
 
@@ -325,7 +325,7 @@ def test_a_window_of_an_absurd_size_is_read_and_the_whole_is_planned(tmp_path, s
     huge = steep(tj.from_array(np.broadcast_to(np.float32(1), shape)))
     window = tj.Window(shape[0] // 2, shape[1] // 2, 1, 1)
     assert huge.read(window, memory="300MB").shape == (1, 1, 1)
-    plan = huge.plan(tmp_path / "out.tif", memory="600MB")
+    plan = huge.plan(tmp_path / "out.tif", memory="600MB", workers=2)
     assert plan.memory <= 600e6
     with pytest.raises(MemoryLimitError, match=r"needs at least \d+\.\d GB of memory, and 600 MB were given"):
         huge.read(memory="600MB")

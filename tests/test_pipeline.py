@@ -277,7 +277,7 @@ STRIPS = {"blockysize": 2048, "compress": "zstd", "zstd_level": 1}
         ("copy", {**TILED, "interleave": "pixel"}, "uint8", {}),
         ("focal", STRIPS, "float32", {}),
         ("focal", TILED, "float32", {"profile": {"blockxsize": 2048, "blockysize": 2048}}),
-        ("focal", {**TILED, "nodata": 7}, "float32", {"memory": "330MB"}),
+        ("focal", {**TILED, "nodata": 7}, "float32", {"memory": "330MB", "workers": 2}),
     ],
     ids=["tiles", "chain", "pixels", "copy", "strips", "large blocks", "little memory"],
 )

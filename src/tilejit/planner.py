@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,11 @@ class Request:
     storage: Callable[[np.dtype], Storage] = no_storage
     """How a dtype is stored there."""
 
+    @cached_property
+    def is_masked(self) -> bool:
+        """Whether every band of it is a file's that has a mask."""
+        return all(isinstance(b, SourceBand) and b.info.has_mask for b in self.bands)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -94,7 +100,8 @@ class _ReadNode:
     dtype: np.dtype
     valid: bool
     edge: Edge
-    bands: list[int] = field(default_factory=list)
+    bands: dict[int, None] = field(default_factory=dict)
+    """In order of first use, each once."""
     halo: Halo = NO_HALO
 
 
@@ -143,8 +150,7 @@ class _Builder:
         node = self.reads.setdefault(
             _read_key(band, dtype, valid, edge, halo), _ReadNode(band.source, dtype, valid, edge)
         )
-        if band.info.index not in node.bands:
-            node.bands.append(band.info.index)
+        node.bands[band.info.index] = None
         node.halo = _larger(node.halo, halo)
 
     def _demand_step(self, application: Application, edge: Edge, halo: Halo) -> None:
@@ -185,8 +191,7 @@ def copy_form(request: Request, band: SourceBand) -> tuple[np.dtype, bool]:
     band, which goes along as it is.
     """
     dtype = _storable(band.info.dtype)
-    masked = all(isinstance(b, SourceBand) and b.info.has_mask for b in request.bands)
-    return dtype, masked and dtype.kind != "f"
+    return dtype, request.is_masked and dtype.kind != "f"
 
 
 def _storable(dtype: np.dtype) -> np.dtype:

@@ -46,7 +46,7 @@ class Report:
     output_bytes: int
     """Bytes of the outputs as stored."""
     collisions: int
-    """Valid pixels whose result equals the nodata value."""
+    """Valid pixels whose result equals the nodata value; in the halos of inner results, each time one is computed."""
 
     @property
     def speed(self) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -38,6 +41,8 @@ def why_none() -> str | None:
         return None
     if find_spec("numba_cuda") is None:
         return f"numba-cuda is not installed: {INSTALL}"
+    if not _has_driver():
+        return "the CUDA driver is not installed"
     try:
         return _problem(numba_cuda())
     except ImportError as error:  # Numba's CudaSupportError is one too
@@ -56,6 +61,17 @@ def current_device() -> Device:
     if simulating():
         return Device("Numba's CUDA simulator", 0, (0, 0), (0, 0))
     return _device(numba_cuda())
+
+
+def _has_driver() -> bool:
+    """Whether the driver's library loads: asked first, because importing numba.cuda takes 0.3 s and 65 MB."""
+    if os.environ.get("NUMBA_CUDA_DRIVER"):  # numba-cuda looks there, and says what it finds
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _problem(cuda: Any) -> str | None:
