@@ -72,11 +72,23 @@ class ArrayJob:
             if not inner.is_empty:
                 self._inner(self.backend, signature, inner, outputs)
             windows = _border(self.shape, inner)
+            if self._border_is_nodata():
+                _fill(outputs, windows, self.shape)
+                windows = []
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
         for window in windows:
             self._strip(window, outputs)
         return outputs
+
+    def _border_is_nodata(self) -> bool:
+        """Whether every pixel of the border reads a cell outside, which makes it nodata: nothing to compute there."""
+        if self.kernel.nodata != "propagate" or self.kernel.edge != "nodata":
+            return False
+        offsets = [offset for cells in self.kernel.form.footprint.values() for offset in cells]
+        return all(
+            {-radius, radius} <= {offset[axis] for offset in offsets} for axis, radius in enumerate(self.kernel.radius)
+        )
 
     def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> None:
         launch = backend.compile_whole(self.kernel, signature, self.workers)
@@ -148,6 +160,12 @@ def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
         Window(inner.row_off, inner.col_end, inner.height, width - inner.col_end),
     ]
     return [window for window in around if not window.is_empty]
+
+
+def _fill(outputs: Sequence[Array], windows: Sequence[Window], shape: tuple[int, int]) -> None:
+    """Puts nodata into windows."""
+    for output, window in itertools.product(outputs, windows):
+        output[window.slices(Window(0, 0, *shape))] = nodata_value(output.dtype, None)
 
 
 def run_on_arrays(
