@@ -100,7 +100,6 @@ class ArrayJob:
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
         arrays = [array for array, _ in padded]
         signature = self.kernel.signature([a.dtype for a in arrays])
-        # A wider compute dtype than the whole array's would give other bits at the border.
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
         self._launch(launch, signature, window, arrays, parts, [valid for _, valid in padded])

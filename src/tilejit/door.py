@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tilejit.cores import available_cores
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Runs ``kernel`` over arrays, or applies it to Rasters; see `Kernel.__call__`."""
-    if any(type(i).__name__ == "Raster" and type(i).__module__ == "tilejit.raster" for i in inputs):
-        from tilejit.raster import apply_kernel
-
-        return apply_kernel(kernel, inputs, options)
+    # No Raster exists before its module is imported, which takes GDAL's floor along: arrays do without it.
+    raster = sys.modules.get("tilejit.raster")
+    if raster is not None and any(isinstance(i, raster.Raster) for i in inputs):
+        return raster.apply_kernel(kernel, inputs, options)
     from tilejit.arrays import run_on_arrays
 
     parameters = dict(options)

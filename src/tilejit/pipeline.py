@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import TilejitError
@@ -186,6 +187,4 @@ def _report(job: Job, run: Run, seconds: float) -> Report:
 
 
 def _stored_bytes(path: str, raw: int) -> int:
-    from pathlib import Path
-
     return Path(path).stat().st_size if path else raw

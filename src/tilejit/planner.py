@@ -114,14 +114,10 @@ class _StepNode:
     halo: Halo = NO_HALO
 
 
-_Node = _ReadNode | _StepNode
-
-
 class _Builder:
     """Collects what is demanded of each band, consumers first, then numbers the planes, producers first."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
-        self.requests = requests
         self.reads: dict[tuple[Any, ...], _ReadNode] = {}
         self.steps: dict[tuple[Any, ...], _StepNode] = {}
         self.nodata: dict[int, list[float | None]] = {}

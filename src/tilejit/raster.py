@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -148,8 +148,6 @@ def _file_label(band: Band) -> str:
 
 def _part(grid: Grid, window: Window) -> Grid:
     """The grid of a window."""
-    from dataclasses import replace
-
     a, b, c, d, e, f = grid.transform
     x, y = c + a * window.col_off + b * window.row_off, f + d * window.col_off + e * window.row_off
     return replace(grid, height=window.height, width=window.width, transform=(a, b, x, d, e, y))

@@ -109,7 +109,8 @@ class Schedule:
         with self._changed:
             self._free.append(self._open.pop(index).buffers)
             del self._missing[index]
-            self._forget(index)
+            # It has exchanged with all its neighbours, which no longer ask for it.
+            self._decoded.discard(index)
             self._changed.notify_all()
 
     def finished(self) -> None:
@@ -118,10 +119,6 @@ class Schedule:
             self._unfinished -= 1
             if self._unfinished == 0:
                 self._changed.notify_all()
-
-    def _forget(self, index: Index) -> None:
-        """A computed tile has exchanged with all its neighbours, which no longer ask for it."""
-        self._decoded.discard(index)
 
     def fail(self, error: BaseException) -> None:
         """Stops the run; the first error counts."""
