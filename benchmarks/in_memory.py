@@ -4,12 +4,12 @@ Every contender gets the same arrays and computes the same pixels; the border, a
 comparison of results. tilejit and the hand-written loops compute into an array that is there already; "new array" is
 tilejit's plain call, which allocates its result as NumPy and xarray-spatial do. The hand-written loops do the
 arithmetic that the kernels do, with the same function for the arc tangent, compiled as their author would:
-``njit(parallel=True, error_model="numpy")`` with float32 constants. Rounds are interleaved; the table shows medians.
+``njit(parallel=True, error_model="numpy")`` with float32 constants. Rounds are interleaved, each in
+another order; the table shows medians.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 import warnings
@@ -42,23 +42,17 @@ def iterate(x):
     return x
 
 
-# The library's own arc tangent, made callable from a loop written by hand: what differs is the loop alone.
-_bits = njit(forceinline=True)(math32._bits)
-_from_bits = njit(forceinline=True)(math32._from_bits)
-
-
-def _hand_atan() -> Callable[[np.float32], np.float32]:
+def _compiled(*names: str) -> list[Callable[..., np.float32]]:
+    """The library's own mathematics, callable from a loop written by hand: what differs is the loop alone."""
     namespace = dict(vars(math32))
-    options = {"error_model": "numpy", "forceinline": True}
-    for name in ("_bits", "_from_bits", "_atan_ratio", "atan"):
+    for name in ("_bits", "_from_bits", "_atan_ratio", *names):
         function = vars(math32)[name]
         copy = type(function)(function.__code__, namespace, name)
-        namespace[name] = njit(**options)(copy)
-    return namespace["atan"]
+        namespace[name] = njit(error_model="numpy", forceinline=True)(copy)
+    return [namespace[name] for name in names]
 
 
-atan = _hand_atan()
-DEGREES = np.float32(180 / math.pi)
+atan, hypot, degrees = _compiled("atan", "hypot", "degrees")
 
 
 @njit(parallel=True, error_model="numpy")
@@ -66,12 +60,9 @@ def hand_slope(z, out, dx, dy):
     height, width = z.shape
     for y in prange(height - 2):
         for x in range(width - 2):
-            east = z[y, x + 2] + F2 * z[y + 1, x + 2] + z[y + 2, x + 2]
-            west = z[y, x] + F2 * z[y + 1, x] + z[y + 2, x]
-            south = z[y + 2, x] + F2 * z[y + 2, x + 1] + z[y + 2, x + 2]
-            north = z[y, x] + F2 * z[y, x + 1] + z[y, x + 2]
-            gx, gy = (east - west) / (F8 * dx), (north - south) / (F8 * dy)
-            out[y + 1, x + 1] = atan(math.sqrt(gx * gx + gy * gy)) * DEGREES
+            east = (z[y, x + 2] - z[y, x]) + F2 * (z[y + 1, x + 2] - z[y + 1, x]) + (z[y + 2, x + 2] - z[y + 2, x])
+            north = (z[y, x] - z[y + 2, x]) + F2 * (z[y, x + 1] - z[y + 2, x + 1]) + (z[y, x + 2] - z[y + 2, x + 2])
+            out[y + 1, x + 1] = degrees(atan(hypot(east / (F8 * dx), north / (F8 * dy))))
 
 
 @njit(parallel=True, error_model="numpy")
@@ -108,6 +99,13 @@ def high(a, b):
     return b if b > a else a
 
 
+@njit(error_model="numpy", forceinline=True)
+def sort(a, b, c):
+    least, most = low(a, b), high(a, b)
+    rest = high(least, c)
+    return low(least, c), low(most, rest), high(most, rest)
+
+
 @njit(parallel=True, error_model="numpy")
 def hand_median(z, out):
     height, width = z.shape
@@ -118,16 +116,12 @@ def hand_median(z, out):
             g, h, i = z[y + 2, x], z[y + 2, x + 1], z[y + 2, x + 2]
             # Comparisons lose NaN: the result is nodata where any of the nine is, as in tilejit's and NumPy's medians.
             valid = (a == a) & (b == b) & (c == c) & (d == d) & (e == e) & (f == f) & (g == g) & (h == h) & (i == i)
-            # Devillard (1998), 19 exchanges.
-            b, c, e, f, h, i = low(b, c), high(b, c), low(e, f), high(e, f), low(h, i), high(h, i)
-            a, b, d, e, g, h = low(a, b), high(a, b), low(d, e), high(d, e), low(g, h), high(g, h)
-            b, c, e, f, h, i = low(b, c), high(b, c), low(e, f), high(e, f), low(h, i), high(h, i)
-            d, f = high(a, d), low(f, i)
-            e, h = low(e, h), high(e, h)
-            g, e, c = high(d, g), high(b, e), low(c, f)
-            e = low(e, h)
-            e, c = low(e, c), high(e, c)
-            out[y + 1, x + 1] = low(high(g, e), c) if valid else NAN
+            low_1, middle_1, high_1 = sort(a, d, g)
+            low_2, middle_2, high_2 = sort(b, e, h)
+            low_3, middle_3, high_3 = sort(c, f, i)
+            _, middle, _ = sort(middle_1, middle_2, middle_3)
+            _, median, _ = sort(high(high(low_1, low_2), low_3), middle, low(low(high_1, high_2), high_3))
+            out[y + 1, x + 1] = median if valid else NAN
 
 
 @njit(parallel=True, error_model="numpy")
@@ -311,6 +305,15 @@ def _contenders(case: Case, rounds: int, slow_rounds: int) -> dict[str, tuple[Ca
     return contenders
 
 
+def _rotated(
+    contenders: dict[str, tuple[Callable[[], object], int]], k: int
+) -> list[tuple[str, tuple[Callable[[], object], int]]]:
+    """The contenders in another order in each round: what runs before leaves caches and memory behind."""
+    order = list(contenders.items())
+    start = k % len(order)
+    return order[start:] + order[:start]
+
+
 def run(size: int, rounds: int, slow_rounds: int) -> list[dict[str, object]]:
     """Returns one row for each case and contender: Mpx/s as a median over interleaved rounds."""
     rows: list[dict[str, object]] = []
@@ -321,7 +324,7 @@ def run(size: int, rounds: int, slow_rounds: int) -> list[dict[str, object]]:
             contenders = _contenders(case, rounds, slow_rounds)
             seconds: dict[str, list[float]] = {name: [] for name in contenders}
             for k in range(rounds):
-                for name, (function, times) in contenders.items():
+                for name, (function, times) in _rotated(contenders, k):
                     if k < times:
                         seconds[name].append(timed(function))
         pixels = size * size / 1e6

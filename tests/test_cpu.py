@@ -235,21 +235,17 @@ def body(z, _y, _x, gain):
     return gain * s / f32(np.int32(n))
 
 
-@njit(**_INLINE)
-def _rows(z, _out0, _nodata0, gain, _first, _last):
-    _width = _out0.shape[1]
-    _collisions = 0
-    for _y in range(_first, _last):
-        for _x in range(_width):
-            _v0 = body(z, _y, _x, gain)
-            _out0[_y, _x] = np.float32(_v0)
-    return _collisions
-
-
 @njit(**_OUTER)
 def tile(z, _out0, _nodata0, gain):
     _height = _out0.shape[0]
-    return _rows(z, _out0, _nodata0, gain, 0, _height)
+    _collisions = 0
+    for _y in range(_height):
+        _count = 0
+        for _x in range(_out0.shape[1]):
+            _v0 = body(z, _y, _x, gain)
+            _out0[_y, _x] = np.float32(_v0)
+        _collisions += _count
+    return _collisions
 '''
 
 

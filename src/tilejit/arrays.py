@@ -73,7 +73,7 @@ class ArrayJob:
                 self._inner(self.backend, signature, inner, outputs)
             windows = _border(self.shape, inner)
             if self._border_is_nodata():
-                _fill(outputs, windows, self.shape)
+                _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
                 windows = []
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
@@ -161,10 +161,10 @@ def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
     return [window for window in around if not window.is_empty]
 
 
-def _fill(outputs: Sequence[Array], windows: Sequence[Window], shape: tuple[int, int]) -> None:
-    """Puts nodata into windows."""
+def _fill(outputs: Sequence[Array], windows: Sequence[Window]) -> None:
+    """Puts nodata into whole rows."""
     for output, window in itertools.product(outputs, windows):
-        output[window.slices(Window(0, 0, *shape))] = nodata_value(output.dtype, None)
+        output[window.row_off : window.row_end] = nodata_value(output.dtype, None)
 
 
 def run_on_arrays(

@@ -17,7 +17,7 @@ import numpy as np
 
 from tilejit.language.functions import OWN
 from tilejit.language.kinds import Kind
-from tilejit.language.rows import Variant, arguments_of, entry_text, is_clean_text, rows_text
+from tilejit.language.rows import Variant, arguments_of, entry_text, is_clean_text, row_text
 from tilejit.language.spelling import Spelling, function_text, library_parts, math_used
 from tilejit.language.stores import saturating_casts, unparse
 
@@ -69,14 +69,11 @@ def cpu_source(kernel: Kernel, signature: Signature, *, whole: bool) -> str:
     functions = [*library, *_saturation(kernel, signature), *_bodies(kernel, spelling)]
     two = has_two_variants(kernel)
     checked = kernel.nodata == "propagate" and not kernel.carries_nan
-    variants = [Variant(kernel, signature, kernel.clean_form, "_rows", checked=checked, whole=whole)]
+    clean = Variant(kernel, signature, kernel.clean_form, "_row", checked=checked, whole=whole)
     if two:
-        form = _renamed(kernel.form)
-        variants.append(Variant(kernel, signature, form, "_rows_checked", checked=False, whole=whole))
-    functions += [f"{_DECORATOR}\n{rows_text(variant)}" for variant in variants]
-    if two:
-        functions.append(f"{_DECORATOR}\n{is_clean_text(kernel)}")
-    functions.append(entry_text(variants[0], two=two))
+        also = replace(clean, form=_renamed(kernel.form), name="_row_checked", checked=False)
+        functions += [f"{_DECORATOR}\n{text}" for text in (row_text(clean), row_text(also), is_clean_text(kernel))]
+    functions.append(entry_text(clean, two=two))
     return _module(kernel, signature, constants, functions, whole=whole)
 
 
