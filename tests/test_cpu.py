@@ -203,6 +203,7 @@ from numba import njit
 
 f32 = np.float32
 _INLINE = {"error_model": "numpy", "forceinline": True, "fastmath": False}
+_BODY = {"error_model": "numpy", "inline": "always", "fastmath": False}
 _OUTER = {"error_model": "numpy", "nogil": True, "cache": True, "fastmath": False}
 
 
@@ -216,7 +217,7 @@ def _isnan(a):
     return a != a
 
 
-@njit(**_INLINE)
+@njit(**_BODY)
 def body(z, _y, _x, gain):
     s = f32(0.0)
     n = 0
