@@ -226,6 +226,19 @@ def over_valid(reduction: Callable[..., np.ndarray], size: int):
     return expected
 
 
+def row_sums(z):
+    """Sums and numbers of the valid cells among 11 in a row."""
+    cells = windows(z, (1, 11), np.nan)[:, :, 0]
+    return np.nansum(cells, axis=2), np.count_nonzero(~np.isnan(cells), axis=2)
+
+
+def column_mean(totals, counts):
+    """Quotient of sums over 11 cells of a column; NaN in a sum stays NaN."""
+    total, count = (windows(a, (11, 1), 0.0)[..., 0].sum(axis=2) for a in (totals, counts))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > 0, total / count, np.nan)
+
+
 def median(size: int):
     @propagate(np.ones((size, size), bool))
     def expected(z):
@@ -328,6 +341,12 @@ def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
     return (np.round(rng.normal(1000, 20, shape)).astype(np.float32),)
 
 
+def sums_and_counts(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
+    """Sums of up to 11 heights, and how many they are of."""
+    counts = rng.integers(1, 12, shape).astype(np.float32)
+    return (elevation(rng, shape)[0] * counts, counts)
+
+
 def quality(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
     """Any sixteen bits."""
     return (rng.integers(0, 2**16, shape).astype(np.uint16),)
@@ -384,6 +403,8 @@ ORACLES: dict[str, Oracle] = {
     "ndbi": Oracle(indices.ndbi, ratio(+1), reflectance(2), 1, 1),
     "mean_3x3": Oracle(filters.mean_3x3, over_valid(np.nanmean, 3), elevation, 3000, 1),
     "mean_5x5": Oracle(filters.mean_5x5, over_valid(np.nanmean, 5), elevation, 3000, 1),
+    "row_sums_11": Oracle(filters.row_sums_11, row_sums, elevation, 33000, 2),
+    "column_mean_11": Oracle(filters.column_mean_11, column_mean, sums_and_counts, 3000, 3),
     "minimum_3x3": Oracle(filters.minimum_3x3, over_valid(np.nanmin, 3), elevation),
     "minimum_5x5": Oracle(filters.minimum_5x5, over_valid(np.nanmin, 5), elevation),
     "maximum_3x3": Oracle(filters.maximum_3x3, over_valid(np.nanmax, 3), elevation),

@@ -77,7 +77,7 @@ def test_each_tile_and_each_cell_once(watched, cells, kernels, tile, workers):
         raster = kernel(raster)
     plan = raster.plan(tile=tile, workers=workers)
     soon(raster.read, tile=tile, workers=workers)
-    indices = {divmod(k, plan.task_shape[1]) for k in range(plan.task_count)}
+    indices = {index for index, _ in plan.tasks()}
     assert watched["read"] == watched["compute"] == Counter(indices)
     assert watched["open"] <= plan.frames
     assert watched["buffers"] == plan.frames
@@ -115,6 +115,28 @@ def test_a_window_reads_its_halo_and_no_more(cells):
     FIVE["nodata"](source.raster()).read(Window(10, 10, 5, 6), tile=(100, 100))
     assert source.counts.sum() == 7 * 8
     assert source.counts[9:16, 9:17].min() == 1
+
+
+@pytest.mark.parametrize("kernels", [(FIVE["nodata"],), (FIVE["reflect"], MEAN["nodata"], MEAN["nodata"])])
+@pytest.mark.parametrize("window", [None, Window(10, 7, 31, 30)])
+@pytest.mark.parametrize("tile", [(5, 4), (2, 3), (57, 6)])
+def test_panels_give_the_same_bits_and_read_twice_at_seams_only(monkeypatch, cells, kernels, window, tile):
+    def chained(raster):
+        for kernel in kernels:
+            raster = kernel(raster)
+        return raster
+
+    expected = chained(tj.from_array(cells, grid=grid_of(*cells.shape))).read(window, workers=1)
+    monkeypatch.setattr("tilejit.plan.PANEL_BYTES", 500)
+    monkeypatch.setattr("tilejit.plan.SEAM_SHARE", 1.0)
+    source = Counting(cells)
+    plan = chained(source.raster()).plan(tile=tile, workers=3)
+    assert (plan.panel_tiles < plan.task_shape[1]) == (plan.task_shape[0] > 1)
+    assert same_bits(soon(chained(source.raster()).read, window, tile=tile, workers=3), expected)
+    panels = {plan.panel((0, col)).expand(0, len(kernels)) for col in range(plan.task_shape[1])}
+    whole = Window(0, 0, *cells.shape)
+    if window is None and len(kernels) == 1:
+        assert source.counts.sum() == sum(panel.intersection(whole).width * len(cells) for panel in panels)
 
 
 def test_wrapping_reads_the_other_side_again(cells):
@@ -157,6 +179,6 @@ def _report(raster, tile):
 def test_frames_are_enough_and_no_more_than_tasks(height, width, rows, cols, workers):
     raster = FIVE["nodata"](tj.from_array(np.broadcast_to(np.float32(0), (height, width))))
     plan = raster.plan(tile=(rows, cols), workers=workers)
-    assert list(plan.tasks()) == list(tiles(height, width, *plan.tile))
+    assert [window for _, window in plan.tasks()] == list(tiles(height, width, *plan.tile))
     down, across = plan.reach
     assert plan.frames == plan.task_count or plan.frames > down * plan.task_shape[1] + across

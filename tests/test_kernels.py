@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from oracles import ORACLES, punched
+from oracles import ORACLES, over_valid, punched
 from tilejit_kernels import filters, indices, masks, terrain
 
 MODULES = (terrain, indices, filters, masks)
@@ -46,6 +46,15 @@ def test_python_agrees_with_the_oracle(name, rng):
     inputs = punched(oracle.make(rng, SMALL), rng)
     results = oracle.kernel(*inputs, backend="python", **oracle.parameters)
     assert oracle.worst(results, inputs) <= oracle.tolerance(np.dtype(np.float32))
+
+
+def test_a_separable_mean_is_the_mean_of_its_window(rng):
+    (z,) = punched(ORACLES["mean_5x5"].make(rng, LARGE), rng)
+    expected = over_valid(np.nanmean, 11)(z)
+    result = filters.mean_11x11(z)
+    assert np.array_equal(np.isnan(result), np.isnan(expected))
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    assert same_bits(filters.mean_11x11(tj.from_array(z)).read(tile=(64, 32))[0], result)
 
 
 @pytest.mark.parametrize("name", ORACLES)

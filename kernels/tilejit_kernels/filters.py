@@ -66,6 +66,83 @@ def mean_5x5(z):
 
 
 @tj.focal(nodata="kernel")
+def row_sums_11(z):
+    """Sum and number of the valid cells among the 11 of a row: half of `mean_11x11`.
+
+    Args:
+        z: Any quantity.
+
+    Returns:
+        Sum, in the unit of `z`, and number of valid cells.
+
+    Source:
+        A window's sum is the sum of its rows' sums: 22 additions a cell instead of 121.
+
+    Example:
+        >>> import numpy as np
+        >>> totals, counts = row_sums_11(np.float32([[1, 2, np.nan]]))
+        >>> totals.tolist(), counts.tolist()
+        ([[3.0, 3.0, 3.0]], [[2.0, 2.0, 2.0]])
+    """
+    total = 0.0
+    count = 0.0
+    for dx in range(-5, 6):
+        total += z[0, dx] if tj.is_valid(z[0, dx]) else 0.0
+        count += 1.0 if tj.is_valid(z[0, dx]) else 0.0
+    return total, count
+
+
+@tj.focal(nodata="kernel", edge=0.0)
+def column_mean_11(totals, counts):
+    """Quotient of the sums of 11 cells of a column: the other half of `mean_11x11`.
+
+    Args:
+        totals: Sums, of any quantity; 0 outside the raster.
+        counts: Numbers of valid cells; 0 outside the raster.
+
+    Returns:
+        Mean, in the unit of `totals`; NaN where no cell is valid.
+
+    Source:
+        See `row_sums_11`.
+
+    Example:
+        >>> import numpy as np
+        >>> column_mean_11(np.float32([[3], [1]]), np.float32([[2], [0]]))
+        array([[2.],
+               [2.]], dtype=float32)
+    """
+    total = 0.0
+    count = 0.0
+    for dy in range(-5, 6):
+        total += totals[dy, 0]
+        count += counts[dy, 0]
+    return total / count if count > 0.0 else math.nan
+
+
+def mean_11x11(z):
+    """Mean of the valid cells of the 11x11 window, as a chain of two kernels: rows, then columns.
+
+    A large window that is separable is two cheap kernels; their results in between are never stored.
+
+    Args:
+        z: An array, or a Raster of one band.
+
+    Returns:
+        An array or a Raster: the mean, in the unit of `z`; NaN where no cell is valid.
+
+    Source:
+        The arithmetic mean; NumPy's ``nanmean`` of each window.
+
+    Example:
+        >>> import numpy as np
+        >>> mean_11x11(np.float32([[1, 2, np.nan]]))
+        array([[1.5, 1.5, 1.5]], dtype=float32)
+    """
+    return column_mean_11(*row_sums_11(z))
+
+
+@tj.focal(nodata="kernel")
 def minimum_3x3(z):
     """Smallest of the valid cells of the 3x3 window: erosion.
 

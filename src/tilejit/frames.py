@@ -2,7 +2,8 @@
 
 A tile's own cells are decoded once, into the middle of its frame; neighbouring frames then hand each other the strips
 that lie in the other's halo, as MPI programs exchange halos. Whichever of two neighbours is decoded later does the
-exchange for both, so every pair is done once, and a frame is whole when all its pairs are.
+exchange for both, so every pair is done once, and a frame is whole when all its pairs are. Where a tile's halo reaches
+beyond its panel, which tiles on the other side do not share, it decodes those cells itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from tilejit.io.source import Source
     from tilejit.plan import Plan, Read
-
-Index = tuple[int, int]
-"""A tile's row and column among tiles."""
 
 
 @dataclass(slots=True)
@@ -75,6 +73,8 @@ class Frame:
 
     window: Window
     """The tile."""
+    panel: Window
+    """The tiles that hand each other halos."""
     buffers: Buffers
     """The memory, to be given back."""
     layers: list[Layer] = field(init=False)
@@ -83,23 +83,42 @@ class Frame:
     def __post_init__(self) -> None:
         self.layers = self.buffers.layers(self.window)
 
-    def decode(self, sources: Sequence[Source], whole: Window, *, with_halo: bool) -> int:
-        """Reads the tile's own cells, or those of its halo too, inside ``whole``; returns the bytes decoded."""
+    def decoded(self, read: Read, whole: Window) -> Window:
+        """The cells that the tile reads: its own, and those of its halo that lie beyond the panel inside ``whole``."""
+        halo, own, panel = self.window.expand(*read.halo), self.window, self.panel
+        row = halo.row_off if own.row_off == panel.row_off else own.row_off
+        col = halo.col_off if own.col_off == panel.col_off else own.col_off
+        row_end = halo.row_end if own.row_end == panel.row_end else own.row_end
+        col_end = halo.col_end if own.col_end == panel.col_end else own.col_end
+        return Window(row, col, row_end - row, col_end - col).intersection(whole)
+
+    def decode(self, sources: Sequence[Source], whole: Window) -> int:
+        """Reads the cells that no other tile hands over, inside ``whole``; returns the bytes decoded."""
         total = 0
         for layer, source in zip(self.layers, sources, strict=True):
-            halo = self.window.expand(*layer.read.halo)
-            window = halo.intersection(whole) if with_halo else self.window
-            rows, cols = window.slices(halo)
+            window = self.decoded(layer.read, whole)
+            rows, cols = window.slices(self.window.expand(*layer.read.halo))
             valid = None if layer.valid is None else layer.valid[:, rows, cols]
             source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
             total += _decoded_bytes(layer.read, window, whole)
         return total
 
-    def exchange(self, other: Frame) -> None:
+    def exchange(self, other: Frame, whole: Window) -> None:
         """Hands each of two neighbours the cells that the other has in its halo."""
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            _hand_over(self.window, mine, other.window, theirs)
-            _hand_over(other.window, theirs, self.window, mine)
+        for number in range(len(self.layers)):
+            self._hand_over(number, other, whole)
+            other._hand_over(number, self, whole)
+
+    def _hand_over(self, number: int, other: Frame, whole: Window) -> None:
+        mine, theirs = self.layers[number], other.layers[number]
+        halo = other.window.expand(*theirs.read.halo)
+        common = self.decoded(mine.read, whole).intersection(halo)
+        if common.is_empty:
+            return
+        from_rows, from_cols = common.slices(self.window.expand(*mine.read.halo))
+        to_rows, to_cols = common.slices(halo)
+        for given, taken in zip(mine.arrays(), theirs.arrays(), strict=True):
+            taken[:, to_rows, to_cols] = given[:, from_rows, from_cols]
 
     def complete(self, shape: tuple[int, int], sources: Sequence[Source]) -> None:
         """Fills what lies outside the raster."""
@@ -114,16 +133,6 @@ class Frame:
             edge = layer.read.edge if isinstance(layer.read.edge, str) else 1
             for valid in () if layer.valid is None else layer.valid:
                 fill_outside(valid, halo, shape, edge, 0)
-
-
-def _hand_over(source_window: Window, source: Layer, target_window: Window, target: Layer) -> None:
-    common = source_window.intersection(target_window.expand(*target.read.halo))
-    if common.is_empty:
-        return
-    from_rows, from_cols = common.slices(source_window.expand(*source.read.halo))
-    to_rows, to_cols = common.slices(target_window.expand(*target.read.halo))
-    for given, taken in zip(source.arrays(), target.arrays(), strict=True):
-        taken[:, to_rows, to_cols] = given[:, from_rows, from_cols]
 
 
 def _wrap(layer: Layer, halo: Window, shape: tuple[int, int], source: Source) -> None:

@@ -88,10 +88,10 @@ class Run:
     def _read(self, schedule: Schedule, work: Work) -> None:
         whole = Window(0, 0, *self.plan.grid.shape)
         with self.watch.stage("read"):
-            count = work.frame.decode(self.job.sources, whole, with_halo=not self.plan.exchanges)
+            count = work.frame.decode(self.job.sources, whole)
             partners = schedule.decoded(work.index)
             for partner in partners:
-                work.frame.exchange(schedule.frame(partner))
+                work.frame.exchange(schedule.frame(partner), whole)
         with self._lock:
             self.bytes_read += count
         schedule.exchanged(work.index, partners)

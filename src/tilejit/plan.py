@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, isnan
 from typing import TYPE_CHECKING
 
-from tilejit.window import Window, tiles
+from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tilejit.kernel import Edge
     from tilejit.language.signature import Signature
 
+Index = tuple[int, int]
+"""A tile's row and column among tiles."""
+
 Halo = tuple[int, int]
 """Rows above and below, columns left and right, that are needed beyond a tile."""
 
@@ -25,6 +28,10 @@ BASE_BYTES = 260_000_000
 GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
 _ENCODED_BLOCKS = 3
+PANEL_BYTES = 70_000_000
+"""What a row of tiles that waits for the row below may take before a raster is computed in panels of columns."""
+SEAM_SHARE = 0.02
+"""The most of a raster that panels may decode a second time: the columns of blocks on both sides of a seam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +170,39 @@ class Plan:
     memory_limit: int | None
     """The memory given, in bytes."""
 
-    def tasks(self) -> Iterator[Window]:
-        """Yields the windows that are computed, row by row, on the grid's own tile lines."""
-        for whole in self._task_grid():
-            part = whole.intersection(self.window)
-            if not part.is_empty:
-                yield part
+    def tasks(self) -> Iterator[tuple[Index, Window]]:
+        """Yields what is computed: panel by panel, in each row by row."""
+        rows, cols = self.task_shape
+        for first in range(0, cols, self.panel_tiles):
+            for row in range(rows):
+                for col in range(first, min(first + self.panel_tiles, cols)):
+                    yield (row, col), self._tiles(row, row + 1, col, col + 1)
 
-    def _task_grid(self) -> Iterator[Window]:
+    def panel(self, index: Index) -> Window:
+        """Returns the window of the panel that a tile belongs to; its tiles hand each other their halos."""
+        first = index[1] // self.panel_tiles * self.panel_tiles
+        return self._tiles(0, self.task_shape[0], first, first + self.panel_tiles)
+
+    def _tiles(self, row: int, row_end: int, col: int, col_end: int) -> Window:
+        """The window of some tiles, which lie on the grid's own tile lines."""
         rows, cols = self.tile
-        first_row, first_col = self.window.row_off // rows * rows, self.window.col_off // cols * cols
-        for window in tiles(self.window.row_end - first_row, self.window.col_end - first_col, rows, cols):
-            yield window.shifted(first_row, first_col)
+        first_row, first_col = self.window.row_off // rows, self.window.col_off // cols
+        height, width = (row_end - row) * rows, (col_end - col) * cols
+        window = Window((first_row + row) * rows, (first_col + col) * cols, height, width)
+        return window.intersection(self.window)
+
+    @property
+    def panel_tiles(self) -> int:
+        """Columns of tiles in a panel: all of them, but where a row of tiles would take much memory while it waits.
+
+        Memory then does not grow with the raster's width, for the price of decoding the blocks at the seams twice.
+        """
+        cols = self.task_shape[1]
+        waiting = self._reach_down * cols * self.frame_bytes
+        wanted = ceil(waiting / PANEL_BYTES)
+        seam = 2 * max((r.block[1] for r in self.reads if r.block_bytes), default=0)
+        most = 1 + int(SEAM_SHARE * self.window.width / seam) if seam else wanted
+        return ceil(cols / max(1, min(wanted, most)))
 
     @property
     def task_shape(self) -> tuple[int, int]:
@@ -204,13 +232,21 @@ class Plan:
     @property
     def exchanges(self) -> bool:
         """Whether neighbouring tiles hand each other halo cells, so that each block is decoded once."""
-        return self.halo != (0, 0) and self.window == Window(0, 0, *self.grid.shape)
+        return self.halo != (0, 0)
+
+    @property
+    def has_seams(self) -> bool:
+        """Whether halo cells inside the raster belong to no tile of the same panel, and are read on their own."""
+        return self.exchanges and (self.window.shape != self.grid.shape or self.panel_tiles < self.task_shape[1])
+
+    @property
+    def _reach_down(self) -> int:
+        return min(ceil(self.halo[0] / self.tile[0]), self.task_shape[0] - 1)
 
     @property
     def reach(self) -> tuple[int, int]:
-        """How many tiles away, down and across, halo cells come from; no further than there are tiles."""
-        rows, cols = self.task_shape
-        return min(ceil(self.halo[0] / self.tile[0]), rows - 1), min(ceil(self.halo[1] / self.tile[1]), cols - 1)
+        """How many tiles away, down and across, halo cells come from; no further than there are tiles in a panel."""
+        return self._reach_down, min(ceil(self.halo[1] / self.tile[1]), self.panel_tiles - 1)
 
     @property
     def frames(self) -> int:
@@ -218,13 +254,19 @@ class Plan:
         if not self.exchanges:
             return min(self.workers, self.task_count)
         down, across = self.reach
-        waiting = down * self.task_shape[1] + across + 1
+        waiting = down * self.panel_tiles + across + 1
         return min(waiting + 2 * self.workers, self.task_count)
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one tile's inputs."""
         return sum(r.cell_bytes * _cells(self.largest_task, r.halo) for r in self.reads)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether a step takes what another one makes."""
+        made = {p for step in self.steps for p in step.results}
+        return any(o.plane in made for step in self.steps for o in step.operands)
 
     def written_directly(self) -> dict[int, tuple[int, int]]:
         """Returns the results that kernels write straight into an output: plane -> number of the write, band."""

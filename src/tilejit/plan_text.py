@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,10 @@ def plan_text(plan: Plan) -> str:
 def _tasks(plan: Plan) -> str:
     rows, cols = plan.task_shape
     size = "{} x {}".format(*plan.largest_task)
-    return f"{rows} x {cols} = {rows * cols} tiles of up to {size}" if rows * cols > 1 else f"one tile of {size}"
+    if rows * cols == 1:
+        return f"one tile of {size}"
+    panels = ceil(cols / plan.panel_tiles)
+    return f"{rows} x {cols} = {rows * cols} tiles of up to {size}{f' in {panels} panels' if panels > 1 else ''}"
 
 
 def _reach(halo: Halo) -> str:
@@ -91,7 +95,7 @@ def _decoding(plan: Plan) -> str:
     notes = []
     if split:
         notes.append(f"blocks of {', '.join(dict.fromkeys(split))} are decoded more than once")
-    elif any(r.halo != (0, 0) for r in files) and not plan.exchanges:
+    elif any(r.halo != (0, 0) for r in files) and plan.has_seams:
         notes.append("blocks at the seams are decoded more than once")
     if twice:
         notes.append(f"{', '.join(twice)} is decoded once for each form that it is read in")

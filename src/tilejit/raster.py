@@ -23,7 +23,7 @@ from tilejit.settings import RunOptions, settings_of
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,6 +67,10 @@ class Raster:
         if not 1 <= number <= self.count:
             raise ParameterError(f"{self.label} has bands 1 to {self.count}, not {number}")
         return Raster(self.grid, (self.bands[number - 1],))
+
+    def __iter__(self) -> Iterator[Raster]:
+        """Yields its bands, so that results unpack as those of arrays do: ``total, count = sums(dem)``."""
+        return (Raster(self.grid, (band,)) for band in self.bands)
 
     @property
     def label(self) -> str:

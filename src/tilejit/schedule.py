@@ -1,7 +1,7 @@
 """Which worker does what next: bounded, in order, and never waiting while there is work.
 
-Tiles are read in row-major order into a fixed number of frames, and computed as soon as their halos are whole. A worker
-computes if it can and reads otherwise, so frames come free as early as possible.
+Tiles are read in the plan's order into a fixed number of frames, and computed as soon as their halos are whole. A
+worker computes if it can and reads otherwise, so frames come free as early as possible.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from tilejit.frames import Buffers, Frame
 
 if TYPE_CHECKING:
-    from tilejit.frames import Index
-    from tilejit.plan import Plan
+    from tilejit.plan import Index, Plan
     from tilejit.window import Window
 
 
@@ -36,10 +35,8 @@ class Schedule:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        rows, cols = plan.task_shape
-        self._shape = rows, cols
-        self._tiles = enumerate(plan.tasks())
-        self._next: tuple[int, Window] | None = next(self._tiles, None)
+        self._tiles = plan.tasks()
+        self._next: tuple[Index, Window] | None = next(self._tiles, None)
         self._free = [Buffers(plan) for _ in range(plan.frames)]
         self._ready: deque[Index] = deque()
         self._open: dict[Index, Frame] = {}
@@ -70,10 +67,9 @@ class Schedule:
                 self._changed.wait()
 
     def _start_read(self) -> Work:
-        number, window = self._next  # type: ignore[misc]
+        index, window = self._next  # type: ignore[misc]
         self._next = next(self._tiles, None)
-        index = divmod(number, self._shape[1])
-        self._open[index] = frame = Frame(window, self._free.pop())
+        self._open[index] = frame = Frame(window, self.plan.panel(index), self._free.pop())
         self._missing[index] = len(self._neighbours(index)) + 1
         return Work("read", index, frame)
 
@@ -133,15 +129,17 @@ class Schedule:
         return self._failure
 
     def _neighbours(self, index: Index) -> list[Index]:
-        """The tiles whose cells lie in this one's halo, or the other way round."""
+        """The tiles of the same panel whose cells lie in this one's halo, or the other way round."""
         if not self.plan.exchanges:
             return []
         down, across = self.plan.reach
-        rows, cols = self._shape
+        rows, cols = self.plan.task_shape
         row, col = index
+        first = col // self.plan.panel_tiles * self.plan.panel_tiles
+        last = min(first + self.plan.panel_tiles, cols)
         return [
             (r, c)
             for r in range(max(0, row - down), min(rows, row + down + 1))
-            for c in range(max(0, col - across), min(cols, col + across + 1))
+            for c in range(max(first, col - across), min(last, col + across + 1))
             if (r, c) != index
         ]
