@@ -14,7 +14,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
     5: ["raster", "door", "settings"],
-    4: ["arrays", "evaluation", "frames", "pipeline", "progress", "report", "schedule"],
+    4: ["arrays", "evaluation", "frames", "pipeline", "progress", "report", "schedule", "stopwatch", "trace"],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["discovery", "edges", "nodata", "quantities", "registry"],
     1: ["kernel", "language"],

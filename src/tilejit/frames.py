@@ -83,6 +83,11 @@ class Frame:
     def __post_init__(self) -> None:
         self.layers = self.buffers.layers(self.window)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its cells and of their validity."""
+        return sum(array.nbytes for layer in self.layers for array in layer.arrays())
+
     def decode(self, sources: Sequence[Source], whole: Window, *, with_halo: bool) -> int:
         """Reads the tile's own cells, or those of its halo too, inside ``whole``; returns the bytes decoded."""
         total = 0
