@@ -1,0 +1,134 @@
+"""Predicted against measured run times: ``prediction.py FOLDER [SIZE] [ROUNDS]`` prints a table.
+
+Each run is a process of its own, as a command line's is; predictions are made before the runs, from an empty
+calibration. Inputs are made in FOLDER and stay there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from terrain import PROFILE, scene, write_terrain
+
+import tilejit as tj
+from tilejit.planner import Job
+from tilejit.prediction import predict_job
+from tilejit.raster import plan_outputs
+from tilejit_kernels.filters import mean_5x5
+from tilejit_kernels.indices import ndvi
+from tilejit_kernels.terrain import aspect, hillshade, slope
+
+
+@tj.focal(nodata="kernel")
+def mean_11x11(z):
+    total = 0.0
+    count = 0
+    for dy in range(-5, 6):
+        for dx in range(-5, 6):
+            if tj.is_valid(z[dy, dx]):
+                total += z[dy, dx]
+                count += 1
+    return total / count if count else math.nan
+
+
+PROFILES = {
+    "ZSTD 1": {"compress": "zstd", "zstd_level": 1},
+    "DEFLATE 6": {"compress": "deflate", "zlevel": 6},
+}
+JOBS = ("ndvi", "slope", "mean 5x5", "mean 11x11", "three outputs")
+
+
+def write_inputs(folder: Path, size: int) -> None:
+    dem = folder / f"dem-{size}.tif"
+    if not dem.exists():
+        write_terrain(dem, size, holes=True)
+    for name, cells in zip(("red", "nir"), scene(size), strict=True):
+        path = folder / f"{name}-{size}.tif"
+        if path.exists():
+            continue
+        profile = PROFILE | {"dtype": "uint16", "count": 1, "width": size, "height": size, "predictor": 2}
+        with rasterio.open(path, "w", **profile) as dataset:
+            dataset.write(cells, 1)
+
+
+def outputs(job: str, folder: Path, size: int) -> dict[Path, tj.Raster]:
+    dem = tj.open(folder / f"dem-{size}.tif")
+    if job == "ndvi":
+        made = [ndvi(*(tj.open(folder / f"{name}-{size}.tif") for name in ("red", "nir")))]
+    elif job == "three outputs":
+        made = [hillshade(dem), slope(dem), aspect(dem)]
+    else:
+        made = [{"slope": slope, "mean 5x5": mean_5x5, "mean 11x11": mean_11x11}[job](dem)]
+    return {folder / f"out{n}.tif": raster for n, raster in enumerate(made)}
+
+
+def planned(job: str, profile: str, folder: Path, size: int) -> Job:
+    return plan_outputs(outputs(job, folder, size), {"profile": PROFILES[profile], "overwrite": True})[0]
+
+
+def measured(*words: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--run", *words]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def run(job: str, profile: str, folder: str, size: str) -> None:
+    made = outputs(job, Path(folder), int(size))
+    report = tj.save(made, profile=PROFILES[profile], overwrite=True, progress=False)
+    stages = report.stages
+    print(
+        json.dumps(
+            {
+                "seconds": report.seconds,
+                "decode": stages["decode"].cpu,
+                "compute": stages["compute"].cpu,
+                "encode": report.cpu_seconds - sum(stages[s].cpu for s in ("decode", "compute", "compile", "wait")),
+            }
+        )
+    )
+    for path in made:
+        path.unlink()
+
+
+def main(folder: Path, size: int, rounds: int) -> None:
+    write_inputs(folder, size)
+    cases = [(job, profile) for profile in PROFILES for job in JOBS]
+    predictions, taken = {}, {}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TILEJIT_CACHE_DIR"] = cache
+        for case in cases:
+            start = time.perf_counter()
+            predictions[case] = predict_job(planned(*case, folder, size), new_process=True)
+            taken[case] = time.perf_counter() - start
+        runs = {case: [] for case in cases}
+        for _ in range(rounds):
+            for case in cases:
+                runs[case].append(measured(*case, str(folder), str(size)))
+    print(f"{size} x {size}, {rounds} rounds, medians; predicted / measured")
+    print("| job | profile | wall s | ratio | decode | compute | encode | predicting took s |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    for case in cases:
+        found = {name: statistics.median(r[name] for r in runs[case]) for name in runs[case][0]}
+        prediction = predictions[case]
+        parts = " | ".join(f"{getattr(prediction, n):.2f} / {found[n]:.2f}" for n in ("decode", "compute", "encode"))
+        ratio = prediction.seconds / found["seconds"]
+        wall = f"{prediction.seconds:.2f} / {found['seconds']:.2f}"
+        print(f"| {case[0]} | {case[1]} | {wall} | {ratio:.2f} | {parts} | {taken[case]:.1f} |")
+    ratios = [predictions[c].seconds / statistics.median(r["seconds"] for r in runs[c]) for c in cases]
+    print(f"furthest off: {max(abs(np.log(ratios))):.0%}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--run":
+        run(*sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]), int((sys.argv[2:3] or ["8192"])[0]), int((sys.argv[3:4] or ["3"])[0]))
