@@ -51,10 +51,10 @@ def test_the_text():
     assert lines[1:4] == [
         "stages    decode 1.00 s (25 %), compute 0.50 s (12 %), encode 2.00 s (50 %), wait 0.25 s (6 %) over 2 workers",
         "once      compile 0.40 s, finish 0.10",
-        "cpu       4.00 core seconds: decode 0.90, compute 0.50, encode 1.90, compile 0.30, finish 0.01, other threads 0.39",
+        "cpu       4.00 core seconds: decode 0.90, compute 0.50, encode 1.90, compile 0.30, finish 0.01, elsewhere 0.39",
     ]
     assert all(len(line) < 120 for line in lines)
-    assert "other threads 0.00" in str(report_of(cpu_seconds=3.6))
+    assert "elsewhere 0.00" in str(report_of(cpu_seconds=3.6))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

@@ -6,15 +6,14 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import platform
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.backends.cache import cache_folder
 from tilejit.cores import available_cores
+from tilejit.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,8 +49,8 @@ class Calibration:
             measure: Makes it; called only where it is not kept, or what is kept makes no sense.
         """
         entry = f"{what} {hashlib.sha256(repr(tuple(key)).encode()).hexdigest()[:20]}"
-        kept = self._kept.get(entry)
-        if _is_measurement(kept, names):
+        kept = _checked(self._kept.get(entry), set(names))
+        if kept is not None:
             return kept
         if self._tell is not None:
             self._tell(what)
@@ -71,19 +70,11 @@ class Calibration:
         return kept if isinstance(kept, dict) else {}
 
     def _write(self) -> None:
-        """Adds to what another process has written meanwhile; a folder that cannot be written keeps nothing."""
-        kept = {**self._read(), **self._kept}
-        text = json.dumps({"machine": self._machine, "measurements": kept}, indent=1)
-        temporary = ""
+        """Adds to what another process has written meanwhile."""
+        content = {"machine": self._machine, "measurements": {**self._read(), **self._kept}}
+        # Where nothing can be kept (a full disk), the next process measures again.
         with contextlib.suppress(OSError):
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(self.path)
-            return
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+            replace_text(self.path, json.dumps(content, indent=1))
 
 
 def calibration_file() -> Path:
@@ -117,9 +108,8 @@ def _version(name: str) -> str:
         return "none"
 
 
-def _is_measurement(value: Any, names: Iterable[str]) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) == set(names)
-        and all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in value.values())
-    )
+def _checked(kept: Any, names: set[str]) -> Numbers | None:
+    """A measurement as it was kept, or None where it makes no sense."""
+    if not isinstance(kept, dict) or set(kept) != names:
+        return None
+    return kept if all(isinstance(v, (int, float)) and 0 <= v < math.inf for v in kept.values()) else None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
     from tilejit.planner import Job
+    from tilejit.prediction import Prediction
     from tilejit.report import Report
 
 
@@ -86,6 +87,24 @@ class Raster:
         """
         requests = [_request(self, os.fspath(path) if path else "", options)]
         return make_job(self.grid, requests, settings_of(self.bands, options)).plan
+
+    def predict(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Prediction:
+        """Returns how long `save` or `compute` will take, without reading a pixel.
+
+        What this machine was never measured for is measured once, on made-up cells that are stored as the inputs are
+        and compress as well: a second or two, and the time that kernels take to compile.
+
+        Args:
+            path: Where it would be saved; None for an array.
+            **options: As for `save`.
+
+        Raises:
+            PlanError: An input is neither an array nor a local GeoTIFF.
+        """
+        from tilejit.prediction import predict_job
+
+        requests = [_request(self, os.fspath(path) if path else "", options)]
+        return predict_job(make_job(self.grid, requests, settings_of(self.bands, options)))
 
     def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes a window of it into memory.

@@ -92,7 +92,7 @@ class Report:
         stages = ", ".join(f"{s} {t.cpu:.2f}" for s, t in self.stages.items() if s != "wait")
         # Clocks of threads and of the process tick apart: a difference may come out below zero.
         other = max(0.0, self.cpu_seconds - self.total.cpu)
-        return f"{self.cpu_seconds:.2f} core seconds: {stages}, other threads {other:.2f}"
+        return f"{self.cpu_seconds:.2f} core seconds: {stages}, elsewhere {other:.2f}"
 
 
 def reset_peak_memory() -> None:

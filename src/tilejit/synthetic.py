@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.io.source import nodata_key
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,9 +28,10 @@ def cells(dtype: np.dtype[Any], level: int, shape: tuple[int, int], seed: int, n
         nodata: The value of a few lakes, or None for none.
     """
     pattern = _pattern(np.dtype(dtype), level, seed)
-    if nodata is not None:
+    value = nodata_key(np.dtype(dtype), nodata)
+    if value is not None:
         pattern = pattern.copy()
-        pattern[: _SIDE // 8, : _SIDE // 4] = nodata
+        pattern[: _SIDE // 8, : _SIDE // 4] = value
     out = np.empty(shape, dtype)
     for row in range(0, shape[0], _SIDE):
         for col in range(0, shape[1], _SIDE):

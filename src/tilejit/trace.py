@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
+from tilejit.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,19 +48,9 @@ def write_trace(path: Path, spans: Sequence[Span], error: BaseException | None =
     Raises:
         SinkError: It cannot be written.
     """
-    text = json.dumps(trace_of(spans, error))
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.stem[:60]}.", suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes files for the user alone; a trace is as public as the outputs beside it.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        replace_text(path, json.dumps(trace_of(spans, error)))
     except OSError as failure:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink(missing_ok=True)
         raise SinkError(f"{path}: the trace cannot be written: {failure.strerror or failure}") from failure
 
 
@@ -96,9 +85,3 @@ def _event(span: Span, thread: int) -> dict[str, Any]:
         "tid": thread,
         "args": arguments,
     }
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
