@@ -1,8 +1,9 @@
 """Predicted against measured run times: ``prediction.py FOLDER [SIZE] [ROUNDS]`` prints a table.
 
 Each run is a process of its own, as a command line's is; predictions are made before the runs, from an empty
-calibration. Core seconds are medians; wall time is the least of the rounds, since what else a machine does only adds to
-it, and the median is beside it. Inputs are made in FOLDER and stay there.
+calibration. A run counts where other programs took less than a tenth of the cores meanwhile (/proc/stat tells); where
+there is none after three times the rounds, the one that they disturbed least stands for it. The table has medians of
+those that count. Inputs are made in FOLDER and stay there.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tilejit_kernels.terrain import aspect, hillshade, slope
 
 if TYPE_CHECKING:
     from tilejit.planner import Job
+    from tilejit.prediction import Prediction
 
 
 @tj.focal(nodata="kernel")
@@ -48,6 +50,8 @@ PROFILES = {
     "ZSTD 1": {"compress": "zstd", "zstd_level": 1},
     "DEFLATE 6": {"compress": "deflate", "zlevel": 6},
 }
+QUIET = 0.1
+"""The share of the cores that other programs may take in a run that counts."""
 JOBS = ("ndvi", "slope", "mean 5x5", "mean 11x11", "three outputs")
 
 
@@ -79,6 +83,13 @@ def planned(job: str, profile: str, folder: Path, size: int) -> Job:
     return plan_outputs(outputs(job, folder, size), {"profile": PROFILES[profile], "overwrite": True})[0]
 
 
+def busy_seconds() -> float:
+    """Core seconds that all programs have spent since the machine started."""
+    fields = [int(f) for f in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
+
+
 def measured(*words: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--run", *words]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -86,12 +97,15 @@ def measured(*words: str) -> dict[str, float]:
 
 def run(job: str, profile: str, folder: str, size: str) -> None:
     made = outputs(job, Path(folder), int(size))
+    all_before, own_before = busy_seconds(), time.process_time()
     report = tj.save(made, profile=PROFILES[profile], overwrite=True, progress=False)
     stages = report.stages
+    others = busy_seconds() - all_before - (time.process_time() - own_before)
     print(
         json.dumps(
             {
                 "seconds": report.seconds,
+                "others": max(0.0, others) / (report.seconds * len(os.sched_getaffinity(0))),
                 "decode": stages["decode"].cpu,
                 "compute": stages["compute"].cpu,
                 "encode": report.cpu_seconds - sum(stages[s].cpu for s in ("decode", "compute", "compile", "wait")),
@@ -113,21 +127,25 @@ def main(folder: Path, size: int, rounds: int) -> None:
             predictions[case] = predict_job(planned(*case, folder, size), new_process=True)
             taken[case] = time.perf_counter() - start
         runs = {case: [] for case in cases}
-        for _ in range(rounds):
+        for _ in range(3 * rounds):
             for case in cases:
-                runs[case].append(measured(*case, str(folder), str(size)))
-    print(f"{size} x {size}, {rounds} rounds; predicted / measured")
-    print("| job | profile | wall s | ratio | median wall s | decode | compute | encode | predicting took s |")
+                if sum(r["others"] < QUIET for r in runs[case]) < rounds:
+                    runs[case].append(measured(*case, str(folder), str(size)))
+    print(f"{size} x {size}; predicted / measured, medians of quiet runs")
+    print("| job | profile | wall s | ratio | decode | compute | encode | quiet runs | predicting took s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
-    ratios = []
     for case in cases:
-        middle = {name: statistics.median(r[name] for r in runs[case]) for name in runs[case][0]}
-        least, prediction = min(r["seconds"] for r in runs[case]), predictions[case]
-        parts = " | ".join(f"{getattr(prediction, n):.2f} / {middle[n]:.2f}" for n in ("decode", "compute", "encode"))
-        ratios.append(prediction.seconds / least)
-        wall = f"{prediction.seconds:.2f} / {least:.2f} | {ratios[-1]:.2f} | {middle['seconds']:.2f}"
-        print(f"| {case[0]} | {case[1]} | {wall} | {parts} | {taken[case]:.1f} |")
-    print(f"ratios of {min(ratios):.2f} to {max(ratios):.2f}")
+        print(row(case, predictions[case], runs[case], taken[case]))
+
+
+def row(case: tuple[str, str], prediction: Prediction, runs: list[dict[str, float]], taken: float) -> str:
+    quiet = [r for r in runs if r["others"] < QUIET]
+    counted = quiet or [min(runs, key=lambda r: r["others"])]
+    middle = {name: statistics.median(r[name] for r in counted) for name in counted[0]}
+    parts = " | ".join(f"{getattr(prediction, n):.2f} / {middle[n]:.2f}" for n in ("decode", "compute", "encode"))
+    wall = f"{prediction.seconds:.2f} / {middle['seconds']:.2f} | {prediction.seconds / middle['seconds']:.2f}"
+    count = f"{len(quiet)}" if quiet else f"none; others took {middle['others']:.0%}"
+    return f"| {case[0]} | {case[1]} | {wall} | {parts} | {count} | {taken:.1f} |"
 
 
 if __name__ == "__main__":

@@ -224,20 +224,24 @@ _START = """
 import sys, numpy, tilejit
 from tilejit.terrain_demo import elevation
 raster = elevation(tilejit.from_array(numpy.zeros((16, 16), numpy.float32)))
-print(raster.save(sys.argv[1], overwrite=True, progress=False, backend="cpu").stages["compile"].wall)
+print(raster.save(sys.argv[1], overwrite=True, progress=False, backend="cpu").stages["compile"].cpu)
 """
 
 
 def measure_start() -> Numbers:
     """Returns the seconds in which a new process imports Numba and loads a kernel that is compiled already.
 
+    They are one thread's work, and taken from its core seconds: by the clock, a busy machine doubled them.
+
     Raises:
         PlanError: The interpreter cannot be run.
     """
+    found = []
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
         command = [sys.executable, "-c", _START, str(Path(folder) / "start.tif")]
         for _ in range(2):  # the first may compile
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
             if done.returncode:
                 raise PlanError(f"{sys.executable} cannot run tilejit: {done.stderr.strip().splitlines()[-1:]}")
-    return {"seconds": float(done.stdout)}
+            found.append(float(done.stdout))
+    return {"seconds": min(found)}
