@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 
 import tilejit as tj
 from tilejit_kernels.terrain import slope
@@ -20,7 +21,7 @@ def main() -> None:
                 "cpu": time.process_time() - busy,
                 "peak": report.peak_memory,
                 "planned": report.planned_memory,
-                "stages": report.stages,
+                "stages": {name: asdict(time) for name, time in report.stages.items()},
                 "read_ratio": report.read_ratio,
             }
         )

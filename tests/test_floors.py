@@ -13,12 +13,24 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["raster", "door", "settings"],
-    4: ["arrays", "evaluation", "frames", "pipeline", "progress", "report", "schedule"],
+    5: ["raster", "door", "prediction", "rehearsal", "settings"],
+    4: [
+        "arrays",
+        "calibration",
+        "evaluation",
+        "frames",
+        "pipeline",
+        "progress",
+        "report",
+        "schedule",
+        "stopwatch",
+        "synthetic",
+        "trace",
+    ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["discovery", "edges", "nodata", "quantities", "registry"],
     1: ["kernel", "language"],
-    0: ["cores", "errors", "grid", "math", "sizes", "window"],
+    0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 

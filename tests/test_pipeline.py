@@ -200,7 +200,7 @@ def test_the_report(tmp_path, raster):
     assert (report.pixels, report.tasks, report.workers, report.collisions) == (10_000, 16, 3, 0)
     assert report.bytes_read == report.source_bytes == 40_000
     assert report.output_bytes == sum(p.stat().st_size for p in tmp_path.iterdir())
-    assert list(report.stages) == ["compile", "read", "compute", "write"]
+    assert list(report.stages) == ["decode", "compute", "encode", "wait", "compile", "finish"]
     assert report.peak_memory > 0
     text = str(report)
     for part in ("16 tiles", "over 3 workers", "40.0 kB decoded (1.00 of the raster)", "planned"):

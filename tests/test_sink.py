@@ -130,7 +130,6 @@ def test_threads_write_in_any_order(tmp_path):
     array = noise(profile)
     whole = Window(0, 0, 700, 900)
     sink = open_sink(profile, 2)
-    assert sink.concurrent
     windows = list(tiles(700, 900, *sink.block))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda w: sink.write(w, array[:, *w.slices(whole)]), reversed(windows)))

@@ -41,6 +41,7 @@ Kernel.door = staticmethod(door)
 _LAZY = {
     "NodataWarning": "tilejit.raster:NodataWarning",
     "Plan": "tilejit.plan:Plan",
+    "Prediction": "tilejit.prediction:Prediction",
     "Raster": "tilejit.raster:Raster",
     "Report": "tilejit.report:Report",
     "Window": "tilejit.window:Window",
@@ -52,6 +53,7 @@ _LAZY = {
 
 if TYPE_CHECKING:
     from tilejit.plan import Plan
+    from tilejit.prediction import Prediction
     from tilejit.raster import NodataWarning, Raster, from_array, save
     from tilejit.raster import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.report import Report
@@ -81,6 +83,7 @@ __all__ = [
     "Kernel",
     "NodataWarning",
     "Plan",
+    "Prediction",
     "Quantity",
     "Raster",
     "Report",

@@ -83,6 +83,11 @@ class Frame:
     def __post_init__(self) -> None:
         self.layers = self.buffers.layers(self.window)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its cells and of their validity."""
+        return sum(array.nbytes for layer in self.layers for array in layer.arrays())
+
     def decoded(self, read: Read, whole: Window) -> Window:
         """The cells that the tile reads: its own, and those of its halo that lie beyond the panel inside ``whole``."""
         halo, own, panel = self.window.expand(*read.halo), self.window, self.panel

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tilejit.errors import TilejitError
+from tilejit.errors import SinkError, TilejitError
 from tilejit.evaluation import Evaluator, launches
-from tilejit.report import Report, Stopwatch, peak_memory, reset_peak_memory
+from tilejit.report import Report, peak_memory, reset_peak_memory
 from tilejit.schedule import Schedule, Work
+from tilejit.stopwatch import Stopwatch
+from tilejit.trace import write_trace
 from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
     from tilejit.io.sink import Sink
@@ -29,9 +32,8 @@ if TYPE_CHECKING:
 class Run:
     """One run of a job: worker threads over a schedule."""
 
-    def __init__(self, job: Job, sinks: Sequence[Sink], progress: Progress | None) -> None:
-        self.job, self.plan, self.sinks, self.progress = job, job.plan, sinks, progress
-        self.watch = Stopwatch()
+    def __init__(self, job: Job, sinks: Sequence[Sink], progress: Progress | None, watch: Stopwatch) -> None:
+        self.job, self.plan, self.sinks, self.progress, self.watch = job, job.plan, sinks, progress, watch
         self.bytes_read = self.collisions = self.done = 0
         self.compiled: Sequence[Launch] = ()
         self._lock = threading.Lock()
@@ -75,7 +77,7 @@ class Run:
     def _work(self, schedule: Schedule) -> None:
         evaluator: Evaluator | None = None
         try:
-            while (work := schedule.take()) is not None:
+            while (work := self._take(schedule)) is not None:
                 with _failures_named(self.plan, work):
                     if work.kind == "read":
                         self._read(schedule, work)
@@ -85,39 +87,54 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 
+    def _take(self, schedule: Schedule) -> Work | None:
+        with self.watch.stage("wait"):
+            return schedule.take()
+
     def _read(self, schedule: Schedule, work: Work) -> None:
         whole = Window(0, 0, *self.plan.grid.shape)
-        with self.watch.stage("read"):
-            count = work.frame.decode(self.job.sources, whole)
+        with self.watch.stage("decode", work.index, work.frame.window) as timing:
+            timing.size = work.frame.decode(self.job.sources, whole)
             partners = schedule.decoded(work.index)
             for partner in partners:
                 work.frame.exchange(schedule.frame(partner), whole)
         with self._lock:
-            self.bytes_read += count
+            self.bytes_read += timing.size
         schedule.exchanged(work.index, partners)
 
     def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Work) -> None:
-        window = work.frame.window
-        with self.watch.stage("compute"):
+        with self.watch.stage("compute", work.index, work.frame.window) as timing:
+            timing.size = work.frame.size
             work.frame.complete(self.plan.grid.shape, self.job.sources)
             outputs, collisions = evaluator.run(work.frame)
         schedule.computed(work.index)
-        with self.watch.stage("write"):
-            for sink, output in zip(self.sinks, outputs, strict=True):
-                self._write(sink, window, output)
+        for sink, write, output in zip(self.sinks, self.plan.writes, outputs, strict=True):
+            self._write(sink, write.path, work, output)
         with self._lock:
             self.collisions += collisions
             self.done += 1
         schedule.finished()
 
-    def _write(self, sink: Sink, window: Window, output: object) -> None:
+    def _write(self, sink: Sink, path: str, work: Work, output: NDArray[Any]) -> None:
+        window = work.frame.window
         place = window.shifted(-self.plan.window.row_off, -self.plan.window.col_off)
+        with self._turn_of(sink, work), self.watch.stage("encode", work.index, window) as timing:
+            timing.size, timing.output = output.nbytes, path
+            sink.write(place, output)
+
+    @contextmanager
+    def _turn_of(self, sink: Sink, work: Work) -> Iterator[None]:
+        """Waits for a sink that takes one window at a time."""
         turn = self._turn.get(id(sink))
         if turn is None:
-            sink.write(place, output)  # type: ignore[arg-type]
+            yield
             return
-        with turn:
-            sink.write(place, output)  # type: ignore[arg-type]
+        with self.watch.stage("wait", work.index, work.frame.window):
+            turn.acquire()
+        try:
+            yield
+        finally:
+            turn.release()
 
 
 @contextmanager
@@ -133,45 +150,65 @@ def _failures_named(plan: Plan, work: Work) -> Iterator[None]:
         raise TilejitError(f"{doing} failed at {work.frame.window}: {type(error).__name__}: {error}") from error
 
 
-def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None) -> Report:
+def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: Path | None = None) -> Report:
     """Runs a job to its end: all outputs in their place, or none.
 
     Args:
         job: The job.
         sinks: One for each of the plan's writes.
         progress: Called now and then with tasks done and tasks in all.
+        trace: Where a Chrome trace of the run is written, also when it fails.
 
     Raises:
         TilejitError: A block cannot be read or written; no output is left half written.
+        SinkError: The trace cannot be written; the outputs are in their place.
         KeyboardInterrupt: Ctrl-C; likewise.
     """
     reset_peak_memory()
-    start = time.perf_counter()
-    run = Run(job, sinks, progress)
+    watch = Stopwatch(keep_spans=trace is not None)
+    with _traced(watch, trace):
+        run = Run(job, sinks, progress, watch)
+        try:
+            for source in {id(s): s for s in job.sources}.values():
+                source.reserve(min(job.plan.workers, job.plan.task_count))
+            run()
+            with watch.stage("finish"):
+                for sink in sinks:
+                    sink.prepare()
+                for sink in sinks:
+                    sink.commit()
+        except BaseException:
+            for sink in sinks:
+                sink.abort()
+            raise
+        finally:
+            for source in {id(s): s for s in job.sources}.values():
+                source.close()
+        return _report(job, run)
+
+
+@contextmanager
+def _traced(watch: Stopwatch, path: Path | None) -> Iterator[None]:
+    """Writes the trace of a run, however it ends; what ended the run goes before what is wrong with its trace."""
     try:
-        for source in {id(s): s for s in job.sources}.values():
-            source.reserve(min(job.plan.workers, job.plan.task_count))
-        run()
-        with run.watch.stage("write"):
-            for sink in sinks:
-                sink.prepare()
-            for sink in sinks:
-                sink.commit()
-    except BaseException:
-        for sink in sinks:
-            sink.abort()
+        yield
+    except BaseException as error:
+        if path is not None:
+            try:
+                write_trace(path, watch.spans or (), error)
+            except SinkError as second:
+                error.add_note(str(second))
         raise
-    finally:
-        for source in {id(s): s for s in job.sources}.values():
-            source.close()
-    return _report(job, run, time.perf_counter() - start)
+    if path is not None:
+        write_trace(path, watch.spans or ())
 
 
-def _report(job: Job, run: Run, seconds: float) -> Report:
+def _report(job: Job, run: Run) -> Report:
     plan = job.plan
     return Report(
-        seconds=seconds,
-        stages=run.watch.stages,
+        seconds=run.watch.seconds(),
+        stages=run.watch.stages(),
+        cpu_seconds=run.watch.cpu_seconds(),
         pixels=plan.window.height * plan.window.width,
         tasks=plan.task_count,
         workers=plan.workers,

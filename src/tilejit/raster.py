@@ -20,6 +20,7 @@ from tilejit.pipeline import run_job
 from tilejit.planner import Request, Storage, make_job
 from tilejit.progress import progress_bar
 from tilejit.settings import RunOptions, settings_of
+from tilejit.trace import checked_trace
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
     from tilejit.planner import Job
+    from tilejit.prediction import Prediction
     from tilejit.report import Report
 
 
@@ -90,12 +92,30 @@ class Raster:
         requests = [_request(self, os.fspath(path) if path else "", options)]
         return make_job(self.grid, requests, settings_of(self.bands, options)).plan
 
+    def predict(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Prediction:
+        """Returns how long `save` or `compute` will take, without reading a pixel.
+
+        What this machine was never measured for is measured once, on made-up cells that are stored as the inputs are
+        and compress as well: a second or two, and the time that kernels take to compile.
+
+        Args:
+            path: Where it would be saved; None for an array.
+            **options: As for `save`.
+
+        Raises:
+            PlanError: An input is neither an array nor a local GeoTIFF.
+        """
+        from tilejit.prediction import predict_job
+
+        requests = [_request(self, os.fspath(path) if path else "", options)]
+        return predict_job(make_job(self.grid, requests, settings_of(self.bands, options)))
+
     def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes a window of it into memory.
 
         Args:
             window: Rows and columns; None for all.
-            **options: ``backend``, ``workers``, ``memory``, as for `save`.
+            **options: ``backend``, ``workers``, ``memory``, ``trace``, as for `save`.
 
         Returns:
             A (band, row, col) array; invalid cells are NaN in floats, and the nodata value in integers.
@@ -113,7 +133,7 @@ class Raster:
         job = make_job(self.grid, [request], settings_of(self.bands, options), window)
         write = job.plan.writes[0]
         array = np.empty((len(write.planes), *window.shape), write.dtype)
-        run_job(job, [ArraySink(array, _part(self.grid, window))])
+        run_job(job, [ArraySink(array, _part(self.grid, window))], trace=_trace_of(options, [request]))
         return array
 
     def compute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
@@ -130,7 +150,8 @@ class Raster:
             **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
                 ZSTD level 1 with the right predictor), ``overwrite``, ``backend`` ("auto", "cpu", "cuda", "python"),
                 ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
-                a terminal).
+                a terminal), ``trace`` (a JSON file for chrome://tracing or ui.perfetto.dev: what each thread did
+                when; written also when the run fails).
 
         Returns:
             What the run did, in figures.
@@ -245,14 +266,14 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
         GridMismatchError: The Rasters lie on different grids.
         MemoryLimitError: It does not fit the memory given; nothing was read.
     """
-    job, profiles = plan_outputs(outputs, options)
+    job, profiles, trace = _checked_outputs(outputs, options)
     label = ", ".join(Path(p.path).name for p in profiles)
     sinks: list[Sink] = []
     with progress_bar(label, show=options.get("progress")) as progress:
         try:
             for profile in profiles:
                 sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
-            report = run_job(job, sinks, progress)
+            report = run_job(job, sinks, progress, trace)
         except BaseException:
             for sink in sinks:
                 sink.abort()
@@ -271,6 +292,13 @@ def plan_outputs(
     outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
 ) -> tuple[Job, list[OutputProfile]]:
     """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
+    return _checked_outputs(outputs, options)[:2]
+
+
+def _checked_outputs(
+    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
+) -> tuple[Job, list[OutputProfile], Path | None]:
+    """The job, what each output will be, and where the trace goes."""
     if not outputs:
         raise PlanError("nothing to save: give {path: raster}")
     rasters = list(outputs.values())
@@ -294,7 +322,19 @@ def plan_outputs(
     ]
     for profile in profiles:
         checked_target(profile)
-    return job, profiles
+    return job, profiles, _trace_of(options, requests)
+
+
+def _trace_of(options: RunOptions, requests: Sequence[Request]) -> Path | None:
+    """Where the trace goes, which must be no input: outputs are never JSON."""
+    given = options.get("trace")
+    if given is None:
+        return None
+    trace = checked_trace(given)
+    for source in (s for request in requests for s in sources_of(request.bands)):
+        if os.path.realpath(source.name) == os.path.realpath(trace):
+            raise SinkError(f"{trace} is an input and would be written as the trace: give the trace another name")
+    return trace
 
 
 def _request(raster: Raster, path: str, options: RunOptions) -> Request:

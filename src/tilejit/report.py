@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import resource
 import sys
-import threading
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.sizes import format_size
+from tilejit.stopwatch import WORKER_STAGES, StageTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+
+    from tilejit.stopwatch import Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did. Stage seconds are summed over workers; a run on two workers has two of them a second."""
+    """What a run did. Stage seconds are summed over threads; a run on two workers has two of them a second."""
 
     seconds: float
     """Wall time, from the first read to the last output in its place."""
-    stages: dict[str, float]
-    """Seconds in compile, read, compute and write."""
+    stages: Mapping[Stage, StageTime]
+    """Time in decode, compute, encode and wait, over the workers; in compile and finish, once."""
+    cpu_seconds: float
+    """Core seconds of the whole process, threads of GDAL's and of the host program's among them."""
     pixels: int
     """Pixels of the grid that were computed."""
     tasks: int
@@ -58,12 +60,22 @@ class Report:
         """Bytes decoded over bytes needed: 1.0 where each block is decoded once."""
         return self.bytes_read / self.source_bytes if self.source_bytes else 1.0
 
+    @property
+    def total(self) -> StageTime:
+        """The sum of all stages."""
+        return sum(self.stages.values(), StageTime())
+
+    def share(self, stage: Stage) -> float:
+        """Returns the percentage of workers times wall time that a stage took."""
+        return 100 * self.stages[stage].wall / (self.workers * self.seconds) if self.seconds else 0.0
+
     def __str__(self) -> str:
-        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.stages.items())
         decoded = f"{format_size(self.bytes_read)} decoded ({self.read_ratio:.2f} of the raster)"
         lines = [
             f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s: {self.speed:.0f} Mpx/s, {self.tasks} tiles",
-            f"stages    {stages} s over {self.workers} workers",
+            f"stages    {self._wall()}",
+            f"once      compile {self.stages['compile'].wall:.2f} s, finish {self.stages['finish'].wall:.2f}",
+            f"cpu       {self._cpu()}",
             f"memory    {format_size(self.peak_memory)} at most (planned {format_size(self.planned_memory)})",
             f"bytes     {decoded}, {format_size(self.output_bytes)} written",
             f"backend   {self.backend}: {self.reason}",
@@ -72,27 +84,15 @@ class Report:
             lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
         return "\n".join(lines)
 
+    def _wall(self) -> str:
+        parts = [f"{s} {self.stages[s].wall:.2f} s ({self.share(s):.0f} %)" for s in WORKER_STAGES]
+        return f"{', '.join(parts)} over {self.workers} workers"
 
-@dataclass
-class Stopwatch:
-    """Adds up the seconds that threads spend in stages."""
-
-    stages: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("compile", "read", "compute", "write"), 0.0)
-    )
-    """Stage -> seconds."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times what runs inside."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            seconds = time.perf_counter() - start
-            with self._lock:
-                self.stages[name] += seconds
+    def _cpu(self) -> str:
+        stages = ", ".join(f"{s} {t.cpu:.2f}" for s, t in self.stages.items() if s != "wait")
+        # Clocks of threads and of the process tick apart: a difference may come out below zero.
+        other = max(0.0, self.cpu_seconds - self.total.cpu)
+        return f"{self.cpu_seconds:.2f} core seconds: {stages}, elsewhere {other:.2f}"
 
 
 def reset_peak_memory() -> None:

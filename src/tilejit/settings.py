@@ -13,6 +13,7 @@ from tilejit.planner import Settings
 from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
 
@@ -35,6 +36,8 @@ class RunOptions(TypedDict, total=False):
     """Whether existing files may be replaced."""
     progress: bool | None
     """Whether to show a progress bar; None: on a terminal."""
+    trace: str | os.PathLike[str] | None
+    """Where to write a Chrome trace of the run, a JSON file; None for none."""
 
 
 def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:

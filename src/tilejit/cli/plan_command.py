@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
+from tilejit.errors import TilejitError
+
+if TYPE_CHECKING:
+    from tilejit.planner import Job
 
 
 @click.command("plan", help=f"""Show how a run would go, without reading a pixel.
 
-Windows, halo, bytes, memory, and which backend and why.
+Windows, halo, bytes, memory, which backend and why, and how long it will take. What this machine was never measured for
+is measured on made-up cells, once.
 {INPUTS_HELP}""")  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True,
               help="The GeoTIFF that would be written; one for each kernel, or none.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="As for run.")
+@click.option("--time/--no-time", "timed", default=True, show_default=True, help="Predict the run time.")
 @click.option("--quiet", "-q", is_flag=True, hidden=True)
-def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
+def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) -> None:
     """Prints a plan."""
     from tilejit.raster import plan_outputs
 
@@ -28,5 +34,24 @@ def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
     # Names that were not given are made up: whether they exist is no concern of the plan's.
     paths = outputs or tuple(f"{k.name}.tif" for k in job.kernels)
     options = job.options if outputs else {**job.options, "overwrite": True}
-    plan = plan_outputs(job.outputs(paths), options)[0].plan
-    show_labelled(str(plan))
+    planned = plan_outputs(job.outputs(paths), options)[0]
+    lines = [str(planned.plan)]
+    if timed:
+        lines.append(f"time      {_prediction(planned)}")
+    show_labelled("\n".join(lines))
+
+
+def _prediction(job: Job) -> str:
+    """How long a run will take, or why that cannot be said."""
+    from tilejit.prediction import predict_job
+
+    def tell(what: str) -> None:
+        if what not in told:
+            click.echo(f"measuring {what}, once on this machine", err=True)
+            told.add(what)
+
+    told: set[str] = set()
+    try:
+        return str(predict_job(job, new_process=True, tell=tell))
+    except (TilejitError, OSError) as error:  # the plan itself holds
+        return f"not predicted: {error}"

@@ -22,6 +22,8 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
               help="The GeoTIFF to write; one for each kernel. A tuple's results are its bands.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--trace", metavar="FILE",
+              help="Write what each thread did when to a JSON file, for ui.perfetto.dev.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
 def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
     """Runs kernels from file to file."""

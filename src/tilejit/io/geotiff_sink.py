@@ -142,8 +142,8 @@ class GeoTiffSink:
         SinkError: The name, the folder, the type, the nodata value or an option is refused; nothing is left.
     """
 
-    concurrent = True
-    """Several threads may be in `write`: they take turns behind the sink's own lock."""
+    concurrent = False
+    """GDAL takes one window at a time: workers that take turns themselves can tell how long they waited."""
 
     def __init__(self, profile: OutputProfile, threads: int = 1) -> None:
         self.profile = profile
