@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.backends.cache import cache_folder
+from tilejit.jit_cache import cache_folder
 from tilejit.cores import available_cores
 from tilejit.files import replace_text
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tilejit.frames import Index
+    from tilejit.plan import Index
     from tilejit.window import Window
 
 Stage = Literal["decode", "compute", "encode", "wait", "compile", "finish"]
