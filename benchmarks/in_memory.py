@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 from numba import njit, prange
-from terrain import fractal, scene
 
 import tilejit as tj
+from terrain import fractal, scene
 from tilejit.math import float32 as math32
 from tilejit_kernels.filters import mean_5x5, median_3x3
 from tilejit_kernels.indices import ndvi

@@ -7,35 +7,19 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-START, END = "<!-- benchmark:start -->", "<!-- benchmark:end -->"
+from peers.roster import CONTENDERS, FLOOR, OURS
+from peers.series import Choice, measure
+from report import described, machine, write_json, write_readme
 
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    import numba
-    import numpy as np
-    import rasterio
-
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {
-        "cpu": model,
-        "cores": str(len(os.sched_getaffinity(0))),
-        "python": platform.python_version(),
-        "numba": numba.__version__,
-        "numpy": np.__version__,
-        "gdal": rasterio.__gdal_version__,
-    }
+if TYPE_CHECKING:
+    from peers.series import Row
 
 
 def seconds(*command: str, rounds: int = 5) -> float:
@@ -91,19 +75,18 @@ def memory_table(rows: list[dict]) -> list[str]:
     return lines
 
 
-def files_table(results: list[dict]) -> list[str]:
+def files_table(rows: list[Row]) -> list[str]:
     """The table of files, in Markdown."""
     lines = [
         "| slope, file to file, ZSTD | wall s | CPU s | peak MB | of the floor's wall |",
         "|---|---:|---:|---:|---:|",
     ]
-    for result in results:
-        for name, figures in result["medians"].items():
-            peak = f"{figures['peak'] / 1e6:.0f}" if "peak" in figures else ""
-            ratio = f"{result['wall_ratio']:.2f}" if name == "tilejit" else "1.00"
-            label = "tilejit" if name == "tilejit" else "GDAL's floor: read and write, nothing computed"
-            cells = (f"{figures['wall']:.2f}", f"{figures['cpu']:.2f}", peak, ratio)
-            lines.append(f"| {result['size']} x {result['size']}: {label} | {' | '.join(cells)} |")
+    floors = {row.size: row.medians["wall"] for row in rows if row.contender == FLOOR}
+    for row in rows:
+        wall = row.medians["wall"]
+        peak = "" if row.contender == FLOOR else f"{row.medians['peak'] / 1e6:.0f}"
+        cells = (f"{wall:.2f}", f"{row.medians['cpu']:.2f}", peak, f"{wall / floors[row.size]:.2f}")
+        lines.append(f"| {row.size} x {row.size}: {CONTENDERS[row.contender].title} | {' | '.join(cells)} |")
     return lines
 
 
@@ -114,33 +97,26 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the data go (default: a temporary folder)")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    import files
     import in_memory
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         rows = in_memory.run(512 if arguments.small else 8192, arguments.rounds, 1 if arguments.small else 2)
         sizes = (1024, 2048) if arguments.small else (16384, 32768)
-        results = [files.run(folder, size, max(1, arguments.rounds - 2 * k)) for k, size in enumerate(sizes)]
+        choice = Choice(sizes, arguments.rounds, ("slope",), ("zstd1",), contenders=(OURS, FLOOR), large=max(sizes))
+        files = measure(choice, folder)
         start = startup(folder)
     about = machine()
-    described = ", ".join(f"{k} {v}" for k, v in about.items())
     times = f"`import tilejit` {start['import_tilejit']:.2f} s, a warm `tilejit run` {start['warm_run']:.2f} s"
-    closing = f"{times} (512 x 512). Medians of interleaved rounds; {described}."
-    table = [*memory_table(rows), "", *files_table(results), "", closing]
+    closing = f"{times} (512 x 512). Medians of interleaved rounds; {described(about)}."
+    table = [*memory_table(rows), "", *files_table(files), "", closing]
     print("\n".join(table))
     if arguments.small:
         return
     stamp = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    report = {"date": stamp, "machine": about, "in_memory": rows, "files": results, "startup": start}
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "cpu.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    text = README.read_text(encoding="utf-8")
-    if START in text:
-        before, rest = text.split(START)
-        after = rest.split(END)[1]
-        README.write_text(f"{before}{START}\n" + "\n".join(table) + f"\n{END}{after}", encoding="utf-8")
+    measured = {"in_memory": rows, "files": [asdict(row) for row in files], "startup": start}
+    write_json("cpu.json", {"date": stamp, "machine": about, **measured})
+    write_readme("benchmark", table)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ PROFILE = {
     "zstd_level": 1,
     "num_threads": "ALL_CPUS",
     "crs": "EPSG:32633",
-    "transform": from_origin(500000, 5500000, 30, 30),
+    "transform": rasterio.Affine(30, 0, 500000, 0, -30, 5500000),
 }
 _PATTERN = 2048
 
@@ -39,18 +38,30 @@ def fractal(size: int, seed: int = 0) -> np.ndarray:
 
 
 def write_terrain(path: Path, size: int, *, holes: bool = False) -> None:
-    """A float32 DEM of size x size; with ``holes`` some lakes of nodata."""
+    """A float32 DEM of size x size; with ``holes`` some lakes of nodata, 3 % of it."""
     pattern = fractal(min(size, _PATTERN))
     if holes:
-        pattern[pattern < np.quantile(pattern, 0.03)] = -9999
-    profile = PROFILE | {
-        "dtype": "float32",
-        "count": 1,
-        "width": size,
-        "height": size,
-        "predictor": 3,
-        "nodata": -9999 if holes else None,
-    }
+        pattern[_lakes(pattern)] = -9999
+    _write(path, pattern, size, predictor=3, nodata=-9999 if holes else None)
+
+
+def write_bands(red: Path, nir: Path, size: int) -> None:
+    """Red and near infrared of size x size, a file each."""
+    for path, pattern in zip((red, nir), scene(min(size, _PATTERN)), strict=True):
+        _write(path, pattern, size, predictor=2, nodata=None)
+
+
+def _lakes(pattern: np.ndarray) -> np.ndarray:
+    """Where it is low, in squares of 8 cells: Horn's window skips its centre, so programs differ on a lone cell."""
+    side = 8
+    corners = pattern[::side, ::side]
+    low = np.kron(corners < np.quantile(corners, 0.03), np.ones((side, side), np.bool_))
+    return low[: pattern.shape[0], : pattern.shape[1]]
+
+
+def _write(path: Path, pattern: np.ndarray, size: int, **options: object) -> None:
+    """A raster of size x size that repeats a pattern."""
+    profile = PROFILE | {"dtype": pattern.dtype, "count": 1, "width": size, "height": size} | options
     with rasterio.open(path, "w", **profile) as dataset:
         for row, col in np.ndindex(*(-(-size // len(pattern)),) * 2):
             height, width = (min(len(pattern), size - k * len(pattern)) for k in (row, col))

@@ -1,0 +1,1 @@
+"""The same job over the same files with what people use today: ``python benchmarks/peers/run.py``."""

@@ -1,0 +1,75 @@
+"""The command: choices, tables, JSON and the README."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from peers.jobs import JOBS, PROFILES
+from peers.roster import CONTENDERS, FLOOR, OURS
+from peers.series import Choice, Row, measure
+from peers.table import long_table, short_table
+from report import described, machine, write_json, write_readme
+
+SIZES = (4096, 16384, 65536)
+PACKAGES = ("rasterio", "scipy", "rioxarray", "dask", "xarray-spatial")
+
+
+def main() -> None:
+    """Runs what is asked for."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    choice = _choice(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = measure(choice, folder)
+    about = machine(*PACKAGES)
+    short = [*short_table(rows, choice.large), "", _closing(rows, choice, about)]
+    print("\n".join([*long_table(rows), "", *short]))
+    if not (arguments.small or arguments.dry):
+        stamp = dt.datetime.now(tz=dt.UTC).date().isoformat()
+        write_json("peers.json", {"date": stamp, "machine": about, "rows": [asdict(row) for row in rows]})
+        write_readme("peers", short)
+    failed = [f"{row.contender}, {row.job}, {row.size}: {row.note}" for row in rows if row.note.startswith("failed")]
+    if failed:
+        raise SystemExit("\n".join(failed))
+
+
+def _closing(rows: list[Row], choice: Choice, about: dict[str, str]) -> str:
+    """What the figures rest on."""
+    ratio = max(row.medians["read_ratio"] for row in rows if "read_ratio" in row.medians)
+    return (
+        f"From the first read to the output on the disk, with the same tiles, compressor, level and predictor, on all "
+        f"cores; results equal to tilejit's. Medians of {choice.rounds} interleaved rounds; tilejit decoded each byte "
+        f"{ratio:.2f} times at most; {described(about)}."
+    )
+
+
+def _choice(arguments: argparse.Namespace) -> Choice:
+    """What the arguments ask for; small runs take the smallest of everything."""
+    contenders = tuple(dict.fromkeys((OURS, *arguments.contenders)))
+    if arguments.small:
+        sizes = tuple(arguments.sizes or (1024,))
+        return Choice(sizes, 1, tuple(arguments.jobs), few=("ndvi",), contenders=contenders, warm_up=False)
+    sizes = tuple(sorted(arguments.sizes or SIZES))
+    return Choice(sizes, arguments.rounds, tuple(arguments.jobs), tuple(arguments.profiles), contenders=contenders)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="The same jobs over the same files by all contenders; prints tables, and writes them to the README "
+        f"and to benchmarks/results/peers.json. Above 16384, {OURS} and {FLOOR} run alone."
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", help=f"rows and columns (default: {SIZES})")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, interleaved (default: 3)")
+    parser.add_argument("--folder", type=Path, help="where the data go and stay (default: a temporary folder)")
+    parser.add_argument("--small", action="store_true", help="1024, one round, to see that it works; write nothing")
+    parser.add_argument("--dry", action="store_true", help="print only; write nothing")
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=list(PROFILES))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    return parser

@@ -1,0 +1,97 @@
+"""The tables, in Markdown: a short one to grasp at once, and one with every figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from peers.jobs import JOBS
+from peers.roster import CONTENDERS, FLOOR, OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from peers.series import Row
+
+_PROFILES = {"zstd1": "ZSTD 1", "deflate6": "DEFLATE 6"}
+
+
+def short_table(rows: Sequence[Row], large: int) -> list[str]:
+    """Wall seconds over tilejit's, a row for each contender and a column for each job; tilejit's own in seconds.
+
+    Args:
+        rows: All that was measured.
+        large: The largest size at which peers run; the table is of the largest measured up to it.
+    """
+    size = max(row.size for row in rows if row.size <= large)
+    own = [row for row in rows if row.size == size]
+    columns = list(dict.fromkeys((row.job, row.profile) for row in own))
+    first = columns[0][1]
+    heads = [JOBS[job].title + (f", {_PROFILES[profile]}" if profile != first else "") for job, profile in columns]
+    lines = [
+        f"| {size} x {size}, {_PROFILES[first]}: times tilejit's wall time | {' | '.join(heads)} | peak MB |",
+        "|---|" + "---:|" * (len(columns) + 1),
+    ]
+    found = {(row.contender, row.job, row.profile): row for row in own}
+    for name in [name for name in CONTENDERS if any(row.contender == name for row in own)]:
+        cells = [_cell(found[name, *column], found[OURS, *column]) for column in columns]
+        peaks = [found[name, *column].medians.get("peak", 0) for column in columns]
+        peak = f"{max(peaks) / 1e6:,.0f}" if any(peaks) and name != FLOOR else ""
+        if all(found[name, *column].note.startswith("not installed") for column in columns):
+            cells = ["not installed", *[""] * (len(columns) - 1)]
+        lines.append(f"| {CONTENDERS[name].title} | {' | '.join(cells)} | {peak} |")
+    return [*lines, *_large(rows, large)]
+
+
+def _cell(row: Row, ours: Row) -> str:
+    """One contender's wall time in one column."""
+    mine = ours.medians["wall"]
+    if row.contender == OURS:
+        return f"**{mine:.2f} s**"
+    if row.estimate is not None:
+        return f"about {row.estimate / mine:.0f}"
+    return f"{row.medians['wall'] / mine:.2f}" if row.medians and not row.note else ""
+
+
+def _large(rows: Sequence[Row], large: int) -> list[str]:
+    """A line for each job at a size where tilejit and the floor ran alone."""
+    found = {(row.contender, row.size, row.job, row.profile): row for row in rows if row.size > large and row.medians}
+    lines = []
+    for (name, size, job, profile), row in found.items():
+        floor = found.get((FLOOR, size, job, profile))
+        if name == OURS and floor is not None:
+            wall, peak = row.medians["wall"], row.medians["peak"] / 1e6
+            speed, ratio = size * size / 1e6 / wall, wall / floor.medians["wall"]
+            what = f"{size} x {size}, {JOBS[job].title}, {_PROFILES[profile]}: {wall:.0f} s ({speed:.0f} Mpx/s)"
+            lines += ["", f"{what}, {ratio:.2f} of GDAL's floor, {peak:.0f} MB of memory."]
+    return lines
+
+
+def long_table(rows: Sequence[Row]) -> list[str]:
+    """Every figure: a row for each contender, size, job and compressor."""
+    heads = ("size", "job", "compressor", "contender", "wall s", "Mpx/s", "CPU s", "process s", "peak MB", "file MB")
+    lines = [f"| {' | '.join(heads)} | decoded / stored | pixels |", "|---:|---|---|---|" + "---:|" * 7 + "---|"]
+    order = list(CONTENDERS)
+    groups = list(dict.fromkeys((row.size, row.job, row.profile) for row in rows))
+    for row in sorted(rows, key=lambda r: (groups.index((r.size, r.job, r.profile)), order.index(r.contender))):
+        names = [str(row.size), row.job, _PROFILES[row.profile], CONTENDERS[row.contender].title]
+        lines.append(f"| {' | '.join([*names, *_figures(row)])} |")
+    return lines
+
+
+def _figures(row: Row) -> list[str]:
+    if row.note or not row.medians:
+        return [row.note.strip().splitlines()[-1], *[""] * 7]
+    one = row.medians
+    # The floor holds the finished results, which is no memory that a program would need.
+    peak = "" if row.contender == FLOOR else f"{one['peak'] / 1e6:.0f}"
+    apart = [f"{name} {'own formula' if worst is None else f'{worst:.1g}'}" for name, worst in row.apart.items()]
+    return [
+        f"{one['wall']:.2f}",
+        f"{row.size**2 / 1e6 / one['wall']:.0f}",
+        f"{one['cpu']:.2f}",
+        f"{one['process']:.2f}",
+        peak,
+        f"{one['bytes'] / 1e6:.1f}",
+        f"{one['read_ratio']:.2f}" if "read_ratio" in one else "",
+        f"equal ({', '.join(apart)})",
+    ]
