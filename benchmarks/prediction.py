@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rasterio
-from terrain import PROFILE, scene, write_terrain
 
 import tilejit as tj
+from terrain import PROFILE, scene, write_terrain
 from tilejit.prediction import predict_job
 from tilejit.raster import plan_outputs
 from tilejit_kernels.filters import mean_5x5

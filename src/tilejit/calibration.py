@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.jit_cache import cache_folder
 from tilejit.cores import available_cores
 from tilejit.files import replace_text
+from tilejit.jit_cache import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

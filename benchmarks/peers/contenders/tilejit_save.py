@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
 import tilejit as tj
 from peers.jobs import JOBS, NODATA, SCALE, STEPS
 from peers.task import Task, clocked
-from tilejit_kernels import filters
+from tilejit_kernels.filters import mean_11x11
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import aspect, hillshade, slope
-
-
-@tj.focal(nodata="kernel")
-def row_sums(z):
-    """Sum and count of the valid cells among eleven of a row."""
-    total = 0.0
-    count = 0.0
-    for dx in range(-5, 6):
-        total += z[0, dx] if tj.is_valid(z[0, dx]) else 0.0
-        count += 1.0 if tj.is_valid(z[0, dx]) else 0.0
-    return total, count
-
-
-@tj.focal(nodata="kernel")
-def mean_of_sums(total, count):
-    """Mean of eleven rows' sums; NaN where no cell is valid."""
-    sums = 0.0
-    counts = 0.0
-    for dy in range(-5, 6):
-        sums += total[dy, 0] if tj.is_valid(total[dy, 0]) else 0.0
-        counts += count[dy, 0] if tj.is_valid(count[dy, 0]) else 0.0
-    return sums / counts if counts > 0.0 else math.nan
 
 
 @tj.local
@@ -44,20 +22,12 @@ def iterate(z):
     return x
 
 
-def mean(dem: tj.Raster) -> tj.Raster:
-    """The 11x11 mean: the shipped kernel, or its separable form here where there is none."""
-    if hasattr(filters, "mean_11x11"):
-        return filters.mean_11x11(dem)
-    sums = row_sums(dem)
-    return mean_of_sums(sums.band(1), sums.band(2))
-
-
 FUNCTIONS = {
     "ndvi": ndvi,
     "slope": slope,
     "hillshade": hillshade,
     "aspect": aspect,
-    "mean": mean,
+    "mean": mean_11x11,
     "iterate": iterate,
 }
 """By the output's name."""
@@ -73,7 +43,7 @@ def main() -> None:
         }
         report = tj.save(outputs, nodata=NODATA, profile=task.creation, backend="cpu", progress=False)
         figures["read_ratio"] = report.read_ratio
-        figures["stages"] = report.stages
+        figures["stages"] = {name: dataclasses.asdict(stage) for name, stage in report.stages.items()}
         figures["planned"] = report.planned_memory
 
 
