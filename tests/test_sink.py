@@ -10,7 +10,10 @@ import pytest
 
 from tilejit.errors import SinkError
 from tilejit.grid import Grid, Metric
-from tilejit.io.geotiff_sink import GeoTiffSink, block_of, default_options, open_sink
+from tilejit.io.creation_options import block_of, default_options
+from tilejit.io.open_sink import open_sink
+from tilejit.io.output_file import OutputFile
+from tilejit.io.rasterio_sink import RasterioSink
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.window import Window, tiles
@@ -347,7 +350,7 @@ def test_a_full_disk_is_noticed(tmp_path, side, megabytes, compress):
     bits = np.random.default_rng(1).integers(0, 2**32, (1, side, side), np.uint32)
     with small_disk(disk, megabytes):
         profile = profile_of(disk, grid=grid, dtype=bits.dtype, options={"COMPRESS": compress})
-        sink = GeoTiffSink(profile, 2)
+        sink = RasterioSink(OutputFile(profile), 2)
         with pytest.raises(SinkError, match=r"out\.tif: .*bytes left: free some"):
             _write_and_commit(sink, bits)
         sink.abort()
