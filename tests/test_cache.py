@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kernels_for_tests import write_module
-from tilejit.backends import cache
+from tilejit import jit_cache as cache
 from tilejit.language.cpu import cpu_source
 
 HELPER = "def scaled(v):\n    return v * 3\n"

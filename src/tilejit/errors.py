@@ -30,6 +30,10 @@ class ReadError(SourceError):
     """A window of a raster cannot be read: a corrupt or truncated block."""
 
 
+class CodecError(TilejitError):
+    """The bytes of a block are not what its compression says, or there is no such way to code one."""
+
+
 class SinkError(TilejitError):
     """An output cannot be created or written: an unwritable folder, a full disk, an existing file."""
 

@@ -6,7 +6,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tilejit.backends.cache import load_module
+from tilejit.jit_cache import load_module
 from tilejit.language.cpu import cpu_source
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.cache import load_module
 from tilejit.backends.cuda_adapter import numba_cuda, part, simulating, versions
 from tilejit.backends.cuda_buffers import Workspace
 from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.errors import BackendError
+from tilejit.jit_cache import load_module
 from tilejit.language.cuda import counts_collisions, cuda_source, hoisted
 from tilejit.language.kinds import Kind
 

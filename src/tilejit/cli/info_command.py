@@ -77,7 +77,7 @@ def _gpu() -> str:
 
 
 def _cache() -> str:
-    from tilejit.backends.cache import cache_folder
+    from tilejit.jit_cache import cache_folder
 
     folder, reason = cache_folder()
     modules = list(folder.glob("_tilejit_*.py"))

@@ -1,0 +1,5 @@
+"""How the blocks of a TIFF are coded: the entropy coders of imagecodecs and predictors of our own."""
+
+from tilejit.codecs.block_codec import BlockCodec
+
+__all__ = ["BlockCodec"]

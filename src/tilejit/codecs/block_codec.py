@@ -1,0 +1,134 @@
+"""What turns one block of a TIFF into cells and back."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.codecs.compiled import compiled_predictors
+from tilejit.codecs.entropy import COMPRESSIONS, compress, decompress
+from tilejit.errors import CodecError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tilejit.codecs.entropy import Encoded
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCodec:
+    """How blocks are coded; threads may share one.
+
+    Raises:
+        CodecError: There is no such compression or predictor for the type.
+
+    Example:
+        >>> codec = BlockCodec("DEFLATE", 2, np.dtype("<i2"))
+        >>> block = np.arange(6, dtype=np.int16).reshape(2, 3, 1)
+        >>> out = np.empty_like(block)
+        >>> codec.decode(codec.encode(block), out)
+        >>> out[1, :, 0].tolist()
+        [3, 4, 5]
+    """
+
+    compression: str
+    """``NONE``, ``DEFLATE``, ``ZSTD`` or ``LZW``."""
+    predictor: int
+    """1 for none, 2 for differences of cells, 3 for differences of the bytes of floats."""
+    dtype: np.dtype[Any]
+    """The type of a sample as stored, with its byte order."""
+    samples: int = 1
+    """Samples that are stored together in a pixel."""
+    level: int | None = None
+    """How hard to compress; None for the library's own."""
+
+    def __post_init__(self) -> None:
+        if self.compression not in COMPRESSIONS:
+            raise CodecError(f"the compression is {self.compression}, and can be {', '.join(COMPRESSIONS)}")
+        if self.dtype.kind not in "iuf" or self.dtype.itemsize > 8:
+            raise CodecError(f"blocks hold integers and floats of up to 64 bits, not {self.dtype}")
+        if self.predictor not in {1, 2, 3}:
+            raise CodecError(f"predictors are 1, 2 and 3, not {self.predictor}")
+        if self.predictor == 3 and (self.dtype.kind != "f" or self.dtype.itemsize < 4):
+            raise CodecError(f"predictor 3 is for floats of 32 and 64 bits, not {self.dtype}: use 2")
+        if self.predictor != 1 and self.compression == "NONE":
+            raise CodecError(f"predictor {self.predictor} needs a compression, and it is NONE")
+
+    def decode(self, data: Encoded, out: NDArray[Any]) -> None:
+        """Decode a block.
+
+        Args:
+            data: The block as stored.
+            out: (row, col, sample), C-contiguous and in the machine's byte order. Its cells are undefined if this
+                raises.
+
+        Raises:
+            CodecError: The data is corrupt, or not as long as the block.
+        """
+        self._check(out)
+        cells = self._rows(out)
+        if self.predictor == 3:
+            coded = _scratch(out.nbytes)
+            decompress(self.compression, data, coded)
+            self._join(coded.reshape(len(cells), -1), cells)
+            return
+        decompress(self.compression, data, cells.reshape(-1).view(np.uint8))
+        if not self.dtype.isnative:
+            cells.byteswap(inplace=True)
+        if self.predictor == 2:
+            compiled_predictors().sum_rows(cells, self.samples)
+
+    def encode(self, block: NDArray[Any]) -> Encoded:
+        """Encode a block.
+
+        Args:
+            block: (row, col, sample), C-contiguous and in the machine's byte order.
+
+        Returns:
+            The block as it is to be stored. Without compression this may be ``block``'s own memory.
+        """
+        self._check(block)
+        cells = self._rows(block)
+        if self.predictor == 3:
+            coded = _scratch(block.nbytes)
+            compiled_predictors().split_planes(cells, self.samples, coded.reshape(len(cells), -1))
+            return compress(self.compression, coded, self.level)
+        if self.predictor == 2:
+            differences = _scratch(block.nbytes).view(cells.dtype).reshape(cells.shape)
+            compiled_predictors().difference_rows(cells, self.samples, differences)
+            cells = differences
+        if not self.dtype.isnative:
+            cells = cells.byteswap()
+        return compress(self.compression, cells.reshape(-1).view(np.uint8), self.level)
+
+    def _join(self, coded: NDArray[np.uint8], cells: NDArray[Any]) -> None:
+        if self.samples == 1 and cells.itemsize == 4:
+            compiled_predictors().join_planes_4(coded, cells)
+        else:
+            compiled_predictors().join_planes(coded, self.samples, cells)
+
+    def _rows(self, block: NDArray[Any]) -> NDArray[Any]:
+        """A block as (row, col * sample) of unsigned cells, in the same memory."""
+        return block.reshape(len(block), -1).view(f"=u{self.dtype.itemsize}")
+
+    def _check(self, block: NDArray[Any]) -> None:
+        native = self.dtype.newbyteorder("=")
+        right = block.ndim == 3 and block.shape[2] == self.samples and block.dtype == native
+        if not right or not block.flags.c_contiguous or 0 in block.shape:
+            raise CodecError(
+                f"a block is C-contiguous (row, col, {self.samples}) of {native}, "
+                f"not {block.shape} of {block.dtype} with strides {block.strides}"
+            )
+
+
+def _scratch(size: int) -> NDArray[np.uint8]:
+    """This thread's own bytes, kept from block to block: fresh memory costs page faults."""
+    buffer: NDArray[np.uint8] | None = getattr(_local, "buffer", None)
+    if buffer is None or buffer.size < size:
+        buffer = _local.buffer = np.empty(size, np.uint8)
+    return buffer[:size]
