@@ -101,6 +101,12 @@ def is_sparse(options: Mapping[str, str]) -> bool:
     return options.get("SPARSE_OK", "NO").upper() in _YES
 
 
+def level_of(options: Mapping[str, str]) -> int | None:
+    """How hard a compression compresses, by the option or as GDAL does without it; None where it has no levels."""
+    known = {"DEFLATE": ("ZLEVEL", "6"), "ZSTD": ("ZSTD_LEVEL", "9")}.get(options["COMPRESS"])
+    return None if known is None else int(options.get(*known))
+
+
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type that holds a dtype's values in the file: truth values are bytes."""
     return np.dtype(np.uint8) if dtype == np.bool_ else dtype
