@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tilejit.io.geotiff_sink import open_sink
+from tilejit.io.open_sink import open_sink
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.io.source import ArraySource

@@ -15,7 +15,8 @@ import rasterio
 import tilejit as tj
 from tilejit import evaluation
 from tilejit.errors import SinkError, TilejitError
-from tilejit.io import geotiff_sink
+from tilejit.io import output_file
+from tilejit.io.open_sink import open_sink
 from tilejit.io.source import ArraySource
 from tilejit.raster import SourceBand
 
@@ -90,11 +91,10 @@ def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     steep(raster).save(tmp_path / "out.tif", **SMALL)
 
 
-@pytest.mark.parametrize("stage", ["_check_blocks", "_sync"])
-def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch, stage):
+def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch):
     (tmp_path / "one.tif").write_bytes(b"old")
     before = left(tmp_path)
-    original = getattr(geotiff_sink, stage)
+    original = output_file._sync
     calls = []
 
     def second_fails(*arguments):
@@ -103,7 +103,7 @@ def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch
             raise OSError("the disk went away")
         return original(*arguments)
 
-    monkeypatch.setattr(geotiff_sink, stage, second_fails)
+    monkeypatch.setattr(output_file, "_sync", second_fails)
     with pytest.raises(SinkError, match=r"two\.tif: cannot be completed: the disk went away"):
         tj.save({tmp_path / "one.tif": steep(raster), tmp_path / "two.tif": doubled(raster)}, overwrite=True)
     assert left(tmp_path) == before
@@ -118,7 +118,7 @@ def test_a_second_output_that_cannot_be_created_takes_the_first_away(tmp_path, r
     def second_fails(profile, threads):
         if opened:
             raise SinkError(f"{profile.path}: no")
-        opened.append(geotiff_sink.open_sink(profile, threads))
+        opened.append(open_sink(profile, threads))
         return opened[0]
 
     monkeypatch.setattr("tilejit.raster.open_sink", second_fails)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil, isnan
 from typing import TYPE_CHECKING
 
+from tilejit.io.sink import WRITTEN_DIRECTLY
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -131,12 +132,24 @@ class Write:
     """GDAL's creation options."""
     block: tuple[int, int] = (1, 1)
     """The file's storage block."""
+    writer: str = ""
+    """What writes it, and why; empty for an array."""
 
     @property
     def block_bytes(self) -> int:
         """Bytes that are encoded together with a block; none of an array."""
         together = len(self.planes) if self.options.get("INTERLEAVE", "PIXEL").upper() == "PIXEL" else 1
         return together * self.dtype.itemsize * self.block[0] * self.block[1] if self.path else 0
+
+    def encoding_bytes(self, workers: int) -> int:
+        """Bytes that encoding takes.
+
+        A worker that writes blocks directly holds one as cut out, with its predictor applied, and encoded. GDAL's
+        threads hold three blocks each, and one more thread's worth waits for them: measured with blocks of 17 MB,
+        beyond the buffers and the process, 157 MB on two threads and 481 MB on eight.
+        """
+        encoders = workers if self.writer == WRITTEN_DIRECTLY else workers + 1
+        return _ENCODED_BLOCKS * encoders * self.block_bytes
 
     def raw_bytes(self, window: Window) -> int:
         """Bytes before compression."""
@@ -310,11 +323,8 @@ class Plan:
 
     @property
     def encoding_bytes(self) -> int:
-        """Bytes of the blocks that wait to be compressed, and of what comes of them: three for each of GDAL's threads.
-
-        Measured with blocks of 17 MB, beyond the buffers and the process: 157 MB on two threads, 481 MB on eight.
-        """
-        return _ENCODED_BLOCKS * (self.workers + 1) * sum(w.block_bytes for w in self.writes)
+        """Bytes of the blocks that are being encoded, and of what comes of them."""
+        return sum(w.encoding_bytes(self.workers) for w in self.writes)
 
     @property
     def array_bytes(self) -> int:

@@ -75,7 +75,7 @@ def _write_line(plan: Plan, write: Write) -> str:
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
     return (
         f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, "
-        f"{format_size(write.raw_bytes(plan.window))}{f' before compression; {options}' if write.path else ''}"
+        f"{format_size(write.raw_bytes(plan.window))}{f' before compression, {write.writer}; {options}' if write.path else ''}"
     )
 
 

@@ -35,6 +35,8 @@ class Storage:
     """GDAL's creation options, complete."""
     block: tuple[int, int] = (1, 1)
     """The storage block: tasks hold whole ones."""
+    writer: str = ""
+    """What writes it, and why."""
 
 
 def no_storage(dtype: np.dtype) -> Storage:
@@ -367,7 +369,7 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
     all_valid = all(planes[p].nodata is None for p in chosen) and not any(form and form[1] for form in forms)
     nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
     storage = request.storage(dtype)
-    return Write(request.path, chosen, dtype, nodata, storage.options, storage.block)
+    return Write(request.path, chosen, dtype, nodata, storage.options, storage.block, storage.writer)
 
 
 def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:

@@ -12,7 +12,9 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.geotiff_sink import block_of, checked_target, default_options, open_sink
+from tilejit.io.creation_options import block_of, default_options
+from tilejit.io.open_sink import open_sink, writer_of
+from tilejit.io.output_file import checked_target
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
 from tilejit.io.source import ArraySource
@@ -344,7 +346,7 @@ def _request(raster: Raster, path: str, options: RunOptions) -> Request:
 
     def storage(dtype: np.dtype) -> Storage:
         creation = default_options(dtype, *raster.grid.shape, given, raster.count)
-        return Storage(creation, block_of(creation, *raster.grid.shape))
+        return Storage(creation, block_of(creation, *raster.grid.shape), writer_of(creation))
 
     return Request(raster.bands, path, options.get("nodata"), storage)
 

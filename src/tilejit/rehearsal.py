@@ -14,7 +14,7 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.errors import PlanError
-from tilejit.io.geotiff_sink import open_sink
+from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
 from tilejit.io.storage import creation_options
 from tilejit.pipeline import run_job

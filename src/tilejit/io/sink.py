@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from tilejit.grid import Grid
 
+WRITTEN_DIRECTLY = "blocks written directly"
+"""What a plan says of an output whose blocks need no GDAL."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputProfile:

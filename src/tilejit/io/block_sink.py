@@ -1,0 +1,217 @@
+"""GeoTIFF outputs whose blocks are encoded on the threads that write them, and appended to GDAL's own directory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import SinkError
+from tilejit.io.block_cutter import BlockCutter
+from tilejit.io.constant_blocks import ConstantBlocks
+from tilejit.io.creation_options import is_sparse, level_of
+from tilejit.io.gdal_dataset import close_dataset, create_dataset
+from tilejit.io.sink import check_write
+from tilejit.io.tiff_skeleton import read_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.codecs.entropy import Encoded
+    from tilejit.io.block_cutter import Place
+    from tilejit.io.output_file import OutputFile
+    from tilejit.window import Window
+
+
+class BlockSink:
+    """A GeoTIFF that is written block by block.
+
+    GDAL creates the file with all its tags and no blocks. Each block is encoded by the thread that writes it and
+    appended, in any order. The directory's offsets and byte counts are filled in at the end.
+
+    Raises:
+        SinkError: The file cannot be created; nothing is left.
+    """
+
+    concurrent = True
+    """Several threads may be in `write`: only the place in the file is handed out in turns."""
+
+    def __init__(self, file: OutputFile) -> None:
+        self.grid = file.profile.grid
+        """Where its cells lie."""
+        self.block = file.block
+        """Rows and columns of the storage blocks."""
+        self._file = file
+        self._turn = threading.Condition()
+        self._writers = 0
+        self._failure: str | None = None
+        self._descriptor: int | None = None
+        self._prepared = False
+        try:
+            self._create()
+            file.start_flusher()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _create(self) -> None:
+        file, profile = self._file, self._file.profile
+        close_dataset(create_dataset(file, file.options | {"SPARSE_OK": "TRUE"}))
+        self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
+        samples = skeleton.codec.samples
+        self._cutter = BlockCutter(self.grid.shape, self.block, skeleton.tiled, profile.count // samples, samples)
+        self._constants = ConstantBlocks(skeleton.codec, profile.nodata, sparse=is_sparse(file.options))
+        self._descriptor = os.open(file.temporary, os.O_RDWR)
+        self._end = os.fstat(self._descriptor).st_size
+        self._offsets = np.zeros(skeleton.offsets.count, np.int64)
+        self._counts = np.zeros(skeleton.counts.count, np.int64)
+        self._claimed = np.zeros(skeleton.offsets.count, np.bool_)
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window of whole blocks; see `Sink.write`.
+
+        Raises:
+            SinkError: It cuts a block, or one was written before; or it cannot be written: the message has the file,
+                window and cause, and the output cannot be completed after that.
+        """
+        profile = self._file.profile
+        check_write(profile.path, grid=self.grid, count=profile.count, dtype=profile.dtype, window=window, array=array)
+        if not self._cutter.holds_whole(window):
+            rows, cols = self.block
+            raise SinkError(f"{profile.path}: {window} cuts blocks of {rows} x {cols}: write whole ones")
+        cells = array.view(np.uint8) if array.dtype == np.bool_ else array
+        places = list(self._cutter.places(window))
+        with self._claim(window, places):
+            for place in places:
+                data = self._constants.encode(self._cutter.cut(place, window, cells))
+                if data is not None:
+                    self._append(self._cutter.number(place), data)
+
+    @contextmanager
+    def _claim(self, window: Window, places: Sequence[Place]) -> Iterator[None]:
+        """Take blocks that nobody has written, and remember what fails."""
+        numbers = [self._cutter.number(place) for place in places]
+        path = self._file.profile.path
+        with self._turn:
+            self._require_open()
+            for place, number in zip(places, numbers, strict=True):
+                if self._claimed[number]:
+                    raise SinkError(f"{path}: cannot write {window}: {self._name(place)} has been written already")
+            self._claimed[numbers] = True
+            self._writers += 1
+        try:
+            yield
+        except BaseException as error:
+            self._failure = f"cannot write {window}: {error or type(error).__name__}{self._file.hint(error)}"
+            if not isinstance(error, Exception):
+                raise
+            raise SinkError(f"{path}: {self._failure}") from error
+        finally:
+            with self._turn:
+                self._writers -= 1
+                self._turn.notify_all()
+
+    def _append(self, number: int, data: Encoded) -> None:
+        """Write an encoded block to the end of the file.
+
+        Raises:
+            OSError: The disk is full, or the file cannot hold so much.
+        """
+        left = np.frombuffer(data, np.uint8).data
+        with self._turn:
+            offset, end = self._end, self._end + left.nbytes
+            if end > self._skeleton.largest:
+                raise OSError("the file would pass 4 GB, which only a BigTIFF can: give the option BIGTIFF=YES")
+            self._end = end
+        _write_all(self._open_descriptor(), left, offset)
+        self._offsets[number], self._counts[number] = offset, left.nbytes
+
+    def prepare(self) -> None:
+        """Enter the blocks into the directory and sync the file: all that can still fail but its name.
+
+        Raises:
+            SinkError: A block was not written, or a part did not reach the disk; nothing is left behind.
+        """
+        with self._turn:
+            self._turn.wait_for(lambda: self._writers == 0)
+            self._require_open()
+            with self._file.completing():
+                try:
+                    self._check_complete()
+                    self._fill_directory()
+                finally:
+                    self._close()
+                self._file.sync()
+                self._prepared = True
+
+    def commit(self) -> None:
+        """Prepare the file where that is not done yet, and give it its name.
+
+        Raises:
+            SinkError: A part of it did not reach the disk; nothing is left behind, and a file that was to be
+                replaced is untouched.
+        """
+        if not self._prepared:
+            self.prepare()
+        with self._turn, self._file.completing():
+            self._file.publish()
+
+    def abort(self) -> None:
+        """Remove the temporary file; nothing happens after `commit`."""
+        with self._turn:
+            # A descriptor that is closed under a writer may be another file's by the time it writes.
+            self._turn.wait_for(lambda: self._writers == 0)
+            self._close()
+            self._file.remove()
+
+    def _check_complete(self) -> None:
+        """Find a block that was never written.
+
+        Raises:
+            OSError: There is one, and blocks may not be left out.
+        """
+        if is_sparse(self._file.options) or self._counts.all():
+            return
+        place = self._cutter.place(int(np.argmin(self._counts)))
+        raise OSError(
+            f"{self._name(place)} was never written: write every block, or give the option SPARSE_OK=TRUE, by which "
+            "those left out read as nodata"
+        )
+
+    def _fill_directory(self) -> None:
+        for tag, numbers in ((self._skeleton.offsets, self._offsets), (self._skeleton.counts, self._counts)):
+            if numbers.max() > np.iinfo(tag.dtype).max:
+                raise OSError(f"the directory's numbers are {tag.dtype}, and cannot be {numbers.max()}")
+            _write_all(self._open_descriptor(), memoryview(numbers.astype(tag.dtype).tobytes()), tag.position)
+
+    def _name(self, place: Place) -> str:
+        band = f"band {place.plane + 1}, " if self._cutter.planes > 1 else ""
+        return f"{band}block row {place.row}, block col {place.col}"
+
+    def _require_open(self) -> None:
+        path = self._file.profile.path
+        if self._failure is not None:
+            raise SinkError(f"{path}: an earlier write failed: {self._failure}")
+        self._open_descriptor()
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise SinkError(f"{self._file.profile.path}: the output has been committed or aborted")
+        return self._descriptor
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, left: memoryview, offset: int) -> None:
+    """Write bytes at an offset; a system may take a part of them at a time."""
+    while left.nbytes:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written

@@ -1,0 +1,93 @@
+"""A GeoTIFF with every tag and no blocks, as GDAL leaves it: where blocks are entered, and how they are coded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.codecs import BlockCodec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COMPRESSIONS = {1: "NONE", 5: "LZW", 8: "DEFLATE", 32946: "DEFLATE", 50000: "ZSTD"}
+_KINDS = {1: "u", 2: "i", 3: "f"}
+_UNSIGNED = {3: "u2", 4: "u4", 16: "u8"}
+"""TIFF's types of offsets and byte counts."""
+_SEPARATE = 2
+"""What PlanarConfiguration says where each band has blocks of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagArray:
+    """The numbers of one tag, one for each block."""
+
+    position: int
+    """Where they begin in the file."""
+    count: int
+    """How many there are."""
+    dtype: np.dtype[Any]
+    """How they are stored, with the byte order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TiffSkeleton:
+    """What a file's directory says of blocks that are not there yet."""
+
+    codec: BlockCodec
+    """What encodes a block."""
+    tiled: bool
+    """Whether a block at the lower edge is stored whole; a strip ends with the raster."""
+    largest: int
+    """The largest size of the file: 4 GB unless it is a BigTIFF."""
+    offsets: TagArray
+    """Where the offset of each block goes."""
+    counts: TagArray
+    """Where the byte count of each block goes."""
+
+
+def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:
+    """Read the directory of a file that GDAL has created.
+
+    What is read there, and not what was asked for, says how blocks are coded, so that the two cannot differ.
+
+    Args:
+        path: The file.
+        level: How hard to compress, which no tag says.
+
+    Returns:
+        The skeleton.
+
+    Raises:
+        CodecError: Blocks of this kind cannot be encoded.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        tags, order = tiff.pages.first.tags, tiff.byteorder
+        compression = _COMPRESSIONS.get(_value(tags, "Compression", 1), "unknown")
+        predictor = 1 if compression == "NONE" else _value(tags, "Predictor", 1)
+        dtype = np.dtype(f"{order}{_KINDS[_value(tags, 'SampleFormat', 1)]}{_value(tags, 'BitsPerSample', 1) // 8}")
+        separate = _value(tags, "PlanarConfiguration", 1) == _SEPARATE
+        samples = 1 if separate else _value(tags, "SamplesPerPixel", 1)
+        tiled = "TileWidth" in tags
+        kind = "Tile" if tiled else "Strip"
+        return TiffSkeleton(
+            BlockCodec(compression, predictor, dtype, samples, level),
+            tiled,
+            2**63 - 1 if tiff.is_bigtiff else 2**32 - 1,
+            _array(tags[f"{kind}Offsets"], order),
+            _array(tags[f"{kind}ByteCounts"], order),
+        )
+
+
+def _value(tags: Any, name: str, default: int) -> int:
+    """The number of a tag; the samples of a file that was just created share one."""
+    value = tags.valueof(name, default)
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _array(tag: Any, order: str) -> TagArray:
+    return TagArray(tag.valueoffset, tag.count, np.dtype(f"{order}{_UNSIGNED[int(tag.dtype)]}"))
