@@ -69,10 +69,9 @@ def _write_line(plan: Plan, write: Write) -> str:
     name = write.path or "an array"
     bands = f"{len(write.planes)} x " if len(write.planes) > 1 else ""
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
-    return (
-        f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, "
-        f"{format_size(write.raw_bytes(plan.window))}{f' before compression, {write.writer}; {options}' if write.path else ''}"
-    )
+    stored = f" before compression, {write.writer}; {options}" if write.path else ""
+    size = format_size(write.raw_bytes(plan.window))
+    return f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, {size}{stored}"
 
 
 def _nodata(write: Write) -> str:
