@@ -118,10 +118,12 @@ def test_memory_does_not_grow_with_the_raster(block):
     assert "blocks at the seams are decoded more than once" in str(wide[2])
 
 
-def test_memory_is_the_sum_of_what_the_plan_says():
-    plan = steep(Untouched(9000, 9000).raster().band(1)).plan("out.tif", workers=2)
+@pytest.mark.parametrize(("compress", "encoders"), [("ZSTD", 2), ("LERC", 3)])
+def test_memory_is_the_sum_of_what_the_plan_says(compress, encoders):
+    profile = {"compress": compress}
+    plan = steep(Untouched(9000, 9000).raster().band(1)).plan("out.tif", workers=2, profile=profile)
     decoding = 2 * 512 * 512 * 4
-    encoding = 3 * 3 * 512 * 512 * 4
+    encoding = encoders * 3 * 512 * 512 * 4
     buffers = plan.frames * plan.frame_bytes + 2 * plan.worker_bytes
     assert plan.memory == BASE_BYTES + GDAL_BYTES + buffers + decoding + encoding
     rows, cols = plan.tile
@@ -137,12 +139,18 @@ def test_the_text_says_what_will_happen():
         "as float32, halo 1",
         "steep(dem.tif[1])",
         "out.tif: float32, nodata nan",
-        "140 MB before compression",
+        "140 MB before compression, blocks written directly",
         "COMPRESS=ZSTD",
         "of 2.0 GB given",
         "cpu on 2 threads: asked for",
     ):
         assert part in text
+
+
+def test_the_text_says_why_gdal_writes():
+    profile = {"compress": "LERC", "max_z_error": 0.1}
+    text = str(steep(Untouched(500, 700).raster().band(1)).plan("out.tif", profile=profile))
+    assert "before compression, through GDAL: COMPRESS=LERC, MAX_Z_ERROR=0.1; COMPRESS=LERC" in text
 
 
 def test_a_window_is_planned_on_the_grids_own_tile_lines():
