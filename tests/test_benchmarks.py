@@ -95,7 +95,7 @@ def test_the_floor_keeps_what_differs(peers, tmp_path):
 
 def test_windows_cover_a_raster_once_with_their_halo(peers, tmp_path):
     windows = peers("windows")
-    cells = np.arange(1100 * 1030, dtype=np.float32).reshape(1100, 1030)
+    cells = np.arange(2100 * 2060, dtype=np.float32).reshape(2100, 2060)
     cells[5, 5] = -9999
     padded = np.pad(np.where(cells == -9999, np.nan, cells), 5, constant_values=np.nan)
     covered = np.zeros(cells.shape, int)
@@ -120,3 +120,19 @@ def test_who_would_take_too_long_is_not_run(peers, tmp_path):
         None,
     )
     assert series._why_not(roster.CONTENDERS["gdal_calc"], None, group, 300.0, []) == ("has no such job", None)
+
+
+def test_who_makes_other_pixels_is_told_apart(peers, tmp_path, monkeypatch):
+    series = peers("series")
+
+    def run(module, task, limit):
+        for path in task.outputs:
+            write(path, np.full((20, 20), 2 if module == "gdaldem" else 1, np.float32))
+        return {"wall": 1.0}
+
+    monkeypatch.setattr(series, "run", run)
+    group = series._Group(peers("jobs").JOBS["slope"], "zstd1", 20, tmp_path)
+    ours, theirs = group.run(["tilejit_save", "gdaldem"], 2, 300.0)
+    assert (ours.note, ours.apart, len(ours.rounds)) == ("", {"slope": 0.0}, 2)
+    assert theirs.note.startswith("failed: gdaldem: slope at 20 x 20 has other pixels")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["20-dem.tif"], "results are gone, data stay"

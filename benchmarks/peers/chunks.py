@@ -13,7 +13,7 @@ import rioxarray
 from rasterio.windows import Window
 
 from peers.task import cores
-from peers.windows import output_profile, write
+from peers.windows import SIDE, bound_cache, output_profile, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 
     from peers.task import Task
 
-SIDE = 2048
-"""Rows and columns of a chunk: 16 MB of float32, a multiple of the file's blocks, as dask's documentation advises."""
-
 
 def open_arrays(task: Task) -> list[Any]:
     """Opens the inputs as arrays of chunks, each read without a lock; NaN where there is no data."""
+    bound_cache()
     chunks = {"x": SIDE, "y": SIDE}
     return [
         rioxarray.open_rasterio(path, chunks=chunks, lock=False, masked=path.endswith("dem.tif")).squeeze("band", True)

@@ -214,17 +214,13 @@ class _Group:
             what = f"{contender.title}: {output.name} at {self.size} x {self.size}"
             profiles = profile_of(first), profile_of(second)
             if profiles[0] != profiles[1] and output.name not in contender.other_profile:
-                raise ContenderError(
-                    f"failed: {what} has another profile than tilejit's: {profiles[1]}, not {profiles[0]}"
-                )
+                raise ContenderError(f"failed: {what} has the profile {profiles[1]}, not {profiles[0]}")
             if output.name in contender.other_pixels:
                 apart[output.name] = None
                 continue
             found = difference(first, second, output, self.job.border)
             if not found.equal:
-                raise ContenderError(
-                    f"failed: {what} has other pixels than tilejit's: {found}, tolerance {output.tolerance}"
-                )
+                raise ContenderError(f"failed: {what} has other pixels: {found}, tolerance {output.tolerance}")
             apart[output.name] = found.worst
         return apart
 

@@ -6,7 +6,6 @@ handle of its own; a thread for each output hands windows over to GDAL, whose th
 
 from __future__ import annotations
 
-import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,13 +16,16 @@ import rasterio
 from rasterio.windows import Window
 
 from peers.task import Task, clocked, cores
-from peers.windows import output_profile
+from peers.windows import bound_cache, output_profile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE = (512, 2048)
-"""Rows and columns that are read or written at once: four blocks, 4 MB."""
+"""Rows and columns that are read or written at once: four blocks, 4 MB.
+
+Over 8192 x 8192 no other choice took less CPU: one block at a time took a tenth more; windows four times as wide,
+square ones, caches of 2 and 64 MB, one reader, and a thread more or less to compress the same within 5 %."""
 
 PERIOD = 2048
 """The benchmark's terrain repeats after so many rows, and so do results but for the border's."""
@@ -82,7 +84,7 @@ def write_all(path: str, profile: dict[str, Any], result: Result, windows: list[
 def main() -> None:
     """Runs both at once."""
     # Blocks that leave a small cache at once are still in the processor's own; GDAL reads this when it first needs it.
-    os.environ.setdefault("GDAL_CACHEMAX", "8")
+    bound_cache(8)
     task = Task.from_arguments()
     results = [Result.load(path) for path in task.finished]
     with clocked(task):

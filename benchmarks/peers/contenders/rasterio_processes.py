@@ -14,7 +14,7 @@ import rasterio
 
 from peers.arithmetic import FORMULAS
 from peers.task import Task, clocked, cores
-from peers.windows import open_all, output_profile, radius_of, read, windows_of, write
+from peers.windows import bound_cache, open_all, output_profile, radius_of, read, windows_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ def _process(window: Window) -> tuple[Window, Sequence[NDArray[Any]]]:
 
 def run(task: Task) -> None:
     """Computes windows in all processes, and writes them as they come."""
+    bound_cache()
     with ExitStack() as stack:
         # Before any dataset is open here: handles do not survive a fork.
         pool = stack.enter_context(multiprocessing.Pool(cores(), _start, (task,)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rasterio
 
 from peers.task import cores
-from peers.windows import open_all, output_profile, radius_of, read, windows_of, write
+from peers.windows import bound_cache, open_all, output_profile, radius_of, read, windows_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def run(task: Task, formula: Callable[..., Sequence[NDArray[Any]]]) -> None:
     """Reads, computes and writes windows on all cores; a handle for each thread to read, a lock around each writer."""
+    bound_cache()
     radius, own = radius_of(task), threading.local()
 
     with ExitStack() as stack:
