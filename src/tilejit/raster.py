@@ -13,7 +13,7 @@ import numpy as np
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
 from tilejit.io.geotiff_sink import block_of, checked_target, default_options, open_sink
-from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.open_source import open_source
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
 from tilejit.io.source import ArraySource
 from tilejit.pipeline import run_job
@@ -164,7 +164,7 @@ def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Ras
         SourceError: It is missing, no raster, or holds what tilejit does not read.
         ParameterError: It has no such band.
     """
-    source = open_rasterio(path)
+    source = open_source(path)
     raster = Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
     return raster if band is None else raster.band(band)
 
