@@ -95,7 +95,7 @@ class BlockSource:
 
     def reserve(self, threads: int) -> None:  # noqa: ARG002 - one open file serves any number
         """Open the file again if it was closed or written since; threads share it."""
-        if self._file is not None and _identity_of(Path(self.name).stat()) != self._identity:
+        if self._file is not None and not self._is_there():
             self.close()
         self._descriptor()
 
@@ -221,6 +221,13 @@ class BlockSource:
             raise
         self._identity = identity
         return file
+
+    def _is_there(self) -> bool:
+        """Whether the open file is still the one of that name, as it was."""
+        try:
+            return _identity_of(Path(self.name).stat()) == self._identity
+        except OSError:
+            return False
 
     def _check_unchanged(self) -> None:
         """Refuses a file that was written since, unless all is where it was, as in one that was copied or mended."""
