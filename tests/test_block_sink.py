@@ -397,6 +397,21 @@ def test_nothing_follows_a_failed_write(tmp_path, monkeypatch, error):
     assert (tmp_path / "direct.tif").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("broken", ["close_dataset", "read_skeleton"])
+def test_a_directory_that_cannot_be_written(tmp_path, monkeypatch, broken):
+    """GDAL writes it when it closes the file, and a full disk shows only then."""
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(block_sink, broken, fail)
+    before = threading.active_count()
+    with pytest.raises(SinkError, match=r"direct\.tif: cannot be created: .*No space left .*free some"):
+        BlockSink(OutputFile(profile_of(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == before
+
+
 def test_a_system_may_write_a_part_at_a_time(tmp_path, monkeypatch):
     profile = profile_of(tmp_path, options=TILED)
     array = terrain(profile)

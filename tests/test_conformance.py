@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from tilejit.io.open_sink import open_sink
+from tilejit.io.block_sink import BlockSink
+from tilejit.io.output_file import OutputFile
+from tilejit.io.rasterio_sink import RasterioSink
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.io.source import ArraySource
@@ -48,15 +50,26 @@ class TestArraySink(SinkTests):
         return self.array
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-class TestGeoTiffSink(SinkTests):
+class FileSinkTests(SinkTests):
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path):
         self.path = tmp_path / "out.tif"
 
-    def make(self, grid, count, dtype):
-        return open_sink(OutputProfile(path=str(self.path), grid=grid, count=count, dtype=dtype), 2)
+    def file(self, grid, count, dtype):
+        return OutputFile(OutputProfile(path=str(self.path), grid=grid, count=count, dtype=dtype))
 
     def read_back(self):
         with rasterio.open(self.path) as dataset:
             return dataset.read()
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+class TestRasterioSink(FileSinkTests):
+    def make(self, grid, count, dtype):
+        return RasterioSink(self.file(grid, count, dtype), 2)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+class TestBlockSink(FileSinkTests):
+    def make(self, grid, count, dtype):
+        return BlockSink(self.file(grid, count, dtype))

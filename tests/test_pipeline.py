@@ -16,6 +16,7 @@ import tilejit as tj
 from tilejit import evaluation
 from tilejit.errors import SinkError, TilejitError
 from tilejit.io import output_file
+from tilejit.io.block_sink import BlockSink
 from tilejit.io.open_sink import open_sink
 from tilejit.io.source import ArraySource
 from tilejit.raster import SourceBand
@@ -91,10 +92,11 @@ def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     steep(raster).save(tmp_path / "out.tif", **SMALL)
 
 
-def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch):
+@pytest.mark.parametrize(("owner", "stage"), [(output_file, "_sync"), (BlockSink, "_fill_directory")])
+def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch, owner, stage):
     (tmp_path / "one.tif").write_bytes(b"old")
     before = left(tmp_path)
-    original = output_file._sync
+    original = getattr(owner, stage)
     calls = []
 
     def second_fails(*arguments):
@@ -103,7 +105,7 @@ def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch
             raise OSError("the disk went away")
         return original(*arguments)
 
-    monkeypatch.setattr(output_file, "_sync", second_fails)
+    monkeypatch.setattr(owner, stage, second_fails)
     with pytest.raises(SinkError, match=r"two\.tif: cannot be completed: the disk went away"):
         tj.save({tmp_path / "one.tif": steep(raster), tmp_path / "two.tif": doubled(raster)}, overwrite=True)
     assert left(tmp_path) == before

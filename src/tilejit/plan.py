@@ -28,7 +28,7 @@ BASE_BYTES = 260_000_000
 """What a process holds before any buffer: Python, NumPy, Numba, GDAL (190-210 MB, measured), LLVM compiling (45 MB)."""
 GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
-_ENCODED_BLOCKS = 3
+_DIRECT_BLOCKS, _GDAL_BLOCKS = 5, 3
 PANEL_BYTES = 70_000_000
 """What a row of tiles that waits for the row below may take before a raster is computed in panels of columns."""
 SEAM_SHARE = 0.02
@@ -146,12 +146,14 @@ class Write:
     def encoding_bytes(self, workers: int) -> int:
         """Bytes that encoding takes.
 
-        A worker that writes blocks directly holds one as cut out, with its predictor applied, and encoded. GDAL's
-        threads hold three blocks each, and one more thread's worth waits for them: measured with blocks of 17 MB,
-        beyond the buffers and the process, 157 MB on two threads and 481 MB on eight.
+        A worker that writes blocks directly holds one as cut out, with its predictor applied, encoded, and in the
+        encoder's room for the worst: measured with random floats in blocks of 17 and 50 MB, 3.1 to 4.1 of them. GDAL's
+        threads hold three each, and one more thread's worth waits for them: measured with blocks of 17 MB, beyond the
+        buffers and the process, 157 MB on two threads and 481 MB on eight.
         """
-        encoders = workers if self.writer == WRITTEN_DIRECTLY else workers + 1
-        return _ENCODED_BLOCKS * encoders * self.block_bytes
+        if self.writer == WRITTEN_DIRECTLY:
+            return _DIRECT_BLOCKS * workers * self.block_bytes
+        return _GDAL_BLOCKS * (workers + 1) * self.block_bytes
 
     def raw_bytes(self, window: Window) -> int:
         """Bytes before compression."""

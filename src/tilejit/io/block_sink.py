@@ -53,15 +53,18 @@ class BlockSink:
         self._descriptor: int | None = None
         self._prepared = False
         try:
-            self._create()
-            file.start_flusher()
+            dataset = create_dataset(file, file.options | {"SPARSE_OK": "TRUE"})
+            with file.completing("created"):
+                self._take_over(dataset)
+                file.start_flusher()
         except BaseException:
             self.abort()
             raise
 
-    def _create(self) -> None:
+    def _take_over(self, dataset: Any) -> None:
+        """Have GDAL write the directory and let go of the file."""
         file, profile = self._file, self._file.profile
-        close_dataset(create_dataset(file, file.options | {"SPARSE_OK": "TRUE"}))
+        close_dataset(dataset)
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
         self._cutter = BlockCutter(self.grid.shape, self.block, skeleton.tiled, profile.count // samples, samples)

@@ -81,8 +81,11 @@ class OutputFile:
                 Path(f"{self.temporary}{suffix}").unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def completing(self) -> Iterator[None]:
+    def completing(self, done: str = "completed") -> Iterator[None]:
         """Leave nothing behind where the output cannot be completed.
+
+        Args:
+            done: What cannot be done to it, for the message.
 
         Raises:
             SinkError: With the cause, and what to do about a full disk.
@@ -93,7 +96,7 @@ class OutputFile:
             hint = self.hint(error)
             self.remove()
             cause = cause_of(error, str(self.temporary))
-            raise SinkError(f"{self.profile.path}: cannot be completed: {cause}{hint}") from error
+            raise SinkError(f"{self.profile.path}: cannot be {done}: {cause}{hint}") from error
 
     def hint(self, error: BaseException) -> str:
         """What to do about a full disk, in brackets; empty where it is not full."""

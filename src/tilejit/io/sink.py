@@ -77,7 +77,7 @@ class Sink(Protocol):
         """Write a window that lies inside the raster.
 
         Args:
-            window: The cells.
+            window: The cells: whole blocks, each written once. A sink may refuse others.
             array: (band, row, col), all bands, in the sink's type; it may be reused after the call.
 
         Raises:
