@@ -133,11 +133,16 @@ def test_no_data_writes_beside_the_block(compression, predictor, data):
     assert (around[[0, 2]] == 7).all()
 
 
-@pytest.mark.parametrize("compression", ["ZSTD", "DEFLATE"])
-def test_a_bomb_is_an_error_of_the_blocks_size(compression):
-    bomb = BlockCodec(compression, 1, np.dtype("u1")).encode(np.zeros((4096, 4096, 1), np.uint8))
-    with pytest.raises(CodecError, match=compression):
-        BlockCodec(compression, 1, np.dtype("u1")).decode(bomb, np.empty((4, 4, 1), np.uint8))
+def test_a_bomb_fills_no_more_than_its_block():
+    bombs = {
+        c: BlockCodec(c, 1, np.dtype("u1")).encode(np.zeros((4096, 4096, 1), np.uint8)) for c in ("ZSTD", "DEFLATE")
+    }
+    around = np.ones((3, 4, 4, 1), np.uint8)
+    with pytest.raises(CodecError, match="ZSTD"):
+        BlockCodec("ZSTD", 1, np.dtype("u1")).decode(bombs["ZSTD"], around[1])
+    BlockCodec("DEFLATE", 1, np.dtype("u1")).decode(bombs["DEFLATE"], around[1])
+    assert (around[1] == 0).all()
+    assert (around[[0, 2]] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +28,8 @@ COMPRESSIONS = ("NONE", *_NAMES)
 def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
     """Decode into an array that the result fills to the last byte.
 
-    Never more is written than the array holds, whatever the data says of its own size. Uncompressed data may be longer,
-    which libtiff takes too.
+    Never more is written than the array holds, whatever the data says of its own size. Data that goes on behind the end
+    of the block is taken, as by libtiff, but for ZSTD.
 
     Args:
         compression: One of `COMPRESSIONS`.
@@ -44,9 +45,23 @@ def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
         try:
             size = len(_function(compression, "decode")(data, out=out))
         except (RuntimeError, ValueError) as error:
-            raise CodecError(f"corrupt {compression} data: {error}") from error
+            if "INSUFFICIENT_SPACE" not in str(error):
+                raise CodecError(f"corrupt {compression} data: {error}") from error
+            size = _begin_inflating(data, out)
     if size != out.size:
         raise CodecError(f"the {compression} data holds {size:,} bytes, and a block is {out.size:,}")
+
+
+def _begin_inflating(data: Encoded, out: NDArray[np.uint8]) -> int:
+    """Decodes what fits; libdeflate decodes all or nothing.
+
+    Some writers store the last strip whole, with rows beyond the raster. GDAL 3.10 with libdeflate gives what its
+    memory held for such a strip, and reports nothing; zlib gives the rows.
+    """
+    try:
+        return _copy(zlib.decompressobj().decompress(memoryview(data), out.size), out)  # type: ignore[arg-type]
+    except zlib.error as error:
+        raise CodecError(f"corrupt DEFLATE data: {error}") from error
 
 
 def _copy(data: Encoded, out: NDArray[np.uint8]) -> int:

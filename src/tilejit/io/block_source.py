@@ -51,6 +51,7 @@ class BlockSource:
         self._gdal = source
         self._layout = layout
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
+        self._missing = [_missing_cell(source, layout, band) for band in self.bands]
         self._lock = threading.Lock()
         self._local = threading.local()
         self._file: int | None = None
@@ -129,7 +130,7 @@ class BlockSource:
             plane, sample = (band - 1, 0) if layout.planes > 1 else (0, band - 1)
             number = layout.number(plane, *block)
             flags = None if valid is None else valid[i]
-            if layout.counts[number] == 0 and layout.offsets[number] == 0:
+            if layout.is_missing(number):
                 self._store_missing(band, out[i], flags)
                 continue
             try:
@@ -148,11 +149,9 @@ class BlockSource:
             flag(valid, cells, key)
 
     def _store_missing(self, band: int, out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
-        """Fill with the cell of a sparse block, as GDAL does: the nodata value, or 0."""
-        info = self.bands[band - 1]
-        cell, one, sure = np.empty((1, 1), info.dtype), np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
-        convert(np.array([[info.nodata or 0]], np.float64), cell)
-        self._store(band, cell, one, sure)
+        """Fill with what GDAL gives for the cells of a block that is not stored."""
+        one, sure = np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
+        self._store(band, self._missing[band - 1], one, sure)
         out[...] = one
         if valid is not None:
             valid[...] = sure
@@ -240,6 +239,20 @@ class BlockSource:
         same = source.grid == self.grid and str(source.bands) == str(self.bands)
         if not same or isinstance(layout, str) or not layout.same_as(self._layout):
             raise ReadError(f"{self.name}: another file has taken its place since it was opened: open it again")
+
+
+def _missing_cell(source: RasterioSource, layout: TiffLayout, band: BandInfo) -> NDArray[Any]:
+    """What GDAL gives for a cell of a block that is not stored: the nodata value as the band can hold it, or 0.
+
+    rasterio says nothing of a nodata value that the band cannot hold, so GDAL is asked for a cell; it decodes nothing.
+    """
+    cell: NDArray[Any] = np.zeros((1, 1, 1), band.dtype)
+    place = layout.first_missing(band.index)
+    if place is not None:
+        source.read((band.index,), Window(*place, 1, 1), cell)
+        if cell.dtype.kind == "f" and np.isnan(cell) and band.nodata is not None:
+            cell[...] = band.nodata
+    return cell.reshape(1, 1)
 
 
 def _identity_of(status: os.stat_result) -> tuple[int, ...]:

@@ -272,13 +272,17 @@ def survives(native: np.dtype[Any], out: np.dtype[Any], key: np.generic | None) 
 
 
 def convert(cells: NDArray[Any], out: NDArray[Any]) -> None:
-    """Copy cells into an array of another type as GDAL does: integers round and clamp, NaN becomes 0."""
+    """Copy cells into an array of another type as GDAL does.
+
+    Integers round, halves away from 0, and clamp; NaN becomes 0.
+    """
     if out.dtype.kind == "f" or np.can_cast(cells.dtype, out.dtype, "safe"):
         with np.errstate(over="ignore"):
             np.copyto(out, cells, casting="unsafe")
         return
     if cells.dtype.kind == "f":
-        cells = np.floor(np.nan_to_num(cells, nan=0.0, posinf=None, neginf=None) + cells.dtype.type(0.5))
+        cells = np.nan_to_num(cells, nan=0.0, posinf=None, neginf=None)
+        cells = np.trunc(cells + np.copysign(cells.dtype.type(0.5), cells))
     low, high = (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if out.dtype.kind != "b" else (0, 1)
     # A float64 cannot say 2 ** 63 - 1, so the ends are set apart from the middle.
     with np.errstate(invalid="ignore"):

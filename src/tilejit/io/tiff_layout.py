@@ -62,6 +62,21 @@ class TiffLayout:
         down, across = self.blocks
         return (plane * down + row) * across + col
 
+    def is_missing(self, number: int) -> bool:
+        """Whether a block is not stored, because its cells are all nodata or 0."""
+        return not self.counts[number] and not self.offsets[number]
+
+    def first_missing(self, band: int) -> tuple[int, int] | None:
+        """Returns the row and column of a cell of a band, from 1, in a block that is not stored; None without one."""
+        down, across = self.blocks
+        start = (band - 1) * down * across if self.planes > 1 else 0
+        part = slice(start, start + down * across)
+        missing = np.flatnonzero((self.counts[part] == 0) & (self.offsets[part] == 0))
+        if not missing.size:
+            return None
+        row, col = divmod(int(missing[0]), across)
+        return row * self.block[0], col * self.block[1]
+
     def stored_shape(self, row: int) -> tuple[int, int, int]:
         """Returns what a block in a row of blocks is stored as: (row, col, sample)."""
         rows = self.block[0] if self.tiled else min(self.block[0], self.shape[0] - row * self.block[0])
