@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 
 from tilejit.errors import ReadError, SourceError
-from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.open_source import open_source
 from tilejit.report import peak_memory
 from tilejit.window import Window, tiles
 
@@ -93,7 +93,7 @@ def compare(source, dataset, band, window):  # noqa: PLR0911, each return is one
 
 def sweep_file(path):
     try:
-        source = open_rasterio(path)
+        source = open_source(path)
     except SourceError as error:
         ours = any(reason in str(error) for reason in OUR_REASONS)
         try:

@@ -150,6 +150,7 @@ class Unreadable:
 
     def __init__(self, height, width, block):
         self.name, self.grid, self.block, self.stored_bytes = "huge.tif", Grid(height, width), block, 1
+        self.reader = "through GDAL"
         self.block_bytes = 4 * block[0] * block[1]
         self.bands = (BandInfo(1, np.dtype(np.float32)),)
 

@@ -18,6 +18,7 @@ class Untouched:
         from tilejit.io.source import BandInfo
 
         self.name, self.grid, self.block, self.stored_bytes = "dem.tif", Grid(height, width), block, 10
+        self.reader = "through GDAL"
         self.block_bytes = block[0] * block[1] * np.dtype(dtype).itemsize
         self.bands = tuple(BandInfo(k, np.dtype(dtype), nodata) for k in (1, 2))
 

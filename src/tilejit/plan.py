@@ -50,6 +50,8 @@ class Read:
     """Bytes that decoding one block takes."""
     stored_bytes: int | None
     """The file's size."""
+    reader: str
+    """How it is read, and why."""
 
     @property
     def cell_bytes(self) -> int:

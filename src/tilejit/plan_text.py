@@ -42,9 +42,9 @@ def _read_line(read: Read) -> str:
     bands = f" band{'s' * (len(read.bands) > 1)} {_ranges(read.bands)}"
     stored = f", {format_size(read.stored_bytes)} stored" if read.stored_bytes is not None else ""
     edge = f", edge {read.edge}" if read.halo != (0, 0) else ""
-    place = f"blocks {read.block[0]} x {read.block[1]}{stored}" if read.block_bytes else "in memory"
+    blocks = f"blocks {read.block[0]} x {read.block[1]}{stored}, " if read.block_bytes else ""
     valid = " and which cells are valid" if read.valid else ""
-    return f"read      {read.source}{bands} as {read.dtype}{valid}, {_reach(read.halo)}{edge}, {place}"
+    return f"read      {read.source}{bands} as {read.dtype}{valid}, {_reach(read.halo)}{edge}, {blocks}{read.reader}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -317,6 +317,7 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
         source.block,
         source.block_bytes,
         source.stored_bytes,
+        source.reader,
     )
 
 

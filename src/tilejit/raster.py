@@ -14,8 +14,8 @@ from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkErr
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
 from tilejit.io.creation_options import block_of, default_options
 from tilejit.io.open_sink import open_sink, writer_of
+from tilejit.io.open_source import open_source
 from tilejit.io.output_file import checked_target
-from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
 from tilejit.io.source import ArraySource
 from tilejit.pipeline import run_job
@@ -166,7 +166,7 @@ def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Ras
         SourceError: It is missing, no raster, or holds what tilejit does not read.
         ParameterError: It has no such band.
     """
-    source = open_rasterio(path)
+    source = open_source(path)
     raster = Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
     return raster if band is None else raster.band(band)
 

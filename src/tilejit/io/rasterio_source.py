@@ -51,12 +51,16 @@ class RasterioSource:
     def __init__(self, path: str) -> None:
         self.name = path
         """The path."""
+        self.reader = "through GDAL"
+        """How it is read, and why."""
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[Any] = []
         self._idle: list[Any] = []
         try:
             dataset = self._handle()
+            self.driver: str = dataset.driver
+            """GDAL's name of the format."""
             self.grid: Grid = _grid_of(path, dataset)
             """Where its cells lie."""
             self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)

@@ -69,6 +69,10 @@ class Source(Protocol):
     def stored_bytes(self) -> int | None:
         """The file's size where it is known."""
 
+    @property
+    def reader(self) -> str:
+        """How it is read, for the plan: ``read directly``, ``through GDAL: its blocks are JPEG``."""
+
     def read(
         self,
         bands: tuple[int, ...],
@@ -130,6 +134,8 @@ class ArraySource:
     """Rows and columns that a reader does well to keep to."""
     block_bytes: int = 0
     """Nothing is decoded."""
+    reader: str = "in memory"
+    """How it is read."""
 
     @classmethod
     def of(

@@ -1,0 +1,38 @@
+"""Opens a raster with what reads it best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilejit.io.block_source import BlockSource
+from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.tiff_layout import read_layout
+
+if TYPE_CHECKING:
+    import os
+
+    from tilejit.io.source import Source
+
+
+def open_source(path: str | os.PathLike[str]) -> Source:
+    """Open a raster; no pixel is read.
+
+    Args:
+        path: A file, or a name in GDAL's own file systems.
+
+    Returns:
+        A source that reads the blocks of a plain GeoTIFF directly, or GDAL's, whose ``reader`` says why; close it.
+
+    Raises:
+        SourceError: There is no such file, or it holds what tilejit does not read; see `open_rasterio`.
+    """
+    source = open_rasterio(path)
+    try:
+        layout = read_layout(source, source.driver)
+        if not isinstance(layout, str):
+            return BlockSource(source, layout)
+    except BaseException:
+        source.close()
+        raise
+    source.reader = f"through GDAL: {layout}"
+    return source
