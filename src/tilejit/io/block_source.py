@@ -133,12 +133,12 @@ class BlockSource:
             if layout.is_missing(number):
                 self._store_missing(band, out[i], flags)
                 continue
+            rows, cols = part.slices(Window(block[0] * self.block[0], block[1] * self.block[1], *self.block))
             try:
-                stored = self._decoded(number, layout.stored_shape(block[0]))
+                cells = self._cells(number, layout.stored_shape(block[0]), rows)
             except (CodecError, OSError) as error:
                 raise CodecError(f"block {number} (row {block[0]}, col {block[1]}): {error}") from error
-            rows, cols = part.slices(Window(block[0] * self.block[0], block[1] * self.block[1], *self.block))
-            self._store(band, stored[rows, cols, sample], out[i], flags)
+            self._store(band, cells[:, cols, sample], out[i], flags)
 
     def _store(self, band: int, cells: NDArray[Any], out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
         key = self._keys[band - 1]
@@ -156,32 +156,54 @@ class BlockSource:
         if valid is not None:
             valid[...] = sure
 
-    def _decoded(self, number: int, shape: tuple[int, int, int]) -> NDArray[Any]:
-        """A block's cells in this thread's own memory, until it decodes the next."""
-        local, layout = self._local, self._layout
-        if getattr(local, "number", None) == number:
-            # Tiles that are smaller than blocks come one after the other, and so do the bands of a pixel.
-            block: NDArray[Any] = local.block
-            return block
-        local.number = None
-        native = layout.codec.dtype.newbyteorder("=")
-        size = shape[0] * shape[1] * shape[2] * native.itemsize
-        block = _scratch(local, "cells", size).view(native).reshape(shape)
-        layout.codec.decode(self._stored(number), block)
-        local.number, local.block = number, block
-        return block
+    def _cells(self, number: int, stored: tuple[int, int, int], rows: slice) -> NDArray[Any]:
+        """Rows of a block's cells, in this thread's own memory until it reads the next."""
+        local, codec = self._local, self._layout.codec
+        # What is not compressed need not be read whole.
+        part = rows if codec.compression == "NONE" else slice(0, stored[0])
+        key = number, part.start, part.stop
+        if getattr(local, "key", None) != key:
+            # Kept, because tiles that are smaller than blocks come one after the other, and so do a pixel's bands.
+            local.key = None
+            native = codec.dtype.newbyteorder("=")
+            shape = part.stop - part.start, *stored[1:]
+            size = shape[0] * shape[1] * shape[2] * native.itemsize
+            local.block = _scratch(local, "cells", size).view(native).reshape(shape)
+            if codec.compression == "NONE":
+                self._read_plain(number, stored, part.start, local.block)
+            else:
+                codec.decode(self._stored(number), local.block)
+            local.key = key
+        block: NDArray[Any] = local.block
+        return block[rows.start - part.start : rows.stop - part.start]
+
+    def _read_plain(self, number: int, stored: tuple[int, int, int], row: int, out: NDArray[Any]) -> None:
+        """Read rows of a block that is not compressed, where they are wanted."""
+        offset, count = int(self._layout.offsets[number]), int(self._layout.counts[number])
+        row_bytes = out.nbytes // len(out)
+        if count < stored[0] * row_bytes:
+            raise CodecError(f"it is stored in {count:,} bytes, and holds {stored[0] * row_bytes:,}")
+        if self.stored_bytes is not None and offset + count > self.stored_bytes:
+            # Be the rows there or not: GDAL refuses it.
+            raise CodecError(f"the file ends at byte {self.stored_bytes:,}, and the block at {offset + count:,}")
+        self._fill(out.reshape(-1).view(np.uint8), offset + row * row_bytes)
+        if not self._layout.codec.dtype.isnative:
+            out.byteswap(inplace=True)
 
     def _stored(self, number: int) -> NDArray[np.uint8]:
-        """A block as stored. A mapped file would be a signal instead of an error where it has been cut short."""
-        offset, count = int(self._layout.offsets[number]), int(self._layout.counts[number])
-        data = _scratch(self._local, "stored", count)
+        """A block as stored."""
+        data = _scratch(self._local, "stored", int(self._layout.counts[number]))
+        self._fill(data, int(self._layout.offsets[number]))
+        return data
+
+    def _fill(self, data: NDArray[np.uint8], offset: int) -> None:
+        """Read bytes. A mapped file would be a signal instead of an error where it has been cut short."""
         done = 0
-        while done < count:
+        while done < data.size:
             got = os.preadv(self._descriptor(), [data[done:].data], offset + done)
             if got == 0:
-                raise CodecError(f"the file ends {count - done:,} bytes before it, at byte {offset + done:,}")
+                raise CodecError(f"the file ends {data.size - done:,} bytes before it, at byte {offset + done:,}")
             done += got
-        return data
 
     def _read_by_gdal(
         self,

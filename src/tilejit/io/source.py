@@ -277,12 +277,14 @@ def convert(cells: NDArray[Any], out: NDArray[Any]) -> None:
     Integers round, halves away from 0, and clamp; NaN becomes 0.
     """
     if out.dtype.kind == "f" or np.can_cast(cells.dtype, out.dtype, "safe"):
-        with np.errstate(over="ignore"):
+        # Files hold NaN of any bits, and some of them signal.
+        with np.errstate(over="ignore", invalid="ignore"):
             np.copyto(out, cells, casting="unsafe")
         return
     if cells.dtype.kind == "f":
-        cells = np.nan_to_num(cells, nan=0.0, posinf=None, neginf=None)
-        cells = np.trunc(cells + np.copysign(cells.dtype.type(0.5), cells))
+        with np.errstate(over="ignore"):
+            cells = np.nan_to_num(cells, nan=0.0, posinf=None, neginf=None)
+            cells = np.trunc(cells + np.copysign(cells.dtype.type(0.5), cells))
     low, high = (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if out.dtype.kind != "b" else (0, 1)
     # A float64 cannot say 2 ** 63 - 1, so the ends are set apart from the middle.
     with np.errstate(invalid="ignore"):
