@@ -1,4 +1,4 @@
-"""Mpx per CPU second of one thread that codes GeoTIFF blocks, through GDAL and directly: ``benchmarks/block_codecs.py``.
+"""Mpx per CPU second of one thread that codes blocks, through GDAL and directly: ``benchmarks/block_codecs.py``.
 
 Reading is `Source.read` of windows of 512 x 512, writing the bands of a new file; both include the file's bytes.
 Everything is run in turns, and each figure is a median.
