@@ -278,6 +278,23 @@ def test_other_files_are_not_predicted(tmp_path, dem, kept, monkeypatch, capsys)
     assert "\ntime      not predicted: dem.vrt is no local GeoTIFF" in capsys.readouterr().out
 
 
+def test_a_file_of_a_great_many_bands_is_not_measured(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_MOST_BYTES", 100_000)
+    array = np.zeros((20, 30, 40), np.uint8)
+    raster = tj.open(write(tmp_path / "in.tif", array, interleave="pixel"))
+    with pytest.raises(PlanError, match=r"takes 24 bytes, too many to be measured in small"):
+        steep(raster.band(3)).predict(tmp_path / "out.tif")
+
+
+def test_a_block_larger_than_the_rehearsal_is_clipped(tmp_path, kept):
+    """Blocks of 4096 x 4096 would take 67 MB each, of a rehearsal of 200 x 200 cells."""
+    profile = {"tiled": True, "blockxsize": 4096, "blockysize": 4096}
+    raster = tj.open(write(tmp_path / "in.tif", np.zeros((1, 200, 200), np.float32), **profile))
+    like = likeness_of(job_of(steep(raster)).plan.reads[0], raster.bands[0].source, Calibration(kept))
+    source = rehearsal._source(like, raster.grid, tmp_path / "like.tif", 0)
+    assert source.block == (208, 208)
+
+
 def test_the_command_line(tmp_path, dem, kept, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["plan", "tri", "dem.tif", "--workers", "2"]

@@ -35,10 +35,14 @@ _PROBE = 128 * 128
 """Pixels of a first run, which compiles and tells how slow the kernels are."""
 _MOST_BYTES = 48_000_000
 """Bytes of inputs and outputs of the run that is measured: an eighth of a second with ZSTD on two cores."""
+_MOST_BLOCKS = 4096
+"""Blocks of one file: those of a single cell take 0.1 ms each."""
 _COMPUTE_SECONDS = 0.5
 """Core seconds that a slow kernel may take."""
 _MOST_WORKERS = 4
 """More threads than these are not measured: their buffers would outgrow the job's."""
+_SURFACES = 8
+"""How many surfaces there are for the bands of all inputs."""
 _RAW = ("BLOCKXSIZE", "BLOCKYSIZE", "TILED", "BIGTIFF")
 
 
@@ -114,11 +118,18 @@ def rehearse(job: Job, likenesses: tuple[Likeness, ...]) -> Numbers:
 
     Returns:
         Core seconds a pixel of the stages decode, compute and encode, and the seconds of finish.
+
+    Raises:
+        PlanError: A pixel has too many bands.
     """
-    probe = _measure(job, likenesses, _PROBE, times=1)
     cell = sum(k.count * k.dtype.itemsize for k in likenesses) + job.plan.output_bytes / _pixels(job)
+    if _PROBE * cell > _MOST_BYTES:
+        raise PlanError(f"a pixel of its inputs and outputs takes {cell:,.0f} bytes, too many to be measured in small")
+    blocks = [*(r.block for r in job.plan.reads if r.block_bytes), *(w.block for w in job.plan.writes if w.path)]
+    most = min((_MOST_BLOCKS * rows * cols for rows, cols in blocks), default=_MOST_BYTES)
+    probe = _measure(job, likenesses, min(_PROBE, most), times=1)
     pixels = int(min(_MOST_BYTES / cell, _COMPUTE_SECONDS / max(probe["compute"], 1e-12)))
-    return _measure(job, likenesses, max(_PROBE, pixels), times=2)
+    return _measure(job, likenesses, min(max(_PROBE, pixels), most), times=2)
 
 
 def _pixels(job: Job) -> int:
@@ -181,14 +192,21 @@ def _shape(grid: Grid, tile: tuple[int, int], pixels: int) -> tuple[int, int]:
 
 
 def _source(like: Likeness, grid: Grid, path: Path, number: int) -> Source:
-    array = np.stack(
-        [cells(like.dtype, like.level, grid.shape, 7 * number + b, like.nodata) for b in range(like.count)]
-    )
-    made = from_array(array, grid=grid, nodata=like.nodata)
+    bands = [
+        cells(like.dtype, like.level, grid.shape, (3 * number + b) % _SURFACES, like.nodata) for b in range(like.count)
+    ]
+    made = from_array(np.stack(bands), grid=grid, nodata=like.nodata)
     if like.options is None:
         return made.bands[0].source  # type: ignore[union-attr]
-    made.save(path, profile=dict(like.options), progress=False)
+    made.save(path, profile=_clipped(like.options, grid), progress=False)
     return open_raster(path).bands[0].source  # type: ignore[union-attr]
+
+
+def _clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
+    """Options whose blocks are no larger than the raster needs: a tile of 16384 x 16384 is encoded whole."""
+    sides = {"BLOCKYSIZE": grid.height, "BLOCKXSIZE": grid.width}
+    fitting = {name: str(min(int(options[name]), 16 * ceil(sides[name] / 16))) for name in sides if name in options}
+    return {**options, **fitting}
 
 
 def _sink(write: Write, job: Job) -> Sink:

@@ -58,7 +58,7 @@ def _pattern(dtype: np.dtype[Any], level: int, seed: int) -> NDArray[Any]:
     return values.astype(dtype)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _surface(seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """A periodic surface from 0 to 1, whose spectrum falls with the 2.2nd power, and noise of deviation 1."""
     generator = np.random.default_rng(seed)
