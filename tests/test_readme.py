@@ -98,7 +98,8 @@ def test_the_picture_is_small_enough_to_load():
 
 
 def test_the_figures_have_their_place():
-    assert README.index("<!-- benchmark:start -->") < README.index("<!-- benchmark:end -->")
+    for mark in ("benchmark", "peers"):
+        assert README.index(f"<!-- {mark}:start -->") < README.index(f"<!-- {mark}:end -->")
 
 
 def test_the_aspect_of_the_language_page(place):

@@ -21,7 +21,9 @@ ROWS = 512
 """Rows that are compared at a time."""
 
 STRAY = 100_000
-"""One cell in so many may lie beyond the tolerance: the aspect of a nearly level cell hangs on rounding."""
+"""One cell in so many may lie beyond the tolerance: the aspect of a nearly level cell hangs on rounding.
+
+``gdaldem`` sums before it subtracts: of 16.8 million aspects 190 were more than 0.2 degrees off, one of them 2.9."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ JOBS = {
             "hillshade + slope + aspect",
             ("dem",),
             # A hillshade in whole numbers (gdaldem's) is up to a half off.
-            (Output("hillshade", 0.51), _SLOPE, Output("aspect", 0.2, circle=360.0)),
+            (Output("hillshade", 0.51), _SLOPE, Output("aspect", 0.5, circle=360.0)),
             1,
         ),
         Job("iterate", f"{STEPS} steps", ("dem",), (Output("iterate", 1e-5),), 0),
