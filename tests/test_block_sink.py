@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from tilejit.errors import SinkError
 from tilejit.grid import Grid, Metric
 from tilejit.io import block_sink
-from tilejit.io.block_cutter import BlockCutter, Place
+from tilejit.io.block_cutter import BlockCutter
+from tilejit.io.block_grid import BlockGrid, Place
 from tilejit.io.block_sink import BlockSink
 from tilejit.io.constant_blocks import constant_of
 from tilejit.io.open_sink import open_sink, writer_of
@@ -286,15 +287,16 @@ def test_blocks_partition_the_raster(data):
         data.draw(st.tuples(*[st.integers(1, 12)] * 2)) if tiled else (data.draw(st.integers(1, shape[0])), shape[1])
     )
     planes, samples = data.draw(st.sampled_from([(1, 1), (3, 1), (1, 3)]))
-    cutter = BlockCutter(shape, block, tiled, planes, samples)
+    grid = BlockGrid(shape, block, tiled, planes)
+    cutter = BlockCutter(grid, samples)
     cells = np.random.default_rng(1).random((planes * samples, *shape))
     out, numbers = np.full_like(cells, -1), []
     for window in tiles(*shape, 2 * block[0], block[1]):
-        assert cutter.holds_whole(window)
+        assert grid.holds_whole(window)
         part = cells[:, *window.slices(Window(0, 0, *shape))]
-        for place in cutter.places(window):
-            numbers.append(cutter.number(place))
-            assert cutter.place(numbers[-1]) == place
+        for place in grid.places(window):
+            numbers.append(grid.number(place))
+            assert grid.place(numbers[-1]) == place
             cut = cutter.cut(place, window, part)
             assert cut.flags.c_contiguous
             assert not tiled or cut.shape[:2] == block
@@ -302,12 +304,12 @@ def test_blocks_partition_the_raster(data):
             bands = slice(place.plane * samples, (place.plane + 1) * samples)
             out[bands, *inside.slices(Window(0, 0, *shape))] = cut[: inside.height, : inside.width].transpose(2, 0, 1)
     np.testing.assert_array_equal(out, cells)
-    down, across = cutter.blocks
-    assert sorted(numbers) == list(range(planes * down * across))
+    assert sorted(numbers) == list(range(grid.count))
+    assert grid.count == planes * -(-shape[0] // block[0]) * -(-shape[1] // block[1])
 
 
 def test_padding_repeats_the_edge():
-    cutter = BlockCutter((3, 3), (4, 4), tiled=True, planes=1, samples=1)
+    cutter = BlockCutter(BlockGrid((3, 3), (4, 4), tiled=True, planes=1), samples=1)
     cells = np.arange(9.0).reshape(1, 3, 3)
     cut = cutter.cut(Place(0, 0, 0), Window(0, 0, 3, 3), cells)
     np.testing.assert_array_equal(cut[:, :, 0], np.pad(cells[0], ((0, 1), (0, 1)), mode="edge"))

@@ -192,7 +192,7 @@ def test_a_trace_that_cannot_be_written_leaves_the_outputs(tmp_path, raster, mon
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tilejit.files.Path.replace", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(SinkError, match=r"t\.json: the trace cannot be written: No space left on device"):
         write_trace(tmp_path / "t.json", [])
     assert list(tmp_path.iterdir()) == []

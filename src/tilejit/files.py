@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -14,25 +17,19 @@ def replace_text(path: Path, text: str) -> None:
         OSError: It cannot be written; what was there is untouched, and nothing else is left.
 
     Example:
+        >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     replace_text(Path(folder, "a.txt"), "whole")
         ...     os.listdir(folder)
         ['a.txt']
     """
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.stem[:60]}.", suffix=".tmp")
-    temporary = Path(name)
+    # Made anew and not by mkstemp, whose files are the user's alone: this one is as public as the process makes any.
+    temporary = path.with_name(f".{path.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
-        # mkstemp makes files for the user alone: this one is to be as public as any other.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

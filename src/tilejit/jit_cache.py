@@ -20,6 +20,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilejit.files import replace_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
@@ -84,7 +86,8 @@ def load_module(text: str, stem: str, version: str) -> ModuleType:
         if name not in sys.modules:
             path = cache_folder()[0] / f"{name}.py"
             if not path.exists():
-                _write(path, text)
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                replace_text(path, text)
             _import(name, path)
         return sys.modules[name]
 
@@ -121,12 +124,3 @@ def _beside_the_module() -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(config, name, value)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes under a temporary name and renames, so that processes that race see whole files."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).replace(path)

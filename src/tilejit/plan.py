@@ -189,10 +189,10 @@ class Plan:
 
     def tasks(self) -> Iterator[tuple[Index, Window]]:
         """Yields what is computed: panel by panel, in each row by row."""
-        rows, cols = self.task_shape
-        for first in range(0, cols, self.panel_tiles):
+        (rows, cols), wide = self.task_shape, self.panel_tiles
+        for first in range(0, cols, wide):
             for row in range(rows):
-                for col in range(first, min(first + self.panel_tiles, cols)):
+                for col in range(first, min(first + wide, cols)):
                     yield (row, col), self._tiles(row, row + 1, col, col + 1)
 
     def panel(self, index: Index) -> Window:

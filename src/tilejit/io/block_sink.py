@@ -11,6 +11,7 @@ import numpy as np
 
 from tilejit.errors import SinkError
 from tilejit.io.block_cutter import BlockCutter
+from tilejit.io.block_grid import BlockGrid
 from tilejit.io.constant_blocks import ConstantBlocks
 from tilejit.io.creation_options import is_sparse, level_of
 from tilejit.io.gdal_dataset import close_dataset, create_dataset
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.codecs.entropy import Encoded
-    from tilejit.io.block_cutter import Place
+    from tilejit.io.block_grid import Place
     from tilejit.io.output_file import OutputFile
     from tilejit.window import Window
 
@@ -67,7 +68,8 @@ class BlockSink:
         close_dataset(dataset)
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
-        self._cutter = BlockCutter(self.grid.shape, self.block, skeleton.tiled, profile.count // samples, samples)
+        self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
+        self._cutter = BlockCutter(self._blocks, samples)
         self._constants = ConstantBlocks(skeleton.codec, profile.nodata, sparse=is_sparse(file.options))
         self._descriptor = os.open(file.temporary, os.O_RDWR)
         self._end = os.fstat(self._descriptor).st_size
@@ -84,21 +86,21 @@ class BlockSink:
         """
         profile = self._file.profile
         check_write(profile.path, grid=self.grid, count=profile.count, dtype=profile.dtype, window=window, array=array)
-        if not self._cutter.holds_whole(window):
+        if not self._blocks.holds_whole(window):
             rows, cols = self.block
             raise SinkError(f"{profile.path}: {window} cuts blocks of {rows} x {cols}: write whole ones")
         cells = array.view(np.uint8) if array.dtype == np.bool_ else array
-        places = list(self._cutter.places(window))
+        places = list(self._blocks.places(window))
         with self._claim(window, places):
             for place in places:
                 data = self._constants.encode(self._cutter.cut(place, window, cells))
                 if data is not None:
-                    self._append(self._cutter.number(place), data)
+                    self._append(self._blocks.number(place), data)
 
     @contextmanager
     def _claim(self, window: Window, places: Sequence[Place]) -> Iterator[None]:
         """Take blocks that nobody has written, and remember what fails."""
-        numbers = [self._cutter.number(place) for place in places]
+        numbers = [self._blocks.number(place) for place in places]
         path = self._file.profile.path
         with self._turn:
             self._require_open()
@@ -180,7 +182,7 @@ class BlockSink:
         """
         if is_sparse(self._file.options) or self._counts.all():
             return
-        place = self._cutter.place(int(np.argmin(self._counts)))
+        place = self._blocks.place(int(np.argmin(self._counts)))
         raise OSError(
             f"{self._name(place)} was never written: write every block, or give the option SPARSE_OK=TRUE, by which "
             "those left out read as nodata"
@@ -193,7 +195,7 @@ class BlockSink:
             _write_all(self._open_descriptor(), memoryview(numbers.astype(tag.dtype).tobytes()), tag.position)
 
     def _name(self, place: Place) -> str:
-        band = f"band {place.plane + 1}, " if self._cutter.planes > 1 else ""
+        band = f"band {place.plane + 1}, " if self._blocks.planes > 1 else ""
         return f"{band}block row {place.row}, block col {place.col}"
 
     def _require_open(self) -> None:

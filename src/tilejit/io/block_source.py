@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import CodecError, ReadError
+from tilejit.io.block_grid import Place
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.source import blank, check_request, convert, flag, nodata_key
 from tilejit.io.tiff_layout import TiffLayout, read_layout
@@ -127,8 +128,8 @@ class BlockSource:
         """Read what lies in one block, of every band."""
         layout = self._layout
         for i, band in enumerate(bands):
-            plane, sample = (band - 1, 0) if layout.planes > 1 else (0, band - 1)
-            number = layout.number(plane, *block)
+            plane, sample = (band - 1, 0) if layout.grid.planes > 1 else (0, band - 1)
+            number = layout.grid.number(Place(plane, *block))
             flags = None if valid is None else valid[i]
             if layout.is_missing(number):
                 self._store_missing(band, out[i], flags)

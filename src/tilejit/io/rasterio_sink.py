@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 
 class RasterioSink:
-    """A GeoTIFF that GDAL writes.
-
-    Threads may call `write` at the same time: the sink takes a lock, and GDAL compresses on threads of its
-    own while the next window is on its way.
+    """A GeoTIFF that GDAL writes, one window at a time; it compresses on threads of its own meanwhile.
 
     Raises:
         SinkError: The file cannot be created; nothing is left.

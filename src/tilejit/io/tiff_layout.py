@@ -7,7 +7,6 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ import numpy as np
 
 from tilejit.codecs import BlockCodec
 from tilejit.errors import CodecError
+from tilejit.io.block_grid import BlockGrid
+from tilejit.io.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 
     from tilejit.io.source import BandInfo, Source
 
-_COMPRESSIONS = {1: "NONE", 5: "LZW", 8: "DEFLATE", 32946: "DEFLATE", 50000: "ZSTD"}
-_KINDS = {1: "u", 2: "i", 3: "f"}
 _PLAIN_COLOURS = {0, 1, 2, 3}
 """White or black is zero, RGB, a palette: cells are stored as they are read."""
-_UNSIGNED = {3: 2, 4: 4, 16: 8}
-"""TIFF's types of offsets and byte counts, and their sizes."""
 _NO_LIMIT = 0xFFFFFFFF
 """What RowsPerStrip says where the whole raster is one strip."""
 
@@ -39,28 +36,12 @@ class TiffLayout:
 
     codec: BlockCodec
     """What decodes a block."""
-    shape: tuple[int, int]
-    """Rows and columns of the raster."""
-    block: tuple[int, int]
-    """Rows and columns of a block."""
-    tiled: bool
-    """Whether a block at the lower edge is stored whole; a strip ends with the raster."""
-    planes: int
-    """How many times the raster is stored, each time with as many samples as the codec has."""
+    grid: BlockGrid
+    """Where they lie in the raster."""
     offsets: NDArray[Any]
     """The first byte of each block; 0 where there is none."""
     counts: NDArray[Any]
     """The bytes of each block; 0 where there is none."""
-
-    @property
-    def blocks(self) -> tuple[int, int]:
-        """How many blocks there are, down and across."""
-        return ceil(self.shape[0] / self.block[0]), ceil(self.shape[1] / self.block[1])
-
-    def number(self, plane: int, row: int, col: int) -> int:
-        """Returns the number of a block in `offsets`; rows and columns count blocks, and all from 0."""
-        down, across = self.blocks
-        return (plane * down + row) * across + col
 
     def is_missing(self, number: int) -> bool:
         """Whether a block is not stored, because its cells are all nodata or 0."""
@@ -68,31 +49,30 @@ class TiffLayout:
 
     def first_missing(self, band: int) -> tuple[int, int] | None:
         """Returns the row and column of a cell of a band, from 1, in a block that is not stored; None without one."""
-        down, across = self.blocks
-        start = (band - 1) * down * across if self.planes > 1 else 0
+        down, across = self.grid.blocks
+        start = (band - 1) * down * across if self.grid.planes > 1 else 0
         part = slice(start, start + down * across)
         missing = np.flatnonzero((self.counts[part] == 0) & (self.offsets[part] == 0))
         if not missing.size:
             return None
         row, col = divmod(int(missing[0]), across)
-        return row * self.block[0], col * self.block[1]
+        return row * self.grid.block[0], col * self.grid.block[1]
 
     def stored_shape(self, row: int) -> tuple[int, int, int]:
         """Returns what a block in a row of blocks is stored as: (row, col, sample)."""
-        rows = self.block[0] if self.tiled else min(self.block[0], self.shape[0] - row * self.block[0])
-        return rows, self.block[1], self.codec.samples
+        return self.grid.stored_rows(row), self.grid.block[1], self.codec.samples
 
     def same_as(self, other: TiffLayout) -> bool:
         """Whether all blocks of two layouts lie at the same places and are coded alike."""
-        fields = "codec", "shape", "block", "tiled", "planes"
-        same = all(getattr(self, name) == getattr(other, name) for name in fields)
         places = (self.offsets, other.offsets), (self.counts, other.counts)
+        same = (self.codec, self.grid) == (other.codec, other.grid)
         return same and all(np.array_equal(a, b) for a, b in places)
 
     @property
     def block_bytes(self) -> int:
         """Bytes of a whole block, decoded."""
-        return self.block[0] * self.block[1] * self.codec.samples * self.codec.dtype.itemsize
+        rows, cols = self.grid.block
+        return rows * cols * self.codec.samples * self.codec.dtype.itemsize
 
     @property
     def decoding_bytes(self) -> int:
@@ -141,12 +121,11 @@ def _read_directory(source: Source) -> TiffLayout:
         tags = tiff.pages.first.tags
         _check_plain(tags, source)
         codec, planes = _codec_of(tags, tiff.byteorder, source.bands)
-        shape, block, tiled = _blocks_of(tags, source)
-        count = planes * ceil(shape[0] / block[0]) * ceil(shape[1] / block[1])
-        kind = "Tile" if tiled else "Strip"
-        offsets = _array(tiff, f"{kind}Offsets", count)
-        counts = _array(tiff, f"{kind}ByteCounts", count)
-    layout = TiffLayout(codec, shape, block, tiled, planes, offsets, counts)
+        grid = _grid_of(tags, source, planes)
+        kind = "Tile" if grid.tiled else "Strip"
+        offsets = _array(tiff, f"{kind}Offsets", grid.count)
+        counts = _array(tiff, f"{kind}ByteCounts", grid.count)
+    layout = TiffLayout(codec, grid, offsets, counts)
     # No compression takes twice the size of what it compresses: that is a damaged count, and memory.
     if counts.max() > 2 * layout.block_bytes + 4096:
         raise _NotOurs("a block is stored in more bytes than it holds")
@@ -167,26 +146,26 @@ def _check_plain(tags: Any, source: Source) -> None:
 def _codec_of(tags: Any, order: str, bands: tuple[BandInfo, ...]) -> tuple[BlockCodec, int]:
     """The codec, and how many planes there are."""
     number = _value(tags, "Compression", 1)
-    if number not in _COMPRESSIONS:
+    if number not in COMPRESSIONS:
         name = getattr(tags.valueof("Compression"), "name", number)
         raise _NotOurs(f"its blocks are {name}")
-    bits, kind = _same(tags, "BitsPerSample", 1), _KINDS.get(_same(tags, "SampleFormat", 1))
+    bits, kind = _same(tags, "BitsPerSample", 1), KINDS.get(_same(tags, "SampleFormat", 1))
     if kind is None or bits not in {8, 16, 32, 64} or (kind == "f" and bits < 32):
         raise _NotOurs(f"its cells are of {bits} bits, of an unusual format")
     dtype = np.dtype(f"{order}{kind}{bits // 8}")
     if any(band.dtype != dtype.newbyteorder("=") for band in bands):
         raise _NotOurs(f"its cells are stored as {dtype} and read as {bands[0].dtype}")
     planar = _value(tags, "PlanarConfiguration", 1)
-    if planar not in {1, 2}:
+    if planar not in {1, SEPARATE}:
         raise _NotOurs(f"its planar configuration is {planar}")
-    compression = _COMPRESSIONS[number]
+    compression = COMPRESSIONS[number]
     predictor = 1 if compression == "NONE" else _value(tags, "Predictor", 1)
-    samples, planes = (len(bands), 1) if planar == 1 else (1, len(bands))
+    samples, planes = (1, len(bands)) if planar == SEPARATE else (len(bands), 1)
     return BlockCodec(compression, predictor, dtype, samples), planes
 
 
-def _blocks_of(tags: Any, source: Source) -> tuple[tuple[int, int], tuple[int, int], bool]:
-    """The shapes of the raster and of its blocks, and whether these are tiles."""
+def _grid_of(tags: Any, source: Source, planes: int) -> BlockGrid:
+    """How the raster is divided, if GDAL divides it so."""
     shape = _value(tags, "ImageLength", 0), _value(tags, "ImageWidth", 0)
     tiled = "TileWidth" in tags
     if tiled:
@@ -195,7 +174,7 @@ def _blocks_of(tags: Any, source: Source) -> tuple[tuple[int, int], tuple[int, i
         block = min(_value(tags, "RowsPerStrip", _NO_LIMIT), shape[0]), shape[1]
     if shape != source.grid.shape or block != source.block:
         raise _NotOurs(f"its blocks are {block[0]} x {block[1]}, and GDAL takes them as {_times(source.block)}")
-    return shape, block, tiled
+    return BlockGrid(shape, block, tiled, planes)
 
 
 def _times(shape: tuple[int, int]) -> str:
@@ -223,14 +202,15 @@ def _array(tiff: Any, name: str, count: int) -> NDArray[Any]:
     tifffile would make a tuple of them, which takes ten times the memory of the file's own.
     """
     tag = tiff.pages.first.tags.get(name)
-    if tag is None or tag.count != count or int(tag.dtype) not in _UNSIGNED:
+    if tag is None or tag.count != count or int(tag.dtype) not in UNSIGNED:
         raise _NotOurs(f"its {name} are not one number for each of {count:,} blocks")
-    size = _UNSIGNED[int(tag.dtype)]
+    dtype = np.dtype(f"{tiff.byteorder}{UNSIGNED[int(tag.dtype)]}")
     handle = tiff.filehandle
-    if tag.valueoffset + count * size > handle.size:
+    size = count * dtype.itemsize
+    if tag.valueoffset + size > handle.size:
         raise _NotOurs(f"its {name} reach beyond the file")
     handle.seek(tag.valueoffset)
-    return np.frombuffer(handle.read(count * size), f"{tiff.byteorder}u{size}").astype(np.int64)
+    return np.frombuffer(handle.read(size), dtype).astype(np.int64)
 
 
 @contextmanager

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.codecs import BlockCodec
+from tilejit.io.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_COMPRESSIONS = {1: "NONE", 5: "LZW", 8: "DEFLATE", 32946: "DEFLATE", 50000: "ZSTD"}
-_KINDS = {1: "u", 2: "i", 3: "f"}
-_UNSIGNED = {3: "u2", 4: "u4", 16: "u8"}
-"""TIFF's types of offsets and byte counts."""
-_SEPARATE = 2
-"""What PlanarConfiguration says where each band has blocks of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +61,10 @@ def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:
 
     with tifffile.TiffFile(path) as tiff:
         tags, order = tiff.pages.first.tags, tiff.byteorder
-        compression = _COMPRESSIONS.get(_value(tags, "Compression", 1), "unknown")
+        compression = COMPRESSIONS.get(_value(tags, "Compression", 1), "unknown")
         predictor = 1 if compression == "NONE" else _value(tags, "Predictor", 1)
-        dtype = np.dtype(f"{order}{_KINDS[_value(tags, 'SampleFormat', 1)]}{_value(tags, 'BitsPerSample', 1) // 8}")
-        separate = _value(tags, "PlanarConfiguration", 1) == _SEPARATE
+        dtype = np.dtype(f"{order}{KINDS[_value(tags, 'SampleFormat', 1)]}{_value(tags, 'BitsPerSample', 1) // 8}")
+        separate = _value(tags, "PlanarConfiguration", 1) == SEPARATE
         samples = 1 if separate else _value(tags, "SamplesPerPixel", 1)
         tiled = "TileWidth" in tags
         kind = "Tile" if tiled else "Strip"
@@ -90,4 +84,4 @@ def _value(tags: Any, name: str, default: int) -> int:
 
 
 def _array(tag: Any, order: str) -> TagArray:
-    return TagArray(tag.valueoffset, tag.count, np.dtype(f"{order}{_UNSIGNED[int(tag.dtype)]}"))
+    return TagArray(tag.valueoffset, tag.count, np.dtype(f"{order}{UNSIGNED[int(tag.dtype)]}"))
