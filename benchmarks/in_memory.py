@@ -66,11 +66,11 @@ def hand_slope(z, out, dx, dy):
 
 
 @njit(parallel=True, error_model="numpy")
-def hand_ndvi(red, nir, out):
+def hand_ndvi(red, nir, out, scale, offset):
     height, width = red.shape
     for y in prange(height):
         for x in range(width):
-            r, n = np.float32(red[y, x]), np.float32(nir[y, x])
+            r, n = scale * np.float32(red[y, x]) + offset, scale * np.float32(nir[y, x]) + offset
             out[y, x] = (n - r) / (n + r)
 
 
@@ -222,7 +222,7 @@ def cases(size: int) -> list[Case]:
             0,
             out,
             lambda n, o=None: ndvi(red, nir, workers=n, out=o),
-            into(hand_ndvi, red, nir, out),
+            into(hand_ndvi, red, nir, out, np.float32(1), np.float32(0)),
             lambda: numpy_ndvi(red, nir),
             peers.get("ndvi"),
         ),
