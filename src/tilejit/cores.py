@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def available_cores() -> int:
     return max(1, min(cores, quota) if quota else cores)
 
 
+@functools.cache
 def _cgroup_cores() -> int | None:
+    """The container's quota, read once: it takes longer than all else that a call of a kernel does before its loop."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
