@@ -181,25 +181,22 @@ def test_what_is_no_block_is_refused(block):
 
 def test_the_second_process_compiles_nothing(tmp_path):
     program = """if True:
+        import sys
         import numpy as np
         from tilejit.codecs import BlockCodec
-        from tilejit.codecs.compiled import compiled_predictors
         block = np.ones((4, 4, 1), np.float32)
         for predictor in (2, 3):
             codec = BlockCodec("ZSTD", predictor, block.dtype)
             codec.decode(codec.encode(block), block)
-        module = compiled_predictors()
-        print(sum(sum(getattr(module, n).stats.cache_misses.values()) for n in module.COMPILED), module.__file__)
+        print("numba" in sys.modules)
     """
     environment = {**os.environ, "TILEJIT_CACHE_DIR": str(tmp_path / "cache")}
     runs = [
         subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
         for _ in range(2)
     ]
-    (first, file), (second, _) = (run.stdout.split() for run in runs)
-    assert int(first) >= 4
-    assert int(second) == 0
-    assert file.startswith(str(tmp_path / "cache"))
+    assert [run.stdout.strip() for run in runs] == ["True", "False"]
+    assert len(list((tmp_path / "cache").glob("predictors_*.o"))) == 4
 
 
 def test_every_loop_is_compiled():

@@ -8,6 +8,7 @@ import pytest
 
 from kernels_for_tests import assert_same_bits, holes, launch, write_module
 from tilejit.backends import get_backend
+from tilejit.jit_cache import load_module
 from tilejit.language.cpu import cpu_source, has_two_variants
 
 WIDE = " + ".join(f"z[{dy}, {dx}]" for dy in range(-3, 4) for dx in range(-3, 4))
@@ -204,7 +205,7 @@ from numba import njit
 f32 = np.float32
 _INLINE = {"error_model": "numpy", "forceinline": True, "fastmath": False}
 _BODY = {"error_model": "numpy", "inline": "always", "fastmath": False}
-_OUTER = {"error_model": "numpy", "nogil": True, "cache": True, "fastmath": False}
+_NATIVE = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
 
 
 @njit(**_INLINE)
@@ -236,7 +237,7 @@ def body(z, _y, _x, gain):
     return gain * s / f32(np.int32(n))
 
 
-@njit(**_OUTER)
+@njit(**_NATIVE)
 def tile(z, _out0, _nodata0, gain):
     _height = _out0.shape[0]
     _collisions = 0
@@ -295,8 +296,8 @@ def iterated(c):
         signature = kernel.signature([a.dtype for a in arrays])
         inner = [40 - 2 * reach for reach in kernel.radius]
         outputs = [np.ones(inner, dtype) for dtype in signature.outputs]
-        tile = get_backend("cpu").compile(kernel, signature).function
-        fresh = numba.njit(error_model="numpy")(tile.py_func)  # what comes from the cache has no assembly
+        tile = load_module(get_backend("cpu").source(kernel, signature), kernel.name, "").tile
+        fresh = numba.njit(error_model="numpy")(tile.py_func)
         fresh(*arrays, *outputs, *[d.type(np.nan) for d in signature.outputs])
         assembly = "".join(fresh.inspect_asm().values())
         packed = re.findall(r"\b(?:v?(?:mul|div|sub|fmadd\w*)p[sd]|f(?:mul|div|sub|mla)\s+v\d)", assembly)

@@ -29,15 +29,15 @@ FLOORS = {
     ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["codecs", "discovery", "edges", "nodata", "quantities", "registry"],
-    1: ["jit_cache", "kernel", "language"],
+    1: ["jit_cache", "kernel", "language", "native_function", "object_code"],
     0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
-    "numba": {"backends", "codecs", "jit_cache"},
+    "numba": {"backends", "jit_cache", "object_code"},
     "numba_cuda": {"backends"},
-    "llvmlite": {"backends"},
+    "llvmlite": {"backends", "object_code"},
     "cuda": {"backends"},
     "rasterio": {"io"},
     "tifffile": {"io"},

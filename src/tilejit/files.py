@@ -1,4 +1,4 @@
-"""Text files that appear whole or not at all."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 
 def replace_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8; see `replace_bytes`."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
     """Writes under a temporary name and renames, so that readers and processes that race see whole files.
 
     Raises:
@@ -20,15 +25,15 @@ def replace_text(path: Path, text: str) -> None:
         >>> import tempfile
         >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     replace_text(Path(folder, "a.txt"), "whole")
+        ...     replace_bytes(Path(folder, "a.txt"), b"whole")
         ...     os.listdir(folder)
         ['a.txt']
     """
     # Made anew and not by mkstemp, whose files are the user's alone: this one is as public as the process makes any.
     temporary = path.with_name(f".{path.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -69,6 +69,12 @@ def _make_private(folder: Path) -> str | None:
         return f"cannot be written ({error.strerror or error})"
 
 
+def hashed_name(stem: str, *content: object) -> str:
+    """Returns a name for a file: a readable beginning, and a hash of all that its content depends on."""
+    digest = hashlib.sha256("\n".join(map(str, content)).encode()).hexdigest()[:20]
+    return f"{stem.encode('ascii', 'ignore').decode()[:60]}_{digest}"
+
+
 def load_module(text: str, stem: str, version: str) -> ModuleType:
     """Imports generated source as a module from the cache folder, so that Numba's on-disk cache finds it again.
 
@@ -79,9 +85,7 @@ def load_module(text: str, stem: str, version: str) -> ModuleType:
         stem: A readable beginning for its name.
         version: What else the compiled code depends on: the version of the compiler.
     """
-    digest = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()[:20]
-    readable = stem.encode("ascii", "ignore").decode()[:60]
-    name = f"_tilejit_{readable}_{digest}"
+    name = f"_tilejit_{hashed_name(stem, version, text)}"
     with _LOCK:
         if name not in sys.modules:
             path = cache_folder()[0] / f"{name}.py"

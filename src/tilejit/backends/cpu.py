@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.jit_cache import load_module
 from tilejit.language.cpu import cpu_source
+from tilejit.native_function import NativeFunction
+from tilejit.object_code import compiler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,7 @@ class CpuBackend:
 
     def compile(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns the serial ``nogil`` launch, to be called from several threads."""
-        return _Call(_function(kernel, signature, whole=False))
+        return _tile(kernel, signature)
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the module of the serial launch."""
@@ -43,7 +45,7 @@ class CpuBackend:
         """Returns a launch that computes the inner part of whole arrays on ``workers`` threads."""
         import numba
 
-        function = _function(kernel, signature, whole=True)
+        function = _whole(kernel, signature)
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
         def launch(arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
@@ -59,21 +61,22 @@ class CpuBackend:
         return launch
 
 
-class _Call:
-    """Hands a tile to the compiled function."""
+class _Tile:
+    """Hands a tile to the machine code."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: NativeFunction) -> None:
         self.function = function
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any]) -> int:  # fmt: skip
-        return int(self.function(*arrays, *outputs, *nodata, *scalars))
+        return self.function(*arrays, *outputs, *nodata, *scalars)
 
 
 @functools.lru_cache(maxsize=512)
-def _function(kernel: Kernel, signature: Signature, *, whole: bool) -> Any:
-    import numba
+def _tile(kernel: Kernel, signature: Signature) -> _Tile:
+    return _Tile(NativeFunction(cpu_source(kernel, signature, whole=False), "tile", kernel.name))
 
-    text = cpu_source(kernel, signature, whole=whole)
-    module = load_module(text, kernel.name, f"numba {numba.__version__}")
-    return module.whole if whole else module.tile
+
+@functools.lru_cache(maxsize=512)
+def _whole(kernel: Kernel, signature: Signature) -> Any:
+    return load_module(cpu_source(kernel, signature, whole=True), kernel.name, compiler()).whole

@@ -15,7 +15,7 @@ LAYERS = {
 
 def numba_versions() -> dict[str, str]:
     """Returns the versions of Numba, of its LLVM binding, and of numba-cuda where it is installed."""
-    import llvmlite  # type: ignore[import-untyped]
+    import llvmlite
     import numba
 
     versions = {"numba": numba.__version__, "llvmlite": llvmlite.__version__}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.codecs.compiled import compiled_predictors
+from tilejit.codecs.compiled import predictor
 from tilejit.codecs.entropy import COMPRESSIONS, compress, decompress
 from tilejit.errors import CodecError
 
@@ -81,7 +81,7 @@ class BlockCodec:
         if not self.dtype.isnative:
             cells.byteswap(inplace=True)
         if self.predictor == 2:
-            compiled_predictors().sum_rows(cells, self.samples)
+            predictor("sum_rows")(cells, self.samples)
 
     def encode(self, block: NDArray[Any]) -> Encoded:
         """Encode a block.
@@ -96,11 +96,12 @@ class BlockCodec:
         cells = self._rows(block)
         if self.predictor == 3:
             coded = _scratch(block.nbytes)
-            compiled_predictors().split_planes(cells, self.samples, coded.reshape(len(cells), -1))
+            rows = coded.reshape(len(cells), -1)
+            predictor("split_planes")(cells, self.samples, _scratch(rows.shape[1], "row"), rows)
             return compress(self.compression, coded, self.level)
         if self.predictor == 2:
             differences = _scratch(block.nbytes).view(cells.dtype).reshape(cells.shape)
-            compiled_predictors().difference_rows(cells, self.samples, differences)
+            predictor("difference_rows")(cells, self.samples, differences)
             cells = differences
         if not self.dtype.isnative:
             cells = cells.byteswap()
@@ -108,9 +109,10 @@ class BlockCodec:
 
     def _join(self, coded: NDArray[np.uint8], cells: NDArray[Any]) -> None:
         if self.samples == 1 and cells.itemsize == 4:
-            compiled_predictors().join_planes_4(coded, cells)
+            lanes = _scratch(8 * cells.shape[1], "row").view(np.uint64)
+            predictor("join_planes_4")(coded, lanes, cells)
         else:
-            compiled_predictors().join_planes(coded, self.samples, cells)
+            predictor("join_planes")(coded, self.samples, cells)
 
     def _rows(self, block: NDArray[Any]) -> NDArray[Any]:
         """A block as (row, col * sample) of unsigned cells, in the same memory."""
@@ -126,9 +128,10 @@ class BlockCodec:
             )
 
 
-def _scratch(size: int) -> NDArray[np.uint8]:
+def _scratch(size: int, name: str = "block") -> NDArray[np.uint8]:
     """This thread's own bytes, kept from block to block: fresh memory costs page faults."""
-    buffer: NDArray[np.uint8] | None = getattr(_local, "buffer", None)
+    buffer: NDArray[np.uint8] | None = getattr(_local, name, None)
     if buffer is None or buffer.size < size:
-        buffer = _local.buffer = np.empty(size, np.uint8)
+        buffer = np.empty(size, np.uint8)
+        setattr(_local, name, buffer)
     return buffer[:size]

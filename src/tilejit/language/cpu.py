@@ -20,6 +20,7 @@ from tilejit.language.kinds import Kind
 from tilejit.language.rows import Variant, arguments_of, entry_text, is_clean_text, row_text
 from tilejit.language.spelling import Spelling, device_parameters, function_text, library_parts, math_used
 from tilejit.language.stores import saturating_casts, unparse
+from tilejit.object_code import OPTIONS
 
 if TYPE_CHECKING:
     from tilejit.kernel import Kernel
@@ -51,6 +52,7 @@ _NAMES = {
     "_BODY": '{{"error_model": "numpy", "inline": "always", "fastmath": {fast}}}',
     "_MATH": '{{"error_model": "numpy", "forceinline": True}}',
     "_OUTER": '{{"error_model": "numpy", "nogil": True, "cache": True, "fastmath": {fast}}}',
+    "_NATIVE": f'{{{{{OPTIONS}, "fastmath": {{fast}}}}}}',
 }
 _DECORATOR = "@njit(**_INLINE)"
 _BODY_DECORATOR = "@njit(**_BODY)"

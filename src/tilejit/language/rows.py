@@ -167,7 +167,7 @@ def entry_text(variant: Variant, *, two: bool) -> str:
     arguments = ", ".join(arguments_of(kernel, variant.signature))
     span = "prange" if whole else "range"
     return "\n".join([
-        "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_OUTER)",
+        "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_NATIVE)",
         f"def {'whole' if whole else 'tile'}({arguments}):",
         f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
         "    _collisions = 0",
