@@ -72,7 +72,7 @@ class ArrayJob:
             if not inner.is_empty:
                 self._inner(self.backend, signature, inner, outputs)
             windows = _border(self.shape, inner)
-            if self._border_is_nodata():
+            if self.kernel.border_is_nodata:
                 _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
                 windows = []
         else:
@@ -80,15 +80,6 @@ class ArrayJob:
         for window in windows:
             self._strip(window, outputs)
         return outputs
-
-    def _border_is_nodata(self) -> bool:
-        """Whether every pixel of the border reads a cell outside, which makes it nodata: nothing to compute there."""
-        if self.kernel.nodata != "propagate" or self.kernel.edge != "nodata":
-            return False
-        offsets = [offset for cells in self.kernel.form.footprint.values() for offset in cells]
-        return all(
-            {-radius, radius} <= {offset[axis] for offset in offsets} for axis, radius in enumerate(self.kernel.radius)
-        )
 
     def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> None:
         launch = backend.compile_whole(self.kernel, signature, self.workers)

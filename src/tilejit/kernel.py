@@ -142,6 +142,14 @@ class Kernel:
         """The rasters that it subscripts, itself or in a helper; the others it sees as one value."""
         return frozenset(window_parameters(self.source))
 
+    @functools.cached_property
+    def border_is_nodata(self) -> bool:
+        """Whether every pixel within the radius of the raster's border reads a cell outside, which makes it nodata."""
+        if self.nodata != "propagate" or self.edge != "nodata":
+            return False
+        offsets = [offset for cells in self.form.footprint.values() for offset in cells]
+        return all({-reach, reach} <= {offset[axis] for offset in offsets} for axis, reach in enumerate(self.radius))
+
     def _lowering(self, *, all_valid: bool) -> Lowering:
         return Lowering(self.rasters, is_focal=self.kind == "focal", radius=self.declared_radius, all_valid=all_valid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -54,6 +55,7 @@ def plain_nodata(dtype: np.dtype, given: float | None) -> float:
     return math.nan if math.isnan(value) else value
 
 
+@functools.lru_cache(maxsize=256, typed=True)
 def nodata_value(dtype: np.dtype, given: float | None) -> Any:
     """Returns the nodata value as a scalar of ``dtype``.
 

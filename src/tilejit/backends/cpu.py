@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tilejit.jit_cache import load_module
@@ -12,7 +13,7 @@ from tilejit.native_function import NativeFunction
 from tilejit.object_code import compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,15 +51,26 @@ class CpuBackend:
 
         def launch(arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                    scalars: Sequence[Any]) -> int:  # fmt: skip
-            with _PARALLEL:
-                before = numba.get_num_threads()
-                numba.set_num_threads(min(workers, most))
-                try:
-                    return int(function(*arrays, *outputs, *nodata, *scalars))
-                finally:
-                    numba.set_num_threads(before)
+            with _PARALLEL, _threads(min(workers, most)):
+                return int(function(*arrays, *outputs, *nodata, *scalars))
 
         return launch
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Has Numba use so many threads, and leaves its setting as it was; setting it takes longer than asking for it."""
+    import numba
+
+    before = numba.get_num_threads()
+    if count == before:
+        yield
+        return
+    numba.set_num_threads(count)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 class _Tile:
