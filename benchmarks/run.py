@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 def seconds(*command: str, rounds: int = 5) -> float:
     """Median wall time of a whole process."""
+    import os
     import statistics
     import time
 
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         times.append(time.perf_counter() - start)
     return statistics.median(times[1:])
 

@@ -39,6 +39,8 @@ def run(module: str, task: Task, limit: float) -> dict[str, Any]:
     paths = [str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-m", f"peers.contenders.{module}", task.to_json()]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    # Compiling modules anew in each process is what nobody has who does not ask for it.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
