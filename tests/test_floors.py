@@ -13,10 +13,11 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["raster", "door", "prediction", "rehearsal", "settings"],
+    5: ["asynchronous", "raster", "door", "prediction", "rehearsal", "settings"],
     4: [
         "arrays",
         "calibration",
+        "cancellation",
         "evaluation",
         "frames",
         "pipeline",
@@ -35,6 +36,7 @@ FLOORS = {
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
+    "asyncio": {"asynchronous"},
     "numba": {"backends", "codecs", "jit_cache"},
     "numba_cuda": {"backends"},
     "llvmlite": {"backends"},
