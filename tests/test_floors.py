@@ -30,7 +30,7 @@ FLOORS = {
     ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["codecs", "discovery", "edges", "nodata", "quantities", "registry"],
-    1: ["jit_cache", "kernel", "language"],
+    1: ["jit_cache", "kernel", "language", "private_module"],
     0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

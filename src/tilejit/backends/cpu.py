@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.jit_cache import load_module
 from tilejit.language.cpu import cpu_source
+from tilejit.private_module import private_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,5 +76,8 @@ def _function(kernel: Kernel, signature: Signature, *, whole: bool) -> Any:
     import numba
 
     text = cpu_source(kernel, signature, whole=whole)
-    module = load_module(text, kernel.name, f"numba {numba.__version__}")
+    if kernel.form.c_functions:
+        module = private_module(text, kernel.name, kernel.c_functions)
+    else:
+        module = load_module(text, kernel.name, f"numba {numba.__version__}")
     return module.whole if whole else module.tile
