@@ -37,6 +37,7 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
     "asyncio": {"asynchronous"},
+    "cffi": set(),
     "numba": {"backends", "codecs", "jit_cache"},
     "numba_cuda": {"backends"},
     "llvmlite": {"backends"},
