@@ -13,10 +13,11 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["raster", "door", "prediction", "rehearsal", "settings"],
+    5: ["asynchronous", "raster", "door", "prediction", "rehearsal", "settings"],
     4: [
         "arrays",
         "calibration",
+        "cancellation",
         "evaluation",
         "frames",
         "pipeline",
@@ -29,12 +30,14 @@ FLOORS = {
     ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["codecs", "discovery", "edges", "nodata", "quantities", "registry"],
-    1: ["jit_cache", "kernel", "language", "native_function", "object_code"],
+    1: ["jit_cache", "kernel", "language", "native_function", "object_code", "private_module"],
     0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
+    "asyncio": {"asynchronous"},
+    "cffi": set(),
     "numba": {"backends", "jit_cache", "object_code"},
     "numba_cuda": {"backends"},
     "llvmlite": {"backends", "object_code"},

@@ -3,6 +3,8 @@
 import importlib
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +43,16 @@ def place(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+def compile_c(folder, page):
+    """Builds what a page says in C, with the page's own command."""
+    sources, commands = blocks(page, "c"), [b for b in blocks(page, "sh") if b.startswith("cc ")]
+    if sources and shutil.which("cc") is None:
+        pytest.skip("no C compiler: cc")
+    for source, command in zip(sources, commands, strict=True):
+        (folder / re.match(r"/\* (\w+\.c) \*/", source)[1]).write_text(source, encoding="utf-8")
+        subprocess.run(shlex.split(command), cwd=folder, check=True)
+
+
 def saved(folder, block):
     """Writes a block that begins with a file's name into that file; returns the module's name, or None."""
     name = re.match(r"# (\w+)\.py\n", block)
@@ -52,6 +64,7 @@ def saved(folder, block):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_the_python_runs(place, page, capsys):
+    compile_c(place, page.read_text("utf-8"))
     for block in blocks(page.read_text("utf-8"), "python"):
         module = saved(place, block)
         if module is None:
@@ -108,6 +121,16 @@ def test_the_aspect_of_the_language_page(place):
     falls_west = 30 * np.add.outer(np.zeros(3), np.arange(3.0)).astype(np.float32)
     slope, aspect = importlib.import_module("examples").slope_and_aspect(falls_west, dx=30, dy=30)
     assert (slope[1, 1], aspect[1, 1]) == (45, 270)
+
+
+def test_the_c_function_of_its_page(place):
+    page = (ROOT / "docs" / "c-functions.md").read_text("utf-8")
+    compile_c(place, page)
+    for block in blocks(page, "python"):
+        saved(place, block)
+    cells = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    found = importlib.import_module("corrected").corrected(cells)
+    np.testing.assert_allclose(found, cells**2.2, rtol=1e-6)
 
 
 def test_the_language_page_lists_the_functions():

@@ -45,6 +45,8 @@ _LAZY = {
     "Raster": "tilejit.raster:Raster",
     "Report": "tilejit.report:Report",
     "Window": "tilejit.window:Window",
+    "Tile": "tilejit.io.tile_sink:Tile",
+    "asave": "tilejit.asynchronous:asave",
     "from_array": "tilejit.raster:from_array",
     "open": "tilejit.raster:open_raster",
     "save": "tilejit.raster:save",
@@ -52,6 +54,8 @@ _LAZY = {
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
 if TYPE_CHECKING:
+    from tilejit.asynchronous import asave
+    from tilejit.io.tile_sink import Tile
     from tilejit.plan import Plan
     from tilejit.prediction import Prediction
     from tilejit.raster import NodataWarning, Raster, from_array, save
@@ -87,11 +91,13 @@ __all__ = [
     "Quantity",
     "Raster",
     "Report",
+    "Tile",
     "TilejitError",
     "Window",
     "X",
     "Y",
     "__version__",
+    "asave",
     "errors",
     "focal",
     "from_array",

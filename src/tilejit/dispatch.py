@@ -34,11 +34,15 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
         kernels: What is to run.
 
     Raises:
+        KernelError: A kernel calls a C function, which the one asked for cannot.
         BackendError: The one asked for does not exist or cannot run here.
     """
     if requested != "auto":
         if requested not in BACKENDS:
             raise BackendError(f"no backend {requested!r}; there are {', '.join(BACKENDS)} and auto")
+        if requested == "cuda":
+            for function in (f for kernel in kernels for f in kernel.form.c_functions):
+                function.refuse_on_gpu()
         obstacle = get_backend(requested).why_not()
         if obstacle is not None:
             raise BackendError(f"backend {requested!r} cannot run here: {obstacle}")
@@ -46,6 +50,9 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
     obstacle = get_backend("cuda").why_not()
     if obstacle is not None:
         return "cpu", f"no GPU ({obstacle})"
+    calling = [kernel.name for kernel in kernels if kernel.form.c_functions]
+    if calling:
+        return "cpu", f"{', '.join(calling)} calls C functions, which a GPU cannot"
     count = sum(map(operations, kernels))
     if count < GPU_OPERATIONS:
         return "cpu", (

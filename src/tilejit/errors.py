@@ -46,5 +46,9 @@ class MemoryLimitError(PlanError):
     """A plan needs more memory than it was given."""
 
 
+class RunStoppedError(TilejitError):
+    """A run was stopped before its end because somebody wanted that, not because anything failed."""
+
+
 class BackendError(TilejitError):
     """A backend is unknown, or cannot run on this machine."""

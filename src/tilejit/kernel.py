@@ -128,6 +128,15 @@ class Kernel:
         return self.nodata == "propagate" and carries_nan(self.form)
 
     @property
+    def c_functions(self) -> dict[str, Any]:
+        """The C functions that it calls, by their names in the generated module, which has to be given them.
+
+        A module that holds them holds addresses of this process: neither it nor what is compiled of it may be kept for
+        another one, or shared with a kernel of the same text.
+        """
+        return {f.name: f.pointer.for_numba() for f in self.form.c_functions}
+
+    @property
     def radius(self) -> tuple[int, int]:
         """How far it reads, in rows and columns."""
         return self.form.radius
@@ -151,7 +160,13 @@ class Kernel:
         return all({-reach, reach} <= {offset[axis] for offset in offsets} for axis, reach in enumerate(self.radius))
 
     def _lowering(self, *, all_valid: bool) -> Lowering:
-        return Lowering(self.rasters, is_focal=self.kind == "focal", radius=self.declared_radius, all_valid=all_valid)
+        return Lowering(
+            self.rasters,
+            is_focal=self.kind == "focal",
+            radius=self.declared_radius,
+            all_valid=all_valid,
+            c_functions=self.form.c_functions if all_valid else (),
+        )
 
     def _lowered(self, *, all_valid: bool) -> Form:
         form = self._lowering(all_valid=all_valid).form(self.source, self.scalars)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import BackendError
-from tilejit.jit_cache import cache_folder, hashed_name
+from tilejit.jit_cache import cache_folder, hashed_name, load_module
 from tilejit.object_code import ArgumentType, ObjectCode, compile_object, compiler, processor
+from tilejit.private_module import private_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _LOCK = threading.RLock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -32,6 +33,8 @@ class NativeFunction:
         text: The module's source, in which the function is under ``njit`` with `tilejit.object_code.OPTIONS`.
         name: The function, which returns an integer or nothing.
         stem: A readable beginning for the names of files.
+        objects: What the text names and does not define, such as C functions: their addresses are compiled in, and
+            are another process's tomorrow, so that such code is not kept.
 
     Example:
         >>> from tilejit.object_code import OPTIONS
@@ -41,8 +44,8 @@ class NativeFunction:
         42
     """
 
-    def __init__(self, text: str, name: str, stem: str) -> None:
-        self.text, self.name, self.stem = text, name, stem
+    def __init__(self, text: str, name: str, stem: str, objects: Mapping[str, Any] | None = None) -> None:
+        self.text, self.name, self.stem, self.objects = text, name, stem, objects or {}
         self._entries: dict[tuple[ArgumentType, ...], _Entry] = {}
 
     def __call__(self, *arguments: Any) -> int:
@@ -63,12 +66,13 @@ class NativeFunction:
         return entry(arguments)
 
     def _load(self, types: tuple[ArgumentType, ...]) -> _Entry:
+        if self.objects:
+            return _Entry(types, compile_object(private_module(self.text, self.stem, self.objects), self.name, types))
         path = cache_folder()[0] / f"{hashed_name(self.stem, compiler(), processor(), self.name, types, self.text)}.o"
         code = ObjectCode.read(path)
         if code is None:
-            code = compile_object(self.text, self.name, self.stem, types)
-            if code.portable:
-                code.write(path)
+            code = compile_object(load_module(self.text, self.stem, compiler()), self.name, types)
+            code.write(path)
         return _Entry(types, code)
 
 

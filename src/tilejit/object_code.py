@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import BackendError
 from tilejit.files import replace_bytes
-from tilejit.jit_cache import load_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from types import ModuleType
 
     import numpy as np
 
@@ -44,8 +44,6 @@ class ObjectCode:
     """Functions outside of it that it may call."""
     code: bytes
     """The object file."""
-    portable: bool = True
-    """Whether another process may load it: False where it holds an address of this one."""
 
     def write(self, path: Path) -> None:
         """Keeps it in a file.
@@ -101,30 +99,29 @@ class ObjectCode:
             raise BackendError(f"compiled code calls {', '.join(missing)}, which this process does not have")
 
 
-def compile_object(text: str, name: str, stem: str, arguments: Sequence[ArgumentType]) -> ObjectCode:
+def compile_object(module: ModuleType, name: str, arguments: Sequence[ArgumentType]) -> ObjectCode:
     """Compiles one function of a generated module with Numba.
 
     Args:
-        text: The module's source, in which the function is under ``njit`` with `OPTIONS`.
+        module: The module, in which the function is under ``njit`` with `OPTIONS`.
         name: The function.
-        stem: A readable beginning for the module's name.
         arguments: What it is called with.
 
     Raises:
         BackendError: Numba is told not to compile, or passes arguments otherwise than expected.
     """
-    function = getattr(load_module(text, stem, compiler()), name)
+    function = getattr(module, name)
     if not hasattr(function, "overloads"):
         raise BackendError("NUMBA_DISABLE_JIT is set, so that nothing is compiled: unset it, or take backend='python'")
     signature = tuple(_numba_type(*argument) for argument in arguments)
     function.compile(signature)
     overload = function.overloads[signature]
     library, symbol = overload.library, overload.fndesc.llvm_func_name
-    module = library._final_module  # noqa: SLF001 - what is compiled, in no other way to be had
-    _check_arguments(module.get_function(symbol), arguments)
-    declared = (f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm."))
+    compiled = library._final_module  # noqa: SLF001 - in no other way to be had
+    _check_arguments(compiled.get_function(symbol), arguments)
+    declared = (f.name for f in compiled.functions if f.is_declaration and not f.name.startswith("llvm."))
     code = library._get_compiled_object()  # noqa: SLF001 - what Numba's own cache keeps
-    return ObjectCode(symbol, tuple(sorted(declared)), code, not library.has_dynamic_globals)
+    return ObjectCode(symbol, tuple(sorted(declared)), code)
 
 
 def _numba_type(dtype: np.dtype[Any], ndim: int, layout: str) -> Any:

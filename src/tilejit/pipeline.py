@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilejit.cancellation import Cancellation, stopped
 from tilejit.errors import SinkError, TilejitError
 from tilejit.evaluation import Evaluator, launches
 from tilejit.report import Report, peak_memory, reset_peak_memory
@@ -32,16 +33,29 @@ if TYPE_CHECKING:
 class Run:
     """One run of a job: worker threads over a schedule."""
 
-    def __init__(self, job: Job, sinks: Sequence[Sink], progress: Progress | None, watch: Stopwatch) -> None:
+    def __init__(
+        self,
+        job: Job,
+        sinks: Sequence[Sink],
+        progress: Progress | None,
+        watch: Stopwatch,
+        cancellation: Cancellation,
+    ) -> None:
         self.job, self.plan, self.sinks, self.progress, self.watch = job, job.plan, sinks, progress, watch
+        self.cancellation = cancellation
         self.bytes_read = self.collisions = self.done = 0
         self.compiled: Sequence[Launch] = ()
         self._lock = threading.Lock()
         self._turn = {id(s): threading.Lock() for s in sinks if not s.concurrent}
 
     def __call__(self) -> None:
-        """Computes all tasks; on any error or Ctrl-C the workers have stopped when it raises."""
+        """Computes all tasks; on any error, Ctrl-C or cancellation the workers have stopped when it raises."""
         schedule = Schedule(self.plan)
+        with self.cancellation.calling(lambda: schedule.fail(stopped())):
+            self.cancellation.check()
+            self._run(schedule)
+
+    def _run(self, schedule: Schedule) -> None:
         count = min(self.plan.workers, self.plan.task_count)
         threads = [
             threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
@@ -108,6 +122,8 @@ class Run:
             work.frame.complete(self.plan.grid.shape, self.job.sources)
             outputs, collisions = evaluator.run(work.frame)
         schedule.computed(work.index)
+        if schedule.failure is not None:
+            return  # nobody wants it written
         for sink, write, output in zip(self.sinks, self.plan.writes, outputs, strict=True):
             self._write(sink, write.path, work, output)
         with self._lock:
@@ -150,7 +166,8 @@ def _failures_named(plan: Plan, work: Work) -> Iterator[None]:
         raise TilejitError(f"{doing} failed at {work.frame.window}: {type(error).__name__}: {error}") from error
 
 
-def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: Path | None = None) -> Report:
+def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: Path | None = None,
+            cancellation: Cancellation | None = None) -> Report:  # fmt: skip
     """Runs a job to its end: all outputs in their place, or none.
 
     Args:
@@ -158,23 +175,28 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
         sinks: One for each of the plan's writes.
         progress: Called now and then with tasks done and tasks in all.
         trace: Where a Chrome trace of the run is written, also when it fails.
+        cancellation: What another thread may stop it by: workers then end with the tile that they are at.
 
     Raises:
         TilejitError: A block cannot be read or written; no output is left half written.
         SinkError: The trace cannot be written; the outputs are in their place.
         KeyboardInterrupt: Ctrl-C; likewise.
+        RunStoppedError: It was cancelled; likewise.
     """
     reset_peak_memory()
     watch = Stopwatch(keep_spans=trace is not None)
+    cancellation = cancellation or Cancellation()
     with _traced(watch, trace):
-        run = Run(job, sinks, progress, watch)
+        run = Run(job, sinks, progress, watch, cancellation)
         try:
             for source in {id(s): s for s in job.sources}.values():
                 source.reserve(min(job.plan.workers, job.plan.task_count))
             run()
             with watch.stage("finish"):
                 for sink in sinks:
+                    cancellation.check()
                     sink.prepare()
+                cancellation.check()
                 for sink in sinks:
                     sink.commit()
         except BaseException:

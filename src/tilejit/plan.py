@@ -31,6 +31,8 @@ GDAL_BYTES = 14_000_000
 _DIRECT_BLOCKS, _GDAL_BLOCKS = 5, 3
 PANEL_BYTES = 70_000_000
 """What a row of tiles that waits for the row below may take before a raster is computed in panels of columns."""
+TILES_IN_HAND = 2
+"""Tiles that a receiver holds: one, and the next before it lets go of that. One more waits for each worker."""
 SEAM_SHARE = 0.02
 """The most of a raster that panels may decode a second time: the columns of blocks on both sides of a seam."""
 
@@ -136,6 +138,8 @@ class Write:
     """The file's storage block."""
     writer: str = ""
     """What writes it, and why; empty for an array."""
+    handed_over: bool = False
+    """Whether each tile goes to a receiver when it is computed, instead of into an array."""
 
     @property
     def block_bytes(self) -> int:
@@ -332,8 +336,9 @@ class Plan:
 
     @property
     def array_bytes(self) -> int:
-        """Bytes of the outputs that stay in memory."""
-        return sum(w.raw_bytes(self.window) for w in self.writes if not w.path)
+        """Bytes of the outputs that stay in memory, and of tiles that wait for their receiver or are in its hands."""
+        tiles = Window(0, 0, (self.workers + TILES_IN_HAND) * self.largest_task[0], self.largest_task[1])
+        return sum(w.raw_bytes(tiles if w.handed_over else self.window) for w in self.writes if not w.path)
 
     @property
     def fixed_bytes(self) -> int:

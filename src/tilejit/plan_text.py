@@ -70,7 +70,7 @@ def _step_line(plan: Plan, step: Step) -> str:
 
 
 def _write_line(plan: Plan, write: Write) -> str:
-    name = write.path or "an array"
+    name = write.path or ("tiles, one by one" if write.handed_over else "an array")
     bands = f"{len(write.planes)} x " if len(write.planes) > 1 else ""
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
     stored = f" before compression, {write.writer}; {options}" if write.path else ""

@@ -57,6 +57,8 @@ class Request:
     """The nodata value asked for."""
     storage: Callable[[np.dtype], Storage] = no_storage
     """How a dtype is stored there."""
+    handed_over: bool = False
+    """Whether its tiles go to a receiver one by one."""
 
     @cached_property
     def is_masked(self) -> bool:
@@ -370,7 +372,16 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
     all_valid = all(planes[p].nodata is None for p in chosen) and not any(form and form[1] for form in forms)
     nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
     storage = request.storage(dtype)
-    return Write(request.path, chosen, dtype, nodata, storage.options, storage.block, storage.writer)
+    return Write(
+        request.path,
+        chosen,
+        dtype,
+        nodata,
+        storage.options,
+        storage.block,
+        storage.writer,
+        request.handed_over,
+    )
 
 
 def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:

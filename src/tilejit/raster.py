@@ -26,11 +26,13 @@ from tilejit.trace import checked_trace
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from tilejit.cancellation import Cancellation
     from tilejit.grid import Grid
+    from tilejit.io.tile_sink import Tile
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
     from tilejit.planner import Job
@@ -126,21 +128,43 @@ class Raster:
             ParameterError: The window reaches outside the raster.
             ReadError: A block cannot be read.
         """
-        window = window or Window(0, 0, *self.grid.shape)
-        if window.is_empty or window.intersection(Window(0, 0, *self.grid.shape)) != window:
-            raise ParameterError(
-                f"{self.label}: {window} is not inside {self.grid.height} rows x {self.grid.width} columns"
-            )
-        request = Request(self.bands, nodata=options.get("nodata"))
-        job = make_job(self.grid, [request], settings_of(self.bands, options), window)
-        write = job.plan.writes[0]
-        array = np.empty((len(write.planes), *window.shape), write.dtype)
-        run_job(job, [ArraySink(array, _part(self.grid, window))], trace=_trace_of(options, [request]))
-        return array
+        return read_window(self, window, options)
 
     def compute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes all of it into memory; see `read`."""
         return self.read(None, **options)
+
+    async def acompute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
+        """Computes all of it into memory, as `compute` does, while the event loop goes on.
+
+        Cancelling the task stops the run; the task ends when its threads have.
+        """
+        from tilejit.asynchronous import acompute
+
+        return await acompute(self, options)
+
+    def tiles(self, **options: Unpack[RunOptions]) -> AsyncGenerator[Tile, None]:
+        """Computes it tile by tile, for ``async for``: in bounded memory, whatever its size, and into no file.
+
+        Tiles come in no order. At most one for each worker waits, then the run does, so a slow receiver costs no
+        memory. ``break``, an exception or cancelling the task stops the run.
+
+        Args:
+            **options: ``nodata``, ``backend``, ``workers``, ``memory``, ``tile``, ``trace``, as for `save`.
+
+        Raises:
+            TilejitError: From the ``async for``, as `read` does.
+
+        Example:
+            >>> import asyncio
+            >>> async def total(raster):
+            ...     return sum([tile.array.sum() async for tile in raster.tiles(tile=(2, 4))])
+            >>> float(asyncio.run(total(from_array(np.ones((8, 8), np.float32)))))
+            64.0
+        """
+        from tilejit.asynchronous import tiles
+
+        return tiles(self, options)
 
     def save(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
         """Computes it into a GeoTIFF: streamed, in bounded memory, on all cores or the GPU.
@@ -165,8 +189,40 @@ class Raster:
         """
         return save({path: self}, **options)
 
+    async def asave(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
+        """Computes it into a GeoTIFF, as `save` does, while the event loop goes on.
+
+        Cancelling the task stops the run: the task ends when its threads have, and no file is left.
+        """
+        from tilejit.asynchronous import asave
+
+        return await asave({path: self}, **options)
+
     def __repr__(self) -> str:
         return f"<Raster {self.label}: {self.count} band{'s' * (self.count > 1)}, {self.grid}>"
+
+
+def read_window(
+    raster: Raster, window: Window | None, options: RunOptions, cancellation: Cancellation | None = None
+) -> NDArray[Any]:
+    """Computes a window of a Raster into memory; see `Raster.read`."""
+    grid, whole = raster.grid, Window(0, 0, *raster.grid.shape)
+    window = window or whole
+    if window.is_empty or window.intersection(whole) != window:
+        raise ParameterError(f"{raster.label}: {window} is not inside {grid.height} rows x {grid.width} columns")
+    request = Request(raster.bands, nodata=options.get("nodata"))
+    job = make_job(grid, [request], settings_of(raster.bands, options), window)
+    write = job.plan.writes[0]
+    array = np.empty((len(write.planes), *window.shape), write.dtype)
+    sink = ArraySink(array, _part(grid, window))
+    run_job(job, [sink], trace=_trace_of(options, [request]), cancellation=cancellation)
+    return array
+
+
+def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, Path | None]:
+    """Plans a run whose tiles are handed over one by one, and says where its trace goes."""
+    request = Request(raster.bands, nodata=options.get("nodata"), handed_over=True)
+    return make_job(raster.grid, [request], settings_of(raster.bands, options)), _trace_of(options, [request])
 
 
 def _file_label(band: Band) -> str:
@@ -268,6 +324,16 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
         GridMismatchError: The Rasters lie on different grids.
         MemoryLimitError: It does not fit the memory given; nothing was read.
     """
+    report, warning = save_outputs(outputs, options)
+    if warning is not None:
+        warnings.warn(warning, stacklevel=2)
+    return report
+
+
+def save_outputs(
+    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, cancellation: Cancellation | None = None
+) -> tuple[Report, NodataWarning | None]:
+    """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
     job, profiles, trace = _checked_outputs(outputs, options)
     label = ", ".join(Path(p.path).name for p in profiles)
     sinks: list[Sink] = []
@@ -275,19 +341,17 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
         try:
             for profile in profiles:
                 sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
-            report = run_job(job, sinks, progress, trace)
+            report = run_job(job, sinks, progress, trace, cancellation)
         except BaseException:
             for sink in sinks:
                 sink.abort()
             raise
     if report.collisions:
-        warnings.warn(
+        return report, NodataWarning(
             f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
-            f"{[w.nodata for w in job.plan.writes]}; give another with nodata=",
-            NodataWarning,
-            stacklevel=2,
+            f"{[w.nodata for w in job.plan.writes]}; give another with nodata="
         )
-    return report
+    return report, None
 
 
 def plan_outputs(

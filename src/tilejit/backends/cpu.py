@@ -11,6 +11,7 @@ from tilejit.jit_cache import load_module
 from tilejit.language.cpu import cpu_source
 from tilejit.native_function import NativeFunction
 from tilejit.object_code import compiler
+from tilejit.private_module import private_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,9 +87,13 @@ class _Tile:
 
 @functools.lru_cache(maxsize=512)
 def _tile(kernel: Kernel, signature: Signature) -> _Tile:
-    return _Tile(NativeFunction(cpu_source(kernel, signature, whole=False), "tile", kernel.name))
+    text = cpu_source(kernel, signature, whole=False)
+    return _Tile(NativeFunction(text, "tile", kernel.name, kernel.c_functions))
 
 
 @functools.lru_cache(maxsize=512)
 def _whole(kernel: Kernel, signature: Signature) -> Any:
-    return load_module(cpu_source(kernel, signature, whole=True), kernel.name, compiler()).whole
+    text = cpu_source(kernel, signature, whole=True)
+    if kernel.form.c_functions:
+        return private_module(text, kernel.name, kernel.c_functions).whole
+    return load_module(text, kernel.name, compiler()).whole

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tilejit.math as tilejit_math
+from tilejit.language.c_functions import is_c_function, is_library, read_c_function
 from tilejit.language.folding import folded
 from tilejit.language.functions import MATH, MULTIPLIED_OUT, OWN
-from tilejit.language.kinds import Kind
+from tilejit.language.kinds import Kind, kind_of_dtype
 from tilejit.language.names import Names, is_valid, plain_number
 from tilejit.language.source import read_source
 from tilejit.math import float32, float64
@@ -40,6 +41,8 @@ _OPERATORS: dict[type[ast.operator], str] = {
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
                 "pow": "power"}  # fmt: skip
 _LEAST = -(2**63)
+_NUMBERS = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: None}
+"""What numbers from and for C are in Python; floats from C are of the compute dtype."""
 
 
 class Scalars:
@@ -95,7 +98,16 @@ class Scalars:
             return type(value)(map(self._value, value))
         if isinstance(value, (ModuleType, type)) and getattr(builtins, value.__name__, None) is not value:
             return _Patched(self, value)
-        return self._function(value)
+        if is_library(value):
+            return _Patched(self, value)
+        return self._c_function(value) if is_c_function(value) else self._function(value)
+
+    def _c_function(self, value: Any) -> Callable[..., Any]:
+        """A C function whose numbers are the language's."""
+        pointer = read_c_function(value)
+        called, number = pointer.for_python(), _NUMBERS[pointer.kind] or self.compute
+        converts = [_NUMBERS[kind_of_dtype(d)] or float for d in pointer.arguments]
+        return lambda *values: number(called(*(c(v) for c, v in zip(converts, values, strict=True))))
 
     def _function(self, value: Any) -> Any:
         """What a captured function is in a body."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilejit.language.c_calls import lower_c_call
+from tilejit.language.c_functions import is_c_function
 from tilejit.language.checks import counted
 from tilejit.language.form import Value, call, is_call
 from tilejit.language.functions import MATH
@@ -38,10 +40,14 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     name = ast.unparse(node.func)
     if isinstance(node.func, ast.Name) and node.func.id in scope.names.locals:
         scope.fail(node.func, f"{name} is a variable here, and no function", "give the variable another name")
+    if function is MISSING and scope.names.library(node.func) is not None:
+        scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
     if function is MISSING:
         scope.fail(node.func, f"unknown function {name}", _KNOWN)
     if function is is_valid:
         return _is_valid(scope, node, lower)
+    if is_c_function(function):
+        return lower_c_call(scope, node, function, lower)
     handler = _BUILTINS.get(getattr(function, "__name__", "")) if _is_builtin(function) else None
     mathematical = scope.names.math_function(function)
     if handler is None and mathematical is None:

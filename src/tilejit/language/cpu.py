@@ -51,7 +51,7 @@ _NAMES = {
     "_INLINE": '{{"error_model": "numpy", "forceinline": True, "fastmath": {fast}}}',
     "_BODY": '{{"error_model": "numpy", "inline": "always", "fastmath": {fast}}}',
     "_MATH": '{{"error_model": "numpy", "forceinline": True}}',
-    "_OUTER": '{{"error_model": "numpy", "nogil": True, "cache": True, "fastmath": {fast}}}',
+    "_OUTER": '{{"error_model": "numpy", "nogil": True, "cache": {cache}, "fastmath": {fast}}}',
     "_NATIVE": f'{{{{{OPTIONS}, "fastmath": {{fast}}}}}}',
 }
 _DECORATOR = "@njit(**_INLINE)"
@@ -101,6 +101,8 @@ def _module(kernel: Kernel, signature: Signature, constants: list[str], function
     fill = {
         "float": f"f{8 * signature.compute.itemsize}",
         "fast": _FAST if kernel.fast else False,
+        # Their addresses, which would be compiled in, are another process's tomorrow.
+        "cache": not kernel.form.c_functions,
     }
     names = [f"{n} = {value.format(**fill)}" for n, value in _NAMES.items()
              if _uses(text, n) and f"{n} = " not in "\n".join(constants)]  # fmt: skip
@@ -109,6 +111,9 @@ def _module(kernel: Kernel, signature: Signature, constants: list[str], function
     doc = _DOC.format(name=kernel.name, signature=signature, file=kernel.source.file,
                       shape="whole arrays on all threads" if whole else "one tile at a time")  # fmt: skip
     head = "\n".join([doc, "", *imports, "", *names])
+    for called in kernel.form.c_functions:
+        takes = ", ".join(map(str, called.pointer.arguments))
+        head += f"\n# {called.name}({takes}) -> {called.pointer.result} is a C function, which this module is given."
     if constants:
         head += "\n\n" + "\n".join(constants)
     return "\n\n\n".join([head, *(part.strip("\n") for part in (*helpers, *functions))]) + "\n"

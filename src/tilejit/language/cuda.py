@@ -76,7 +76,12 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
     Args:
         kernel: The kernel.
         signature: The dtypes.
+
+    Raises:
+        KernelError: It calls a C function.
     """
+    for function in kernel.form.c_functions:
+        function.refuse_on_gpu()
     name = "f64" if signature.compute == np.float64 else "f32"
     form = hoisted(kernel).form
     spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in _PRECISE | _PLAIN.keys() else f"math.{n}")

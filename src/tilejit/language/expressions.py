@@ -36,7 +36,7 @@ def lower(scope: Scope, node: ast.expr) -> Value:
 def condition(scope: Scope, node: ast.expr) -> ast.expr:
     """Lowers an expression whose truth is asked: numbers are compared with zero, as in Python."""
     if isinstance(node, ast.BoolOp):
-        return _joined(node.op, [condition(scope, v) for v in node.values])
+        return _joined(scope, node.op, [condition(scope, v) for v in node.values])
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return _negated(condition(scope, node.operand))
     value = lower(scope, node)
@@ -218,11 +218,14 @@ def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
             word = "and" if isinstance(node.op, ast.And) else "or"
             scope.fail(original, f"'{word}' on {article(value.kind)} gives one of its operands",
                        "compare it with 0 to ask its truth, or choose: a if test else b")  # fmt: skip
-    return Value(_joined(node.op, [v.node for v in values]), Kind.BOOL)
+    return Value(_joined(scope, node.op, [v.node for v in values]), Kind.BOOL)
 
 
-def _joined(operator: ast.boolop, conditions: list[ast.expr]) -> ast.expr:
-    """Bodies have no side effects, so both sides may be computed; without the jump the loop stays vector code."""
+def _joined(scope: Scope, operator: ast.boolop, conditions: list[ast.expr]) -> ast.expr:
+    """Bodies have no side effects, so both sides may be computed; without the jump the loop stays vector code.
+
+    A C function may crash on what the left side rules out, so it is called behind a jump.
+    """
     decisive = isinstance(operator, ast.Or)
     literals = [c.value for c in conditions if isinstance(c, ast.Constant)]
     if decisive in literals:
@@ -230,6 +233,8 @@ def _joined(operator: ast.boolop, conditions: list[ast.expr]) -> ast.expr:
     rest = [c for c in conditions if not isinstance(c, ast.Constant)]
     if not rest:
         return ast.Constant(value=not decisive)
+    if scope.program.calls_c and len(rest) > 1:
+        return ast.BoolOp(operator, rest)
     result = rest[0]
     for other in rest[1:]:
         result = ast.BinOp(result, ast.BitOr() if decisive else ast.BitAnd(), other)
@@ -242,7 +247,7 @@ def _compare(scope: Scope, node: ast.Compare) -> Value:
     for operator, right_node in zip(node.ops, node.comparators, strict=True):
         tests.append(_test(scope, operator, left_node, right_node))
         left_node = right_node
-    return Value(_joined(ast.And(), tests), Kind.BOOL)
+    return Value(_joined(scope, ast.And(), tests), Kind.BOOL)
 
 
 def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: ast.expr) -> ast.expr:
@@ -250,7 +255,7 @@ def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: as
         scope.fail(right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata")
     if isinstance(operator, (ast.In, ast.NotIn)):
         elements = _elements(scope, right_node)
-        found = _joined(ast.Or(), [_test(scope, ast.Eq(), left_node, e) for e in elements])
+        found = _joined(scope, ast.Or(), [_test(scope, ast.Eq(), left_node, e) for e in elements])
         return found if isinstance(operator, ast.In) else _negated(found)
     left, right = lower(scope, left_node), lower(scope, right_node)
     kind = max(left.kind, right.kind)

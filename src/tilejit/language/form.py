@@ -8,6 +8,7 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 ``_float(e)``          ``e`` in the compute dtype (literals too)
 ``_math(name, …)``     a function of ``math``
 ``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
+``_c(name, …)``        a C function, by its name among the form's
 ``_select(t, a, b)``   ``a if t else b`` where both are cheap enough to compute
 =====================  ====================================================================================
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tilejit.language.c_functions import CFunction
     from tilejit.language.kinds import Kind
 
 Offset = tuple[int, int]
@@ -71,6 +73,13 @@ class Form:
     """Whether a loop's end depends on data, so that NaN must not enter it."""
     asks_validity: bool
     """Whether the body asks ``is_valid`` or ``math.isnan`` of a cell."""
+    c_functions: tuple[CFunction, ...] = ()
+    """The C functions that it calls, in order of the first call."""
+
+    @property
+    def takes_valid_cells_only(self) -> bool:
+        """Whether NaN must stay outside: it might never leave a loop, and nobody knows what C makes of it."""
+        return self.has_while or bool(self.c_functions)
 
     @property
     def body(self) -> Function:

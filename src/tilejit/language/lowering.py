@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tilejit.language.c_functions import CFunction
 from tilejit.language.checks import check_syntax
 from tilejit.language.counters import narrowed
 from tilejit.language.expressions import lower
@@ -21,6 +22,7 @@ from tilejit.language.unroll import unroll
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tilejit.language.c_functions import CPointer
     from tilejit.language.kinds import Kind
     from tilejit.language.parameters import RasterParameter, ScalarParameter
 
@@ -33,7 +35,7 @@ class Lowering:
     """Lowers one body for one variant; a ``Program`` to the scopes of its functions."""
 
     def __init__(self, rasters: tuple[RasterParameter, ...], *, is_focal: bool, radius: tuple[int, int] | None,
-                 all_valid: bool) -> None:  # fmt: skip
+                 all_valid: bool, c_functions: tuple[CFunction, ...] = ()) -> None:  # fmt: skip
         self.rasters = rasters
         self.is_focal = is_focal
         self.radius = radius
@@ -45,7 +47,21 @@ class Lowering:
         self._active: list[Callable[..., object]] = []
         self._locals: set[str] = set()
         self._uniform: set[str] = set()
-        self._taken: set[str] = set()
+        # Both variants stand in one module, where each C function has one name.
+        self._c_functions: dict[CPointer, CFunction] = {f.pointer: f for f in c_functions}
+        self._taken = {f.name for f in c_functions}
+
+    @property
+    def calls_c(self) -> bool:
+        """Whether a C function was met."""
+        return bool(self._c_functions)
+
+    def c_function(self, scope: Scope, node: ast.Call, pointer: CPointer, held: tuple[Any, ...]) -> CFunction:
+        """Notes a C function that is called, and returns it with its name in the generated module."""
+        if pointer not in self._c_functions:
+            name = self._free_name(ast.unparse(node.func).rpartition(".")[2])
+            self._c_functions[pointer] = CFunction(name, pointer, held, scope.source, node)
+        return self._c_functions[pointer]
 
     def record(self, raster: str, offsets: frozenset[Offset]) -> None:
         """Notes cells that are read."""
@@ -61,7 +77,8 @@ class Lowering:
         for dy, dx in reads:
             rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
         functions = tuple(self._functions.values())
-        return Form(functions, self.footprint, (rows, cols), self.has_while, self.asks_validity)
+        called = tuple(self._c_functions.values())
+        return Form(functions, self.footprint, (rows, cols), self.has_while, self.asks_validity, called)
 
     def helper(self, scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
         """Lowers a helper for the kinds of one call; returns it and the call's arguments."""

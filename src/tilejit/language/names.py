@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilejit import math as tilejit_math
+from tilejit.language.c_functions import is_c_function, is_library
 from tilejit.language.kinds import Kind, kind_of_value
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Names:
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
 
-        A dotted name goes through modules and classes only: an instance's attribute may change under a compiled body.
+        A dotted name goes through modules, classes and C libraries only: another object's attribute may change under
+        a compiled body.
         """
         if isinstance(node, ast.Name):
             return MISSING if node.id in self.locals else self.free.get(node.id, MISSING)
@@ -85,7 +87,15 @@ class Names:
             owner = self.resolve(node.value)
             if isinstance(owner, (ModuleType, type)):
                 return getattr(owner, node.attr, MISSING)
+            if is_library(owner):
+                function = getattr(owner, node.attr, MISSING)
+                return function if is_c_function(function) else MISSING
         return MISSING
+
+    def library(self, node: ast.expr) -> object | None:
+        """Returns the C library in front of the last dot of a name, or None."""
+        owner = self.resolve(node.value) if isinstance(node, ast.Attribute) else None
+        return owner if is_library(owner) else None
 
     def constant(self, node: ast.expr) -> bool | float | None:
         """Returns the number that a captured name stands for, or None."""

@@ -122,8 +122,7 @@ def _pixel(variant: Variant, scalars: list[str]) -> list[str]:
         lines.append("_ok = True")
         for window in form.body.windows:
             lines += validity_test(form, window, lambda a, dy, dx: f"{a}[{_index(form, dy, dx)}]")
-    if variant.checked and form.has_while:
-        # NaN must not enter a loop that waits for a comparison to become true.
+    if variant.checked and form.takes_valid_cells_only:
         nothing = ", ".join(_NOTHING[kind] for kind in kernel.results) + variant.comma
         lines += ["if _ok:", f"    {variant.results} = {call}", "else:", f"    {variant.results} = {nothing}"]
     else:

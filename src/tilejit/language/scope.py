@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tilejit.language.form import Offset, Value, Window, call
 from tilejit.language.kinds import Kind
@@ -12,6 +12,7 @@ from tilejit.language.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tilejit.language.c_functions import CFunction, CPointer
     from tilejit.language.form import Function
     from tilejit.language.names import Names
     from tilejit.language.source import FunctionSource
@@ -33,6 +34,15 @@ class Program(Protocol):
     """Whether ``is_valid`` was met."""
     has_while: bool
     """Whether a ``while`` was met."""
+
+    @property
+    def calls_c(self) -> bool:
+        """Whether a C function was met."""
+        ...
+
+    def c_function(self, scope: Scope, node: ast.Call, pointer: CPointer, held: tuple[Any, ...]) -> CFunction:
+        """Notes a C function that is called, and returns it with its name in the generated module."""
+        ...
 
     def record(self, raster: str, offsets: frozenset[Offset]) -> None:
         """Notes cells that are read."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tilejit.math
+from tilejit.language.c_functions import is_narrow
 from tilejit.language.form import Form, Function, call
 from tilejit.language.functions import OWN
 from tilejit.language.kinds import Kind
@@ -17,8 +18,11 @@ from tilejit.language.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
 _DIRECT = {"isnan": "_isnan", "fabs": "abs", "rint": "round"}
 _TO_INT = {"floor", "ceil", "trunc"}
+_CONVERSIONS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class _Speller(ast.NodeTransformer):
         self.radius = form.radius
         self.kinds = {w.name: w.kind for w in function.windows}
         self.functions = {f.name: f for f in form.functions}
+        self.c_functions = {f.name: f for f in form.c_functions}
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -51,8 +56,8 @@ class _Speller(ast.NodeTransformer):
         arguments = [self.visit(a) for a in node.args]
         if name == "_float":
             return call(self.spelling.float_name, *arguments)
-        if name == "_math":
-            return self._math(arguments)
+        if name in {"_math", "_c"}:
+            return self._math(arguments) if name == "_math" else self._c_function(arguments)
         if name == "_select" and not self.spelling.select_name:
             return ast.IfExp(*arguments)
         if name in self.functions:
@@ -84,6 +89,16 @@ class _Speller(ast.NodeTransformer):
             return result
         return call(self.spelling.float_name, result)
 
+    def _c_function(self, arguments: list[ast.expr]) -> ast.expr:
+        """Arguments and result are converted by name: what a compiler does by itself depends on the compiler."""
+        function, *values = arguments
+        called = self.c_functions[function.value]  # type: ignore[attr-defined]
+        pairs = zip(values, called.pointer.arguments, strict=True)
+        result = call(called.name, *(_passed(v, dtype) for v, dtype in pairs))
+        if called.pointer.kind is Kind.BOOL:
+            return ast.Compare(result, [ast.NotEq()], [ast.Constant(0)])
+        return call(self.spelling.float_name if called.pointer.kind is Kind.FLOAT else "i64", result)
+
     def _helper(self, helper: Function, arguments: list[ast.expr]) -> ast.expr:
         count = len(helper.windows)
         passed: list[ast.expr] = []
@@ -94,6 +109,12 @@ class _Speller(ast.NodeTransformer):
         if count:
             passed += [ast.Name("_y", ast.Load()), ast.Name("_x", ast.Load())]
         return call(helper.name, *passed, *arguments[count:])
+
+
+def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:
+    """An argument as C takes it; see `CPointer.for_numba`."""
+    converted = call(_CONVERSIONS.get(dtype.name, f"np.{dtype.name}"), value) if dtype.kind != "b" else value
+    return call("np.int32", converted) if is_narrow(dtype) else converted
 
 
 def function_text(spelling: Spelling, form: Form, function: Function, decorator: str) -> str:
