@@ -45,7 +45,7 @@ def coders_for(compression: str, level: int | None) -> tuple[Coder, ...]:
     MB/s on one core and size against the level asked for, over predicted float32 (slope; NDVI; hillshade):
 
     - ZSTD 1: 710, 720, 770. Level -1, which leaves literals uncoded: 1,200 (+0.2 %), 1,030 (+0.2 %), 1,170 (+5.1 %).
-      Level 1 with 4,096 places to remember instead of 16,384: 740 (+0.2 %), 780 (+0.7 %), 890 (+0.7 %).
+      Level 1 with a hash table of 4,096 places gains at most a tenth, which trying it costs.
     - DEFLATE 6 of libdeflate: 112, 133, 124. Level 3: 137 (+0.6 %), 188 (+1.0 %), 172 (+0.3 %). Level 1:
       180 (+0.8 %), 237 (+2.2 %), 220 (+0.7 %). ISA-L: 600 (+1.3 %), 700 (+3.3 %), 610 (+1.9 %); its levels 2 and 3 are
       slower and no smaller.
@@ -64,8 +64,7 @@ def coders_for(compression: str, level: int | None) -> tuple[Coder, ...]:
     cheaper: tuple[Coder, ...] = ()
     if compression == "ZSTD" and level is not None and 1 <= level <= _ZSTD_TOP:
         cheaper = (
-            Coder("ZSTD level -1", functools.partial(_zstandard, -1, None), 0.85),
-            Coder("ZSTD level 1 with a small table", functools.partial(_zstandard, 1, 12), 1.25),
+            Coder("ZSTD level -1", _zstandard, 0.85),
             *(_library(compression, rung) for rung in (1,) if rung < level),
         )
     elif compression == "DEFLATE" and level is not None and 1 <= level <= _DEFLATE_TOP:
@@ -92,15 +91,11 @@ def _isal(data: NDArray[np.uint8]) -> bytes:
     return isal_zlib.compress(data, level=1)
 
 
-def _zstandard(level: int, hash_log: int | None, data: NDArray[np.uint8]) -> bytes:
+def _zstandard(data: NDArray[np.uint8]) -> bytes:
     import zstandard
 
-    # A compressor is one thread's, and keeps a megabyte of tables from block to block. Its settings go by the
-    # block's size, which decides how the library's own level would be set.
-    key = level, hash_log, data.size
-    if getattr(_local, "key", None) != key:
-        settings = {} if hash_log is None else {"hash_log": hash_log}
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=data.size, **settings)
-        _local.compressor, _local.key = zstandard.ZstdCompressor(compression_params=parameters), key
-    compressed: bytes = _local.compressor.compress(data)
-    return compressed
+    # A compressor is one thread's, and keeps a megabyte of tables from block to block.
+    compressor: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=-1)
+    return compressor.compress(data.data)

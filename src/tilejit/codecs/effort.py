@@ -21,7 +21,9 @@ that are promised, because that size is an estimate for the blocks that it did n
 _CEILING = 1.0175
 """A block that turns out to be like others than was expected, and would lift the total above this, is encoded again."""
 _UNLIKE = 0.15
-"""A block whose share of bytes left differs by so much from all samples' is of another kind."""
+"""A block is of another kind than a sample if the bytes left, or those taken away, differ by this share and"""
+_SLACK = 0.005
+"""this much more of the block."""
 _SAMPLES = 16
 """Samples that are remembered; a file is seldom of more kinds of blocks."""
 _FEW = 16
@@ -38,8 +40,8 @@ class Effort:
 
     Which coder is worth its time depends on the data, so it is measured: now and then a block is tried with several.
     The samples that a block is like, by the share of its bytes that are left, say what the coder asked for would have
-    made of it. What is stored stays within 1.5 % of the total of that, by mixing two coders: the cheaper one while there
-    is room for it. A block that is like no sample becomes one.
+    made of it. What is stored stays within 1.5 % of the total of that, by mixing two coders: the cheaper one while
+    there is room for it. A block that is like no sample becomes one.
 
     Decisions of several threads may cross; the totals do not.
 
@@ -159,7 +161,7 @@ class Effort:
     def _remember(self, sample: Sample) -> None:
         with self._lock:
             self._samples.append(sample)
-            self._like = sample
+            self._like = self._near(self._last, sample.asked)
 
     def _choose(self, size: int) -> int:
         """The cheaper coder of the pair that suits the next block while the total has room for it."""
@@ -175,10 +177,19 @@ class Effort:
         return sample.left[number] * size <= room
 
     def _most_like(self, number: int, left: float) -> Sample | None:
-        """The samples of which a coder left about as much as of this block, as one; the next block is taken for another."""
+        """The samples of which a coder left about as much as of a block, as one: the next block is taken for such."""
         with self._lock:
-            samples = [s for s in self._samples if number in s.left and abs(s.left[number] - left) <= _UNLIKE * left]
-            if not samples:
-                return None
-            self._like = samples[0] if len(samples) == 1 else merged(samples)
-            return self._like
+            # Most blocks are like the one before, and looking at all samples takes as long as a small block.
+            if self._like is None or not _alike(self._like, number, left, _UNLIKE / 2):
+                self._like = self._near(number, left) or self._like
+            like = self._like
+        return like if like is not None and _alike(like, number, left, _UNLIKE) else None
+
+    def _near(self, number: int, left: float) -> Sample | None:
+        samples = [sample for sample in self._samples if _alike(sample, number, left, _UNLIKE)]
+        return merged(samples) if samples else None
+
+
+def _alike(sample: Sample, number: int, left: float, tolerance: float) -> bool:
+    """Whether a coder left about as much of a block as of a sample, or took about as much away."""
+    return number in sample.left and abs(sample.left[number] - left) <= tolerance * min(left, abs(1 - left)) + _SLACK
