@@ -45,6 +45,8 @@ HEAVY = {
     "rasterio": {"io"},
     "tifffile": {"io"},
     "imagecodecs": {"codecs"},
+    "isal": {"codecs"},
+    "zstandard": {"codecs"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}

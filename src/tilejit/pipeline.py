@@ -242,7 +242,16 @@ def _report(job: Job, run: Run) -> Report:
         source_bytes=plan.source_bytes,
         output_bytes=sum(_stored_bytes(w.path, w.raw_bytes(plan.window)) for w in plan.writes),
         collisions=run.collisions,
+        coding=tuple(_codings(run.sinks, plan)),
     )
+
+
+def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
+    """What sinks that choose among coders say of their choice; others have none."""
+    for sink, write in zip(sinks, plan.writes, strict=True):
+        coding = getattr(sink, "coding", "")
+        if coding:
+            yield f"{Path(write.path).name}: {coding}"
 
 
 def _stored_bytes(path: str, raw: int) -> int:

@@ -49,6 +49,8 @@ class Report:
     """Bytes of the outputs as stored."""
     collisions: int
     """Valid pixels whose result equals the nodata value; in the halos of inner results, each time one is computed."""
+    coding: tuple[str, ...] = ()
+    """What encoded the blocks of each output where there was a choice, and about how much that cost."""
 
     @property
     def speed(self) -> float:
@@ -80,6 +82,7 @@ class Report:
             f"bytes     {decoded}, {format_size(self.output_bytes)} written",
             f"backend   {self.backend}: {self.reason}",
         ]
+        lines += [f"coding    {line}" for line in self.coding]
         if self.collisions:
             lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
         return "\n".join(lines)

@@ -15,6 +15,7 @@ from tilejit.errors import CodecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tilejit.codecs.effort import Effort
     from tilejit.codecs.entropy import Encoded
 
 _local = threading.local()
@@ -83,29 +84,35 @@ class BlockCodec:
         if self.predictor == 2:
             predictor("sum_rows")(cells, self.samples)
 
-    def encode(self, block: NDArray[Any]) -> Encoded:
+    def encode(self, block: NDArray[Any], effort: Effort | None = None) -> Encoded:
         """Encode a block.
 
         Args:
             block: (row, col, sample), C-contiguous and in the machine's byte order.
+            effort: What chooses among the coders of the compression; the level itself without.
 
         Returns:
             The block as it is to be stored. Without compression this may be ``block``'s own memory.
         """
+        data = self._predict(block)
+        return compress(self.compression, data, self.level) if effort is None else effort.compress(data)
+
+    def _predict(self, block: NDArray[Any]) -> NDArray[np.uint8]:
+        """A block as the entropy coder gets it: this thread's until its next, or the block's own memory."""
         self._check(block)
         cells = self._rows(block)
         if self.predictor == 3:
             coded = _scratch(block.nbytes)
             rows = coded.reshape(len(cells), -1)
             predictor("split_planes")(cells, self.samples, _scratch(rows.shape[1], "row"), rows)
-            return compress(self.compression, coded, self.level)
+            return coded
         if self.predictor == 2:
             differences = _scratch(block.nbytes).view(cells.dtype).reshape(cells.shape)
             predictor("difference_rows")(cells, self.samples, differences)
             cells = differences
         if not self.dtype.isnative:
             cells = cells.byteswap()
-        return compress(self.compression, cells.reshape(-1).view(np.uint8), self.level)
+        return cells.reshape(-1).view(np.uint8)
 
     def _join(self, coded: NDArray[np.uint8], cells: NDArray[Any]) -> None:
         if self.samples == 1 and cells.itemsize == 4:

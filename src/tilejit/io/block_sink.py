@@ -70,12 +70,19 @@ class BlockSink:
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
         self._cutter = BlockCutter(self._blocks, samples)
-        self._constants = ConstantBlocks(skeleton.codec, profile.nodata, sparse=is_sparse(file.options))
+        self._constants = ConstantBlocks(
+            skeleton.codec, profile.nodata, blocks=self._blocks.count, sparse=is_sparse(file.options)
+        )
         self._descriptor = os.open(file.temporary, os.O_RDWR)
         self._end = os.fstat(self._descriptor).st_size
         self._offsets = np.zeros(skeleton.offsets.count, np.int64)
         self._counts = np.zeros(skeleton.counts.count, np.int64)
         self._claimed = np.zeros(skeleton.offsets.count, np.bool_)
+
+    @property
+    def coding(self) -> str:
+        """What has encoded the blocks so far, and about how much that cost; empty where there is no choice."""
+        return self._constants.effort.summary()
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
         """Write a window of whole blocks; see `Sink.write`.

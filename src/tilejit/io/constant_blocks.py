@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.codecs import Effort
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
 class ConstantBlocks:
     """A codec that knows blocks of one value when it sees them; threads may share it."""
 
-    def __init__(self, codec: BlockCodec, nodata: float | None, *, sparse: bool) -> None:
+    def __init__(self, codec: BlockCodec, nodata: float | None, *, blocks: int, sparse: bool) -> None:
         self._codec = codec
+        self.effort = Effort(codec.compression, codec.level, blocks)
+        """What chooses the coder of all other blocks."""
         native = codec.dtype.newbyteorder("=")
         self._left_out = np.asarray(0 if nodata is None else nodata, native)
         """What readers take the cells of a missing block for."""
@@ -36,7 +40,7 @@ class ConstantBlocks:
         """
         cell = constant_of(block)
         if cell is None:
-            return self._codec.encode(block)
+            return self._codec.encode(block, self.effort)
         if self._sparse and self._is_left_out(block[0, 0]):
             return None
         last = self._last
