@@ -19,6 +19,7 @@ FLOORS = {
         "calibration",
         "evaluation",
         "frames",
+        "outputs",
         "pipeline",
         "progress",
         "report",

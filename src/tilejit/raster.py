@@ -16,8 +16,9 @@ from tilejit.io.creation_options import block_of, default_options
 from tilejit.io.open_sink import open_sink, writer_of
 from tilejit.io.open_source import open_source
 from tilejit.io.output_file import checked_target
-from tilejit.io.sink import ArraySink, OutputProfile, Sink
+from tilejit.io.sink import ArraySink, Sink
 from tilejit.io.source import ArraySource
+from tilejit.outputs import output_profile
 from tilejit.pipeline import run_job
 from tilejit.planner import Request, Storage, make_job
 from tilejit.progress import progress_bar
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.sink import OutputProfile
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
     from tilejit.planner import Job
@@ -308,19 +310,10 @@ def _checked_outputs(
     requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
     _check_paths(requests)
     job = make_job(rasters[0].grid, requests, settings_of([b for r in rasters for b in r.bands], options))
+    given, overwrite = _upper(options.get("profile") or {}), options.get("overwrite", False)
     profiles = [
-        OutputProfile(
-            path=request.path,
-            grid=raster.grid,
-            count=raster.count,
-            dtype=write.dtype,
-            nodata=write.nodata,
-            descriptions=tuple(_description(b) for b in raster.bands),
-            units=tuple(_unit(b) for b in raster.bands),
-            options=_upper(options.get("profile") or {}),
-            overwrite=options.get("overwrite", False),
-        )
-        for request, raster, write in zip(requests, rasters, job.plan.writes, strict=True)
+        output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
+        for raster, write in zip(rasters, job.plan.writes, strict=True)
     ]
     for profile in profiles:
         checked_target(profile)
@@ -358,14 +351,6 @@ def _upper(options: Mapping[str, Any]) -> dict[str, str]:
         raise ParameterError(
             f"profile={options!r}; it is GDAL's creation options by name: {{'compress': 'deflate'}}"
         ) from error
-
-
-def _description(band: Band) -> str | None:
-    return band.info.description if isinstance(band, SourceBand) else band.label
-
-
-def _unit(band: Band) -> str | None:
-    return band.info.unit if isinstance(band, SourceBand) else band.application.kernel.unit
 
 
 def _check_paths(requests: Sequence[Request]) -> None:

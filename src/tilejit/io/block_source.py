@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.file_tags import FileTags
     from tilejit.io.rasterio_source import RasterioSource
     from tilejit.io.source import BandInfo, Source
 
@@ -43,6 +44,8 @@ class BlockSource:
         """Where its cells lie."""
         self.bands: tuple[BandInfo, ...] = source.bands
         """All its bands."""
+        self.tags: FileTags = source.tags
+        """What it says beside its cells."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
         self.block_bytes: int = max(source.block_bytes, layout.decoding_bytes)
