@@ -13,7 +13,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["raster", "door", "prediction", "rehearsal", "settings"],
+    5: ["chained", "raster", "door", "prediction", "rehearsal", "settings"],
     4: [
         "arrays",
         "calibration",
@@ -29,7 +29,7 @@ FLOORS = {
         "trace",
     ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
-    2: ["codecs", "discovery", "edges", "nodata", "quantities", "registry"],
+    2: ["chain", "codecs", "discovery", "edges", "nodata", "quantities", "registry"],
     1: ["jit_cache", "kernel", "language"],
     0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }
