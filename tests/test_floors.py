@@ -29,7 +29,7 @@ FLOORS = {
         "trace",
     ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
-    2: ["chain", "codecs", "discovery", "edges", "nodata", "quantities", "registry"],
+    2: ["blanks", "chain", "codecs", "discovery", "edges", "nodata", "quantities", "registry"],
     1: ["jit_cache", "kernel", "language"],
     0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }
