@@ -13,7 +13,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["chained", "raster", "door", "prediction", "rehearsal", "settings"],
+    5: ["chained", "raster", "door", "settings"],
     4: [
         "arrays",
         "calibration",
@@ -21,7 +21,9 @@ FLOORS = {
         "frames",
         "outputs",
         "pipeline",
+        "prediction",
         "progress",
+        "rehearsal",
         "report",
         "schedule",
         "stopwatch",

@@ -1,4 +1,4 @@
-"""What output files will be: what their cells come to, and what goes along from the files that they are copied from.
+"""What output files are asked to be and will be: their cells, and what goes along from the files they are copied from.
 
 A band that no kernel touched is a copy, and says what GDAL's own copies say (`gdal_translate`). What kernels make says
 for itself what it is; of its inputs' tags only AREA_OR_POINT holds, which is about the grid.
@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.graph import Band, SourceBand, sources_of
+from tilejit.io.creation_options import block_of, default_options
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
+from tilejit.io.open_sink import writer_of
 from tilejit.io.sink import OutputProfile
+from tilejit.planner import Request, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +27,26 @@ if TYPE_CHECKING:
 
 _POINT = "AREA_OR_POINT"
 """Whether a cell's value holds for its area or for its middle."""
+
+
+def file_request(
+    bands: tuple[Band, ...], grid: Grid, path: str, options: Mapping[str, str], nodata: float | None = None
+) -> Request:
+    """The request for an output file.
+
+    Args:
+        bands: What its bands are made of.
+        grid: Where its cells lie.
+        path: The file.
+        options: The driver's creation options, names in upper case.
+        nodata: The nodata value asked for.
+    """
+
+    def storage(dtype: np.dtype) -> Storage:
+        creation = default_options(dtype, *grid.shape, options, len(bands))
+        return Storage(creation, block_of(creation, *grid.shape), writer_of(creation))
+
+    return Request(bands, path, nodata, storage)
 
 
 def output_profile(

@@ -12,15 +12,14 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.creation_options import block_of, default_options
-from tilejit.io.open_sink import open_sink, writer_of
+from tilejit.io.open_sink import open_sink
 from tilejit.io.open_source import open_source
 from tilejit.io.output_file import checked_target
 from tilejit.io.sink import ArraySink, Sink
 from tilejit.io.source import ArraySource
-from tilejit.outputs import output_profile
+from tilejit.outputs import file_request, output_profile
 from tilejit.pipeline import run_job
-from tilejit.planner import Request, Storage, make_job
+from tilejit.planner import Request, make_job
 from tilejit.progress import progress_bar
 from tilejit.settings import RunOptions, settings_of
 from tilejit.trace import checked_trace
@@ -333,15 +332,10 @@ def _trace_of(options: RunOptions, requests: Sequence[Request]) -> Path | None:
 
 
 def _request(raster: Raster, path: str, options: RunOptions) -> Request:
+    nodata = options.get("nodata")
     if not path:
-        return Request(raster.bands, nodata=options.get("nodata"))
-    given = _upper(options.get("profile") or {})
-
-    def storage(dtype: np.dtype) -> Storage:
-        creation = default_options(dtype, *raster.grid.shape, given, raster.count)
-        return Storage(creation, block_of(creation, *raster.grid.shape), writer_of(creation))
-
-    return Request(raster.bands, path, options.get("nodata"), storage)
+        return Request(raster.bands, nodata=nodata)
+    return file_request(raster.bands, raster.grid, path, _upper(options.get("profile") or {}), nodata)
 
 
 def _upper(options: Mapping[str, Any]) -> dict[str, str]:
