@@ -190,70 +190,110 @@ class Case:
     peer: Callable[[], np.ndarray] | None
 
 
-def cases(size: int) -> list[Case]:
-    dem = np.tile(fractal(min(size, 2048)), (-(-size // 2048),) * 2)[:size, :size].copy()
-    holes = dem.copy()
-    holes[:: max(8, size // 64), :: max(8, size // 64)] = np.nan
-    red, nir = scene(size)
-    small = (dem / dem.max()).astype(np.float32)
-    out = np.full_like(dem, np.nan)
-    cell = np.float32(30)
+@dataclass(frozen=True)
+class Data:
+    """The arrays of all cases."""
 
-    def into(function: Callable[..., None], *arguments: object) -> Callable[[], np.ndarray]:
+    dem: np.ndarray
+    holes: np.ndarray
+    red: np.ndarray
+    nir: np.ndarray
+    out: np.ndarray
+    """What contenders compute into, if they can."""
+
+    @classmethod
+    def of(cls, size: int) -> Data:
+        """Terrain, the same with holes, and two bands of a scene, all square."""
+        dem = np.tile(fractal(min(size, 2048)), (-(-size // 2048),) * 2)[:size, :size].copy()
+        holes = dem.copy()
+        holes[:: max(8, size // 64), :: max(8, size // 64)] = np.nan
+        return cls(dem, holes, *scene(size), np.full_like(dem, np.nan))
+
+    def into(self, function: Callable[..., None], *arguments: object) -> Callable[[], np.ndarray]:
+        """A loop written by hand, as a function of nothing that returns what it computed."""
+
         def run() -> np.ndarray:
             function(*arguments)
-            return out
+            return self.out
 
         return run
 
-    peers = _peers(dem, holes, red, nir)
+
+def cases(size: int) -> list[Case]:
+    data = Data.of(size)
+    peers = _peers(data.dem, data.holes, data.red, data.nir)
     return [
-        Case(
-            "slope in degrees, float32",
-            1,
-            out,
-            lambda n, o=None: slope(dem, dx=30, dy=30, workers=n, out=o),
-            into(hand_slope, dem, out, cell, cell),
-            lambda: numpy_slope(dem, cell),
-            peers.get("slope"),
-        ),
-        Case(
-            "NDVI from uint16",
-            0,
-            out,
-            lambda n, o=None: ndvi(red, nir, workers=n, out=o),
-            into(hand_ndvi, red, nir, out, np.float32(1), np.float32(0)),
-            lambda: numpy_ndvi(red, nir),
-            peers.get("ndvi"),
-        ),
-        Case(
-            "5x5 mean of valid cells",
-            2,
-            out,
-            lambda n, o=None: mean_5x5(holes, workers=n, out=o),
-            into(hand_mean, holes, out),
-            lambda: numpy_mean(holes),
-            peers.get("mean"),
-        ),
-        Case(
-            "3x3 median, nodata propagates",
-            1,
-            out,
-            lambda n, o=None: median_3x3(holes, workers=n, out=o),
-            into(hand_median, holes, out),
-            lambda: numpy_median(holes),
-            None,
-        ),
-        Case(
-            "64 steps a pixel",
-            0,
-            out,
-            lambda n, o=None: iterate(small, workers=n, out=o),
-            into(hand_iterate, small, out),
-            lambda: numpy_iterate(small),
-            None,
-        ),
+        _slope(data, peers.get("slope")),
+        _ndvi(data, peers.get("ndvi")),
+        _mean(data, peers.get("mean")),
+        _median(data),
+        _steps(data),
     ]
+
+
+def _slope(data: Data, peer: Callable[[], np.ndarray] | None) -> Case:
+    dem, cell = data.dem, np.float32(30)
+    return Case(
+        "slope in degrees, float32",
+        1,
+        data.out,
+        lambda n, o=None: slope(dem, dx=30, dy=30, workers=n, out=o),
+        data.into(hand_slope, dem, data.out, cell, cell),
+        lambda: numpy_slope(dem, cell),
+        peer,
+    )
+
+
+def _ndvi(data: Data, peer: Callable[[], np.ndarray] | None) -> Case:
+    red, nir = data.red, data.nir
+    return Case(
+        "NDVI from uint16",
+        0,
+        data.out,
+        lambda n, o=None: ndvi(red, nir, workers=n, out=o),
+        data.into(hand_ndvi, red, nir, data.out, np.float32(1), np.float32(0)),
+        lambda: numpy_ndvi(red, nir),
+        peer,
+    )
+
+
+def _mean(data: Data, peer: Callable[[], np.ndarray] | None) -> Case:
+    holes = data.holes
+    return Case(
+        "5x5 mean of valid cells",
+        2,
+        data.out,
+        lambda n, o=None: mean_5x5(holes, workers=n, out=o),
+        data.into(hand_mean, holes, data.out),
+        lambda: numpy_mean(holes),
+        peer,
+    )
+
+
+def _median(data: Data) -> Case:
+    holes = data.holes
+    return Case(
+        "3x3 median, nodata propagates",
+        1,
+        data.out,
+        lambda n, o=None: median_3x3(holes, workers=n, out=o),
+        data.into(hand_median, holes, data.out),
+        lambda: numpy_median(holes),
+        None,
+    )
+
+
+def _steps(data: Data) -> Case:
+    small = (data.dem / data.dem.max()).astype(np.float32)
+    return Case(
+        "64 steps a pixel",
+        0,
+        data.out,
+        lambda n, o=None: iterate(small, workers=n, out=o),
+        data.into(hand_iterate, small, data.out),
+        lambda: numpy_iterate(small),
+        None,
+    )
 
 
 def _peers(dem: np.ndarray, holes: np.ndarray, red: np.ndarray, nir: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 import tilejit as tj
-from oracles import ORACLES, punched
+from oracles import SINGLE, punched
 from tilejit.backends import get_backend
 
 SHAPE = (17, 24)
@@ -210,14 +210,14 @@ def threads(rng):
     results = [None] * 4
 
     def work(k):
-        results[k] = ORACLES["sobel"].kernel(z * k, backend="cuda")
+        results[k] = SINGLE["sobel"].kernel(z * k, backend="cuda")
 
     workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return tuple(results), tuple(ORACLES["sobel"].kernel(z * k, backend="python") for k in range(4))
+    return tuple(results), tuple(SINGLE["sobel"].kernel(z * k, backend="python") for k in range(4))
 
 
 def wider_then_smaller(rng):
@@ -260,7 +260,7 @@ FEATURES = {
 
 
 def shipped(name):
-    oracle = ORACLES[name]
+    oracle = SINGLE[name]
 
     def run(rng):
         arrays = punched(oracle.make(rng, SHAPE), rng)
@@ -269,7 +269,7 @@ def shipped(name):
     return run
 
 
-CASES = {**FEATURES, **{name: shipped(name) for name in ORACLES}}
+CASES = {**FEATURES, **{name: shipped(name) for name in SINGLE}}
 
 
 def distance(result, expected):

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
+from tilejit.kernel import Kernel
 from tilejit_kernels import filters, indices, masks, terrain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tilejit.kernel import Kernel
+    from tilejit.chain import Applicable
 
     Arrays = tuple[np.ndarray, ...]
 
@@ -36,7 +37,7 @@ CELLS = {"dx": 30.0, "dy": 20.0}
 class Oracle:
     """One kernel with what it must compute."""
 
-    kernel: Kernel
+    kernel: Applicable
     """The kernel."""
     expected: Callable[..., Any]
     """Arrays (float64, or an annotated parameter's integers), parameters -> one array or a tuple of them."""
@@ -405,6 +406,7 @@ ORACLES: dict[str, Oracle] = {
     "mean_5x5": Oracle(filters.mean_5x5, over_valid(np.nanmean, 5), elevation, 3000, 1),
     "row_sums_11": Oracle(filters.row_sums_11, row_sums, elevation, 33000, 2),
     "column_mean_11": Oracle(filters.column_mean_11, column_mean, sums_and_counts, 3000, 3),
+    "mean_11x11": Oracle(filters.mean_11x11, over_valid(np.nanmean, 11), elevation, 3000, 3),
     "minimum_3x3": Oracle(filters.minimum_3x3, over_valid(np.nanmin, 3), elevation),
     "minimum_5x5": Oracle(filters.minimum_5x5, over_valid(np.nanmin, 5), elevation),
     "maximum_3x3": Oracle(filters.maximum_3x3, over_valid(np.nanmax, 3), elevation),
@@ -430,3 +432,5 @@ ORACLES: dict[str, Oracle] = {
     "reclassify": Oracle(masks.reclassify, reclassify, whole, parameters=BREAKS),
 }  # fmt: skip
 """Name of a kernel -> what it must compute."""
+SINGLE = {name: oracle for name, oracle in ORACLES.items() if isinstance(oracle.kernel, Kernel)}
+"""Without the chains, whose kernels are in there one by one."""

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 import tilejit as tj
-from oracles import ORACLES
+from oracles import SINGLE
 from tilejit.backends.ptx import assemble, compile_ptx
 from tilejit.language.spelling import math_used
 
@@ -61,9 +61,9 @@ def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.X) -> tuple[np.uint8, np.float
 
 
 OTHERS = {k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several)}
-TYPED = {f"{name} {dtype}": (ORACLES[name].kernel, dtype)
+TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)
          for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip
-CASES = {**{name: (o.kernel, "float32") for name, o in ORACLES.items()}, **OTHERS, **TYPED}
+CASES = {**{name: (o.kernel, "float32") for name, o in SINGLE.items()}, **OTHERS, **TYPED}
 
 
 def signature_of(kernel, dtype):

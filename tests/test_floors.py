@@ -13,15 +13,18 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["asynchronous", "raster", "door", "prediction", "rehearsal", "settings"],
+    5: ["asynchronous", "chained", "raster", "door", "settings"],
     4: [
         "arrays",
         "calibration",
         "cancellation",
         "evaluation",
         "frames",
+        "outputs",
         "pipeline",
+        "prediction",
         "progress",
+        "rehearsal",
         "report",
         "schedule",
         "stopwatch",
@@ -29,7 +32,7 @@ FLOORS = {
         "trace",
     ],
     3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
-    2: ["codecs", "discovery", "edges", "nodata", "quantities", "registry"],
+    2: ["blanks", "chain", "codecs", "discovery", "edges", "nodata", "quantities", "registry"],
     1: ["jit_cache", "kernel", "language", "native_function", "object_code", "private_module"],
     0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
 }

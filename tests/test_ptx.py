@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from oracles import ORACLES
+from oracles import SINGLE
 from ptx_run import CASES, TYPED
 from tilejit.backends import ptx
 from tilejit.errors import BackendError
@@ -81,7 +81,7 @@ def test_wide_inputs_compute_in_float64(reports, case):
 
 @needs_compiler
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_shipped_kernels_leave_room_for_threads(reports, name, capability):
     assert reports[capability][name]["registers"] <= MOST_REGISTERS
 

@@ -120,16 +120,17 @@ def column_mean_11(totals, counts):
     return total / count if count > 0.0 else math.nan
 
 
+@tj.chain
 def mean_11x11(z):
     """Mean of the valid cells of the 11x11 window, as a chain of two kernels: rows, then columns.
 
     A large window that is separable is two cheap kernels; their results in between are never stored.
 
     Args:
-        z: An array, or a Raster of one band.
+        z: Any quantity.
 
     Returns:
-        An array or a Raster: the mean, in the unit of `z`; NaN where no cell is valid.
+        Mean, in the unit of `z`; NaN where no cell is valid.
 
     Source:
         The arithmetic mean; NumPy's ``nanmean`` of each window.

@@ -18,12 +18,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tilejit import errors, math
-from tilejit.door import door
+from tilejit.chain import Chain
+from tilejit.door import chain_door, door
 from tilejit.errors import TilejitError
 from tilejit.kernel import Kernel
 from tilejit.language.names import is_valid
 from tilejit.language.quantities import Quantity
-from tilejit.registry import focal, local
+from tilejit.registry import chain, focal, local
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ ROW = Quantity.ROW
 COL = Quantity.COL
 
 Kernel.door = staticmethod(door)
+Chain.door = staticmethod(chain_door)
 
 _LAZY = {
     "NodataWarning": "tilejit.raster:NodataWarning",
@@ -84,6 +86,7 @@ __all__ = [
     "GROUND_HEIGHT",
     "GROUND_WIDTH",
     "ROW",
+    "Chain",
     "Kernel",
     "NodataWarning",
     "Plan",
@@ -98,6 +101,7 @@ __all__ = [
     "Y",
     "__version__",
     "asave",
+    "chain",
     "errors",
     "focal",
     "from_array",

@@ -1,4 +1,4 @@
-"""Finding kernels by the names that people type: ``module:name``, ``file.py:name``, or a registered name.
+"""Finding kernels and chains by the names that people type: ``module:name``, ``file.py:name``, or a registered name.
 
 Registered kernels come from the entry-point group `GROUP`. A line of it names a module, or a file; the line's own
 name is the first half of a qualified name: ``terrain = "my_kernels.terrain"`` registers ``terrain.slope``.
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from tilejit.chain import Applicable
 from tilejit.errors import KernelError, TilejitError
-from tilejit.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,14 +40,14 @@ class Collection:
     """The module or file that it names."""
     package: str
     """The distribution that registers it, with its version."""
-    kernels: Mapping[str, Kernel]
-    """Name -> kernel, in the order of the file."""
+    kernels: Mapping[str, Applicable]
+    """Name -> kernel or chain, in the order of the file."""
     problem: str | None = None
     """Why it could not be loaded."""
 
 
-def find_kernel(name: str) -> Kernel:
-    """Finds a kernel.
+def find_kernel(name: str) -> Applicable:
+    """Finds a kernel or a chain of kernels.
 
     Args:
         name: ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it.
@@ -68,7 +68,7 @@ def find_kernel(name: str) -> Kernel:
     return _registered(name)
 
 
-def kernels_in(where: str) -> dict[str, Kernel]:
+def kernels_in(where: str) -> dict[str, Applicable]:
     """Returns the kernels of a file, a module, or a collection, by name.
 
     Raises:
@@ -110,7 +110,7 @@ def _collection(name: str, value: str, package: str) -> Collection:
     return Collection(name, value, package, kernels)
 
 
-def _registered(name: str) -> Kernel:
+def _registered(name: str) -> Applicable:
     """Finds a kernel by its registered name."""
     known = _entry_points()
     collection, dot, short = name.partition(".")
@@ -161,7 +161,7 @@ def _near(name: str, names: Iterable[str], most: int = 3) -> str:
     return f"; did you mean {' or '.join(short)}?" if short else ""
 
 
-def _chosen(where: str, attribute: str, module: ModuleType) -> Kernel:
+def _chosen(where: str, attribute: str, module: ModuleType) -> Applicable:
     """The kernel of that name in a module, or its only one."""
     kernels = _kernels_of(module)
     listed = ", ".join(kernels) or "none"
@@ -170,20 +170,20 @@ def _chosen(where: str, attribute: str, module: ModuleType) -> Kernel:
             return next(iter(kernels.values()))
         raise KernelError(f"{where} holds {len(kernels)} kernels ({listed}): choose one, as {where}:name")
     value = getattr(module, attribute, None)
-    if isinstance(value, Kernel):
+    if isinstance(value, Applicable):
         return value
     if value is not None:
         what = f"{where}: {attribute} is a {type(value).__name__}"
-        raise KernelError(f"{what}, no kernel: put @tj.local or @tj.focal above it")
+        raise KernelError(f"{what}, no kernel: put @tj.local, @tj.focal or @tj.chain above it")
     raise KernelError(f"{where} has no kernel {attribute!r}{_near(attribute, kernels) or f'; it holds {listed}'}")
 
 
-def _kernels_of(module: ModuleType) -> dict[str, Kernel]:
+def _kernels_of(module: ModuleType) -> dict[str, Applicable]:
     """The public kernels that a module defines, not those that it imports."""
     return {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, Kernel) and not name.startswith("_") and value.module == module.__name__
+        if isinstance(value, Applicable) and not name.startswith("_") and value.module == module.__name__
     }
 
 

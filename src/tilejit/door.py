@@ -1,4 +1,4 @@
-"""What a call of a kernel does: arrays are computed at once, Rasters become a lazy Raster."""
+"""What a call of a kernel or a chain does: arrays are computed at once, Rasters become a lazy Raster."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tilejit.dispatch import choose_backend
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tilejit.chain import Chain
     from tilejit.kernel import Kernel
 
 
@@ -28,3 +29,16 @@ def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> A
     workers = parameters.pop("workers", None) or available_cores()
     out = parameters.pop("out", None)
     return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers, out=out)
+
+
+def chain_door(chain: Chain, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Runs ``chain`` over arrays, or applies it to Rasters; see `Chain.__call__`."""
+    from tilejit.chained import apply_chain, run_chain
+    from tilejit.raster import Raster
+
+    if any(isinstance(i, Raster) for i in inputs):
+        return apply_chain(chain, inputs, options)
+    parameters = dict(options)
+    backend = parameters.pop("backend", "cpu")
+    workers, out = parameters.pop("workers", None), parameters.pop("out", None)
+    return run_chain(chain, inputs, parameters, backend=backend, workers=workers, out=out)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import get_backend
+from tilejit.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.edges import fill_outside
 from tilejit.io.source import blank, convert, flag, nodata_key
 from tilejit.quantities import scalar_values
@@ -52,6 +53,10 @@ class Evaluator:
         self.job, self.plan, self.compiled = job, job.plan, compiled
         self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
         self._direct = self.plan.written_directly()
+        self._deciding = [
+            tuple(step.operands[k].plane for k in deciding_inputs(kernel))
+            for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
+        ]
         self._results = {
             p: self._flat(self.plan.planes[p].dtype, s.halo)
             for s in self.plan.steps
@@ -88,16 +93,27 @@ class Evaluator:
         for number in range(len(self.plan.steps)):
             collisions += self._step(number, frame.window, planes, outputs)
         for w, write in enumerate(self.plan.writes):
+            if all(is_constant(planes[plane][0]) for plane in write.planes):
+                outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), frame.window.shape)
+                continue
             for b, plane in enumerate(write.planes):
-                if self._direct.get(plane) != (w, b):
+                if is_constant(planes[plane][0]):
+                    outputs[w][b] = write.nodata
+                elif self._direct.get(plane) != (w, b):
                     collisions += self._finish(write, planes, plane, outputs[w][b], frame.window)
         return outputs, collisions
+
+    def _is_blank(self, number: int, planes: Sequence[tuple[Array, Array | None]]) -> bool:
+        return is_blank(*planes[number], self.plan.planes[number].nodata)
 
     def _step(
         self, number: int, window: Window, planes: list[tuple[Array, Array | None]], outputs: Sequence[Array]
     ) -> int:
         step, kernel = self.plan.steps[number], self.job.kernels[number]
         area = window.expand(*step.halo)
+        if any(self._is_blank(plane, planes) for plane in self._deciding[number]):
+            planes += [(cells, None) for cells in self._blank_results(step, area)]
+            return 0
         arrays: list[Array] = []
         for index, operand in enumerate(step.operands):
             cells, valid = self._operand(number, index, operand, planes, window)
@@ -115,6 +131,17 @@ class Evaluator:
         planes += [(r, None) for r in results]
         return collisions
 
+    def _blank_results(self, step: Step, area: Window) -> list[Array]:
+        """The results of a step that has nothing valid to compute with."""
+        if step.halo == (0, 0):
+            dtypes = (self.plan.planes[plane].dtype for plane in step.results)
+            return [constant(np.full(1, v, d), area.shape)[0] for v, d in zip(step.nodata, dtypes, strict=True)]
+        results = [_shaped(self._results[plane], area.shape) for plane in step.results]
+        for result, nodata in zip(results, step.nodata, strict=True):
+            result[...] = nodata
+        self._outside(step, area, results)
+        return results
+
     def _outside(self, step: Step, area: Window, results: Sequence[Array]) -> None:
         """What a step computed outside the raster gives way to what its consumers take there."""
         if step.halo == (0, 0):
@@ -128,7 +155,8 @@ class Evaluator:
         """The plane as the kernel wants it: cropped to its halo, integers with nodata turned into floats with NaN."""
         cells, valid = planes[operand.plane]
         if operand.direct:
-            return cells, valid if operand.valid else None
+            # A plane that is known to be blank has no cells, until a kernel wants them.
+            return np.ascontiguousarray(cells), valid if operand.valid else None
         plane = self.plan.planes[operand.plane]
         wanted = window.expand(*operand.halo)
         place = wanted.slices(window.expand(*plane.halo))

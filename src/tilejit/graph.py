@@ -47,10 +47,14 @@ class ResultBand:
     """The application."""
     index: int
     """Which of its results, from 0."""
+    called: str | None = None
+    """The chain of which it is the result."""
 
     @property
     def label(self) -> str:
         """What messages call it."""
+        if self.called is not None:
+            return self.called
         name = self.application.kernel.name
         return name if len(self.application.kernel.results) == 1 else f"{name}[{self.index + 1}]"
 

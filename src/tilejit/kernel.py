@@ -201,21 +201,7 @@ class Kernel:
         Raises:
             ParameterError: One is unknown, missing or of the wrong type.
         """
-        known = {s.name: s for s in self.scalars}
-        for name in given:
-            if name not in known:
-                raise ParameterError(f"{self.name} has no parameter {name}; it takes {_listed(list(known))}")
-        bound: dict[str, Any] = {}
-        for scalar in self.scalars:
-            value = given.get(scalar.name, scalar.default)
-            if value is REQUIRED:
-                raise ParameterError(f"{self.name} needs {scalar.name}: give it as {scalar.name}=…")
-            is_default = scalar.name not in given or value is scalar.default
-            try:
-                bound[scalar.name] = value if is_default else scalar.convert(value)
-            except ParameterError as error:
-                raise ParameterError(f"{self.name}: {error}") from error
-        return bound
+        return bind_scalars(self.name, self.scalars, given)
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Runs it over arrays at once, or applies it to Rasters lazily.
@@ -283,6 +269,25 @@ class _Cells:
             return int(self._array[row, col]) if inside else 0
         compute = compute_dtype((self._array.dtype,))
         return compute.type(self._array[row, col] if inside else np.nan)
+
+
+def bind_scalars(name: str, scalars: Sequence[ScalarParameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks scalars against a signature and fills in defaults; see `Kernel.bind`."""
+    known = {s.name: s for s in scalars}
+    for unknown in given:
+        if unknown not in known:
+            raise ParameterError(f"{name} has no parameter {unknown}; it takes {_listed(list(known))}")
+    bound: dict[str, Any] = {}
+    for scalar in scalars:
+        value = given.get(scalar.name, scalar.default)
+        if value is REQUIRED:
+            raise ParameterError(f"{name} needs {scalar.name}: give it as {scalar.name}=…")
+        is_default = scalar.name not in given or value is scalar.default
+        try:
+            bound[scalar.name] = value if is_default else scalar.convert(value)
+        except ParameterError as error:
+            raise ParameterError(f"{name}: {error}") from error
+    return bound
 
 
 def declare(

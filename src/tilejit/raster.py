@@ -12,14 +12,14 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.creation_options import block_of, default_options
-from tilejit.io.open_sink import open_sink, writer_of
+from tilejit.io.open_sink import open_sink
 from tilejit.io.open_source import open_source
 from tilejit.io.output_file import checked_target
-from tilejit.io.sink import ArraySink, OutputProfile, Sink
+from tilejit.io.sink import ArraySink, Sink
 from tilejit.io.source import ArraySource
+from tilejit.outputs import file_request, output_profile
 from tilejit.pipeline import run_job
-from tilejit.planner import Request, Storage, make_job
+from tilejit.planner import Request, make_job
 from tilejit.progress import progress_bar
 from tilejit.settings import RunOptions, settings_of
 from tilejit.trace import checked_trace
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tilejit.cancellation import Cancellation
     from tilejit.grid import Grid
+    from tilejit.io.sink import OutputProfile
     from tilejit.io.tile_sink import Tile
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
@@ -372,19 +373,10 @@ def _checked_outputs(
     requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
     _check_paths(requests)
     job = make_job(rasters[0].grid, requests, settings_of([b for r in rasters for b in r.bands], options))
+    given, overwrite = _upper(options.get("profile") or {}), options.get("overwrite", False)
     profiles = [
-        OutputProfile(
-            path=request.path,
-            grid=raster.grid,
-            count=raster.count,
-            dtype=write.dtype,
-            nodata=write.nodata,
-            descriptions=tuple(_description(b) for b in raster.bands),
-            units=tuple(_unit(b) for b in raster.bands),
-            options=_upper(options.get("profile") or {}),
-            overwrite=options.get("overwrite", False),
-        )
-        for request, raster, write in zip(requests, rasters, job.plan.writes, strict=True)
+        output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
+        for raster, write in zip(rasters, job.plan.writes, strict=True)
     ]
     for profile in profiles:
         checked_target(profile)
@@ -404,15 +396,10 @@ def _trace_of(options: RunOptions, requests: Sequence[Request]) -> Path | None:
 
 
 def _request(raster: Raster, path: str, options: RunOptions) -> Request:
+    nodata = options.get("nodata")
     if not path:
-        return Request(raster.bands, nodata=options.get("nodata"))
-    given = _upper(options.get("profile") or {})
-
-    def storage(dtype: np.dtype) -> Storage:
-        creation = default_options(dtype, *raster.grid.shape, given, raster.count)
-        return Storage(creation, block_of(creation, *raster.grid.shape), writer_of(creation))
-
-    return Request(raster.bands, path, options.get("nodata"), storage)
+        return Request(raster.bands, nodata=nodata)
+    return file_request(raster.bands, raster.grid, path, _upper(options.get("profile") or {}), nodata)
 
 
 def _upper(options: Mapping[str, Any]) -> dict[str, str]:
@@ -422,14 +409,6 @@ def _upper(options: Mapping[str, Any]) -> dict[str, str]:
         raise ParameterError(
             f"profile={options!r}; it is GDAL's creation options by name: {{'compress': 'deflate'}}"
         ) from error
-
-
-def _description(band: Band) -> str | None:
-    return band.info.description if isinstance(band, SourceBand) else band.label
-
-
-def _unit(band: Band) -> str | None:
-    return band.info.unit if isinstance(band, SourceBand) else band.application.kernel.unit
 
 
 def _check_paths(requests: Sequence[Request]) -> None:

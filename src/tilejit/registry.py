@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+from tilejit.chain import Chain
 from tilejit.kernel import Edge, Kernel, Nodata, declare
+from tilejit.language.parameters import read_parameters
+from tilejit.language.source import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,3 +103,41 @@ def focal(
             function, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
         )
     return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
+
+
+def chain(function: Callable[..., object], /) -> Chain:
+    """Declares a chain of kernels: a function of Rasters that applies kernels and returns what they make.
+
+    It is found, listed, planned and run by its name, as a kernel is. Its kernels run tile by tile, and what they hand
+    each other is never stored. Write it with def, in a file or a notebook cell; its own lines are plain Python that
+    runs once, with lazy Rasters.
+
+    Args:
+        function: Positional parameters are Rasters of one band, keyword-only ones scalars. It returns a Raster, or a
+            tuple of Rasters, whose bands the output has in order.
+
+    Raises:
+        KernelError: Its signature says something else.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.focal
+        ... def rise(z):
+        ...     return z[0, 1] - z[0, -1]
+        >>> @tj.local
+        ... def at_least(z, *, limit=1.0) -> np.uint8:
+        ...     return z >= limit
+        >>> @tj.chain
+        ... def steep(z, *, limit=3.0):
+        ...     return at_least(rise(z), limit=limit)
+        >>> steep(np.float32([[1, 2, 5]]))
+        array([[255,   1, 255]], dtype=uint8)
+    """
+    source = read_source(function)
+    rasters, scalars = read_parameters(source)
+    for argument, raster in zip([*source.tree.args.posonlyargs, *source.tree.args.args], rasters, strict=True):
+        if raster.dtype is not None:
+            source.fail(argument, f"{raster.name} is annotated {raster.dtype} in a chain",
+                        "annotate it in the kernel that takes it")  # fmt: skip
+    return Chain(source, rasters, scalars)

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import get_backend
+from tilejit.cores import available_cores
 from tilejit.errors import PlanError
+from tilejit.graph import SourceBand
 from tilejit.io.open_sink import open_sink
+from tilejit.io.open_source import open_source
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
+from tilejit.io.source import ArraySource
 from tilejit.io.storage import creation_options
+from tilejit.outputs import file_request
 from tilejit.pipeline import run_job
-from tilejit.planner import Job
-from tilejit.raster import from_array, open_raster
+from tilejit.planner import Job, Settings, make_job
 from tilejit.synthetic import LEVELS, cells
 from tilejit.window import Window
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.io.source import Source
     from tilejit.plan import Read, Write
+    from tilejit.report import Report
 
 _PROBE = 128 * 128
 """Pixels of a first run, which compiles and tells how slow the kernels are."""
@@ -105,8 +110,15 @@ def _level_of(options: Mapping[str, str], dtype: np.dtype[Any], ratio: float, ca
 def _ratio(options: Mapping[str, str], dtype: np.dtype[Any], level: int) -> float:
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
         array = cells(dtype, level, (1024, 1024), 0, None)
-        report = from_array(array).save(Path(folder) / "cells.tif", profile=dict(options), progress=False)
+        report = _store(ArraySource.of(array), Path(folder) / "cells.tif", options)
         return report.output_bytes / array.nbytes
+
+
+def _store(source: ArraySource, path: Path, options: Mapping[str, str]) -> Report:
+    """Writes an array into a file."""
+    bands = tuple(SourceBand(source, info) for info in source.bands)
+    request = file_request(bands, source.grid, str(path), options)
+    return _report_of(make_job(source.grid, [request], Settings("cpu", "", available_cores())))
 
 
 def rehearse(job: Job, likenesses: tuple[Likeness, ...]) -> Numbers:
@@ -144,16 +156,20 @@ def _measure(job: Job, likenesses: tuple[Likeness, ...], pixels: int, times: int
     return {name: min(run[name] for run in runs) for name in runs[0]}
 
 
-def _run(job: Job) -> Numbers:
+def _report_of(job: Job) -> Report:
     sinks: list[Sink] = []
     try:
         for write in job.plan.writes:
             sinks.append(_sink(write, job))  # noqa: PERF401 - the open ones must be dropped
-        report = run_job(job, sinks)
+        return run_job(job, sinks)
     except BaseException:
         for sink in sinks:
             sink.abort()
         raise
+
+
+def _run(job: Job) -> Numbers:
+    report = _report_of(job)
     stages, count = report.stages, _pixels(job)
     # A GPU's work is no thread's: the thread waits for it.
     compute = stages["compute"].wall if job.plan.backend == "cuda" else stages["compute"].cpu
@@ -195,11 +211,11 @@ def _source(like: Likeness, grid: Grid, path: Path, number: int) -> Source:
     bands = [
         cells(like.dtype, like.level, grid.shape, (3 * number + b) % _SURFACES, like.nodata) for b in range(like.count)
     ]
-    made = from_array(np.stack(bands), grid=grid, nodata=like.nodata)
+    made = ArraySource.of(np.stack(bands), grid, like.nodata)
     if like.options is None:
-        return made.bands[0].source  # type: ignore[union-attr]
-    made.save(path, profile=_clipped(like.options, grid), progress=False)
-    return open_raster(path).bands[0].source  # type: ignore[union-attr]
+        return made
+    _store(made, path, _clipped(like.options, grid))
+    return open_source(path)
 
 
 def _clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:

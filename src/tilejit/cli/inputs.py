@@ -17,7 +17,7 @@ from tilejit.language.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tilejit.kernel import Kernel
+    from tilejit.chain import Applicable
     from tilejit.language.parameters import ScalarParameter
     from tilejit.raster import Raster
 
@@ -62,7 +62,7 @@ def parse_input(text: str) -> Input:
     return Input(name, band[1], int(band[2]))
 
 
-def open_inputs(kernels: Sequence[Kernel], words: Sequence[str]) -> list[list[Raster]]:
+def open_inputs(kernels: Sequence[Applicable], words: Sequence[str]) -> list[list[Raster]]:
     """Opens the inputs of kernels that run in one pass.
 
     Kernels share inputs by the names of their parameters. One alone goes to every kernel that takes one.
@@ -87,7 +87,7 @@ def open_inputs(kernels: Sequence[Kernel], words: Sequence[str]) -> list[list[Ra
     return [[rasters[r.name] for r in kernel.rasters] for kernel in kernels]
 
 
-def _matched(kernels: Sequence[Kernel], inputs: Sequence[Input]) -> dict[str, Input]:
+def _matched(kernels: Sequence[Applicable], inputs: Sequence[Input]) -> dict[str, Input]:
     """Parameter -> input."""
     names = list(dict.fromkeys(r.name for k in kernels for r in k.rasters))
     label = " and ".join(k.name for k in kernels)
@@ -112,11 +112,11 @@ def _matched(kernels: Sequence[Kernel], inputs: Sequence[Input]) -> dict[str, In
     return given
 
 
-def _taker(kernels: Sequence[Kernel], name: str) -> tuple[Kernel, str]:
+def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, str]:
     return next(k for k in kernels if any(r.name == name for r in k.rasters)), name
 
 
-def _open(one: Input, kernel: Kernel, parameter: str) -> Raster:
+def _open(one: Input, kernel: Applicable, parameter: str) -> Raster:
     from tilejit.raster import open_raster
 
     raster = open_raster(one.path, band=one.band)
@@ -128,7 +128,7 @@ def _open(one: Input, kernel: Kernel, parameter: str) -> Raster:
     return raster
 
 
-def bind_parameters(kernels: Sequence[Kernel], words: Sequence[str]) -> list[dict[str, Any]]:
+def bind_parameters(kernels: Sequence[Applicable], words: Sequence[str]) -> list[dict[str, Any]]:
     """Reads ``name=value`` words, typed by the kernels' signatures.
 
     A name goes to every kernel that has it; ``hillshade.azimuth=300`` to one.
@@ -157,7 +157,7 @@ def bind_parameters(kernels: Sequence[Kernel], words: Sequence[str]) -> list[dic
     return bound
 
 
-def _no_parameter(kernels: Sequence[Kernel], name: str) -> str:
+def _no_parameter(kernels: Sequence[Applicable], name: str) -> str:
     known = list(dict.fromkeys(s.name for k in kernels for s in k.scalars))
     label = " and ".join(k.name for k in kernels)
     verb = "takes" if len(kernels) == 1 else "take"

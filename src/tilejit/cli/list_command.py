@@ -13,8 +13,8 @@ from tilejit.language.parameters import REQUIRED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tilejit.chain import Applicable
     from tilejit.discovery import Collection
-    from tilejit.kernel import Kernel
 
     Row = tuple[str, str, str, str]
     """Name, kind, signature, summary."""
@@ -45,11 +45,11 @@ def _rows(collection: Collection) -> list[Row]:
     return [_row(f"{collection.name}.{name}", kernel) for name, kernel in collection.kernels.items()]
 
 
-def _row(name: str, kernel: Kernel) -> Row:
+def _row(name: str, kernel: Applicable) -> Row:
     return name, kernel.kind, signature_text(kernel), kernel.summary
 
 
-def signature_text(kernel: Kernel) -> str:
+def signature_text(kernel: Applicable) -> str:
     """Returns a kernel's parameters as its author wrote them.
 
     Example:

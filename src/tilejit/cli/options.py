@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from tilejit.kernel import Kernel
+    from tilejit.chain import Applicable
     from tilejit.raster import Raster
     from tilejit.settings import RunOptions
 
@@ -66,7 +66,7 @@ def job_arguments(function: Function) -> Function:
 class JobWords:
     """A command line's kernels, applied to its inputs."""
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[Applicable, ...]
     """The kernels, in order."""
     rasters: tuple[Raster, ...]
     """What each makes."""

@@ -11,9 +11,10 @@ from tilejit.backends import get_backend
 from tilejit.cli.console import show_source
 from tilejit.discovery import find_kernel
 from tilejit.errors import ParameterError
+from tilejit.kernel import Kernel
 
 if TYPE_CHECKING:
-    from tilejit.kernel import Kernel
+    from tilejit.chain import Applicable
 
 
 @click.command("show")
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
 @click.option("--dtype", "dtypes", metavar="DTYPES", default="float32", show_default=True,
               help="What the inputs hold: one dtype, or one for each input, as uint16,float32.")  # fmt: skip
 def command(kernel: str, backend: str, dtypes: str) -> None:
-    """Print the source that tilejit generates for KERNEL."""
+    """Print the source that tilejit generates for KERNEL, or for each kernel of a chain."""
     found = find_kernel(kernel)
-    signature = found.signature(_dtypes(found, dtypes))
-    show_source(get_backend(backend).source(found, signature))
+    given = _dtypes(found, dtypes)
+    if isinstance(found, Kernel):
+        launches = [(found, found.signature(given))]
+    else:
+        from tilejit.chained import launches_of
+
+        launches = launches_of(found, given)
+    show_source("\n\n".join(get_backend(backend).source(*launch) for launch in launches))
 
 
-def _dtypes(kernel: Kernel, text: str) -> list[np.dtype]:
+def _dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
     names = text.split(",")
     if len(names) == 1:
         names *= len(kernel.rasters)

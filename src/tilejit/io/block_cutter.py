@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.blanks import is_constant
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class BlockCutter:
 
         Returns:
             (row, col, sample), C-contiguous: ``cells``' own memory where it is so already. A tile that reaches outside
-            the raster repeats its last row and column there, which readers skip and compressors hardly notice.
+            the raster repeats its last row and column there, which readers skip and compressors hardly notice. Of
+            constant cells a constant (see `tilejit.blanks`).
         """
         rows, cols = self.grid.block
         whole = Window(place.row * rows, place.col * cols, rows, cols)
@@ -42,6 +44,8 @@ class BlockCutter:
         bands = slice(place.plane * self.samples, (place.plane + 1) * self.samples)
         part = cells[bands, *inside.slices(window)].transpose(1, 2, 0)
         stored = whole.shape if self.grid.tiled else inside.shape
+        if is_constant(cells):
+            return np.broadcast_to(part[:1, :1], (*stored, self.samples))
         if inside.shape == stored and part.flags.c_contiguous:
             return part
         out = np.empty((*stored, self.samples), cells.dtype)

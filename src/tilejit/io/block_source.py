@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.blanks import is_constant
 from tilejit.errors import CodecError, ReadError
 from tilejit.io.block_grid import Place
+from tilejit.io.constant_blocks import KnownBlocks
 from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.source import blank, check_request, convert, flag, nodata_key
 from tilejit.io.tiff_layout import TiffLayout, read_layout
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.file_tags import FileTags
     from tilejit.io.rasterio_source import RasterioSource
     from tilejit.io.source import BandInfo, Source
 
@@ -43,6 +46,8 @@ class BlockSource:
         """Where its cells lie."""
         self.bands: tuple[BandInfo, ...] = source.bands
         """All its bands."""
+        self.tags: FileTags = source.tags
+        """What it says beside its cells."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
         self.block_bytes: int = max(source.block_bytes, layout.decoding_bytes)
@@ -53,6 +58,7 @@ class BlockSource:
         self._layout = layout
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
         self._missing = [_missing_cell(source, layout, band) for band in self.bands]
+        self._known = KnownBlocks(layout.block_bytes)
         self._lock = threading.Lock()
         self._local = threading.local()
         self._file: int | None = None
@@ -132,7 +138,7 @@ class BlockSource:
             number = layout.grid.number(Place(plane, *block))
             flags = None if valid is None else valid[i]
             if layout.is_missing(number):
-                self._store_missing(band, out[i], flags)
+                self._store(band, np.broadcast_to(self._missing[band - 1], part.shape), out[i], flags)
                 continue
             rows, cols = part.slices(Window(block[0] * self.block[0], block[1] * self.block[1], *self.block))
             try:
@@ -142,20 +148,19 @@ class BlockSource:
             self._store(band, cells[:, cols, sample], out[i], flags)
 
     def _store(self, band: int, cells: NDArray[Any], out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
+        if is_constant(cells):
+            one, sure = np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
+            self._store(band, cells[:1, :1].copy(), one, sure)
+            out[...] = one
+            if valid is not None:
+                valid[...] = sure
+            return
         key = self._keys[band - 1]
         convert(cells, out)
         if out.dtype.kind == "f":
             blank(out, cells, key)
         elif valid is not None:
             flag(valid, cells, key)
-
-    def _store_missing(self, band: int, out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
-        """Fill with what GDAL gives for the cells of a block that is not stored."""
-        one, sure = np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
-        self._store(band, self._missing[band - 1], one, sure)
-        out[...] = one
-        if valid is not None:
-            valid[...] = sure
 
     def _cells(self, number: int, stored: tuple[int, int, int], rows: slice) -> NDArray[Any]:
         """Rows of a block's cells, in this thread's own memory until it reads the next."""
@@ -173,7 +178,12 @@ class BlockSource:
             if codec.compression == "NONE":
                 self._read_plain(number, stored, part.start, local.block)
             else:
-                codec.decode(self._stored(number), local.block)
+                data = self._stored(number)
+                known = self._known.get(data, stored)
+                if known is not None:
+                    return known[rows]
+                codec.decode(data, local.block)
+                self._known.learn(data, local.block)
             local.key = key
         block: NDArray[Any] = local.block
         return block[rows.start - part.start : rows.stop - part.start]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import SinkError
 from tilejit.grid import IDENTITY
 from tilejit.io.creation_options import stored_dtype
+from tilejit.io.file_tags import colour_options, write_tags
 from tilejit.io.gdal import cause_of, load_rasterio, messages, quiet
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from tilejit.io.output_file import OutputFile
     from tilejit.io.sink import OutputProfile
+
+_COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}
+"""Creation options that say how bands are coloured."""
 
 
 def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
@@ -43,6 +47,7 @@ def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
 
 def _open(file: OutputFile, options: Mapping[str, str]) -> Any:
     rasterio, profile = load_rasterio(), file.profile
+    has_colours = not _COLOUR_OPTIONS & {*options}
     # A side file would be litter: what GeoTIFF cannot hold is left out.
     with rasterio.Env(GDAL_PAM_ENABLED="NO"):
         dataset = rasterio.open(
@@ -55,10 +60,12 @@ def _open(file: OutputFile, options: Mapping[str, str]) -> Any:
             dtype=stored_dtype(profile.dtype).name,
             nodata=profile.nodata,
             **_place(rasterio, profile),
+            **(colour_options(profile.tags) if has_colours else {}),
             **options,
         )
         try:
             _describe(dataset, profile)
+            write_tags(dataset, profile.tags, colours=has_colours)
         except BaseException:
             dataset.close()
             raise

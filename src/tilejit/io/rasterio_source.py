@@ -12,6 +12,7 @@ import numpy as np
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import IDENTITY, Grid, Metric
+from tilejit.io.file_tags import read_tags
 from tilejit.io.gdal import cause_of, load_rasterio, quiet
 from tilejit.io.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.io.file_tags import FileTags
     from tilejit.window import Window
 
 _MOST_BLOCK_BYTES = 1 << 30
@@ -65,6 +67,8 @@ class RasterioSource:
             """Where its cells lie."""
             self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
             """All its bands."""
+            self.tags: FileTags = read_tags(dataset)
+            """What it says beside its cells."""
             self.block: tuple[int, int]
             """Rows and columns of its storage blocks."""
             self.block_bytes: int

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tilejit.errors import SinkError
+from tilejit.io.file_tags import FileTags
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class OutputProfile:
     """A name for each band; empty for none."""
     units: tuple[str | None, ...] = ()
     """A unit for each band; empty for none."""
+    tags: FileTags = field(default_factory=FileTags)
+    """What else the file says of its bands and of itself."""
     options: Mapping[str, str] = field(default_factory=dict)
     """The driver's creation options, names in upper case, over the defaults."""
     overwrite: bool = False
@@ -52,8 +55,7 @@ class OutputProfile:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         if self.count < 1:
             raise ValueError(f"an output has one band or more, not {self.count}")
-        for name in ("descriptions", "units"):
-            given = getattr(self, name)
+        for name, given in (("descriptions", self.descriptions), ("units", self.units), ("tags", self.tags.bands)):
             if given and len(given) != self.count:
                 raise ValueError(f"{name} are one per band: {self.count} bands, and {len(given)} {name}")
 
@@ -78,7 +80,8 @@ class Sink(Protocol):
 
         Args:
             window: The cells: whole blocks, each written once. A sink may refuse others.
-            array: (band, row, col), all bands, in the sink's type; it may be reused after the call.
+            array: (band, row, col), all bands, in the sink's type; it may be reused after the call. Bands that hold
+                one value each may come as a constant, with strides of 0 (see `tilejit.blanks`).
 
         Raises:
             SinkError: It cannot be written.
