@@ -42,6 +42,7 @@ HEAVY = {
     "rasterio": {"io"},
     "tifffile": {"io"},
     "imagecodecs": {"codecs"},
+    "zarr": {"io"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError, TilejitError
 from tilejit.evaluation import Evaluator, launches
+from tilejit.io.open_sink import stored_bytes
 from tilejit.report import Report, peak_memory, reset_peak_memory
 from tilejit.schedule import Schedule, Work
 from tilejit.stopwatch import Stopwatch
@@ -17,6 +17,7 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -224,4 +225,4 @@ def _report(job: Job, run: Run) -> Report:
 
 
 def _stored_bytes(path: str, raw: int) -> int:
-    return Path(path).stat().st_size if path else raw
+    return stored_bytes(path) if path else raw

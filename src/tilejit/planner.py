@@ -10,6 +10,7 @@ import numpy as np
 
 from tilejit.errors import PlanError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, applications_of
+from tilejit.io.sink import Storage
 from tilejit.language.kinds import compute_dtype
 from tilejit.nodata import holds_nodata, plain_nodata
 from tilejit.plan import Halo, Operand, Plan, Plane, Read, Step, Write
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
     from tilejit.kernel import Edge, Kernel
 
 NO_HALO: Halo = (0, 0)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How an output is stored."""
-
-    options: Mapping[str, str] = field(default_factory=dict)
-    """GDAL's creation options, complete."""
-    block: tuple[int, int] = (1, 1)
-    """The storage block: tasks hold whole ones."""
-    writer: str = ""
-    """What writes it, and why."""
 
 
 def no_storage(dtype: np.dtype) -> Storage:
@@ -370,7 +359,7 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
     all_valid = all(planes[p].nodata is None for p in chosen) and not any(form and form[1] for form in forms)
     nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
     storage = request.storage(dtype)
-    return Write(request.path, chosen, dtype, nodata, storage.options, storage.block, storage.writer)
+    return Write(request.path, chosen, dtype, nodata, storage.options, storage.block, storage.writer, storage.held)
 
 
 def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:

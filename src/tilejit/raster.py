@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,14 +12,12 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.creation_options import block_of, default_options
-from tilejit.io.open_sink import open_sink, writer_of
+from tilejit.io.open_sink import checked_target, open_sink, places_of, storage_of
 from tilejit.io.open_source import open_source
-from tilejit.io.output_file import checked_target
-from tilejit.io.sink import ArraySink, OutputProfile, Sink
+from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.io.source import ArraySource
 from tilejit.pipeline import run_job
-from tilejit.planner import Request, Storage, make_job
+from tilejit.planner import Request, make_job
 from tilejit.progress import progress_bar
 from tilejit.settings import RunOptions, settings_of
 from tilejit.trace import checked_trace
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.sink import Sink, Storage
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
     from tilejit.planner import Job
@@ -135,7 +134,7 @@ class Raster:
         job = make_job(self.grid, [request], settings_of(self.bands, options), window)
         write = job.plan.writes[0]
         array = np.empty((len(write.planes), *window.shape), write.dtype)
-        run_job(job, [ArraySink(array, _part(self.grid, window))], trace=_trace_of(options, [request]))
+        run_job(job, [ArraySink(array, self.grid.part(window))], trace=_trace_of(options, [request]))
         return array
 
     def compute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
@@ -171,13 +170,6 @@ class Raster:
 
 def _file_label(band: Band) -> str:
     return band.source.name if isinstance(band, SourceBand) else band.application.kernel.name
-
-
-def _part(grid: Grid, window: Window) -> Grid:
-    """The grid of a window."""
-    a, b, c, d, e, f = grid.transform
-    x, y = c + a * window.col_off + b * window.row_off, f + d * window.col_off + e * window.row_off
-    return replace(grid, height=window.height, width=window.width, transform=(a, b, x, d, e, y))
 
 
 def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Raster:
@@ -345,8 +337,7 @@ def _request(raster: Raster, path: str, options: RunOptions) -> Request:
     given = _upper(options.get("profile") or {})
 
     def storage(dtype: np.dtype) -> Storage:
-        creation = default_options(dtype, *raster.grid.shape, given, raster.count)
-        return Storage(creation, block_of(creation, *raster.grid.shape), writer_of(creation))
+        return storage_of(path, dtype, raster.grid.shape, raster.count, given)
 
     return Request(raster.bands, path, options.get("nodata"), storage)
 
@@ -372,13 +363,14 @@ def _check_paths(requests: Sequence[Request]) -> None:
     """Refuses an output that is an input, and two outputs that are one file."""
     seen: dict[str, str] = {}
     for request in requests:
-        real = os.path.realpath(request.path)
-        if real in seen:
-            raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
-        seen[real] = request.path
+        for real in map(os.path.realpath, places_of(request.path)):
+            if real in seen:
+                raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
+            seen[real] = request.path
     for request in requests:
         for source in sources_of(request.bands):
-            if os.path.realpath(source.name) in seen:
+            file = Path(os.path.realpath(source.name))
+            if any(str(place) in seen for place in (file, *file.parents)):
                 raise SinkError(
                     f"{source.name} is an input and would be written as an output: give the output another name"
                 )

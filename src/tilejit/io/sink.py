@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,8 +12,6 @@ from tilejit.errors import SinkError
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
@@ -58,6 +57,20 @@ class OutputProfile:
                 raise ValueError(f"{name} are one per band: {self.count} bands, and {len(given)} {name}")
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How an output is stored."""
+
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The creation options, complete."""
+    block: tuple[int, int] = (1, 1)
+    """The storage block: tasks hold whole ones."""
+    writer: str = ""
+    """What writes it, and why."""
+    held: int = 0
+    """Bytes that each writer holds until there are enough for a file."""
+
+
 class Sink(Protocol):
     """What windows are written to."""
 
@@ -100,6 +113,49 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
+
+
+Record = Mapping[str, Any]
+"""What a branch wrote, in plain values: JSON can hold it where the worker is on the driver's machine."""
+
+
+class Branch(Protocol):
+    """A worker's end of a sink: what one worker process writes to."""
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window; see `Sink.write`."""
+
+    def finish(self) -> Record:
+        """Complete what was written since the last call; returns what the driver's sink must know of it.
+
+        Raises:
+            SinkError: A part of it did not reach its place.
+        """
+
+
+class BranchOpener(Protocol):
+    """What travels to a worker: small and picklable."""
+
+    def __call__(self) -> Branch:
+        """Open the worker's end; called in the worker."""
+
+
+class SharedSink(Sink, Protocol):
+    """A sink that workers in other processes write to.
+
+    A part of the work that fails half way is done again from its beginning, perhaps by another worker: what it writes
+    takes the place of what the first attempt wrote.
+    """
+
+    def branch(self, *, local: bool) -> BranchOpener:
+        """What opens a worker's end.
+
+        Args:
+            local: Whether the worker is on the driver's machine.
+        """
+
+    def take(self, record: Record) -> None:
+        """Note what a branch wrote: what its `finish` returned, of a part that succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
