@@ -94,7 +94,9 @@ def test_shards_take_every_option(tmp_path, options):
 
 
 @needs_zarr
-@pytest.mark.parametrize("options", [{"COMPRESS": "NONE"}, {"COMPRESS": "gzip"}, {"ZSTD_LEVEL": "9"}, {}])
+@pytest.mark.parametrize(
+    "options", [{"COMPRESS": "NONE"}, {"COMPRESS": "gzip"}, {"COMPRESS": "BLOSC"}, {"ZSTD_LEVEL": "9"}, {}]
+)
 def test_zarrs_options(tmp_path, options):
     profile = output_of(tmp_path, "zarr", options=options)
     array = noise(profile)
@@ -102,9 +104,11 @@ def test_zarrs_options(tmp_path, options):
     np.testing.assert_array_equal(read(profile.path), array)
     stored = zarr.open_group(profile.path, mode="r")["band_1"]
     assert stored.chunks == ((300, 200) if options != BLOCKS else (32, 64))
-    assert [type(c).__name__ for c in stored.compressors] == {"NONE": [], "gzip": ["GzipCodec"]}.get(
-        options.get("COMPRESS"), ["ZstdCodec"]
-    )
+    assert [type(c).__name__ for c in stored.compressors] == {
+        "NONE": [],
+        "gzip": ["GzipCodec"],
+        "BLOSC": ["BloscCodec"],
+    }.get(options.get("COMPRESS"), ["ZstdCodec"])
 
 
 @settings(deadline=None, max_examples=40)
@@ -472,7 +476,7 @@ def test_a_crs_that_gdal_does_not_take_is_refused_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"COMPRESS": "LZW"}, "COMPRESS=LZW; Zarr outputs take NONE, ZSTD, GZIP"),
+        ({"COMPRESS": "LZW"}, "COMPRESS=LZW; Zarr outputs take NONE, ZSTD, GZIP, BLOSC"),
         ({"PREDICTOR": "2"}, "PREDICTOR is no creation option of this Zarr output: there are BLOCKXSIZE"),
         ({"ZSTD_LEVEL": "99"}, "ZSTD_LEVEL is -7 to 22, not 99"),
         ({"ZSTD_LEVEL": "fast"}, "ZSTD_LEVEL is a number, not FAST"),

@@ -46,12 +46,14 @@ _LAZY = {
     "Report": "tilejit.report:Report",
     "Window": "tilejit.window:Window",
     "from_array": "tilejit.raster:from_array",
+    "merge": "tilejit.merging:merge",
     "open": "tilejit.raster:open_raster",
     "save": "tilejit.raster:save",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
 if TYPE_CHECKING:
+    from tilejit.merging import merge
     from tilejit.plan import Plan
     from tilejit.prediction import Prediction
     from tilejit.raster import NodataWarning, Raster, from_array, save
@@ -98,6 +100,7 @@ __all__ = [
     "is_valid",
     "local",
     "math",
+    "merge",
     "open",
     "save",
 ]

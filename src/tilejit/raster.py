@@ -142,12 +142,12 @@ class Raster:
         return self.read(None, **options)
 
     def save(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
-        """Computes it into a GeoTIFF: streamed, in bounded memory, on all cores or the GPU.
+        """Computes it into a file: streamed, in bounded memory, on all cores or the GPU.
 
         The file is written under a temporary name, synced and renamed: it is there whole, or not at all.
 
         Args:
-            path: The file.
+            path: The file: ``.tif`` for a GeoTIFF, ``.vrt`` for GeoTIFF shards under a VRT, ``.zarr`` for Zarr.
             **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
                 ZSTD level 1 with the right predictor), ``overwrite``, ``backend`` ("auto", "cpu", "cuda", "python"),
                 ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
@@ -309,7 +309,7 @@ def _checked_outputs(
             nodata=write.nodata,
             descriptions=tuple(_description(b) for b in raster.bands),
             units=tuple(_unit(b) for b in raster.bands),
-            options=_upper(options.get("profile") or {}),
+            options=upper_options(options.get("profile") or {}),
             overwrite=options.get("overwrite", False),
         )
         for request, raster, write in zip(requests, rasters, job.plan.writes, strict=True)
@@ -334,7 +334,7 @@ def _trace_of(options: RunOptions, requests: Sequence[Request]) -> Path | None:
 def _request(raster: Raster, path: str, options: RunOptions) -> Request:
     if not path:
         return Request(raster.bands, nodata=options.get("nodata"))
-    given = _upper(options.get("profile") or {})
+    given = upper_options(options.get("profile") or {})
 
     def storage(dtype: np.dtype) -> Storage:
         return storage_of(path, dtype, raster.grid.shape, raster.count, given)
@@ -342,7 +342,12 @@ def _request(raster: Raster, path: str, options: RunOptions) -> Request:
     return Request(raster.bands, path, options.get("nodata"), storage)
 
 
-def _upper(options: Mapping[str, Any]) -> dict[str, str]:
+def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
+    """Creation options with their names in upper case.
+
+    Raises:
+        ParameterError: They are not by name.
+    """
     try:
         return {name.upper(): str(value) for name, value in options.items()}
     except AttributeError as error:

@@ -144,6 +144,7 @@ def rectangles(pieces: Iterable[Piece]) -> list[list[Piece]]:
     """Join neighbours: windows side by side become strips, and strips of one width below each other rectangles.
 
     Example:
+        >>> import numpy as np
         >>> windows = [Window(0, 0, 2, 2), Window(0, 2, 2, 2), Window(2, 0, 2, 4), Window(6, 0, 2, 2)]
         >>> [len(found) for found in rectangles([(w, np.zeros((1, *w.shape))) for w in windows])]
         [3, 1]

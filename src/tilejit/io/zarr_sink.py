@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from tilejit.window import Window
 
 _SIDE = 512
-_LEVELS = {"NONE": None, "ZSTD": ("ZSTD_LEVEL", "1", range(-7, 23)), "GZIP": ("GZIP_LEVEL", "6", range(10))}
+_LEVELS = {
+    "NONE": None,
+    "ZSTD": ("ZSTD_LEVEL", "1", range(-7, 23)),
+    "GZIP": ("GZIP_LEVEL", "6", range(10)),
+    "BLOSC": ("BLOSC_CLEVEL", "1", range(10)),
+}
 """Codec -> the option of its level, ours, and the levels that there are."""
 _OTHERS = ("BLOCKXSIZE", "BLOCKYSIZE", "COMPRESS", "INTERLEAVE", "SPARSE_OK")
 
