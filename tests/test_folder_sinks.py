@@ -3,9 +3,11 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tilejit as tj
+from test_failures import SLOW_RUN
 from test_sink import GRID, TRANSFORM, TYPES, UTM, names, noise, profile_of, small_disk, write_all
 from tilejit.errors import SinkError
 from tilejit.grid import Grid
@@ -657,3 +660,34 @@ def test_places():
     assert [str(p) for p in places_of("a/b.vrt")] == ["a/b.vrt", "a/b.tiles"]
     with pytest.raises(SinkError, match=r"a VRT of GeoTIFF shards \(\.vrt\), Zarr \(\.zarr\)"):
         storage_of("out.nc", np.dtype("f4"), (1, 1), 1, {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_process_leaves_the_old_output(tmp_path, kind, number):
+    profile = output_of(tmp_path, kind)
+    array = noise(profile)
+    save(profile, array)
+    script = tmp_path / "run.py"
+    script.write_text(SLOW_RUN)
+    process = subprocess.Popen(
+        [sys.executable, script, profile.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "starts\n"
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode != 0
+    np.testing.assert_array_equal(read(profile.path), array)
+    if number is signal.SIGINT:
+        assert error.rstrip().endswith("KeyboardInterrupt")
+        assert left(tmp_path) == {*all_of(kind), "run.py"}
+
+
+def test_its_run_time_can_be_predicted(tmp_path, kind, monkeypatch):
+    monkeypatch.setenv("TILEJIT_CACHE_DIR", str(tmp_path / "cache"))
+    dem = tj.from_array(np.random.default_rng(1).random((300, 200), np.float32), grid=GRID)
+    assert dem.predict(tmp_path / f"out.{kind}").seconds > 0
+    assert left(tmp_path) <= {"cache"}

@@ -43,9 +43,18 @@ _VALUES = {
 """Options of which some values change the stored cells."""
 
 
-def open_geotiff(profile: OutputProfile, threads: int = 1) -> BlockSink | RasterioSink:
-    """Open the sink that a GeoTIFF's options ask for; see `open_sink`."""
-    file = OutputFile(profile)
+def open_geotiff(profile: OutputProfile, threads: int = 1, *, synced: bool = True) -> BlockSink | RasterioSink:
+    """Open the sink that a GeoTIFF's options ask for.
+
+    Args:
+        profile: What the file will be.
+        threads: Threads that compress, where GDAL does.
+        synced: Whether it is on the disk once it is committed.
+
+    Raises:
+        SinkError: The file cannot be created.
+    """
+    file = OutputFile(profile, synced=synced)
     if writer_of(file.options) == WRITTEN_DIRECTLY:
         return BlockSink(file)
     return RasterioSink(file, threads)

@@ -29,11 +29,15 @@ the int64 nodata -9223372036854775807 came back as -9."""
 class OutputFile:
     """A checked target, and the temporary file beside it that takes its name in the end.
 
+    Args:
+        profile: What the file will be.
+        synced: Whether it is on the disk when it has its name; if not, that is left to the caller.
+
     Raises:
         SinkError: The name, the folder, the type, the nodata value or an option is refused; nothing is created.
     """
 
-    def __init__(self, profile: OutputProfile) -> None:
+    def __init__(self, profile: OutputProfile, *, synced: bool = True) -> None:
         self.profile = profile
         """What the file will be."""
         self.target = checked_geotiff(profile)
@@ -47,11 +51,13 @@ class OutputFile:
         # A name of its own length: the target's may already be as long as the file system takes.
         self.temporary = self.target.parent / f".{self.target.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.tmp.tif"
         """What it is called until it is complete."""
+        self._synced = synced
         self._flusher: Flusher | None = None
 
     def start_flusher(self) -> None:
         """Send the temporary file's pages to the disk from now on."""
-        self._flusher = Flusher(self.temporary)
+        if self._synced:
+            self._flusher = Flusher(self.temporary)
 
     def sync(self) -> None:
         """Wait until the temporary file is on the disk.
@@ -61,7 +67,8 @@ class OutputFile:
         """
         if self._flusher is not None:
             self._flusher.finish()
-        sync_path(self.temporary)
+        if self._synced:
+            sync_path(self.temporary)
 
     def publish(self) -> None:
         """Give the temporary file its name, without what lay beside the old file."""
@@ -69,7 +76,8 @@ class OutputFile:
         for suffix in _SIDECARS:
             Path(f"{self.temporary}{suffix}").unlink(missing_ok=True)
             Path(f"{self.target}{suffix}").unlink(missing_ok=True)
-        sync_path(self.target.parent)
+        if self._synced:
+            sync_path(self.target.parent)
 
     def remove(self) -> None:
         """Leave nothing behind but the target; nothing happens after `publish` or a second time."""

@@ -74,9 +74,9 @@ class ShardSink(FolderSink):
         storage = shard_storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
         super().__init__(replace(profile, options=storage.options), storage, tiles_of(self._target))
 
-    def branch(self, *, local: bool) -> ShardOpener:  # noqa: ARG002 - a shard is written wherever its cells are
+    def branch(self, *, local: bool) -> ShardOpener:
         """What opens a worker's end; see `SharedSink.branch`."""
-        return ShardOpener(self._profile, str(self._folder.temporary))
+        return ShardOpener(self._profile, str(self._folder.temporary), local)
 
     def _create(self) -> None:
         self.branch(local=True)().check()
