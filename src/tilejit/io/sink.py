@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +11,8 @@ from tilejit.errors import SinkError
 from tilejit.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
@@ -115,47 +116,50 @@ class Sink(Protocol):
         """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
 
 
-Record = Mapping[str, Any]
-"""What a branch wrote, in plain values: JSON can hold it where the worker is on the driver's machine."""
+Record = Any
+"""What a branch wrote, for the sink that it belongs to: small, picklable, and JSON-able where the worker is local."""
 
 
 class Branch(Protocol):
-    """A worker's end of a sink: what one worker process writes to."""
+    """A worker's end of a sink: what one worker writes one part of a job to."""
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window; see `Sink.write`."""
+        """Write a window, from several threads at once; see `Sink.write`."""
 
     def finish(self) -> Record:
-        """Complete what was written since the last call; returns what the driver's sink must know of it.
+        """Return what the sink must know of what was written.
 
         Raises:
-            SinkError: A part of it did not reach its place.
+            SinkError: It did not reach its place.
         """
 
 
 class BranchOpener(Protocol):
-    """What travels to a worker: small and picklable."""
+    """What is sent to a worker: a small, picklable value that opens a branch there."""
 
     def __call__(self) -> Branch:
-        """Open the worker's end; called in the worker."""
+        """Open a branch."""
 
 
 class SharedSink(Sink, Protocol):
     """A sink that workers in other processes write to.
 
-    A part of the work that fails half way is done again from its beginning, perhaps by another worker: what it writes
-    takes the place of what the first attempt wrote.
+    A part that failed is run again from its beginning, and its blocks are written again.
     """
 
     def branch(self, *, local: bool) -> BranchOpener:
-        """What opens a worker's end.
+        """Return what opens a branch.
 
         Args:
-            local: Whether the worker is on the driver's machine.
+            local: Whether the workers are on this machine, and reach its files and memory.
         """
 
     def take(self, record: Record) -> None:
-        """Note what a branch wrote: what its `finish` returned, of a part that succeeded."""
+        """Note what a branch's `finish` returned, of a part that succeeded.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
 
 
 @dataclass(frozen=True, slots=True)
