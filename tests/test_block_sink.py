@@ -23,7 +23,8 @@ from tilejit.io.block_cutter import BlockCutter
 from tilejit.io.block_grid import BlockGrid, Place
 from tilejit.io.block_sink import BlockSink
 from tilejit.io.constant_blocks import constant_of
-from tilejit.io.open_sink import open_sink, writer_of
+from tilejit.io.geotiff_sink import writer_of
+from tilejit.io.open_sink import open_sink
 from tilejit.io.output_file import OutputFile
 from tilejit.io.rasterio_sink import RasterioSink
 from tilejit.io.sink import WRITTEN_DIRECTLY, OutputProfile

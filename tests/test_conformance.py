@@ -8,8 +8,10 @@ from tilejit.io.block_sink import BlockSink
 from tilejit.io.output_file import OutputFile
 from tilejit.io.rasterio_sink import RasterioSink
 from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.shard_sink import ShardSink
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.io.source import ArraySource
+from tilejit.io.zarr_sink import ZarrSink
 from tilejit.testing import BackendTests, SinkTests, SourceTests
 
 
@@ -73,3 +75,23 @@ class TestRasterioSink(FileSinkTests):
 class TestBlockSink(FileSinkTests):
     def make(self, grid, count, dtype):
         return BlockSink(self.file(grid, count, dtype))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+class TestShardSink(FileSinkTests):
+    def make(self, grid, count, dtype):
+        self.path = self.path.with_suffix(".vrt")
+        return ShardSink(OutputProfile(path=str(self.path), grid=grid, count=count, dtype=dtype))
+
+
+class TestZarrSink(FileSinkTests):
+    def make(self, grid, count, dtype):
+        pytest.importorskip("zarr", reason="needs the package zarr")
+        self.path = self.path.with_suffix(".zarr")
+        return ZarrSink(OutputProfile(path=str(self.path), grid=grid, count=count, dtype=dtype))
+
+    def read_back(self):
+        import zarr
+
+        group = zarr.open_group(str(self.path), mode="r")
+        return np.stack([group["band_1"][...], group["band_2"][...]])

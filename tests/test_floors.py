@@ -13,7 +13,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["asynchronous", "chained", "raster", "door", "settings"],
+    5: ["asynchronous", "chained", "raster", "door", "merging", "settings"],
     4: [
         "arrays",
         "calibration",
@@ -50,6 +50,7 @@ HEAVY = {
     "imagecodecs": {"codecs"},
     "isal": {"codecs"},
     "zstandard": {"codecs"},
+    "zarr": {"io"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}

@@ -92,7 +92,7 @@ def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     steep(raster).save(tmp_path / "out.tif", **SMALL)
 
 
-@pytest.mark.parametrize(("owner", "stage"), [(output_file, "_sync"), (BlockSink, "_fill_directory")])
+@pytest.mark.parametrize(("owner", "stage"), [(output_file, "sync_path"), (BlockSink, "_fill_directory")])
 def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch, owner, stage):
     (tmp_path / "one.tif").write_bytes(b"old")
     before = left(tmp_path)

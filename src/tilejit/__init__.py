@@ -50,6 +50,7 @@ _LAZY = {
     "Tile": "tilejit.io.tile_sink:Tile",
     "asave": "tilejit.asynchronous:asave",
     "from_array": "tilejit.raster:from_array",
+    "merge": "tilejit.merging:merge",
     "open": "tilejit.raster:open_raster",
     "save": "tilejit.raster:save",
 }
@@ -58,6 +59,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from tilejit.asynchronous import asave
     from tilejit.io.tile_sink import Tile
+    from tilejit.merging import merge
     from tilejit.plan import Plan
     from tilejit.prediction import Prediction
     from tilejit.raster import NodataWarning, Raster, from_array, save
@@ -108,6 +110,7 @@ __all__ = [
     "is_valid",
     "local",
     "math",
+    "merge",
     "open",
     "save",
 ]

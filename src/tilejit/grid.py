@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,6 +13,8 @@ from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from tilejit.window import Window
 
     Float64s = NDArray[np.float64]
 
@@ -237,6 +239,18 @@ class Grid:
         if self.metric.kind == "geographic":
             return meridional * (self.cell_height * self.metric.unit)
         return meridional * np.cos(latitude) * (self.cell_height / self.metric.semi_major)
+
+    def part(self, window: Window) -> Grid:
+        """The grid of a window.
+
+        Example:
+            >>> from tilejit.window import Window
+            >>> Grid(4, 4, (2.0, 0.0, 10.0, 0.0, -2.0, 20.0)).part(Window(1, 1, 2, 3)).transform
+            (2.0, 0.0, 12.0, 0.0, -2.0, 18.0)
+        """
+        a, b, c, d, e, f = self.transform
+        x, y = c + a * window.col_off + b * window.row_off, f + d * window.col_off + e * window.row_off
+        return replace(self, height=window.height, width=window.width, transform=(a, b, x, d, e, y))
 
     def differences(self, other: Grid) -> list[str]:
         """What keeps two grids from being one.

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.graph import Band, SourceBand, sources_of
-from tilejit.io.creation_options import block_of, default_options
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
-from tilejit.io.open_sink import writer_of
-from tilejit.io.sink import OutputProfile
-from tilejit.planner import Request, Storage
+from tilejit.io.open_sink import storage_of
+from tilejit.io.sink import OutputProfile, Storage
+from tilejit.planner import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +42,7 @@ def file_request(
     """
 
     def storage(dtype: np.dtype) -> Storage:
-        creation = default_options(dtype, *grid.shape, options, len(bands))
-        return Storage(creation, block_of(creation, *grid.shape), writer_of(creation))
+        return storage_of(path, dtype, grid.shape, len(bands), options)
 
     return Request(bands, path, nodata, storage)
 

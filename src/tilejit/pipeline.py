@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.cancellation import Cancellation, stopped
 from tilejit.errors import SinkError, TilejitError
 from tilejit.evaluation import Evaluator, launches
+from tilejit.io.open_sink import stored_bytes
 from tilejit.report import Report, peak_memory, reset_peak_memory
 from tilejit.schedule import Schedule, Work
 from tilejit.stopwatch import Stopwatch
@@ -255,4 +256,4 @@ def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
 
 
 def _stored_bytes(path: str, raw: int) -> int:
-    return Path(path).stat().st_size if path else raw
+    return stored_bytes(path) if path else raw

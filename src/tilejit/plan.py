@@ -140,6 +140,8 @@ class Write:
     """What writes it, and why; empty for an array."""
     handed_over: bool = False
     """Whether each tile goes to a receiver when it is computed, instead of into an array."""
+    held: int = 0
+    """Bytes that each writer holds until there are enough for a file."""
 
     @property
     def block_bytes(self) -> int:
@@ -155,9 +157,10 @@ class Write:
         threads hold three each, and one more thread's worth waits for them: measured with blocks of 17 MB, beyond the
         buffers and the process, 157 MB on two threads and 481 MB on eight.
         """
-        if self.writer == WRITTEN_DIRECTLY:
-            return _DIRECT_BLOCKS * workers * self.block_bytes
-        return _GDAL_BLOCKS * (workers + 1) * self.block_bytes
+        held = (workers + 1) * self.held
+        if self.writer.endswith(WRITTEN_DIRECTLY):
+            return held + _DIRECT_BLOCKS * workers * self.block_bytes
+        return held + _GDAL_BLOCKS * (workers + 1) * self.block_bytes
 
     def raw_bytes(self, window: Window) -> int:
         """Bytes before compression."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from tilejit.errors import PlanError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, applications_of
+from tilejit.io.sink import Storage
 from tilejit.language.kinds import compute_dtype
 from tilejit.nodata import holds_nodata, plain_nodata
 from tilejit.plan import Halo, Operand, Plan, Plane, Read, Step, Write
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
     from tilejit.kernel import Edge, Kernel
 
 NO_HALO: Halo = (0, 0)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How an output is stored."""
-
-    options: Mapping[str, str] = field(default_factory=dict)
-    """GDAL's creation options, complete."""
-    block: tuple[int, int] = (1, 1)
-    """The storage block: tasks hold whole ones."""
-    writer: str = ""
-    """What writes it, and why."""
 
 
 def no_storage(dtype: np.dtype) -> Storage:
@@ -380,7 +369,8 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         storage.options,
         storage.block,
         storage.writer,
-        request.handed_over,
+        handed_over=request.handed_over,
+        held=storage.held,
     )
 
 

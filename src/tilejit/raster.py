@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,10 +12,9 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.open_sink import open_sink
+from tilejit.io.open_sink import checked_target, open_sink, places_of
 from tilejit.io.open_source import open_source
-from tilejit.io.output_file import checked_target
-from tilejit.io.sink import ArraySink, Sink
+from tilejit.io.sink import ArraySink
 from tilejit.io.source import ArraySource
 from tilejit.outputs import file_request, output_profile
 from tilejit.pipeline import run_job
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from tilejit.cancellation import Cancellation
     from tilejit.grid import Grid
-    from tilejit.io.sink import OutputProfile
+    from tilejit.io.sink import OutputProfile, Sink
     from tilejit.io.tile_sink import Tile
     from tilejit.kernel import Kernel
     from tilejit.plan import Plan
@@ -168,12 +167,12 @@ class Raster:
         return tiles(self, options)
 
     def save(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
-        """Computes it into a GeoTIFF: streamed, in bounded memory, on all cores or the GPU.
+        """Computes it into a file: streamed, in bounded memory, on all cores or the GPU.
 
         The file is written under a temporary name, synced and renamed: it is there whole, or not at all.
 
         Args:
-            path: The file.
+            path: The file: ``.tif`` for a GeoTIFF, ``.vrt`` for GeoTIFF shards under a VRT, ``.zarr`` for Zarr.
             **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
                 ZSTD level 1 with the right predictor), ``overwrite``, ``backend`` ("auto", "cpu", "cuda", "python"),
                 ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
@@ -215,7 +214,7 @@ def read_window(
     job = make_job(grid, [request], settings_of(raster.bands, options), window)
     write = job.plan.writes[0]
     array = np.empty((len(write.planes), *window.shape), write.dtype)
-    sink = ArraySink(array, _part(grid, window))
+    sink = ArraySink(array, grid.part(window))
     run_job(job, [sink], trace=_trace_of(options, [request]), cancellation=cancellation)
     return array
 
@@ -228,13 +227,6 @@ def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, Path | None]:
 
 def _file_label(band: Band) -> str:
     return band.source.name if isinstance(band, SourceBand) else band.application.kernel.name
-
-
-def _part(grid: Grid, window: Window) -> Grid:
-    """The grid of a window."""
-    a, b, c, d, e, f = grid.transform
-    x, y = c + a * window.col_off + b * window.row_off, f + d * window.col_off + e * window.row_off
-    return replace(grid, height=window.height, width=window.width, transform=(a, b, x, d, e, y))
 
 
 def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Raster:
@@ -373,7 +365,7 @@ def _checked_outputs(
     requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
     _check_paths(requests)
     job = make_job(rasters[0].grid, requests, settings_of([b for r in rasters for b in r.bands], options))
-    given, overwrite = _upper(options.get("profile") or {}), options.get("overwrite", False)
+    given, overwrite = upper_options(options.get("profile") or {}), options.get("overwrite", False)
     profiles = [
         output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
         for raster, write in zip(rasters, job.plan.writes, strict=True)
@@ -399,10 +391,15 @@ def _request(raster: Raster, path: str, options: RunOptions) -> Request:
     nodata = options.get("nodata")
     if not path:
         return Request(raster.bands, nodata=nodata)
-    return file_request(raster.bands, raster.grid, path, _upper(options.get("profile") or {}), nodata)
+    return file_request(raster.bands, raster.grid, path, upper_options(options.get("profile") or {}), nodata)
 
 
-def _upper(options: Mapping[str, Any]) -> dict[str, str]:
+def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
+    """Creation options with their names in upper case.
+
+    Raises:
+        ParameterError: They are not by name.
+    """
     try:
         return {name.upper(): str(value) for name, value in options.items()}
     except AttributeError as error:
@@ -415,13 +412,14 @@ def _check_paths(requests: Sequence[Request]) -> None:
     """Refuses an output that is an input, and two outputs that are one file."""
     seen: dict[str, str] = {}
     for request in requests:
-        real = os.path.realpath(request.path)
-        if real in seen:
-            raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
-        seen[real] = request.path
+        for real in map(os.path.realpath, places_of(request.path)):
+            if real in seen:
+                raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
+            seen[real] = request.path
     for request in requests:
         for source in sources_of(request.bands):
-            if os.path.realpath(source.name) in seen:
+            file = Path(os.path.realpath(source.name))
+            if any(str(place) in seen for place in (file, *file.parents)):
                 raise SinkError(
                     f"{source.name} is an input and would be written as an output: give the output another name"
                 )

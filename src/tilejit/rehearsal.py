@@ -192,7 +192,10 @@ def _shrunk(job: Job, likenesses: tuple[Likeness, ...], pixels: int, folder: Pat
         grid=grid,
         window=Window(0, 0, height, width),
         reads=tuple(replace(r, bands=k.bands) for r, k in zip(plan.reads, likenesses, strict=True)),
-        writes=tuple(replace(w, path=str(folder / f"out{n}.tif") if w.path else "") for n, w in enumerate(plan.writes)),
+        writes=tuple(
+            replace(w, path=str(folder / f"out{n}{Path(w.path).suffix}") if w.path else "")
+            for n, w in enumerate(plan.writes)
+        ),
         workers=min(plan.workers, _MOST_WORKERS),
     )
     return Job(plan, sources, job.kernels, job.parameters)
@@ -250,7 +253,7 @@ def rehearsal_key(job: Job, likenesses: tuple[Likeness, ...]) -> list[str]:
         f"{backend.source(kernel, step.signature)} {sorted(parameters.items(), key=str)} {step.halo} {step.operands}"
         for kernel, step, parameters in zip(job.kernels, plan.steps, job.parameters, strict=True)
     ]
-    writes = [f"{bool(w.path)} {w.dtype} {w.planes} {w.nodata} {sorted(w.options.items())}" for w in plan.writes]
+    writes = [f"{Path(w.path).suffix} {w.dtype} {w.planes} {w.nodata} {sorted(w.options.items())}" for w in plan.writes]
     return [plan.backend, str(min(plan.workers, _MOST_WORKERS)), *reads, *steps, *writes]
 
 

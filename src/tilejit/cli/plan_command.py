@@ -21,7 +21,7 @@ is measured on made-up cells, once.
 {INPUTS_HELP}""")  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True,
-              help="The GeoTIFF that would be written; one for each kernel, or none.")  # fmt: skip
+              help="The file that would be written (.tif, .vrt, .zarr); one for each kernel, or none.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="As for run.")
 @click.option("--time/--no-time", "timed", default=True, show_default=True, help="Predict the run time.")
 @click.option("--quiet", "-q", is_flag=True, hidden=True)

@@ -11,7 +11,7 @@ from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 
 
-@click.command("run", help=f"""Run KERNEL over the INPUT rasters into GeoTIFFs.
+@click.command("run", help=f"""Run KERNEL over the INPUT rasters into files.
 {INPUTS_HELP}
     \b
     tilejit run slope dem.tif -o slope.tif
@@ -20,7 +20,8 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 """)  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
-              help="The GeoTIFF to write; one for each kernel. A tuple's results are its bands.")  # fmt: skip
+              help="The file to write; one for each kernel: a GeoTIFF (.tif), GeoTIFF shards under a VRT (.vrt), "
+              "or Zarr (.zarr). A tuple's results are its bands.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--trace", metavar="FILE",
               help="Write what each thread did when to a JSON file, for ui.perfetto.dev.")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -144,11 +145,12 @@ def _check_options(
         if not side.isdecimal() or int(side) < 1:
             raise SinkError(f"{name} is a number of cells, one or more, not {side}")
     asked = ", ".join(f"{name}={value}" for name, value in user.items()) or "tilejit's own"
-    _try_options(options, f"the creation options ({asked}) do not work for {dtype}", dtype, count)
+    _try_options(tuple(options.items()), f"the creation options ({asked}) do not work for {dtype}", dtype, count)
 
 
-def _try_options(options: Mapping[str, str], complaint: str, dtype: np.dtype[Any], count: int) -> None:
-    """Write a raster of a few cells in memory with the options."""
+@functools.lru_cache(maxsize=64)
+def _try_options(options: tuple[tuple[str, str], ...], complaint: str, dtype: np.dtype[Any], count: int) -> None:
+    """Write a raster of a few cells in memory with the options; once, which is half of what opening a sink takes."""
     rasterio = load_rasterio()
     shape = (min(count, 4), 16, 16)
     profile = {"count": shape[0], "height": 16, "width": 16, "dtype": stored_dtype(dtype).name}
@@ -157,7 +159,7 @@ def _try_options(options: Mapping[str, str], complaint: str, dtype: np.dtype[Any
             quiet(),
             messages() as warned,
             rasterio.MemoryFile() as memory,
-            memory.open(driver="GTiff", **profile, **options) as dataset,
+            memory.open(driver="GTiff", **profile, **dict(options)) as dataset,
         ):
             dataset.write(np.zeros(shape, stored_dtype(dtype)))
     except Exception as error:

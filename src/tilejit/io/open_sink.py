@@ -1,77 +1,127 @@
-"""Which sink writes an output."""
+"""Which sink writes an output: a table by the end of its name."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilejit.io.block_sink import BlockSink
-from tilejit.io.output_file import OutputFile
-from tilejit.io.rasterio_sink import RasterioSink
-from tilejit.io.sink import WRITTEN_DIRECTLY
+from tilejit.errors import SinkError
+from tilejit.io.geotiff_sink import geotiff_storage, open_geotiff
+from tilejit.io.output_file import checked_geotiff
+from tilejit.io.shard_sink import ShardSink, checked_shards, shard_storage, tiles_of
+from tilejit.io.zarr_sink import ZarrSink, checked_zarr, zarr_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
-    from tilejit.io.sink import OutputProfile, Sink
+    import numpy as np
 
-_ANY_VALUE = {
-    "BIGTIFF",
-    "BLOCKXSIZE",
-    "BLOCKYSIZE",
-    "ALPHA",
-    "ENDIANNESS",
-    "GEOTIFF_KEYS_FLAVOR",
-    "GEOTIFF_VERSION",
-    "NUM_THREADS",
-    "PREDICTOR",
-    "SPARSE_OK",
-    "TILED",
-    "ZLEVEL",
-    "ZSTD_LEVEL",
-}
-"""Options that say how blocks are cut and coded, or what the directory says: GDAL writes that."""
-_VALUES = {
-    "COMPRESS": {"NONE", "DEFLATE", "LZW", "ZSTD"},
-    "INTERLEAVE": {"BAND", "PIXEL"},
-    "PHOTOMETRIC": {"MINISBLACK", "MINISWHITE", "RGB"},
-}
-"""Options of which some values change the stored cells."""
+    from tilejit.io.sink import OutputProfile, Sink, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """What an output can be."""
+
+    name: str
+    """What messages call it."""
+    suffixes: tuple[str, ...]
+    """Names that end so are of this format, in lower case."""
+    storage: Callable[[np.dtype[Any], tuple[int, int], int, Mapping[str, str]], Storage]
+    """How cells of a dtype are stored: dtype, shape, bands, creation options."""
+    check: Callable[[OutputProfile], Path]
+    """The place behind the name, or a refusal."""
+    open: Callable[[OutputProfile, int], Sink]
+    """Opens the sink; the number is of the threads that compress, where GDAL does."""
+    beside: Callable[[Path], Path] | None = None
+    """What else it is, beside the file of its name."""
+
+
+FORMATS = (
+    OutputFormat("GeoTIFF", (".tif", ".tiff", ".gtiff"), geotiff_storage, checked_geotiff, open_geotiff),
+    OutputFormat(
+        "a VRT of GeoTIFF shards", (".vrt",), shard_storage, checked_shards, lambda p, _: ShardSink(p), tiles_of
+    ),
+    OutputFormat("Zarr", (".zarr",), zarr_storage, checked_zarr, lambda p, _: ZarrSink(p)),
+)
+"""All that is written."""
+
+
+def format_of(path: str) -> OutputFormat:
+    """What a name says that an output is.
+
+    Raises:
+        SinkError: It says nothing that is written.
+
+    Example:
+        >>> format_of("slope.VRT").name
+        'a VRT of GeoTIFF shards'
+    """
+    suffix = Path(path).suffix.lower()
+    found = next((f for f in FORMATS if suffix in f.suffixes), None)
+    if found is None:
+        known = ", ".join(f"{f.name} ({f.suffixes[0]})" for f in FORMATS)
+        raise SinkError(
+            f"{path}: tilejit writes {known}: give a name that ends in .tif, and convert it after that "
+            "(gdal_translate, rio convert)"
+        )
+    return found
+
+
+def storage_of(
+    path: str, dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]
+) -> Storage:
+    """How an output is stored.
+
+    Args:
+        path: Its name.
+        dtype: The type to store.
+        shape: Rows and columns.
+        count: Bands.
+        options: Creation options, over tilejit's own.
+
+    Raises:
+        SinkError: The name or an option is not one of those that are known.
+    """
+    return format_of(path).storage(dtype, shape, count, options)
+
+
+def checked_target(profile: OutputProfile) -> Path:
+    """The place behind an output's name, with every refusal that needs no GDAL.
+
+    Raises:
+        SinkError: Its name is no format's, not local, cannot be written to, or exists already.
+    """
+    return format_of(profile.path).check(profile)
 
 
 def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
-    """Open the sink that an output's options ask for.
+    """Open the sink that an output's name and options ask for.
 
     Args:
-        profile: What the file will be.
+        profile: What the output will be.
         threads: Threads that compress, where GDAL does.
 
-    Returns:
-        A GeoTIFF sink.
-
     Raises:
-        SinkError: The name is not a GeoTIFF's, or the file cannot be created.
+        SinkError: The name is no format's, or the output cannot be created.
     """
-    file = OutputFile(profile)
-    if writer_of(file.options) == WRITTEN_DIRECTLY:
-        return BlockSink(file)
-    return RasterioSink(file, threads)
+    return format_of(profile.path).open(profile, threads)
 
 
-def writer_of(options: Mapping[str, str]) -> str:
-    """What writes a file, and why.
-
-    Args:
-        options: What `default_options` returned.
-
-    Returns:
-        A few words for the plan.
+def places_of(path: str) -> list[Path]:
+    """The files and folders that an output is.
 
     Example:
-        >>> writer_of({"COMPRESS": "JPEG"})
-        'through GDAL: COMPRESS=JPEG'
+        >>> [str(place) for place in places_of("slope.vrt")]
+        ['slope.vrt', 'slope.tiles']
     """
-    odd = [f"{k}={v}" for k, v in options.items() if k not in _ANY_VALUE and v.upper() not in _VALUES.get(k, ())]
-    if odd:
-        return f"through GDAL: {', '.join(odd)}"
-    return WRITTEN_DIRECTLY if hasattr(os, "pwrite") else "through GDAL: this system has no pwrite"
+    beside = format_of(path).beside
+    return [Path(path), *([] if beside is None else [beside(Path(path))])]
+
+
+def stored_bytes(path: str) -> int:
+    """Bytes that an output takes on the disk."""
+    files = [f for place in places_of(path) for f in ([place] if place.is_file() else place.rglob("*"))]
+    return sum(f.stat().st_size for f in files if f.is_file())

@@ -60,6 +60,20 @@ class OutputProfile:
                 raise ValueError(f"{name} are one per band: {self.count} bands, and {len(given)} {name}")
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How an output is stored."""
+
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The creation options, complete."""
+    block: tuple[int, int] = (1, 1)
+    """The storage block: tasks hold whole ones."""
+    writer: str = ""
+    """What writes it, and why."""
+    held: int = 0
+    """Bytes that each writer holds until there are enough for a file."""
+
+
 class Sink(Protocol):
     """What windows are written to."""
 
@@ -103,6 +117,52 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
+
+
+Record = Any
+"""What a branch wrote, for the sink that it belongs to: small, picklable, and JSON-able where the worker is local."""
+
+
+class Branch(Protocol):
+    """A worker's end of a sink: what one worker writes one part of a job to."""
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window, from several threads at once; see `Sink.write`."""
+
+    def finish(self) -> Record:
+        """Return what the sink must know of what was written.
+
+        Raises:
+            SinkError: It did not reach its place.
+        """
+
+
+class BranchOpener(Protocol):
+    """What is sent to a worker: a small, picklable value that opens a branch there."""
+
+    def __call__(self) -> Branch:
+        """Open a branch."""
+
+
+class SharedSink(Sink, Protocol):
+    """A sink that workers in other processes write to.
+
+    A part that failed is run again from its beginning, and its blocks are written again.
+    """
+
+    def branch(self, *, local: bool) -> BranchOpener:
+        """Return what opens a branch.
+
+        Args:
+            local: Whether the workers are on this machine, and reach its files and memory.
+        """
+
+    def take(self, record: Record) -> None:
+        """Note what a branch's `finish` returned, of a part that succeeded.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
 
 
 @dataclass(frozen=True, slots=True)

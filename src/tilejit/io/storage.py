@@ -35,3 +35,15 @@ def creation_options(path: str) -> dict[str, str] | None:
         else:
             options["TILED"] = "NO"
         return options
+
+
+def colour_options(path: str) -> dict[str, str]:
+    """Returns the creation options that give another GeoTIFF's bands the colours that a GeoTIFF's have.
+
+    Args:
+        path: A raster that can be opened.
+    """
+    with quiet(), load_rasterio().open(path) as dataset:
+        colours = [colour.name for colour in dataset.colorinterp]
+    options = {"PHOTOMETRIC": "RGB"} if colours[:3] == ["red", "green", "blue"] else {}
+    return options | ({"ALPHA": "YES"} if colours[-1] == "alpha" else {})

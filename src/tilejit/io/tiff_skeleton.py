@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from tilejit.io.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,20 @@ class TiffSkeleton:
     """Where the offset of each block goes."""
     counts: TagArray
     """Where the byte count of each block goes."""
+
+    def enter(self, descriptor: int, offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Write the offset and the byte count of each block into the directory.
+
+        Raises:
+            OSError: A number is larger than the directory's type holds.
+        """
+        for tag, numbers in ((self.offsets, offsets), (self.counts, counts)):
+            if numbers.max(initial=0) > np.iinfo(tag.dtype).max:
+                raise OSError(f"the directory's numbers are {tag.dtype}, and cannot be {numbers.max()}")
+            left, offset = memoryview(numbers.astype(tag.dtype).tobytes()), tag.position
+            while left:
+                written = os.pwrite(descriptor, left, offset)
+                left, offset = left[written:], offset + written
 
 
 def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:

@@ -1,0 +1,97 @@
+"""Where an output goes: what is refused of its name, what happens where it cannot be completed, and what it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilejit.errors import SinkError
+from tilejit.io.gdal import cause_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def local_target(name: str) -> Path:
+    """The place behind a name.
+
+    Raises:
+        SinkError: It is not local, or its folder is not there or cannot be written to.
+    """
+    if name.startswith("/vsi") or "://" in name:
+        raise SinkError(f"{name}: tilejit writes local files: write one, and copy it there after that")
+    # Through a link, so that the link stays and its file is replaced.
+    target = Path(os.path.realpath(name))
+    if not target.parent.is_dir():
+        raise SinkError(f"{name}: the folder {target.parent} does not exist: create it first")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise SinkError(f"{name}: the folder {target.parent} cannot be written to: choose another")
+    return target
+
+
+@contextlib.contextmanager
+def completing(path: str, temporary: Path, remove: Callable[[], None], done: str = "completed") -> Iterator[None]:
+    """Leave nothing behind where an output cannot be completed.
+
+    Args:
+        path: The output, for the message.
+        temporary: What it is called until then, which GDAL puts in front of its messages.
+        remove: What removes it.
+        done: What cannot be done to it, for the message.
+
+    Raises:
+        SinkError: With the cause, and what to do about a full disk.
+    """
+    try:
+        yield
+    except Exception as error:
+        hint = disk_hint(temporary.parent, error)
+        remove()
+        cause = str(error) if isinstance(error, SinkError) else cause_of(error, str(temporary))
+        cause = cause.removeprefix(f"{path}: ").removeprefix(f"cannot be {done}: ")
+        raise SinkError(f"{path}: cannot be {done}: {cause}{hint if hint not in cause else ''}") from error
+
+
+def disk_hint(folder: Path, error: BaseException) -> str:
+    """What to do about a full disk, in brackets; empty where it is not full."""
+    try:
+        stats = os.statvfs(folder)
+    except OSError:
+        return ""
+    free = stats.f_bavail * stats.f_frsize
+    if free > 1 << 24 and "space" not in str(error).lower():
+        return ""
+    return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Wait until all files of a folder, and of the file system that it is on, are on the disk.
+
+    For 300 files of 600 KB this took 0.1 s, and an fsync of each 0.8 to 1.3 s (ext4).
+
+    Raises:
+        OSError: A page could not be written.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:  # Linux has it; elsewhere sync waits too, and reports nothing
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
