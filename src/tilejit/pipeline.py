@@ -36,12 +36,16 @@ class Run:
         self.job, self.plan, self.sinks, self.progress, self.watch = job, job.plan, sinks, progress, watch
         self.bytes_read = self.collisions = self.done = 0
         self.compiled: Sequence[Launch] = ()
+        self.alone = job.plan.executor == "serial"
         self._lock = threading.Lock()
         self._turn = {id(s): threading.Lock() for s in sinks if not s.concurrent}
 
     def __call__(self) -> None:
         """Computes all tasks; on any error or Ctrl-C the workers have stopped when it raises."""
         schedule = Schedule(self.plan)
+        if self.alone:
+            self._run_alone(schedule)
+            return
         count = min(self.plan.workers, self.plan.task_count)
         threads = [
             threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
@@ -51,9 +55,7 @@ class Run:
             for thread in threads:
                 thread.start()
             # Workers read the first tiles meanwhile: importing Numba alone takes a third of a second.
-            with self.watch.stage("compile"):
-                self.compiled = launches(self.job)
-            schedule.compiled()
+            self._compile(schedule)
             self._wait(threads)
         except BaseException as error:
             schedule.fail(error)
@@ -61,6 +63,18 @@ class Run:
                 if thread.ident is not None:
                     thread.join()
             raise
+        if schedule.failure is not None:
+            raise schedule.failure
+
+    def _compile(self, schedule: Schedule) -> None:
+        with self.watch.stage("compile"):
+            self.compiled = self.compiled or launches(self.job)
+        schedule.compiled()
+
+    def _run_alone(self, schedule: Schedule) -> None:
+        """Computes all tasks in the caller's own thread."""
+        self._compile(schedule)
+        self._work(schedule)
         if schedule.failure is not None:
             raise schedule.failure
 
@@ -84,6 +98,8 @@ class Run:
                         continue
                     evaluator = evaluator or Evaluator(self.job, self.compiled)
                     self._compute(schedule, evaluator, work)
+                    if self.alone and self.progress is not None:
+                        self.progress(self.done, self.plan.task_count)
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 
@@ -168,23 +184,38 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
     watch = Stopwatch(keep_spans=trace is not None)
     with _traced(watch, trace):
         run = Run(job, sinks, progress, watch)
-        try:
-            for source in {id(s): s for s in job.sources}.values():
-                source.reserve(min(job.plan.workers, job.plan.task_count))
-            run()
-            with watch.stage("finish"):
-                for sink in sinks:
-                    sink.prepare()
-                for sink in sinks:
-                    sink.commit()
-        except BaseException:
-            for sink in sinks:
-                sink.abort()
-            raise
-        finally:
-            for source in {id(s): s for s in job.sources}.values():
-                source.close()
+        with completing(sinks, watch):
+            run_tasks(run)
         return _report(job, run)
+
+
+def run_tasks(run: Run) -> None:
+    """Runs all tasks; the sources are closed after that."""
+    job = run.job
+    sources = {id(s): s for s in job.sources}.values()
+    try:
+        for source in sources:
+            source.reserve(min(job.plan.workers, job.plan.task_count))
+        run()
+    finally:
+        for source in sources:
+            source.close()
+
+
+@contextmanager
+def completing(sinks: Sequence[Sink], watch: Stopwatch) -> Iterator[None]:
+    """Brings all outputs into their place when what runs inside is done, or none."""
+    try:
+        yield
+        with watch.stage("finish"):
+            for sink in sinks:
+                sink.prepare()
+            for sink in sinks:
+                sink.commit()
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
 
 
 @contextmanager
@@ -218,10 +249,12 @@ def _report(job: Job, run: Run) -> Report:
         planned_memory=plan.memory,
         bytes_read=run.bytes_read,
         source_bytes=plan.source_bytes,
-        output_bytes=sum(_stored_bytes(w.path, w.raw_bytes(plan.window)) for w in plan.writes),
+        output_bytes=stored_bytes(plan),
         collisions=run.collisions,
+        executor=plan.executor,
     )
 
 
-def _stored_bytes(path: str, raw: int) -> int:
-    return Path(path).stat().st_size if path else raw
+def stored_bytes(plan: Plan) -> int:
+    """Returns the bytes of all outputs as stored."""
+    return sum(Path(w.path).stat().st_size if w.path else w.raw_bytes(plan.window) for w in plan.writes)

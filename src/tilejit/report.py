@@ -32,13 +32,13 @@ class Report:
     tasks: int
     """Tiles."""
     workers: int
-    """Threads."""
+    """Threads, of all processes."""
     backend: str
     """What computed."""
     reason: str
     """Why it was this backend."""
     peak_memory: int
-    """The most memory that the process held, in bytes."""
+    """The most memory that the process held, in bytes; of several processes, the sum of what each held at most."""
     planned_memory: int
     """What the plan allowed."""
     bytes_read: int
@@ -49,6 +49,8 @@ class Report:
     """Bytes of the outputs as stored."""
     collisions: int
     """Valid pixels whose result equals the nodata value; in the halos of inner results, each time one is computed."""
+    executor: str = "threads"
+    """What ran the tasks."""
 
     @property
     def speed(self) -> float:
@@ -80,6 +82,8 @@ class Report:
             f"bytes     {decoded}, {format_size(self.output_bytes)} written",
             f"backend   {self.backend}: {self.reason}",
         ]
+        if self.executor != "threads":
+            lines.append(f"executor  {self.executor}")
         if self.collisions:
             lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
         return "\n".join(lines)

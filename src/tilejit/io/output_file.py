@@ -100,15 +100,19 @@ class OutputFile:
 
     def hint(self, error: BaseException) -> str:
         """What to do about a full disk, in brackets; empty where it is not full."""
-        folder = self.target.parent
-        try:
-            stats = os.statvfs(folder)
-        except OSError:
-            return ""
-        free = stats.f_bavail * stats.f_frsize
-        if free > 1 << 24 and "space" not in str(error).lower():
-            return ""
-        return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
+        return disk_hint(self.target.parent, error)
+
+
+def disk_hint(folder: Path, error: BaseException) -> str:
+    """What to do about a full disk, in brackets; empty where it is not full."""
+    try:
+        stats = os.statvfs(folder)
+    except OSError:
+        return ""
+    free = stats.f_bavail * stats.f_frsize
+    if free > 1 << 24 and "space" not in str(error).lower():
+        return ""
+    return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
 
 
 def checked_target(profile: OutputProfile) -> Path:

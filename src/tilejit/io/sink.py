@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.shared_memory import SharedMemory
 
 WRITTEN_DIRECTLY = "blocks written directly"
 """What a plan says of an output whose blocks need no GDAL."""
@@ -102,6 +103,52 @@ class Sink(Protocol):
         """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
 
 
+Record = Any
+"""What a branch wrote, for the sink that it belongs to: small, picklable, and JSON-able where the worker is local."""
+
+
+class Branch(Protocol):
+    """A worker's end of a sink: what one worker writes one part of a job to."""
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window, from several threads at once; see `Sink.write`."""
+
+    def finish(self) -> Record:
+        """Return what the sink must know of what was written.
+
+        Raises:
+            SinkError: It did not reach its place.
+        """
+
+
+class BranchOpener(Protocol):
+    """What is sent to a worker: a small, picklable value that opens a branch there."""
+
+    def __call__(self) -> Branch:
+        """Open a branch."""
+
+
+class SharedSink(Sink, Protocol):
+    """A sink that workers in other processes write to.
+
+    A part that failed is run again from its beginning, and its blocks are written again.
+    """
+
+    def branch(self, *, local: bool) -> BranchOpener:
+        """Return what opens a branch.
+
+        Args:
+            local: Whether the workers are on this machine, and reach its files and memory.
+        """
+
+    def take(self, record: Record) -> None:
+        """Note what a branch's `finish` returned, of a part that succeeded.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class ArraySink:
     """An array as a sink; threads may write to different windows at the same time.
@@ -125,6 +172,8 @@ class ArraySink:
     """Rows and columns that a writer does well to keep to."""
     concurrent: bool = True
     """Writes to different windows touch different memory."""
+    shared: SharedMemory | None = None
+    """The memory that the array lies in, where other processes reach it."""
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
@@ -136,6 +185,20 @@ class ArraySink:
         check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
         self.array[:, rows, cols] = array
+
+    def branch(self, *, local: bool) -> BranchOpener:
+        """Returns what fills the array's own memory from here, or sends cells home; see `SharedSink.branch`."""
+        from tilejit.io.array_branch import FillingOpener, SendingOpener
+
+        count, dtype = len(self.array), self.array.dtype
+        if local and self.shared is not None:
+            return FillingOpener(self.shared, self.grid, count, dtype)
+        return SendingOpener(self.grid, count, dtype)
+
+    def take(self, record: Record) -> None:
+        """Puts cells that were sent home into their place; those that lie in it already are not in the record."""
+        for place, cells in record:
+            self.write(Window(*place), cells)
 
     def prepare(self) -> None:
         """Nothing to prepare: what was written is there."""
