@@ -7,7 +7,7 @@ default, is none of them: it is what one process does by itself, and ``"serial"`
 from __future__ import annotations
 
 import importlib
-from concurrent import futures
+from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +88,8 @@ def open_executor(given: Any, workers: int | None = None) -> Executor:
                 f"no executor {given!r}; there are {', '.join(dict.fromkeys((*THIS_PROCESS, *EXECUTORS)))}, "
                 "and the address of a Dask scheduler, as tcp://host:8786"
             )
-        return _made(given, **({"workers": workers} if given in _STARTS_WORKERS else {}))
-    if isinstance(given, futures.Executor):
+        return _made(given, workers=workers) if given in _STARTS_WORKERS else _made(given)
+    if isinstance(given, Pool):
         from tilejit.executors.futures import FuturesExecutor
 
         return FuturesExecutor(given)
