@@ -154,7 +154,7 @@ def test_the_same_bits_from_dask(dem, wanted, tmp_path):
     import distributed
 
     with (
-        distributed.LocalCluster(2, threads_per_worker=2, dashboard_address=None, memory_limit=0) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, memory_limit=0) as cluster,
         distributed.Client(cluster) as client,
     ):
         report, cells = saved(dem, tmp_path / "client", executor=client)

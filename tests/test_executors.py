@@ -72,7 +72,9 @@ class TestDask(ExecutorTests):
         import distributed
 
         with (
-            distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster,
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+            ) as cluster,
             distributed.Client(cluster) as client,
         ):
             yield client

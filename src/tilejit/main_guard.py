@@ -28,7 +28,8 @@ def require_guard() -> None:
     Raises:
         PlanError: With the line.
     """
-    file, line = main_file(), _line_of_main()
+    file = main_file()
+    line = _line_of_main(file) if file is not None else None
     if file is None or line is None:
         return
     try:
@@ -43,13 +44,14 @@ def require_guard() -> None:
             )
 
 
-def _line_of_main() -> int | None:
+def _line_of_main(file: str) -> int | None:
     """The line of the script's top level that is being run; None where none is."""
     main = vars(sys.modules["__main__"])
     frame = sys._getframe()  # noqa: SLF001 - the documented way to the stack
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_globals is main and frame.f_code.co_name == "<module>":
+        code = frame.f_code
+        if frame.f_globals is main and code.co_name == "<module>" and str(Path(code.co_filename).resolve()) == file:
             return frame.f_lineno
     return None
 

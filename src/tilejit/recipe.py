@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import os
 import sys
@@ -153,6 +154,7 @@ def _is_on_path(module: str, file: str) -> bool:
     return spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file)
 
 
+@functools.lru_cache(maxsize=256)
 def fingerprint_of(kernel: Kernel) -> str:
     """Returns a hash of what a kernel computes: its lowered body, with helpers and constants, and its contract."""
     body = [(f.name, f.scalars, [ast.dump(statement) for statement in f.body]) for f in kernel.form.functions]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import signal
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -100,6 +102,22 @@ def outcome_of(task: Task, future: Future[Result]) -> Outcome[Task, Result]:
         return Outcome(task, result=future.result())
     except BaseException as error:  # noqa: BLE001 - whatever it was
         return Outcome(task, error=error)
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Starts processes that Ctrl-C does not reach: a terminal sends it to all, and only the one that waits cleans up.
+
+    A process inherits which signals are held back, so that there is no moment at which it could be hit.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def machine(_: Any = None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.cores import available_cores
 from tilejit.errors import PlanError
-from tilejit.executors.base import bounded, machine
+from tilejit.executors.base import bounded, interrupts_held_back, machine
 from tilejit.main_guard import require_guard
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ class DaskExecutor:
 
     def _start(self) -> None:
         distributed = _distributed()
-        # Workers are started by threads of the cluster's, which inherit that Ctrl-C is held back: see `processes`.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        # Workers are started by threads of the cluster's, which inherit what is held back here.
+        with interrupts_held_back():
             self._cluster = distributed.LocalCluster(
                 n_workers=self.workers,
                 threads_per_worker=1,
@@ -73,8 +72,6 @@ class DaskExecutor:
                 silence_logs=logging.CRITICAL,
             )
             self._client, self._owned = distributed.Client(self._cluster), True
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self, *, at_once: bool = False) -> None:
         """Ends what was started or connected here."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.cores import available_cores
 from tilejit.errors import TilejitError
-from tilejit.executors.base import Outcome, Task
+from tilejit.executors.base import Outcome, Task, interrupts_held_back
 from tilejit.main_guard import require_guard
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="tilejit worker", daemon=True)
-        with _interrupts_held_back():
+        with interrupts_held_back():
             process.start()
         theirs.close()
         return cls(process, ours)
@@ -164,22 +164,6 @@ def _ending(code: int | None) -> str:
         hint = " (the system kills with it when memory runs out: give fewer workers=)" if name == "SIGKILL" else ""
         return f"was ended by {name}{hint}"
     return f"ended with exit code {code}; what it said of that is on standard error"
-
-
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Starts processes that Ctrl-C does not reach: a terminal sends it to all, and only the one that waits cleans up.
-
-    A process inherits which signals are held back, so that there is no moment at which it could be hit.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection) -> None:
