@@ -56,6 +56,20 @@ def test_the_other_tables_are_made():
     assert sum(bool(re.fullmatch(r"\d+ x \d+: tilejit", name)) for name in names) == 2
 
 
+def test_executors_are_measured():
+    pytest.importorskip("distributed")
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "executors.py"), "--small"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert re.findall(r"^  (threads|processes|dask) +\d+\.\d\d ms$", run.stdout, re.MULTILINE) == [
+        "threads",
+        "processes",
+        "dask",
+    ]
+    assert len(re.findall(r"\d+ Mpx/s$", run.stdout, re.MULTILINE)) == 4
+
+
 def write(path, cells, nodata=-9999):
     profile = {"driver": "GTiff", "dtype": "float32", "count": 1, "height": cells.shape[0], "width": cells.shape[1]}
     place = rasterio.Affine(30, 0, 0, 0, -30, 0)

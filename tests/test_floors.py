@@ -18,23 +18,27 @@ FLOORS = {
         "arrays",
         "calibration",
         "cancellation",
+        "distribution",
         "evaluation",
         "frames",
         "outputs",
+        "parts",
         "pipeline",
         "prediction",
         "progress",
+        "recipe",
         "rehearsal",
         "report",
         "schedule",
         "stopwatch",
         "synthetic",
         "trace",
+        "worker",
     ],
-    3: ["backends", "dispatch", "graph", "io", "plan", "plan_text", "planner", "tiling"],
+    3: ["backends", "dispatch", "executors", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["blanks", "chain", "codecs", "discovery", "edges", "nodata", "quantities", "registry"],
     1: ["jit_cache", "kernel", "language", "native_function", "object_code", "private_module"],
-    0: ["cores", "errors", "files", "grid", "math", "sizes", "window"],
+    0: ["cores", "errors", "files", "grid", "main_guard", "math", "sizes", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
@@ -51,11 +55,13 @@ HEAVY = {
     "isal": {"codecs"},
     "zstandard": {"codecs"},
     "zarr": {"io"},
+    "distributed": {"executors"},
+    "mpi4py": {"executors"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}
 """Packages that are imported inside functions only."""
-APART = [("io", "backends"), ("backends", "io")]
+APART = [(a, b) for a in ("io", "backends", "executors") for b in ("io", "backends", "executors") if a != b]
 """Siblings that import nothing from each other."""
 
 
@@ -148,6 +154,16 @@ def is_door(one):
 
 def test_siblings_are_apart():
     wrong = [str(one) for one in IMPORTS if (module_of(one.file), one.module) in APART and one.package == "tilejit"]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_executors_are_apart():
+    folder = SOURCE / "executors"
+    engines = {f"tilejit.executors.{file.stem}" for file in folder.glob("*.py")} - {"tilejit.executors.base"}
+    wrong = [
+        str(one) for one in IMPORTS if one.file.parent == folder and one.name in engines and one.file.stem != "__init__"
+    ]
+    assert len(engines) > 4
     assert not wrong, "\n".join(wrong)
 
 

@@ -46,6 +46,7 @@ class Run:
         self.cancellation = cancellation
         self.bytes_read = self.collisions = self.done = 0
         self.compiled: Sequence[Launch] = ()
+        self.alone = job.plan.executor == "serial"
         self._lock = threading.Lock()
         self._turn = {id(s): threading.Lock() for s in sinks if not s.concurrent}
 
@@ -54,9 +55,12 @@ class Run:
         schedule = Schedule(self.plan)
         with self.cancellation.calling(lambda: schedule.fail(stopped())):
             self.cancellation.check()
-            self._run(schedule)
+            if self.alone:
+                self._run_alone(schedule)
+            else:
+                self._run_on_threads(schedule)
 
-    def _run(self, schedule: Schedule) -> None:
+    def _run_on_threads(self, schedule: Schedule) -> None:
         count = min(self.plan.workers, self.plan.task_count)
         threads = [
             threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
@@ -66,9 +70,7 @@ class Run:
             for thread in threads:
                 thread.start()
             # Workers read the first tiles meanwhile: importing Numba alone takes a third of a second.
-            with self.watch.stage("compile"):
-                self.compiled = launches(self.job)
-            schedule.compiled()
+            self._compile(schedule)
             self._wait(threads)
         except BaseException as error:
             schedule.fail(error)
@@ -76,6 +78,18 @@ class Run:
                 if thread.ident is not None:
                     thread.join()
             raise
+        if schedule.failure is not None:
+            raise schedule.failure
+
+    def _compile(self, schedule: Schedule) -> None:
+        with self.watch.stage("compile"):
+            self.compiled = self.compiled or launches(self.job)
+        schedule.compiled()
+
+    def _run_alone(self, schedule: Schedule) -> None:
+        """Computes all tasks in the caller's own thread."""
+        self._compile(schedule)
+        self._work(schedule)
         if schedule.failure is not None:
             raise schedule.failure
 
@@ -99,6 +113,8 @@ class Run:
                         continue
                     evaluator = evaluator or Evaluator(self.job, self.compiled)
                     self._compute(schedule, evaluator, work)
+                    if self.alone and self.progress is not None:
+                        self.progress(self.done, self.plan.task_count)
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 
@@ -189,25 +205,40 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
     cancellation = cancellation or Cancellation()
     with _traced(watch, trace):
         run = Run(job, sinks, progress, watch, cancellation)
-        try:
-            for source in {id(s): s for s in job.sources}.values():
-                source.reserve(min(job.plan.workers, job.plan.task_count))
-            run()
-            with watch.stage("finish"):
-                for sink in sinks:
-                    cancellation.check()
-                    sink.prepare()
-                cancellation.check()
-                for sink in sinks:
-                    sink.commit()
-        except BaseException:
-            for sink in sinks:
-                sink.abort()
-            raise
-        finally:
-            for source in {id(s): s for s in job.sources}.values():
-                source.close()
+        with completing(sinks, watch, cancellation):
+            run_tasks(run)
         return _report(job, run)
+
+
+def run_tasks(run: Run) -> None:
+    """Runs all tasks; the sources are closed after that."""
+    job = run.job
+    sources = {id(s): s for s in job.sources}.values()
+    try:
+        for source in sources:
+            source.reserve(min(job.plan.workers, job.plan.task_count))
+        run()
+    finally:
+        for source in sources:
+            source.close()
+
+
+@contextmanager
+def completing(sinks: Sequence[Sink], watch: Stopwatch, cancellation: Cancellation) -> Iterator[None]:
+    """Brings all outputs into their place when what runs inside is done, or none."""
+    try:
+        yield
+        with watch.stage("finish"):
+            for sink in sinks:
+                cancellation.check()
+                sink.prepare()
+            cancellation.check()
+            for sink in sinks:
+                sink.commit()
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
 
 
 @contextmanager
@@ -241,9 +272,10 @@ def _report(job: Job, run: Run) -> Report:
         planned_memory=plan.memory,
         bytes_read=run.bytes_read,
         source_bytes=plan.source_bytes,
-        output_bytes=sum(_stored_bytes(w.path, w.raw_bytes(plan.window)) for w in plan.writes),
+        output_bytes=output_bytes(plan),
         collisions=run.collisions,
         coding=tuple(_codings(run.sinks, plan)),
+        executor=plan.executor,
     )
 
 
@@ -255,5 +287,6 @@ def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
             yield f"{Path(write.path).name}: {coding}"
 
 
-def _stored_bytes(path: str, raw: int) -> int:
-    return stored_bytes(path) if path else raw
+def output_bytes(plan: Plan) -> int:
+    """Returns the bytes of all outputs as stored."""
+    return sum(stored_bytes(w.path) if w.path else w.raw_bytes(plan.window) for w in plan.writes)

@@ -193,6 +193,10 @@ class Plan:
     """Threads."""
     memory_limit: int | None
     """The memory given, in bytes."""
+    executor: str = "threads"
+    """What runs the tasks: threads of this process, or workers elsewhere that get parts of the window."""
+    processes: int = 1
+    """Worker processes on this machine; each has as many threads as there are workers."""
 
     def tasks(self) -> Iterator[tuple[Index, Window]]:
         """Yields what is computed: panel by panel, in each row by row."""
@@ -200,15 +204,15 @@ class Plan:
         for first in range(0, cols, wide):
             for row in range(rows):
                 for col in range(first, min(first + wide, cols)):
-                    yield (row, col), self._tiles(row, row + 1, col, col + 1)
+                    yield (row, col), self.tiles_window(row, row + 1, col, col + 1)
 
     def panel(self, index: Index) -> Window:
         """Returns the window of the panel that a tile belongs to; its tiles hand each other their halos."""
         first = index[1] // self.panel_tiles * self.panel_tiles
-        return self._tiles(0, self.task_shape[0], first, first + self.panel_tiles)
+        return self.tiles_window(0, self.task_shape[0], first, first + self.panel_tiles)
 
-    def _tiles(self, row: int, row_end: int, col: int, col_end: int) -> Window:
-        """The window of some tiles, which lie on the grid's own tile lines."""
+    def tiles_window(self, row: int, row_end: int, col: int, col_end: int) -> Window:
+        """Returns the window of some rows and columns of tiles, which lie on the grid's own tile lines."""
         rows, cols = self.tile
         first_row, first_col = self.window.row_off // rows, self.window.col_off // cols
         height, width = (row_end - row) * rows, (col_end - col) * cols
@@ -324,8 +328,15 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """The most memory that the process takes, in bytes."""
-        return self.fixed_bytes + self.buffer_bytes + self.decoding_bytes + self.encoding_bytes + self.array_bytes
+        """The most memory that the process takes, or all of them together, in bytes."""
+        working = self.fixed_bytes + self.buffer_bytes + self.decoding_bytes + self.encoding_bytes
+        leading = self.fixed_bytes if self.is_distributed else 0
+        return self.processes * working + leading + self.array_bytes
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether other processes compute."""
+        return self.executor not in {"threads", "serial"}
 
     @property
     def decoding_bytes(self) -> int:

@@ -25,8 +25,16 @@ def plan_text(plan: Plan) -> str:
     lines += [_write_line(plan, write) for write in plan.writes]
     lines.append(f"tasks     {_tasks(plan)}, {_decoding(plan)}")
     lines.append(f"memory    {_memory(plan)}")
-    lines.append(f"backend   {plan.backend} on {plan.workers} threads: {plan.reason}")
+    lines.append(f"backend   {plan.backend} on {_workers(plan)}: {plan.reason}")
     return "\n".join(lines)
+
+
+def _workers(plan: Plan) -> str:
+    threads = f"{plan.workers} thread{'s' * (plan.workers > 1 or not plan.is_distributed)}"
+    if not plan.is_distributed:
+        return threads
+    count = f"{plan.processes} " if plan.processes > 1 else ""
+    return f"{count}workers of {plan.executor}, {threads} each"
 
 
 def _tasks(plan: Plan) -> str:
@@ -109,8 +117,9 @@ def _memory(plan: Plan) -> str:
     result = f", the result {format_size(plan.array_bytes)}" if plan.array_bytes else ""
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     tiles = f"{plan.frames} tile{'s' * (plan.frames > 1)}"
+    processes = f"{plan.processes} processes, each " if plan.processes > 1 else ""
     return (
-        f"{format_size(plan.memory)} at most{limit}: inputs of {tiles} x {format_size(plan.frame_bytes)}, "
+        f"{format_size(plan.memory)} at most{limit}: {processes}inputs of {tiles} x {format_size(plan.frame_bytes)}, "
         f"{plan.workers} workers x {format_size(plan.worker_bytes)}{decoding}{encoding}{result}, "
         f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
     )

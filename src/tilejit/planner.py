@@ -69,6 +69,10 @@ class Settings:
     """Bytes that may be taken, or None for what the machine has."""
     tile: tuple[int, int] | None = None
     """Rows and columns of a task, or None to choose."""
+    executor: str = "threads"
+    """What runs the tasks."""
+    processes: int = 1
+    """Worker processes on this machine, each with so many threads."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,8 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         reason=settings.reason,
         workers=settings.workers,
         memory_limit=settings.memory,
+        executor=settings.executor,
+        processes=settings.processes,
     )
     blocks = [request.storage(write.dtype).block for request, write in zip(requests, writes, strict=True)]
     plan = fitting_plan(plan, blocks, settings.tile)

@@ -24,7 +24,7 @@ class Prediction:
     seconds: float
     """Wall time."""
     workers: int
-    """Threads."""
+    """Threads, of all processes."""
     decode: float
     """Core seconds that decode the inputs."""
     compute: float
@@ -72,11 +72,11 @@ def predict_job(job: Job, *, new_process: bool | None = None, tell: Tell | None 
     pixels = job.plan.window.height * job.plan.window.width
     decode, compute, encode = (found[name] * pixels for name in ("decode", "compute", "encode"))
     seconds = start + _after_start(job.plan, decode, compute + encode, start) + found["finish"]
-    return Prediction(seconds, job.plan.workers, decode, compute, encode, start)
+    return Prediction(seconds, job.plan.processes * job.plan.workers, decode, compute, encode, start)
 
 
 def _after_start(plan: Plan, decode: float, rest: float, start: float) -> float:
     """Seconds from when the kernels are there: frames are decoded before, by the cores that are free meanwhile."""
-    threads = min(plan.workers, plan.task_count, available_cores())
+    threads = min(plan.processes * plan.workers, plan.task_count, available_cores())
     decoded = min(decode * plan.frames / plan.task_count, start * min(threads, max(1, available_cores() - 1)))
     return (decode + rest - decoded) / threads

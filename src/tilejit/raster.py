@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,13 +15,14 @@ from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkErr
 from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
 from tilejit.io.open_sink import checked_target, open_sink, places_of
 from tilejit.io.open_source import open_source
+from tilejit.io.shared_memory import SharedArray
 from tilejit.io.sink import ArraySink
 from tilejit.io.source import ArraySource
 from tilejit.outputs import file_request, output_profile
 from tilejit.pipeline import run_job
 from tilejit.planner import Request, make_job
 from tilejit.progress import progress_bar
-from tilejit.settings import RunOptions, settings_of
+from tilejit.settings import RunOptions, executor_of, settings_of
 from tilejit.trace import checked_trace
 from tilejit.window import Window
 
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.cancellation import Cancellation
+    from tilejit.executors.base import Executor
     from tilejit.grid import Grid
     from tilejit.io.sink import OutputProfile, Sink
     from tilejit.io.tile_sink import Tile
     from tilejit.kernel import Kernel
+    from tilejit.pipeline import Progress
     from tilejit.plan import Plan
     from tilejit.planner import Job
     from tilejit.prediction import Prediction
@@ -94,7 +98,8 @@ class Raster:
             MemoryLimitError: It does not fit the memory given.
         """
         requests = [_request(self, os.fspath(path) if path else "", options)]
-        return make_job(self.grid, requests, settings_of(self.bands, options)).plan
+        with executor_of(options) as executor:
+            return _make_job(requests, self.grid, options, executor).plan
 
     def predict(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Prediction:
         """Returns how long `save` or `compute` will take, without reading a pixel.
@@ -112,14 +117,15 @@ class Raster:
         from tilejit.prediction import predict_job
 
         requests = [_request(self, os.fspath(path) if path else "", options)]
-        return predict_job(make_job(self.grid, requests, settings_of(self.bands, options)))
+        with executor_of(options) as executor:
+            return predict_job(_make_job(requests, self.grid, options, executor))
 
     def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes a window of it into memory.
 
         Args:
             window: Rows and columns; None for all.
-            **options: ``backend``, ``workers``, ``memory``, ``trace``, as for `save`.
+            **options: ``backend``, ``executor``, ``workers``, ``memory``, ``trace``, as for `save`.
 
         Returns:
             A (band, row, col) array; invalid cells are NaN in floats, and the nodata value in integers.
@@ -175,6 +181,7 @@ class Raster:
             path: The file: ``.tif`` for a GeoTIFF, ``.vrt`` for GeoTIFF shards under a VRT, ``.zarr`` for Zarr.
             **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
                 ZSTD level 1 with the right predictor), ``overwrite``, ``backend`` ("auto", "cpu", "cuda", "python"),
+                ``executor`` ("threads", "serial", "processes", "mpi", "dask", or a pool; see docs/executors.md),
                 ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
                 a terminal), ``trace`` (a JSON file for chrome://tracing or ui.perfetto.dev: what each thread did
                 when; written also when the run fails).
@@ -211,18 +218,30 @@ def read_window(
     if window.is_empty or window.intersection(whole) != window:
         raise ParameterError(f"{raster.label}: {window} is not inside {grid.height} rows x {grid.width} columns")
     request = Request(raster.bands, nodata=options.get("nodata"))
-    job = make_job(grid, [request], settings_of(raster.bands, options), window)
-    write = job.plan.writes[0]
-    array = np.empty((len(write.planes), *window.shape), write.dtype)
-    sink = ArraySink(array, grid.part(window))
-    run_job(job, [sink], trace=_trace_of(options, [request]), cancellation=cancellation)
-    return array
+    with executor_of(options) as executor:
+        job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
+        write = job.plan.writes[0]
+        shape, part = (len(write.planes), *window.shape), grid.part(window)
+        if executor is None or not executor.local:
+            array = np.empty(shape, write.dtype)
+            _run(job, [ArraySink(array, part)], executor, cancellation, trace=trace)
+            return array
+        with closing(SharedArray(shape, write.dtype)) as shared:
+            sink = ArraySink(shared.array, part, shared=shared.memory)
+            _run(job, [sink], executor, cancellation, trace=trace)
+        return shared.array
 
 
 def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, Path | None]:
-    """Plans a run whose tiles are handed over one by one, and says where its trace goes."""
+    """Plans a run whose tiles are handed over one by one, and says where its trace goes.
+
+    Raises:
+        ParameterError: An executor is asked for, whose workers would send tiles home one by one.
+    """
+    if options.get("executor") not in {None, "threads", "serial"}:
+        raise ParameterError("tiles() hands over what threads of this process compute: leave executor= out")
     request = Request(raster.bands, nodata=options.get("nodata"), handed_over=True)
-    return make_job(raster.grid, [request], settings_of(raster.bands, options)), _trace_of(options, [request])
+    return make_job(raster.grid, [request], settings_of(raster.bands, options)), _trace_of(options, [request], None)
 
 
 def _file_label(band: Band) -> str:
@@ -327,18 +346,19 @@ def save_outputs(
     outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, cancellation: Cancellation | None = None
 ) -> tuple[Report, NodataWarning | None]:
     """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
-    job, profiles, trace = _checked_outputs(outputs, options)
-    label = ", ".join(Path(p.path).name for p in profiles)
-    sinks: list[Sink] = []
-    with progress_bar(label, show=options.get("progress")) as progress:
-        try:
-            for profile in profiles:
-                sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
-            report = run_job(job, sinks, progress, trace, cancellation)
-        except BaseException:
-            for sink in sinks:
-                sink.abort()
-            raise
+    with executor_of(options) as executor:
+        job, profiles, trace = _checked_outputs(outputs, options, executor)
+        label = ", ".join(Path(p.path).name for p in profiles)
+        sinks: list[Sink] = []
+        with progress_bar(label, show=options.get("progress")) as progress:
+            try:
+                for profile in profiles:
+                    sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
+                report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace)
+            except BaseException:
+                for sink in sinks:
+                    sink.abort()
+                raise
     if report.collisions:
         return report, NodataWarning(
             f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
@@ -351,11 +371,47 @@ def plan_outputs(
     outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
 ) -> tuple[Job, list[OutputProfile]]:
     """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
-    return _checked_outputs(outputs, options)[:2]
+    with executor_of(options) as executor:
+        return _checked_outputs(outputs, options, executor)[:2]
+
+
+def _run(
+    job: Job,
+    sinks: Sequence[Sink],
+    executor: Executor | None,
+    cancellation: Cancellation | None,
+    *,
+    progress: Progress | None = None,
+    trace: Path | None = None,
+) -> Report:
+    """Runs a job in this process, or on an executor."""
+    if executor is None:
+        return run_job(job, sinks, progress, trace, cancellation)
+    from tilejit.distribution import run_distributed
+
+    shared: Any = sinks
+    return run_distributed(job, shared, executor, progress, cancellation)
+
+
+def _make_job(
+    requests: Sequence[Request],
+    grid: Grid,
+    options: RunOptions,
+    executor: Executor | None,
+    window: Window | None = None,
+) -> Job:
+    """Plans a job, and refuses what its executor cannot do."""
+    bands = [band for request in requests for band in request.bands]
+    job = make_job(grid, requests, settings_of(bands, options, executor), window)
+    if executor is not None:
+        from tilejit.distribution import check_distributed
+
+        check_distributed(job)
+    return job
 
 
 def _checked_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
+    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, executor: Executor | None
 ) -> tuple[Job, list[OutputProfile], Path | None]:
     """The job, what each output will be, and where the trace goes."""
     if not outputs:
@@ -364,7 +420,7 @@ def _checked_outputs(
     check_one_grid(rasters, [os.fspath(path) for path in outputs])
     requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
     _check_paths(requests)
-    job = make_job(rasters[0].grid, requests, settings_of([b for r in rasters for b in r.bands], options))
+    job = _make_job(requests, rasters[0].grid, options, executor)
     given, overwrite = upper_options(options.get("profile") or {}), options.get("overwrite", False)
     profiles = [
         output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
@@ -372,14 +428,16 @@ def _checked_outputs(
     ]
     for profile in profiles:
         checked_target(profile)
-    return job, profiles, _trace_of(options, requests)
+    return job, profiles, _trace_of(options, requests, executor)
 
 
-def _trace_of(options: RunOptions, requests: Sequence[Request]) -> Path | None:
+def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Executor | None) -> Path | None:
     """Where the trace goes, which must be no input: outputs are never JSON."""
     given = options.get("trace")
     if given is None:
         return None
+    if executor is not None:
+        raise PlanError(f"trace={given}: a trace shows the threads of one process: leave executor= out")
     trace = checked_trace(given)
     for source in (s for request in requests for s in sources_of(request.bands)):
         if os.path.realpath(source.name) == os.path.realpath(trace):

@@ -32,13 +32,13 @@ class Report:
     tasks: int
     """Tiles."""
     workers: int
-    """Threads."""
+    """Threads, of all processes."""
     backend: str
     """What computed."""
     reason: str
     """Why it was this backend."""
     peak_memory: int
-    """The most memory that the process held, in bytes."""
+    """The most memory that the process held, in bytes; of several processes, the sum of what each held at most."""
     planned_memory: int
     """What the plan allowed."""
     bytes_read: int
@@ -51,6 +51,8 @@ class Report:
     """Valid pixels whose result equals the nodata value; in the halos of inner results, each time one is computed."""
     coding: tuple[str, ...] = ()
     """What encoded the blocks of each output where there was a choice, and about how much that cost."""
+    executor: str = "threads"
+    """What ran the tasks."""
 
     @property
     def speed(self) -> float:
@@ -83,6 +85,8 @@ class Report:
             f"backend   {self.backend}: {self.reason}",
         ]
         lines += [f"coding    {line}" for line in self.coding]
+        if self.executor != "threads":
+            lines.append(f"executor  {self.executor}")
         if self.collisions:
             lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
         return "\n".join(lines)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from operator import index
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tilejit.cores import available_cores
 from tilejit.dispatch import choose_backend
 from tilejit.errors import ParameterError
+from tilejit.executors import opened
 from tilejit.graph import Band, applications_of
 from tilejit.planner import Settings
 from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tilejit.executors.base import Executor
 
 
 class RunOptions(TypedDict, total=False):
@@ -22,8 +26,11 @@ class RunOptions(TypedDict, total=False):
 
     backend: str
     """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"python"``."""
+    executor: Any
+    """``"threads"``, ``"serial"``, ``"processes"``, ``"mpi"``, ``"dask"``, the address of a Dask scheduler, a
+    ``distributed.Client`` or an executor of ``concurrent.futures``; see docs/executors.md."""
     workers: int | None
-    """Threads; None for all cores."""
+    """Threads, or processes where those are started; None for all cores."""
     memory: str | int | None
     """What the process may take: ``"2GB"``."""
     tile: tuple[int, int] | None
@@ -40,8 +47,23 @@ class RunOptions(TypedDict, total=False):
     """Where to write a Chrome trace of the run, a JSON file; None for none."""
 
 
-def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
+@contextmanager
+def executor_of(options: RunOptions) -> Iterator[Executor | None]:
+    """Opens the executor that the options name; see `tilejit.executors.opened`."""
+    workers = options.get("workers")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ParameterError(f"workers={workers!r}; it is a count of threads or processes, 1 or more")
+    with opened(options.get("executor"), workers) as executor:
+        yield executor
+
+
+def settings_of(bands: Iterable[Band], options: RunOptions, executor: Executor | None = None) -> Settings:
     """Checks the options of a run that makes ``bands``.
+
+    Args:
+        bands: What is made.
+        options: The options.
+        executor: What `executor_of` opened.
 
     Raises:
         ParameterError: One is unknown or makes no sense.
@@ -52,9 +74,6 @@ def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
         raise ParameterError(
             f"no option {', '.join(sorted(unknown))}; there are {', '.join(RunOptions.__annotations__)}"
         )
-    workers = options.get("workers")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ParameterError(f"workers={workers!r}; it is a count of threads, 1 or more")
     _check_tile(options.get("tile"))
     kernels = [application.kernel for application in applications_of(bands)]
     backend, reason = choose_backend(options.get("backend") or "auto", kernels)
@@ -62,10 +81,22 @@ def settings_of(bands: Iterable[Band], options: RunOptions) -> Settings:
     return Settings(
         backend,
         reason,
-        workers or available_cores(),
+        _threads(options, executor),
         None if memory is None else parse_size(memory),
         options.get("tile"),
+        (options.get("executor") or "threads") if executor is None else executor.name,
+        executor.workers if executor is not None and executor.local else 1,
     )
+
+
+def _threads(options: RunOptions, executor: Executor | None) -> int:
+    """The threads of each process: processes times threads are the cores of this machine.
+
+    How many cores workers elsewhere have is not known here: there one is started for each core.
+    """
+    if executor is not None:
+        return max(1, available_cores() // executor.workers) if executor.local else 1
+    return 1 if options.get("executor") == "serial" else options.get("workers") or available_cores()
 
 
 def _check_tile(tile: Any) -> None:

@@ -1,4 +1,4 @@
-"""What every backend, source and sink is held to: subclass a suite, fill in its hook, and pytest runs it.
+"""What every backend, source, sink and executor is held to: subclass a suite, fill in its hook, and pytest runs it.
 
 Example:
     A backend's whole test file::
@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,10 +25,11 @@ from tilejit.grid import Grid
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from tilejit.executors.base import Executor
     from tilejit.io.sink import Sink
     from tilejit.io.source import Source
     from tilejit.kernel import Kernel
@@ -246,6 +248,81 @@ class SinkTests:
         _raises(SinkError, lambda: sink.write(Window(0, 0, 16, 16), zeros.astype(np.int32)))
         sink.abort()
         sink.abort()
+
+
+class ExecutorTests:
+    """An executor runs every task once, in bounds, and makes an error an outcome."""
+
+    def make(self) -> Executor:
+        """Returns an executor; the hook to fill in. Each test closes what it made."""
+        raise NotImplementedError
+
+    def test_it_says_who_it_is(self) -> None:
+        """A name, one worker or more, and whether they are here."""
+        executor = self.make()
+        assert executor.name
+        assert executor.workers >= 1
+        assert isinstance(executor.local, bool)
+        executor.close()
+
+    def test_every_task_comes_back_once(self) -> None:
+        """In any order; and an executor runs more than one map."""
+        executor = self.make()
+        for count in (0, 1, 30):
+            outcomes = list(executor.map(_squared, range(count)))
+            assert sorted(o.task for o in outcomes) == list(range(count))
+            assert all(o.error is None and o.result == o.task**2 for o in outcomes)
+        executor.close()
+
+    def test_tasks_are_taken_as_workers_come_free(self) -> None:
+        """Never more than two for each worker are under way, however many there are."""
+        executor, taken, given = self.make(), 0, 0
+        most = 2 * executor.workers
+
+        def tasks() -> Iterator[int]:
+            nonlocal taken
+            for task in range(100):
+                taken += 1
+                assert taken - given <= most + 1, f"{taken} tasks taken and {given} given back"
+                yield task
+
+        for _ in executor.map(_squared, tasks()):
+            given += 1
+        assert given == 100
+        executor.close()
+
+    def test_an_endless_run_can_be_given_up(self) -> None:
+        """Closing the iterator stops it, and the executor still works."""
+        executor = self.make()
+        outcomes = executor.map(_squared, itertools.count())
+        assert next(outcomes).error is None
+        outcomes.close()  # type: ignore[attr-defined]
+        assert [o.result for o in executor.map(_squared, [3])] == [9]
+        executor.close()
+
+    def test_an_error_is_an_outcome(self) -> None:
+        """With its task, its type and its message; the others are done all the same."""
+        executor = self.make()
+        outcomes = {o.task: o for o in executor.map(_reciprocal, [2, 0, 4])}
+        assert isinstance(outcomes[0].error, ZeroDivisionError)
+        assert "division" in str(outcomes[0].error)
+        assert outcomes[0].result is None
+        assert (outcomes[2].result, outcomes[4].result) == (0.5, 0.25)
+        executor.close()
+
+    def test_it_closes_twice(self) -> None:
+        """And without ever having worked."""
+        executor = self.make()
+        executor.close()
+        executor.close(at_once=False)
+
+
+def _squared(number: int) -> int:
+    return number**2
+
+
+def _reciprocal(number: int) -> float:
+    return 1 / number
 
 
 def _raises(kind: type[Exception], function: Callable[[], object]) -> None:

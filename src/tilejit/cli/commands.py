@@ -30,7 +30,7 @@ COMMANDS = {
 }
 """Name -> what it does. Each lies in ``tilejit.cli.<name>_command`` as ``command``."""
 
-_OPTION_NAMES = re.compile(r"\b(backend|memory|nodata|profile|tile|trace|workers)=")
+_OPTION_NAMES = re.compile(r"\b(backend|executor|memory|nodata|profile|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
 
 

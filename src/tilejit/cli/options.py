@@ -40,7 +40,7 @@ _OPTIONS = (
     click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
                  help="A parameter of the kernel; may be repeated."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
-                 help="Threads; all cores unless given."),
+                 help="Threads, or processes where they are started; all cores unless given."),
     click.option("--backend", type=click.Choice(["auto", "cpu", "cuda", "python"]), default="auto",
                  show_default=True, help="What computes."),
     click.option("--memory", metavar="SIZE", callback=option_callback(parse_size),

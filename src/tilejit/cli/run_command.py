@@ -23,14 +23,28 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
               help="The file to write; one for each kernel: a GeoTIFF (.tif), GeoTIFF shards under a VRT (.vrt), "
               "or Zarr (.zarr). A tuple's results are its bands.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--executor", metavar="NAME", default="threads", show_default=True,
+              help="What runs the tasks: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
+                   "address, tcp://host:8786.")  # fmt: skip
 @click.option("--trace", metavar="FILE",
               help="Write what each thread did when to a JSON file, for ui.perfetto.dev.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
-def command(outputs: tuple[str, ...], quiet: bool, **words: Any) -> None:
+def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) -> None:
     """Runs kernels from file to file."""
+    if executor != "mpi":
+        _run(outputs, quiet, executor, words)
+        return
+    from tilejit.executors.mpi import ranks
+
+    with ranks() as leads:
+        if leads:
+            _run(outputs, quiet, executor, words)
+
+
+def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
     from tilejit.raster import NodataWarning, save
 
-    job = read_job(**words, progress=False if quiet else None)
+    job = read_job(**words, executor=executor, progress=False if quiet else None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NodataWarning)
         report = save(job.outputs(outputs), **job.options)

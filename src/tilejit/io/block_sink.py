@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import SinkError
-from tilejit.io.block_cutter import BlockCutter
+from tilejit.io.block_branch import AppendingOpener, SendingOpener
+from tilejit.io.block_encoder import BlockEncoder
 from tilejit.io.block_grid import BlockGrid
-from tilejit.io.constant_blocks import ConstantBlocks
 from tilejit.io.creation_options import is_sparse, level_of
 from tilejit.io.gdal_dataset import close_dataset, create_dataset
-from tilejit.io.sink import check_write
 from tilejit.io.tiff_skeleton import read_skeleton
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from tilejit.codecs.entropy import Encoded
     from tilejit.io.block_grid import Place
     from tilejit.io.output_file import OutputFile
+    from tilejit.io.sink import BranchOpener, Record
     from tilejit.window import Window
 
 
@@ -69,10 +69,7 @@ class BlockSink:
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
-        self._cutter = BlockCutter(self._blocks, samples)
-        self._constants = ConstantBlocks(
-            skeleton.codec, profile.nodata, blocks=self._blocks.count, sparse=is_sparse(file.options)
-        )
+        self._encoder = BlockEncoder(profile, self._blocks, skeleton.codec, sparse=is_sparse(file.options))
         self._descriptor = os.open(file.temporary, os.O_RDWR)
         self._end = os.fstat(self._descriptor).st_size
         self._offsets = np.zeros(skeleton.offsets.count, np.int64)
@@ -82,7 +79,7 @@ class BlockSink:
     @property
     def coding(self) -> str:
         """What has encoded the blocks so far, and about how much that cost; empty where there is no choice."""
-        return self._constants.effort.summary()
+        return self._encoder.coding
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
         """Write a window of whole blocks; see `Sink.write`.
@@ -91,35 +88,49 @@ class BlockSink:
             SinkError: It cuts a block, or one was written before; or it cannot be written: the message has the file,
                 window and cause, and the output cannot be completed after that.
         """
-        profile = self._file.profile
-        check_write(profile.path, grid=self.grid, count=profile.count, dtype=profile.dtype, window=window, array=array)
-        if not self._blocks.holds_whole(window):
-            rows, cols = self.block
-            raise SinkError(f"{profile.path}: {window} cuts blocks of {rows} x {cols}: write whole ones")
-        cells = array.view(np.uint8) if array.dtype == np.bool_ else array
-        places = list(self._blocks.places(window))
-        with self._claim(window, places):
-            for place in places:
-                data = self._constants.encode(self._cutter.cut(place, window, cells))
-                if data is not None:
-                    self._append(self._blocks.number(place), data)
+        self._encoder.check(window, array)
+        with self._claim(window, list(self._blocks.places(window))):
+            for number, data in self._encoder.encode(window, array):
+                self._append(number, data)
+
+    def branch(self, *, local: bool) -> BranchOpener:
+        """Returns what encodes blocks elsewhere, and appends them here or sends them home; see `SharedSink.branch`."""
+        if local:
+            return AppendingOpener(self._encoder, str(self._file.temporary), self._skeleton.largest)
+        return SendingOpener(self._encoder)
+
+    def take(self, record: Record) -> None:
+        """Notes where a branch has put its blocks, or appends those that it sends home; see `SharedSink.take`.
+
+        Raises:
+            SinkError: They cannot be written; the output cannot be completed after that.
+        """
+        numbers = record["blocks"]
+        if "data" not in record:
+            self._claimed[numbers] = True
+            self._offsets[numbers], self._counts[numbers] = record["offsets"], record["counts"]
+            return
+        with self._claim(None, [self._blocks.place(number) for number in numbers]):
+            for number, data in zip(numbers, record["data"], strict=True):
+                self._append(number, data)
 
     @contextmanager
-    def _claim(self, window: Window, places: Sequence[Place]) -> Iterator[None]:
+    def _claim(self, window: Window | None, places: Sequence[Place]) -> Iterator[None]:
         """Take blocks that nobody has written, and remember what fails."""
+        what = "what a worker sent" if window is None else str(window)
         numbers = [self._blocks.number(place) for place in places]
         path = self._file.profile.path
         with self._turn:
             self._require_open()
             for place, number in zip(places, numbers, strict=True):
                 if self._claimed[number]:
-                    raise SinkError(f"{path}: cannot write {window}: {self._name(place)} has been written already")
+                    raise SinkError(f"{path}: cannot write {what}: {self._name(place)} has been written already")
             self._claimed[numbers] = True
             self._writers += 1
         try:
             yield
         except BaseException as error:
-            self._failure = f"cannot write {window}: {error or type(error).__name__}{self._file.hint(error)}"
+            self._failure = f"cannot write {what}: {error or type(error).__name__}{self._file.hint(error)}"
             if not isinstance(error, Exception):
                 raise
             raise SinkError(f"{path}: {self._failure}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilejit.io.block_source import BlockSource
-from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.rasterio_source import RasterioSource, open_rasterio
 from tilejit.io.tiff_layout import read_layout
 
 if TYPE_CHECKING:
@@ -36,3 +36,8 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         raise
     source.reader = f"through GDAL: {layout}"
     return source
+
+
+def is_opened_by_name(source: Source) -> bool:
+    """Whether `open_source` gives the same in another process, by its name."""
+    return isinstance(source, (BlockSource, RasterioSource))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.shared_memory import SharedMemory
 
 WRITTEN_DIRECTLY = "blocks written directly"
 """What a plan says of an output whose blocks need no GDAL."""
@@ -188,6 +189,8 @@ class ArraySink:
     """Rows and columns that a writer does well to keep to."""
     concurrent: bool = True
     """Writes to different windows touch different memory."""
+    shared: SharedMemory | None = None
+    """The memory that the array lies in, where other processes reach it."""
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
@@ -199,6 +202,20 @@ class ArraySink:
         check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
         self.array[:, rows, cols] = array
+
+    def branch(self, *, local: bool) -> BranchOpener:
+        """Returns what fills the array's own memory from here, or sends cells home; see `SharedSink.branch`."""
+        from tilejit.io.array_branch import FillingOpener, SendingOpener
+
+        count, dtype = len(self.array), self.array.dtype
+        if local and self.shared is not None:
+            return FillingOpener(self.shared, self.grid, count, dtype)
+        return SendingOpener(self.grid, count, dtype)
+
+    def take(self, record: Record) -> None:
+        """Puts cells that were sent home into their place; those that lie in it already are not in the record."""
+        for place, cells in record:
+            self.write(Window(*place), cells)
 
     def prepare(self) -> None:
         """Nothing to prepare: what was written is there."""

@@ -1,0 +1,135 @@
+"""What runs tasks on workers: the contract, and what the executors share."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Task, Result]):
+    """What became of one task: a result or an error."""
+
+    task: Task
+    """The task."""
+    result: Result | None = None
+    """What the function returned."""
+    error: BaseException | None = None
+    """What it raised, or what ended its worker; None where there is a result."""
+
+
+class Executor(Protocol):
+    """What runs a function on tasks, several at once, in any order."""
+
+    @property
+    def name(self) -> str:
+        """What plans and reports call it."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once."""
+
+    @property
+    def local(self) -> bool:
+        """Whether every worker is on this machine: what they write to its files and memory is here."""
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task.
+
+        Closing the iterator gives up the tasks that are under way.
+
+        Args:
+            function: A function of a module; it is handed over by name.
+            tasks: Small values that can be pickled. They are taken as workers come free: never are more than twice as
+                many as there are workers taken and not yet given back.
+
+        Yields:
+            One outcome for each task, in the order in which they end. An error of the function, or the end of a
+            worker, is an outcome too.
+        """
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Lets the workers go; nothing happens a second time.
+
+        Args:
+            at_once: Whether to end them in the middle of what they are doing.
+        """
+
+
+def bounded(
+    submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], most: int
+) -> Iterator[Outcome[Task, Result]]:
+    """Runs tasks through futures, never more than ``most`` at a time; see `Executor.map`."""
+    left, flying = iter(tasks), dict[Future[Result], Task]()
+    try:
+        while True:
+            for task in itertools.islice(left, most - len(flying)):
+                flying[_submitted(submit, task)] = task
+            if not flying:
+                return
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                yield outcome_of(flying.pop(future), future)
+    finally:
+        for future in flying:
+            future.cancel()
+
+
+def _submitted(submit: Callable[[Task], Future[Result]], task: Task) -> Future[Result]:
+    """A future, also where the pool takes none any more."""
+    try:
+        return submit(task)
+    except Exception as error:  # noqa: BLE001 - a broken pool is the outcome of whoever needs it
+        failed: Future[Result] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def outcome_of(task: Task, future: Future[Result]) -> Outcome[Task, Result]:
+    """The outcome of a future that is done."""
+    try:
+        return Outcome(task, result=future.result())
+    except BaseException as error:  # noqa: BLE001 - whatever it was
+        return Outcome(task, error=error)
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Starts processes that Ctrl-C does not reach: a terminal sends it to all, and only the one that waits cleans up.
+
+    A process inherits which signals are held back, so that there is no moment at which it could be hit.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def machine(_: Any = None) -> str:
+    """What tells the machine, or the container, that this process runs on from others.
+
+    Example:
+        >>> machine() == machine()
+        True
+    """
+    return platform.node()
+
+
+def process_name() -> str:
+    """What tells this process from all other workers."""
+    return f"{machine()}:{os.getpid()}"

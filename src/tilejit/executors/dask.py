@@ -1,0 +1,102 @@
+"""Workers of a Dask cluster: one that is there, or one of processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from tilejit.cores import available_cores
+from tilejit.errors import PlanError
+from tilejit.executors.base import bounded, interrupts_held_back, machine
+from tilejit.main_guard import require_guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tilejit.executors.base import Outcome, Result, Task
+
+
+class DaskExecutor:
+    """A `distributed.Client`.
+
+    Args:
+        workers: Processes of a cluster that is started here when there is work for it; None for the cores.
+        client: A client, or the address of a scheduler; None for that cluster.
+
+    Raises:
+        PlanError: Dask is not installed, or there is no scheduler or worker.
+    """
+
+    name = "dask"
+
+    def __init__(self, workers: int | None = None, client: Any = None) -> None:
+        self._client = client
+        self._owned = isinstance(client, str)
+        self._cluster: Any = None
+        if client is None:
+            _distributed()
+            require_guard()
+            self.workers, self.local = workers or available_cores(), True
+            return
+        if isinstance(client, str):
+            self._client = _connected(client)
+        threads = self._client.nthreads()
+        if not threads:
+            raise PlanError("the Dask scheduler has no worker yet: start some, or wait with client.wait_for_workers(1)")
+        self.workers = sum(threads.values())
+        """How many tasks run at once."""
+        self.local = set(self._client.run(machine).values()) == {machine()}
+        """Whether every worker is on this machine."""
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task; see `Executor.map`."""
+        if self._client is None:
+            self._start()
+        # Results are not a function of the task's text alone: a part that is tried again must not be taken from memory.
+        pool = self._client.get_executor(pure=False)
+        return bounded(functools.partial(pool.submit, function), tasks, 2 * self.workers)
+
+    def _start(self) -> None:
+        distributed = _distributed()
+        # Workers are started by threads of the cluster's, which inherit what is held back here.
+        with interrupts_held_back():
+            self._cluster = distributed.LocalCluster(
+                n_workers=self.workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+            self._client, self._owned = distributed.Client(self._cluster), True
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Ends what was started or connected here."""
+        client, self._client = self._client, None
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None and at_once:
+            for nanny in cluster.workers.values():
+                with contextlib.suppress(ProcessLookupError, TypeError):
+                    os.kill(nanny.pid, signal.SIGKILL)
+        if self._owned and client is not None:
+            client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _connected(address: str) -> Any:
+    try:
+        return _distributed().Client(address, timeout="10s")
+    except OSError as error:
+        raise PlanError(f"no Dask scheduler answers at {address}: {error}") from error
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise PlanError("Dask is not installed: pip install 'tilejit[dask]'") from error
+    return distributed

@@ -1,0 +1,46 @@
+"""Any executor of ``concurrent.futures`` that is handed over."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from tilejit.cores import available_cores
+from tilejit.executors.base import bounded, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent import futures
+
+    from tilejit.executors.base import Outcome, Result, Task
+
+
+class FuturesExecutor:
+    """A pool of the caller's, who closes it too.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor(2) as pool:
+        ...     sorted(outcome.result for outcome in FuturesExecutor(pool).map(abs, [-1, 2]))
+        [1, 2]
+    """
+
+    def __init__(self, pool: futures.Executor) -> None:
+        self._pool = pool
+        self.name = type(pool).__name__
+        """What plans and reports call it."""
+        # The standard library's pools and those that copy them say it so; the protocol does not.
+        self.workers: int = getattr(pool, "_max_workers", None) or available_cores()
+        """How many tasks run at once."""
+
+    @functools.cached_property
+    def local(self) -> bool:
+        """Whether a worker is on this machine: one is asked."""
+        return self._pool.submit(machine).result() == machine()
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task; see `Executor.map`."""
+        return bounded(lambda task: self._pool.submit(function, task), tasks, 2 * self.workers)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """The pool is the caller's."""

@@ -1,0 +1,131 @@
+"""MPI ranks: the first leads, the others work.
+
+``mpiexec -n 4 python -m mpi4py.futures script.py`` starts a script so, and ``mpiexec -n 4 tilejit run …`` the command
+line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tilejit.errors import PlanError
+from tilejit.executors.base import bounded, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tilejit.executors.base import Outcome, Result, Task
+
+_leading: list[Any] = []
+"""The pool of the ranks, while `ranks` is open."""
+
+
+class MpiExecutor:
+    """The other ranks of the program.
+
+    Raises:
+        PlanError: mpi4py is not installed, or there is no other rank.
+    """
+
+    name = "mpi"
+
+    def __init__(self) -> None:
+        self._mpi = _mpi4py()
+        self._own = None
+        if _leading:
+            self._pool = _leading[-1]
+        else:
+            self._pool = self._own = _shared_pool()
+        self.workers: int = self._pool.num_workers
+        """How many tasks run at once."""
+        # A collective call: every rank takes exactly one of these tasks, for it waits in it for the others.
+        asked = [self._pool.submit(_machines) for _ in range(self.workers)]
+        self.local = all(set(future.result()) == {machine()} for future in asked)
+        """Whether every rank is on this machine."""
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task; see `Executor.map`."""
+        return bounded(functools.partial(self._pool.submit, function), tasks, 2 * self.workers)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""
+        if at_once:
+            self._mpi.COMM_WORLD.Abort(130)
+        if self._own is not None:
+            self._own.shutdown()
+
+
+@contextlib.contextmanager
+def ranks() -> Iterator[bool]:
+    """Splits the ranks of a program that all of them run: the first goes on, the others work for it inside.
+
+    Yields:
+        Whether this is the first; for the others all work is done by then.
+
+    Raises:
+        PlanError: mpi4py is not installed.
+    """
+    world = _mpi4py().COMM_WORLD
+    from mpi4py.futures import MPICommExecutor
+
+    if world.Get_size() == 1 or _is_shared():
+        yield True
+        return
+    if world.Get_rank():
+        _ignore_interrupts()
+    with MPICommExecutor(world, root=0, main=False) as pool:
+        if pool is None:
+            yield False
+            return
+        _leading.append(pool)
+        try:
+            yield True
+        finally:
+            _leading.pop()
+
+
+def _shared_pool() -> Any:
+    """The pool of a script that ``mpi4py.futures`` runs."""
+    from mpi4py.futures import MPIPoolExecutor
+
+    if not _is_shared() or _mpi4py().COMM_WORLD.Get_size() == 1:
+        raise PlanError(
+            "executor='mpi' works on the ranks of an MPI program, and there are none: start it as\n"
+            "  mpiexec -n 4 python -m mpi4py.futures script.py\n"
+            "or mpiexec -n 4 tilejit run … --executor mpi; one rank leads, the others work"
+        )
+    # Kernels are found by name: the script need not be run by every rank.
+    return MPIPoolExecutor(main=False, initializer=_ignore_interrupts)
+
+
+def _is_shared() -> bool:
+    """Whether ``python -m mpi4py.futures`` runs this program, which alone makes the ranks a pool."""
+    from mpi4py.futures import _core
+
+    return getattr(_core, "SharedPool", None) is not None
+
+
+def _machines() -> list[str]:
+    """The machines of all working ranks."""
+    from mpi4py.futures import get_comm_workers
+
+    names: list[str] = get_comm_workers().allgather(machine())
+    return names
+
+
+def _ignore_interrupts() -> None:
+    """Leaves Ctrl-C, which reaches every rank, to the one that cleans up."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _mpi4py() -> Any:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise PlanError(f"MPI is not there ({error}): pip install 'tilejit[mpi]'") from error
+    return MPI

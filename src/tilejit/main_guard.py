@@ -1,0 +1,61 @@
+"""Scripts that hand work to processes which run them again."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from tilejit.errors import PlanError
+
+
+def main_file() -> str | None:
+    """Returns the file of ``__main__``; None where it was typed in, or is run by ``-c``.
+
+    Example:
+        >>> main_file() is None or main_file().endswith(".py") or "/" in main_file()
+        True
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return str(Path(file).resolve()) if file is not None and Path(file).is_file() else None
+
+
+def require_guard() -> None:
+    """Refuses a run that a script starts on its top level, without ``if __name__ == "__main__":``.
+
+    Worker processes run the script too, to have what it defines, and would start it all again.
+
+    Raises:
+        PlanError: With the line.
+    """
+    file = main_file()
+    line = _line_of_main(file) if file is not None else None
+    if file is None or line is None:
+        return
+    try:
+        statements = ast.parse(Path(file).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return  # a program of another kind: a zip archive, say
+    for statement in statements:
+        if statement.lineno <= line <= (statement.end_lineno or line) and not _is_guard(statement):
+            raise PlanError(
+                f"{file}:{line}: worker processes run this file too, and would start it all again: put what starts "
+                'the work under\n  if __name__ == "__main__":'
+            )
+
+
+def _line_of_main(file: str) -> int | None:
+    """The line of the script's top level that is being run; None where none is."""
+    main = vars(sys.modules["__main__"])
+    frame = sys._getframe()  # noqa: SLF001 - the documented way to the stack
+    while frame.f_back is not None:
+        frame = frame.f_back
+        code = frame.f_code
+        if frame.f_globals is main and code.co_name == "<module>" and str(Path(code.co_filename).resolve()) == file:
+            return frame.f_lineno
+    return None
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    names = ast.walk(statement.test) if isinstance(statement, ast.If) else ()
+    return any(isinstance(n, ast.Name) and n.id == "__name__" for n in names)

@@ -1,0 +1,133 @@
+"""What a worker does with a part of a job: the ordinary pipeline over its window."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tilejit.cancellation import Cancellation
+from tilejit.evaluation import launches
+from tilejit.executors.base import process_name
+from tilejit.pipeline import Run, run_tasks
+from tilejit.report import peak_memory, reset_peak_memory
+from tilejit.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.backends.base import Launch
+    from tilejit.io.sink import Branch, BranchOpener, Record
+    from tilejit.planner import Job
+    from tilejit.recipe import Recipe
+    from tilejit.stopwatch import Stage, StageTime
+    from tilejit.window import Window
+
+_last = threading.local()
+"""The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a job, as it is sent to a worker."""
+
+    run: str
+    """What tells this run from all others."""
+    recipe: bytes
+    """The job, pickled once for all parts: a worker looks into it once."""
+    window: Window
+    """The cells to compute: whole tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What comes back."""
+
+    records: tuple[Record, ...]
+    """What each output must know of what was written."""
+    tasks: int
+    """Tiles."""
+    bytes_read: int
+    """Bytes decoded, whole blocks counted."""
+    collisions: int
+    """Valid pixels whose result equals the nodata value."""
+    stages: Mapping[Stage, StageTime]
+    """Time by stage."""
+    worker: str
+    """The process."""
+    peak_memory: int
+    """The most memory that it held in this run, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job that is ready to run."""
+
+    run: str
+    job: Job
+    branches: tuple[BranchOpener, ...]
+    compiled: tuple[Launch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _PlacedBranch:
+    """A branch as a sink that is as large as the part."""
+
+    branch: Branch
+    row: int
+    col: int
+    concurrent: bool = True
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        self.branch.write(window.shifted(self.row, self.col), array)
+
+
+def run_part(part: Part) -> PartResult:
+    """Computes a part and writes it to the branches of the outputs.
+
+    Raises:
+        TilejitError: A file or a kernel is not here, or a block cannot be read or written.
+    """
+    watch = Stopwatch()
+    opened = _opened(part, watch)
+    whole = opened.job.plan.window
+    job = replace(opened.job, plan=replace(opened.job.plan, window=part.window))
+    branches = [opener() for opener in opened.branches]
+    row, col = part.window.row_off - whole.row_off, part.window.col_off - whole.col_off
+    run = Run(job, [_PlacedBranch(b, row, col) for b in branches], None, watch, Cancellation())  # type: ignore[misc]
+    run.compiled = opened.compiled
+    run_tasks(run)
+    with watch.stage("encode"):
+        records = tuple(branch.finish() for branch in branches)
+    return _result(run, records)
+
+
+def _opened(part: Part, watch: Stopwatch) -> _Opened:
+    """The job of a part: the last one again, where it belongs to the same run."""
+    last: _Opened | None = getattr(_last, "opened", None)
+    if last is not None and last.run == part.run:
+        return last
+    reset_peak_memory()
+    recipe: Recipe = pickle.loads(part.recipe)  # noqa: S301 - from who runs the job
+    job = recipe.job()
+    # One thread works in the worker's own.
+    job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
+    with watch.stage("compile"):
+        compiled = launches(job)
+    _last.opened = opened = _Opened(part.run, job, recipe.branches, compiled)
+    return opened
+
+
+def _result(run: Run, records: Sequence[Record]) -> PartResult:
+    return PartResult(
+        tuple(records),
+        run.plan.task_count,
+        run.bytes_read,
+        run.collisions,
+        run.watch.stages(),
+        process_name(),
+        peak_memory(),
+    )

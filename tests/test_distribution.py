@@ -1,0 +1,568 @@
+"""Runs on executors: the same bits as from threads, nothing lost, and what cannot be is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import types
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio import Affine
+
+import tilejit as tj
+from executor_kernels import counted, scaled, slopes, smooth
+from kernels_for_tests import write_module
+from test_executors import ENVIRONMENT, MPIEXEC, dask_warnings, needs_dask, needs_mpi, workers
+from tilejit.cores import available_cores
+from tilejit.errors import ParameterError, PlanError, ReadError, SourceError, TilejitError
+from tilejit.executors.base import Outcome
+from tilejit.executors.dask import DaskExecutor
+from tilejit.executors.futures import FuturesExecutor
+from tilejit.executors.processes import ProcessesExecutor
+from tilejit.executors.serial import SerialExecutor
+from tilejit.frames import Frame
+from tilejit.grid import Grid
+from tilejit.io.open_sink import open_sink
+from tilejit.io.sink import ArraySink, OutputProfile
+from tilejit.parts import parts_of
+from tilejit.recipe import fingerprint_of, name_of
+from tilejit.window import Window, tiles
+
+psutil = pytest.importorskip("psutil")
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def write(path, array, **profile):
+    profile = {"driver": "GTiff", "transform": Affine(30, 0, 5e5, 0, -30, 5e6), "crs": "EPSG:32633"} | profile
+    count, height, width = array.shape
+    with rasterio.open(path, "w", count=count, height=height, width=width, dtype=array.dtype, **profile) as dataset:
+        dataset.write(array)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dem(tmp_path_factory):
+    """Uneven sizes, and nodata in a stripe and at single cells."""
+    rng = np.random.default_rng(3)
+    cells = (rng.random((1, 701, 389)) * 900).astype(np.int16)
+    cells[:, 200:230, 50:300] = cells[0, rng.integers(0, 701, 40), rng.integers(0, 389, 40)] = -99
+    folder = tmp_path_factory.mktemp("dem")
+    return write(folder / "dem.tif", cells, nodata=-99, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+
+
+SMALL = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
+
+
+def outputs(dem):
+    """A focal chain with nodata, one of two bands, and one of another type."""
+    rough = slopes(smooth(tj.open(dem)))
+    return {
+        "rough.tif": rough,
+        "scaled.tif": scaled(smooth(tj.open(dem)), factor=3),
+        "steps.tif": counted(tj.open(dem)),
+    }
+
+
+def saved(dem, folder, **options):
+    folder.mkdir()
+    report = tj.save({folder / name: raster for name, raster in outputs(dem).items()}, **SMALL, **options)
+    return report, {name: rasterio.open(folder / name).read() for name in outputs(dem)}
+
+
+def same(given, wanted):
+    for name, cells in wanted.items():
+        assert given[name].dtype == cells.dtype
+        assert given[name].tobytes() == cells.tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def wanted(dem, tmp_path_factory):
+    return saved(dem, tmp_path_factory.mktemp("wanted") / "threads")[1]
+
+
+@pytest.fixture(scope="module")
+def pool():
+    executor = ProcessesExecutor(2)
+    yield executor
+    executor.close()
+
+
+class Elsewhere(SerialExecutor):
+    """Workers that do not reach the driver's files and memory."""
+
+    name = "elsewhere"
+    local = False
+    workers = 3
+
+
+class Forgetful(SerialExecutor):
+    """Every part fails twice, once before it is run and once after."""
+
+    workers = 2
+
+    def map(self, function, tasks):
+        tried = {}
+        for task in tasks:
+            tried[task.window] = number = tried.get(task.window, 0) + 1
+            result = function(task) if number > 1 else None
+            yield Outcome(task, result) if number > 2 else Outcome(task, error=ValueError("lost"))
+
+
+@pytest.mark.parametrize("executor", [SerialExecutor, Elsewhere, Forgetful])
+def test_the_same_bits_in_this_process(dem, wanted, tmp_path, executor):
+    report, cells = saved(dem, tmp_path / "out", executor=executor())
+    same(cells, wanted)
+    assert report.executor == executor.name
+    assert report.tasks == 11 * 4
+
+
+def test_the_same_bits_from_processes(dem, wanted, tmp_path, pool):
+    report, cells = saved(dem, tmp_path / "out", executor=pool)
+    same(cells, wanted)
+    assert report.executor == "processes"
+    assert report.workers == 2 * max(1, available_cores() // 2)
+    assert report.pixels == 701 * 389
+    assert report.tasks == 11 * 4
+    assert report.collisions == 0
+    assert report.read_ratio > 1
+    assert report.output_bytes == sum(p.stat().st_size for p in (tmp_path / "out").iterdir())
+    assert all(report.stages[name].wall > 0 for name in report.stages)
+    assert str(report).endswith("executor  processes")
+
+
+def test_the_same_bits_from_pools_that_are_handed_over(dem, wanted, tmp_path):
+    with ThreadPoolExecutor(3) as threads:
+        same(saved(dem, tmp_path / "threads", executor=threads)[1], wanted)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        same(saved(dem, tmp_path / "processes", executor=processes)[1], wanted)
+
+
+@needs_dask
+@dask_warnings
+def test_the_same_bits_from_dask(dem, wanted, tmp_path):
+    import distributed
+
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, memory_limit=0) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        report, cells = saved(dem, tmp_path / "client", executor=client)
+        same(cells, wanted)
+        assert report.workers == 4 * max(1, available_cores() // 4)
+        same(saved(dem, tmp_path / "address", executor=cluster.scheduler_address)[1], wanted)
+
+
+MPI_RUN = """
+import sys
+import tilejit as tj
+from test_distribution import saved
+from pathlib import Path
+
+if __name__ == "__main__":
+    report = saved(Path(sys.argv[1]), Path(sys.argv[2]), executor="mpi")[0]
+    print(report.executor, report.workers, report.tasks)
+"""
+
+
+@needs_mpi
+def test_the_same_bits_from_mpi_ranks(dem, wanted, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(MPI_RUN)
+    command = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures", script, dem, tmp_path / "out"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["mpi", "2", "44"], done.stdout + done.stderr
+    same({name: rasterio.open(tmp_path / "out" / name).read() for name in wanted}, wanted)
+
+
+@needs_mpi
+def test_the_command_line_under_mpiexec(dem, wanted, tmp_path):
+    kernel = f"{Path(__file__).parent / 'executor_kernels.py'}:counted"
+    command = [sys.executable, "-m", "tilejit", "run", kernel, dem, "-o", tmp_path / "out.tif", "--executor", "mpi"]
+    whole = [MPIEXEC, "-n", "3", *command]
+    done = subprocess.run(whole, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("written") == 2  # the bytes, and the file
+    assert "executor  mpi" in done.stdout
+    assert rasterio.open(tmp_path / "out.tif").read().tobytes() == wanted["steps.tif"].tobytes()
+    again = subprocess.run(whole, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+    alone = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert "mpiexec -n 4" in alone.stderr
+
+
+def test_arrays(dem, wanted, pool):
+    raster = outputs(dem)["rough.tif"]
+    for executor in (pool, Elsewhere(), "serial"):
+        whole = raster.compute(executor=executor, tile=(64, 64))
+        assert whole.tobytes() == wanted["rough.tif"].tobytes()
+        assert whole.flags.writeable
+        window = Window(70, 33, 301, 255)
+        part = raster.read(window, executor=executor, tile=(64, 64))
+        assert part.tobytes() == np.ascontiguousarray(whole[:, 70:371, 33:288]).tobytes()
+
+
+def test_serial_is_the_callers_own_thread(dem, monkeypatch, tmp_path):
+    seen = set()
+    monkeypatch.setattr(Frame, "complete", lambda *_: seen.add(threading.current_thread()))
+    scaled(tj.open(dem)).compute(executor="serial")
+    assert seen == {threading.current_thread()}
+    plan = scaled(tj.open(dem)).plan(tmp_path / "out.tif", executor="serial")
+    assert plan.workers == 1
+
+
+def test_the_plan_says_who_works(dem, tmp_path):
+    plan = scaled(tj.open(dem)).plan(tmp_path / "out.tif", executor="processes", workers=3)
+    threads = max(1, available_cores() // 3)
+    assert (plan.executor, plan.processes, plan.workers) == ("processes", 3, threads)
+    assert f"backend   cpu on 3 workers of processes, {threads} thread" in str(plan)
+    assert plan.memory > 3 * plan.fixed_bytes
+    with pytest.raises(tj.errors.MemoryLimitError, match="600 MB were given"):
+        scaled(tj.open(dem)).plan(tmp_path / "out.tif", executor="processes", workers=3, memory="600MB")
+
+
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    st.tuples(st.integers(1, 64), st.integers(1, 64)),
+    st.integers(1, 9),
+    st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_parts_are_whole_tiles_that_cover_each_cell_once(shape, tile, workers, focal):
+    (height, width), (rows, cols) = shape, tile
+    raster = tj.from_array(np.broadcast_to(np.float32(1), (height, width)))
+    plan = (smooth(raster) if focal else scaled(raster)).plan(tile=(rows, cols))
+    covered = np.zeros((height, width), np.uint8)
+    parts = list(parts_of(plan, workers))
+    for part in parts:
+        place = part.slices(Window(0, 0, height, width))
+        covered[place] += 1
+        assert part.row_off % rows == 0
+        assert part.col_off % cols == 0
+        assert part.row_end % rows == 0 or part.row_end == height
+        assert part.col_end % cols == 0 or part.col_end == width
+    assert (covered == 1).all()
+    assert len(parts) <= plan.task_count
+    assert len(parts) >= min(2 * workers, plan.task_count) / 2
+
+
+@pytest.mark.parametrize("local", [True, False])
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_branches_in_any_order_make_the_same_file(local, tmp_path_factory, data):
+    """Also where a part was written before and lost."""
+    folder = tmp_path_factory.mktemp("branches")
+    height, width = data.draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
+    cells = np.random.default_rng(height * width).integers(0, 3, (2, height, width)).astype(np.int16)
+    options = {"TILED": "YES", "BLOCKXSIZE": "16", "BLOCKYSIZE": "16", "COMPRESS": "DEFLATE", "SPARSE_OK": "TRUE"}
+    sink = open_sink(
+        OutputProfile(
+            path=str(folder / "out.tif"), grid=Grid(height, width), count=2, dtype=cells.dtype, options=options
+        )
+    )
+    opener = sink.branch(local=local)
+    windows = data.draw(st.permutations(list(tiles(height, width, 16, 32))))
+    for window in windows:
+        if data.draw(st.booleans()):
+            lost = opener()
+            lost.write(window, np.ascontiguousarray(-cells[:, *window.slices(Window(0, 0, height, width))]))
+            lost.finish()
+        branch = opener()
+        branch.write(window, np.ascontiguousarray(cells[:, *window.slices(Window(0, 0, height, width))]))
+        record = branch.finish()
+        sink.take(json.loads(json.dumps(record)) if local else record)
+    sink.commit()
+    np.testing.assert_array_equal(rasterio.open(folder / "out.tif").read(), cells)
+
+
+def test_an_array_that_is_gone_is_not_written_to():
+    from tilejit.io.shared_memory import SharedArray
+
+    shared = SharedArray((1, 4, 4), np.dtype(np.float32))
+    opener = ArraySink(shared.array, Grid(4, 4), shared=shared.memory).branch(local=True)
+    opener().write(Window(0, 0, 4, 4), np.ones((1, 4, 4), np.float32))
+    assert shared.array.sum() == 16
+    shared.close()
+    with pytest.raises(TilejitError, match="no longer there"):
+        opener()
+    # Another file has the descriptor's number now, perhaps.
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(TilejitError, match="no longer there"):
+            opener()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    shared.array[:] = 2  # the memory lives on
+
+
+def closure(factor):
+    @tj.local
+    def inner(z):
+        return z * factor
+
+    return inner
+
+
+by_two = closure(2.0)
+
+
+def test_kernels_by_name(dem, pool, tmp_path):
+    assert name_of(smooth) == "executor_kernels:smooth"
+    assert name_of(by_two) == f"{__name__}:by_two"
+    with pytest.raises(PlanError, match=r"inner .*is inside a function"):
+        closure(3.0)(tj.open(dem)).plan(executor=pool)
+    module = write_module(tmp_path, "@tj.local\ndef mine(z):\n    return z + 1\n")
+    assert name_of(module.mine) == f"{module.__file__}:mine"
+    cells = module.mine(tj.open(dem)).compute(executor=pool)
+    assert cells.tobytes() == module.mine(tj.open(dem)).compute().tobytes()
+    assert by_two(tj.open(dem)).compute(executor=pool).tobytes() == by_two(tj.open(dem)).compute().tobytes()
+
+
+def test_fingerprints_see_constants_and_helpers():
+    assert fingerprint_of(closure(2.0)) == fingerprint_of(by_two)
+    assert fingerprint_of(closure(3.0)) != fingerprint_of(by_two)
+    assert fingerprint_of(smooth) != fingerprint_of(scaled)
+
+
+def test_a_kernel_that_is_another_in_the_worker(dem, pool, tmp_path):
+    text = "import os\nFACTOR = float(os.getpid())\n@tj.local\ndef mine(z):\n    return z + FACTOR\n"
+    module = write_module(tmp_path, text)
+    with pytest.raises(TilejitError, match=r"mine of .* is not the same in a worker .*keyword-only parameter"):
+        module.mine(tj.open(dem)).compute(executor=pool)
+
+
+def test_what_is_refused(dem, tmp_path, pool):
+    raster = scaled(tj.open(dem))
+    with pytest.raises(PlanError, match=r"through GDAL: COMPRESS=LZMA.*leave executor= out, or choose"):
+        raster.save(tmp_path / "out.tif", executor=pool, profile={"compress": "lzma"})
+    with pytest.raises(PlanError, match=r"array: worker processes open inputs by name.*save it to a file"):
+        scaled(tj.from_array(np.ones((4, 4), np.float32))).compute(executor=pool)
+    with pytest.raises(PlanError, match="a trace shows the threads of one process"):
+        raster.save(tmp_path / "out.tif", executor=pool, trace=tmp_path / "t.json")
+    with pytest.raises(ParameterError, match="has its workers already"):
+        raster.save(tmp_path / "out.tif", executor=pool, workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_another_by_now(dem, pool, tmp_path):
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(dem.read_bytes())
+    raster = scaled(tj.open(copy))
+    copy.write_bytes(dem.read_bytes() + b"more")
+    with pytest.raises(SourceError, match=r"copy\.tif: has 701 x 389 cells in \d+ bytes in a worker"):
+        raster.compute(executor=pool)
+
+
+def test_a_corrupt_block_fails_three_times_and_leaves_nothing(dem, pool, tmp_path):
+    data = bytearray(dem.read_bytes())
+    data[len(data) // 2 :][:400] = b"\x55" * 400
+    data[len(data) // 2 : len(data) // 2 + 400] = b"\x55" * 400
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(data)
+    with pytest.raises(ReadError, match=r"broken\.tif: cannot read band 1, rows \d+:\d+, cols") as caught:
+        smooth(tj.open(broken)).save(tmp_path / "out.tif", executor=pool)
+    assert any("failed 3 times" in note for note in caught.value.__notes__)
+    assert list(tmp_path.iterdir()) == [broken]
+    # The pool works on.
+    assert scaled(tj.open(dem)).compute(executor=pool).shape == (1, 701, 389)
+
+
+def test_what_ends_every_worker_is_said_with_file_and_window(dem, tmp_path):
+    class Deadly(SerialExecutor):
+        def map(self, _, tasks):
+            return (Outcome(task, error=TilejitError("a worker process was ended by SIGKILL")) for task in tasks)
+
+    with pytest.raises(TilejitError, match="SIGKILL") as caught:
+        scaled(tj.open(dem)).save(tmp_path / "out.tif", executor=Deadly())
+    assert "out.tif: rows 0:" in caught.value.__notes__[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def slow_dem(tmp_path_factory):
+    cells = np.random.default_rng(1).random((1, 512, 512), np.float32)
+    return write(tmp_path_factory.mktemp("slow") / "dem.tif", cells, tiled=True, blockxsize=64, blockysize=64)
+
+
+@pytest.mark.parametrize("make", ["processes", pytest.param("dask", marks=[needs_dask, dask_warnings])])
+def test_a_worker_that_is_killed_does_not_lose_the_run(slow_dem, tmp_path, make):
+    raster = counted(tj.open(slow_dem))
+    wanted = raster.compute()
+    before = {child.pid for child in workers()}
+    killed, seen = [], []
+
+    def kill_one():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not killed:
+            for temporary in tmp_path.glob(".out*"):
+                if temporary.stat().st_size > 50_000:
+                    mine = [c for c in workers() if c.pid not in before and "spawn_main" in " ".join(c.cmdline())]
+                    mine[-1].kill()
+                    killed.append(mine[-1].pid)
+                    return
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    executor = ProcessesExecutor(2) if make == "processes" else DaskExecutor(2)
+    try:
+        report = raster.save(
+            tmp_path / "out.tif",
+            executor=executor,
+            tile=(64, 512),
+            profile={"blockxsize": 64, "blockysize": 64, "compress": "none"},
+        )
+        seen.append(report)
+    finally:
+        thread.join()
+        executor.close()
+    assert killed
+    assert rasterio.open(tmp_path / "out.tif").read().tobytes() == wanted.tobytes()
+    assert report.tasks == 8
+
+
+RUN = textwrap.dedent("""
+    import sys
+    import tilejit as tj
+    {imports}
+
+    @tj.local
+    def counted(z):
+        steps = 0
+        while z < 1e3:
+            z = z * 1.0001 + 0.0001
+            steps += 1
+        return steps
+
+    def main():
+        print("starts", flush=True)
+        counted(tj.open(sys.argv[1])).save(sys.argv[2], overwrite=True, executor=sys.argv[3], {options})
+
+    if __name__ == "__main__":
+        main()
+""")
+BIG_TILES = 'tile=(64, 64), profile={"blockxsize": 64, "blockysize": 64, "compress": "none"}'
+
+
+def start(script, *arguments, launcher=()):
+    command = [*launcher, script, *arguments]
+    return subprocess.Popen(
+        [*command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
+    )
+
+
+def started(process, folder):
+    """Waits until workers are at work."""
+    assert process.stdout.readline() == "starts\n"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        sizes = [p.stat().st_size for p in folder.glob(".out*.tmp.tif")]
+        if sizes and sizes[0] > 20_000:
+            break
+        time.sleep(0.02)
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize(
+    "executor", ["processes", pytest.param("dask", marks=needs_dask), pytest.param("mpi", marks=needs_mpi)]
+)
+def test_ctrl_c_stops_soon_and_leaves_nothing(slow_dem, tmp_path, executor):
+    """As a terminal sends it: to every process of the group."""
+    old = tmp_path / "out.tif"
+    old.write_bytes(b"old")
+    script = tmp_path / "run.py"
+    script.write_text(RUN.format(imports="", options=BIG_TILES))
+    launcher = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures"] if executor == "mpi" else [sys.executable]
+    process = start(script, slow_dem, old, executor, launcher=launcher)
+    children = started(process, tmp_path)
+    assert len(children) >= 2
+    begun = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    seconds = time.monotonic() - begun
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    assert process.returncode != 0
+    assert old.read_bytes() == b"old"
+    assert list(tmp_path.glob(".out*")) == []
+    # Two seconds on a quiet machine; a busy one gets more.
+    assert seconds < 10
+    if executor != "mpi":
+        assert error.count("Traceback") == error.count("KeyboardInterrupt") == 1, error
+
+
+@pytest.mark.parametrize("executor", ["processes", pytest.param("dask", marks=needs_dask)])
+def test_no_worker_outlives_a_killed_run(slow_dem, tmp_path, executor):
+    script = tmp_path / "run.py"
+    script.write_text(RUN.format(imports="", options=BIG_TILES))
+    process = start(script, slow_dem, tmp_path / "out.tif", executor, launcher=[sys.executable])
+    children = started(process, tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_a_script_without_a_guard_is_refused(slow_dem, tmp_path):
+    script = tmp_path / "run.py"
+    text = RUN.format(imports="", options="").replace('if __name__ == "__main__":\n    main()', "main()")
+    script.write_text(text)
+    process = start(script, slow_dem, tmp_path / "out.tif", "processes", launcher=[sys.executable])
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert out == "starts\n"
+    line = text.splitlines().index("main()") + 1
+    assert f"run.py:{line}: worker processes run this file too" in error
+    assert 'if __name__ == "__main__":' in error
+
+
+def test_a_kernel_that_was_typed_in_is_refused(monkeypatch):
+    """A notebook's __main__ has no file."""
+    notebook = types.ModuleType("__main__")
+    typed = closure(2.0)
+    monkeypatch.setattr(typed.source.function, "__module__", "__main__")
+    notebook.typed = typed
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    with pytest.raises(PlanError, match=r"inner was typed in.*write it to a file, my_kernels\.py, and import it"):
+        name_of(typed)
+    notebook.__file__ = __file__
+    assert name_of(typed) == f"{__file__}:typed"
+    notebook.__spec__ = types.SimpleNamespace(name="package.module")
+    assert name_of(typed) == "package.module:typed"
+
+
+def test_a_run_leaves_no_descriptor_and_no_thread(dem, pool, tmp_path):
+    for number in range(4):
+        scaled(tj.open(dem)).compute(executor=pool)
+        scaled(tj.open(dem)).save(tmp_path / f"{number}.tif", executor=pool)
+        if number == 1:
+            before = psutil.Process().num_fds(), threading.active_count()
+    assert (psutil.Process().num_fds(), threading.active_count()) <= (before[0] + 1, before[1])
+
+
+def test_threads_of_pools_keep_their_files_apart(dem, wanted):
+    """Two runs through one pool of threads at a time."""
+    found = {}
+    with ThreadPoolExecutor(4) as pool:
+
+        def compute(name):
+            found[name] = outputs(dem)[name].compute(executor=FuturesExecutor(pool), tile=(64, 64))
+
+        threads = [threading.Thread(target=compute, args=(name,)) for name in wanted]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for name, cells in wanted.items():
+        assert found[name].tobytes() == cells.tobytes()
