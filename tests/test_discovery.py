@@ -151,6 +151,7 @@ MESSAGES = {
     "slop": r"no kernel 'slop'; did you mean slope\? \(tilejit list shows all\)",
     "Hillshade": r"did you mean hillshade",
     "terrain.slop": r"did you mean terrain\.slope",
+    "terrain": r"terrain is a collection of 9 kernels: choose one, as terrain\.slope \(tilejit list terrain shows all\)",
     "qqqq": r"no kernel 'qqqq'; a file's is named as my_kernels\.py:name",
     "one_file.py:on": r"one_file\.py has no kernel 'on'; did you mean one\?",
     "one_file.py:qqqq": r"one_file\.py has no kernel 'qqqq'; it holds one",
@@ -168,3 +169,17 @@ def test_what_is_not_found_is_told(folder, name):
     assert folder
     with pytest.raises(KernelError, match=MESSAGES[name]):
         find_kernel(name)
+
+
+def test_the_kernels_of_a_name(folder):
+    """A collection's, a file's, a module's, and a kernel's own."""
+    assert folder
+    assert [*kernels_in("terrain")] == [*kernels_in("tilejit_kernels.terrain")]
+    assert [*kernels_in("terrain.slope")] == ["terrain.slope"]
+    assert [*kernels_in("slope")] == ["slope"]
+    assert [*kernels_in("one_file.py")] == ["one"]
+    assert [*kernels_in("two_file")] == ["two"]
+    assert [*kernels_in("one_file.py:one")] == ["one_file.py:one"]
+    for name, message in (("no_such_thing", "no kernel 'no_such_thing'"), ("no_file.py", r"no file no_file\.py")):
+        with pytest.raises(KernelError, match=message):
+            kernels_in(name)

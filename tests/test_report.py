@@ -46,6 +46,11 @@ def test_sums_and_shares():
     assert report_of(seconds=0.0).share("encode") == 0
 
 
+def test_a_small_raster_has_a_speed_too():
+    assert str(report_of()).startswith("4.0 Mpx in 2.00 s: 2.0 Mpx/s, 8 tiles")
+    assert str(report_of(seconds=0.02)).startswith("4.0 Mpx in 0.02 s: 200 Mpx/s, 8 tiles")
+
+
 def test_the_text():
     lines = str(report_of()).splitlines()
     assert lines[1:4] == [

@@ -69,15 +69,19 @@ def find_kernel(name: str) -> Applicable:
 
 
 def kernels_in(where: str) -> dict[str, Applicable]:
-    """Returns the kernels of a file, a module, or a collection, by name.
+    """Returns the kernels of a file, a module, or a collection, by name; of a kernel's own name that one.
 
     Raises:
-        KernelError: It cannot be loaded.
+        KernelError: It cannot be loaded, or is none of these.
     """
     entry = _entry_points().get(where)
     if entry is not None and not _is_file(where):
         return _kernels_of(_load(entry[0].partition(":")[0]))
-    return _kernels_of(_load(where))
+    if ":" in where:
+        return {where: find_kernel(where)}
+    if _is_file(where) or _is_module(where):
+        return _kernels_of(_load(where))
+    return {where: _registered(where)}
 
 
 @functools.cache
@@ -146,6 +150,11 @@ def _ambiguous(name: str, holders: Iterable[Collection]) -> NoReturn:
 
 
 def _unknown(name: str) -> NoReturn:
+    collection = next((c for c in collections() if c.name == name), None)
+    if collection is not None and collection.kernels:
+        example = f"{name}.{next(iter(collection.kernels))}"
+        raise KernelError(f"{name} is a collection of {len(collection.kernels)} kernels: choose one, as {example} "
+                          f"(tilejit list {name} shows all)")  # fmt: skip
     names = [n for c in collections() for short in c.kernels for n in (short, f"{c.name}.{short}")]
     broken = [f"; {c.name} ({c.package}) cannot be loaded" for c in collections() if c.problem]
     near = _near(name, names) or "; a file's is named as my_kernels.py:name"
@@ -187,6 +196,15 @@ def _kernels_of(module: ModuleType) -> dict[str, Applicable]:
     }
 
 
+def _is_module(name: str) -> bool:
+    """Whether a name is a module's, without importing it; the packages that hold it are."""
+    _see_folder()
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def _is_file(where: str) -> bool:
     return where.endswith(".py")
 
@@ -195,10 +213,14 @@ def _load(where: str) -> ModuleType:
     return _load_file(where) if _is_file(where) else _load_module(where)
 
 
-def _load_module(name: str) -> ModuleType:
-    # As for `python -m`: a module beside the user is found, after all others.
+def _see_folder() -> None:
+    """As for `python -m`: a module beside the user is found, after all others."""
     if os.getcwd() not in sys.path:  # noqa: PTH109 - as sys.path spells it
         sys.path.append(os.getcwd())  # noqa: PTH109
+
+
+def _load_module(name: str) -> ModuleType:
+    _see_folder()
     try:
         return importlib.import_module(name)
     except TilejitError:

@@ -20,6 +20,7 @@ import numpy as np
 import tilejit as tj
 from tilejit.arrays import run_on_arrays
 from tilejit.backends import get_backend
+from tilejit.blanks import constant
 from tilejit.errors import ReadError, SinkError
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles
@@ -238,6 +239,14 @@ class SinkTests:
             sink.write(window, np.ascontiguousarray(cells[:, rows, cols]))
         sink.commit()
         np.testing.assert_array_equal(self.read_back(), cells)
+
+    def test_it_takes_constants(self) -> None:
+        """A tile of nodata comes as one value for each band, with strides of 0."""
+        sink = self.make(Grid(70, 50), 2, np.dtype(np.float32))
+        for window in tiles(70, 50, *sink.block):
+            sink.write(window, constant(np.array([3, np.nan], np.float32), window.shape))
+        sink.commit()
+        np.testing.assert_array_equal(self.read_back(), constant(np.array([3, np.nan], np.float32), (70, 50)))
 
     def test_it_refuses_what_does_not_fit(self) -> None:
         """Windows outside, other shapes, other dtypes."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command("list")
 @click.argument("where", required=False)
 def command(where: str | None) -> None:
-    """List the kernels that are installed; with WHERE those of a collection, a module or a file.
+    """List the kernels that are installed; with WHERE those of a collection, a module or a file, or one kernel.
 
     A package's kernels are listed when it names their module under the entry-point group tilejit.kernels.
     """

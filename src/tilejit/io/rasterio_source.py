@@ -224,7 +224,7 @@ def _open(path: str) -> Any:
     except Exception as error:
         advice = "GDAL does not read it (gdalinfo says more)"
         if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
-            advice = "there is no such file: check the path"
+            raise SourceError(f"{path}: cannot be opened: there is no such file: check the path") from error
         raise SourceError(f"{path}: cannot be opened: {cause_of(error, path)}; {advice}") from error
 
 
