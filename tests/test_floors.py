@@ -13,7 +13,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["raster", "door", "prediction", "rehearsal", "settings"],
+    5: ["comparison", "raster", "door", "prediction", "rehearsal", "settings"],
     4: [
         "arrays",
         "calibration",

@@ -39,12 +39,14 @@ COL = Quantity.COL
 Kernel.door = staticmethod(door)
 
 _LAZY = {
+    "Comparison": "tilejit.comparison.comparison:Comparison",
     "NodataWarning": "tilejit.raster:NodataWarning",
     "Plan": "tilejit.plan:Plan",
     "Prediction": "tilejit.prediction:Prediction",
     "Raster": "tilejit.raster:Raster",
     "Report": "tilejit.report:Report",
     "Window": "tilejit.window:Window",
+    "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster:from_array",
     "open": "tilejit.raster:open_raster",
     "save": "tilejit.raster:save",
@@ -52,6 +54,8 @@ _LAZY = {
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
 if TYPE_CHECKING:
+    from tilejit.comparison.compare import compare
+    from tilejit.comparison.comparison import Comparison
     from tilejit.plan import Plan
     from tilejit.prediction import Prediction
     from tilejit.raster import NodataWarning, Raster, from_array, save
@@ -80,6 +84,7 @@ __all__ = [
     "GROUND_HEIGHT",
     "GROUND_WIDTH",
     "ROW",
+    "Comparison",
     "Kernel",
     "NodataWarning",
     "Plan",
@@ -92,6 +97,7 @@ __all__ = [
     "X",
     "Y",
     "__version__",
+    "compare",
     "errors",
     "focal",
     "from_array",

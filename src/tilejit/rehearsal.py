@@ -198,11 +198,11 @@ def _source(like: Likeness, grid: Grid, path: Path, number: int) -> Source:
     made = from_array(np.stack(bands), grid=grid, nodata=like.nodata)
     if like.options is None:
         return made.bands[0].source  # type: ignore[union-attr]
-    made.save(path, profile=_clipped(like.options, grid), progress=False)
+    made.save(path, profile=clipped(like.options, grid), progress=False)
     return open_raster(path).bands[0].source  # type: ignore[union-attr]
 
 
-def _clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
+def clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
     """Options whose blocks are no larger than the raster needs: a tile of 16384 x 16384 is encoded whole."""
     sides = {"BLOCKYSIZE": grid.height, "BLOCKXSIZE": grid.width}
     fitting = {name: str(min(int(options[name]), 16 * ceil(sides[name] / 16))) for name in sides if name in options}

@@ -1,0 +1,100 @@
+"""A child process: one way on one count of cores, measured. ``python -m tilejit.comparison.trial TASK.json``.
+
+It writes lines of JSON to standard output: ``{"ready": …}`` when the clock is about to start, ``{"done": …}`` when it
+has stopped, so that the process that watches memory knows, and ``{"outcome": …}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.comparison import processes
+from tilejit.comparison.agreement import compared
+from tilejit.comparison.outcome import Outcome
+from tilejit.comparison.task import Task
+from tilejit.comparison.ways import WAYS
+
+if TYPE_CHECKING:
+    from tilejit.comparison.ways.base import Run, Stages, Way
+
+_MOST_RUNS = 5
+
+
+def main(file: str) -> None:
+    """Runs the task in a file."""
+    begun = processes.age(os.getpid())
+    task = Task.read(Path(file))
+    sys.path[:] = [*sys.path, *(p for p in task.search_path if p not in sys.path)]
+    way = WAYS[task.way]
+    _pin(way, task)
+    began = time.perf_counter()
+    run = way.start(task)
+    try:
+        start = begun + time.perf_counter() - began - run.compile
+        _tell("ready", start)
+        timed = _timed(run, task, way)
+        _tell("done", len(timed))
+        _tell("outcome", asdict(_outcome(run, task, way, timed, start)))
+    finally:
+        run.close()
+
+
+def _pin(way: Way, task: Task) -> None:
+    """Holds the process, and all that it starts, to the first cores that it may use."""
+    if way.is_pinned and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.cores])
+
+
+def _timed(run: Run, task: Task, way: Way) -> list[tuple[float, Stages]]:
+    """Some runs: five, or as many as there is time for; one of a way that stops when its time is up."""
+    found: list[tuple[float, Stages]] = []
+    most = 1 if way.is_interpreted else _MOST_RUNS
+    while len(found) < most and sum(seconds for seconds, _ in found) < 2 * task.seconds:
+        began = time.perf_counter()
+        stages = run()
+        found.append((time.perf_counter() - began, stages))
+    return found
+
+
+def _outcome(run: Run, task: Task, way: Way, timed: list[tuple[float, Stages]], start: float) -> Outcome:
+    seconds, stages = min(timed, key=lambda one: one[0])  # what else the machine does only ever adds
+    whole = run.outputs[0].size
+    pixels = whole if run.done is None else sum(w.height * w.width for w in run.done)
+    different, distance = compared(run, task, way)
+    return Outcome(
+        start=start,
+        compile=run.compile,
+        seconds=seconds,
+        runs=len(timed),
+        mean=statistics.mean(seconds for seconds, _ in timed),
+        pixels=pixels,
+        share=pixels / whole,
+        stages=stages,
+        traffic=run.traffic(),
+        different=different,
+        distance=distance,
+    )
+
+
+def _tell(event: str, value: Any) -> None:
+    sys.stdout.write(json.dumps({event: value}, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is {type(value).__name__}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
