@@ -1,6 +1,5 @@
 """tilejit compare: every way gets the same pixels, and what is said of it follows from what was measured."""
 
-import importlib.util
 import json
 import linecache
 import math
@@ -30,11 +29,11 @@ from tilejit.comparison.outcome import Outcome
 from tilejit.comparison.plain_body import PlainBody
 from tilejit.comparison.report_page import page
 from tilejit.comparison.roofs import Roofs
-from tilejit.comparison.runner import INSIDE, run_trial
+from tilejit.comparison.runner import INSIDE, _held_to, run_trial
 from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.svg import Scale
 from tilejit.comparison.task import Task, kernel_name
-from tilejit.comparison.ways import REFERENCE, WAYS
+from tilejit.comparison.ways import REFERENCE, WAYS, own
 from tilejit.comparison.ways.interpreted import spread
 from tilejit.comparison.wording import HEADINGS
 from tilejit.comparison.work import Reader, Work
@@ -136,7 +135,7 @@ class TestEveryWay:
         for row in found.rows:
             line = next(x for x in lines if x.startswith(f"{row.way}  "))
             assert row.outcome is not None or line.endswith(row.why_not)
-        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+        monkeypatch.setattr(own, "find_spec", lambda _: None)
         assert WAYS["tilejit dask"].why_not() == "not installed: pip install distributed"
 
     def test_what_limits_each_is_told_with_figures(self, found):
@@ -248,6 +247,19 @@ class TestHandWrittenTiles:
             for output, result in zip(outputs, results, strict=True):
                 output[window.slices(work.window)] = result
         np.testing.assert_array_equal(np.stack(outputs), work.raster.compute(backend="cpu"))
+
+    def test_a_part_of_the_rows_is_compared_with_the_reference_of_all(self, kernels, dem, tmp_path):
+        whole = run_trial(task_of(kernels, "slope", dem, tmp_path), tmp_path / "cache")
+        part = run_trial(task_of(kernels, "slope", dem, tmp_path, rows=70, way="numba"), tmp_path / "cache")
+        assert (whole.pixels, part.pixels) == (150 * 200, 70 * 200)
+        assert part.different == 0
+
+    def test_other_pixels_are_counted(self, kernels, dem, tmp_path):
+        task = task_of(kernels, "slope", dem, tmp_path)
+        expected = Work(task).raster.compute()
+        expected[0, 50, 60:70] += 1
+        np.save(task.reference, expected)
+        assert run_trial(task, tmp_path / "cache").different == 10
 
     def test_a_failing_way_says_why(self, kernels, tmp_path):
         with pytest.raises(BackendError, match=r"gone\.tif"):
@@ -449,10 +461,23 @@ class TestSmallThings:
         with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, text=True) as process:
             while len(processes.family(process.pid)) < 2:
                 assert process.poll() is None
-            assert processes.memory(process.pid) > 5e6
+            assert processes.memory(processes.family(process.pid)) > 5e6
             process.communicate("\n")
         assert processes.cpu_seconds(os.getpid()) > 0
         assert processes.machine_seconds() > 0
+
+    def test_children_are_held_to_their_cores(self):
+        if not hasattr(os, "sched_setaffinity"):
+            pytest.skip("this system does not hold processes to cores")
+        before = os.sched_getaffinity(0)
+        with _held_to(1):
+            run = subprocess.run(
+                [sys.executable, "-c", "import os; print(len(os.sched_getaffinity(0)))"],
+                capture_output=True,
+                check=True,
+            )
+        assert int(run.stdout) == 1
+        assert os.sched_getaffinity(0) == before
 
     def test_an_outcome_comes_back_from_json(self):
         one = outcome(stages={"decode": (1.0, 0.5)}, traffic=0.25)

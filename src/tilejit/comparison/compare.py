@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import tempfile
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 _FIRST_PIXELS = 1 << 22
 """Pixels of the first sample, which tells how many a second there are."""
+_MOST_TIMES = 4
+"""How much longer than all cores a few may take: beyond that they get fewer rows of the sample."""
+_STEP = 1024
+"""Rows of the sample by which that goes: those of a piece."""
 
 
 def compare(
@@ -129,11 +134,13 @@ class _Bench:
         self, kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any], seconds: float, folder: Path,
         tell: Tell,
     ) -> None:  # fmt: skip
-        self._kernel, self._rasters, self._parameters = kernel, rasters, parameters
+        self._kernel, self._rasters = kernel, rasters
+        self._parameters = {n: v.item() if isinstance(v, np.generic) else v for n, v in parameters.items()}
         self._name, self._seconds, self._folder, self._tell = kernel_name(kernel), seconds, folder, tell
         self._cache = folder / "cache"
 
     def compare(self, ways: Sequence[Way], counts: Sequence[int]) -> Comparison:
+        self._most = counts[-1]
         self._tell("choosing a sample")
         first = make_sample(self._rasters, _FIRST_PIXELS, self._folder)
         task = self._task(REFERENCE, counts[-1], first, self._folder / "first.npy")
@@ -181,9 +188,11 @@ class _Bench:
             return Row(way.name, cores, None, str(error))
 
     def _task(self, way: str, cores: int, sample: Sample, reference: Path) -> Task:
+        share = min(1.0, _MOST_TIMES * cores / self._most)
         return Task(
             way=way, cores=cores, kernel=self._name, inputs=sample.inputs, parameters=self._parameters,
-            rows=sample.height, seconds=self._seconds, reference=str(reference),
+            rows=min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP), seconds=self._seconds,
+            reference=str(reference),
         )  # fmt: skip
 
 

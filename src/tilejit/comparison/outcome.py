@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+SAYS = "tilejit-trial "
+"""Begins the lines in which a trial says something: a kernel may print as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -53,10 +57,10 @@ def queued_seconds() -> float:
     return 0.0
 
 
-def memory(pid: int) -> int | None:
-    """Returns the bytes that a process and its descendants hold, memory that they share counted once; None: untold."""
+def memory(members: Iterable[int]) -> int | None:
+    """Returns the bytes that processes hold together, memory that they share counted once; None: untold."""
     own, shared = 0, 0
-    for member in family(pid):
+    for member in members:
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = (_PROC / str(member) / "statm").read_text(encoding="ascii").split()
             resident, common = int(fields[1]), int(fields[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,25 +10,28 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.comparison import processes
-from tilejit.comparison.outcome import Outcome
+from tilejit.comparison.outcome import SAYS, Outcome
 from tilejit.comparison.roofs import Roofs
 from tilejit.comparison.ways import WAYS
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tilejit.comparison.task import Task
 
 INSIDE = "TILEJIT_COMPARING"
 """Set in every child: a script that compares when it is imported would start children without end."""
-_LOOK_SECONDS = 0.05
-"""Between two looks at the memory of a child and its children: a look takes 0.3 ms for each process of the machine."""
+_LOOK_SECONDS = 0.03
+"""Between two looks at the memory of a child and its children."""
+_LOOKS = 15
+"""After so many looks it is found out anew who the children are: that reads a file for every process of the machine."""
 
 
 def limit_seconds(task: Task) -> float:
@@ -51,8 +55,12 @@ class _Watch:
 
     def look(self, until: float) -> None:
         """Notes the memory until the run is over, and ends a child that takes too long."""
-        while not self.is_over:
-            self.memory = max(self.memory, processes.memory(self.process.pid) or 0)
+        for look in itertools.count():
+            if self.is_over:
+                return
+            if look % _LOOKS == 0:
+                members = processes.family(self.process.pid)
+            self.memory = max(self.memory, processes.memory(members) or 0)
             if time.monotonic() > until:
                 self.is_stopped = True
                 end(self.process)
@@ -62,9 +70,9 @@ class _Watch:
     def hear(self) -> None:
         """Reads what the child says."""
         for line in self.process.stdout or ():
-            if not line.startswith("{"):
+            if not line.startswith(SAYS):
                 continue  # a kernel's own prints
-            said = json.loads(line)
+            said = json.loads(line.removeprefix(SAYS))
             self.lines |= said
             if "ready" in said:
                 self.began, self.all_cpu = time.monotonic(), processes.machine_seconds()
@@ -95,10 +103,11 @@ def run_trial(task: Task, cache: Path) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder, tempfile.TemporaryFile("w+") as errors:
         file = Path(folder) / "task.json"
         task.write(file)
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            way.command(task, file), stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
-            env=_environment(task, cache) | way.environment(task),
-        )  # fmt: skip
+        with _held_to(task.cores):
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                way.command(task, file), stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+                env=_environment(task, cache) | way.environment(task),
+            )  # fmt: skip
         watch = _watched(process, limit_seconds(task))
         if watch.is_stopped:
             raise BackendError(f"stopped after {limit_seconds(task):.0f} s")
@@ -106,6 +115,20 @@ def run_trial(task: Task, cache: Path) -> Outcome:
             errors.seek(0)
             raise BackendError(_last_line(errors.read(), process.returncode))
     return replace(Outcome.of(watch.lines["outcome"]), cpu=watch.cpu, others=watch.others, memory=watch.memory or None)
+
+
+@contextmanager
+def _held_to(cores: int) -> Iterator[None]:
+    """Holds this thread, and so the processes that it starts, to so many cores; where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _watched(process: subprocess.Popen[str], seconds: float) -> _Watch:

@@ -19,14 +19,14 @@ import numpy as np
 
 from tilejit.comparison import processes
 from tilejit.comparison.agreement import compared
-from tilejit.comparison.outcome import Outcome
+from tilejit.comparison.outcome import SAYS, Outcome
 from tilejit.comparison.task import Task
 from tilejit.comparison.ways import WAYS
 
 if TYPE_CHECKING:
     from tilejit.comparison.ways.base import Run, Stages, Way
 
-_MOST_RUNS = 5
+_MOST_RUNS = 15
 
 
 def main(file: str) -> None:
@@ -35,7 +35,6 @@ def main(file: str) -> None:
     task = Task.read(Path(file))
     sys.path[:] = [*sys.path, *(p for p in task.search_path if p not in sys.path)]
     way = WAYS[task.way]
-    _pin(way, task)
     began = time.perf_counter()
     run = way.start(task)
     try:
@@ -48,14 +47,8 @@ def main(file: str) -> None:
         run.close()
 
 
-def _pin(way: Way, task: Task) -> None:
-    """Holds the process, and all that it starts, to the first cores that it may use."""
-    if way.is_pinned and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.cores])
-
-
 def _timed(run: Run, task: Task, way: Way) -> list[tuple[float, Stages]]:
-    """Some runs: five, or as many as there is time for; one of a way that stops when its time is up."""
+    """Some runs: fifteen, or as many as there is time for; one of a way that stops when its time is up."""
     found: list[tuple[float, Stages]] = []
     most = 1 if way.is_interpreted else _MOST_RUNS
     while len(found) < most and sum(seconds for seconds, _ in found) < 2 * task.seconds:
@@ -86,7 +79,7 @@ def _outcome(run: Run, task: Task, way: Way, timed: list[tuple[float, Stages]], 
 
 
 def _tell(event: str, value: Any) -> None:
-    sys.stdout.write(json.dumps({event: value}, default=_plain) + "\n")
+    sys.stdout.write(f"{SAYS}{json.dumps({event: value}, default=_plain)}\n")
     sys.stdout.flush()
 
 

@@ -18,7 +18,7 @@ HEADINGS = ("way", "cores", "start", "compile", "Mpx/s", "speed-up", "over Pytho
 """The columns."""
 _FAIR = (
     "every way decodes the same files with tilejit's reader and leaves its result in memory; each runs in processes "
-    "of its own, held to its cores, five times where there is time: the quickest, for what else runs only ever adds"
+    "of its own, held to its cores, up to fifteen times: the quickest, for what else runs only ever adds"
 )
 
 

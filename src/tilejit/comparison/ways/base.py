@@ -53,8 +53,6 @@ class Way:
     """Whether more cores are of no use to it."""
     is_interpreted: ClassVar[bool] = False
     """Whether the body runs in Python's interpreter."""
-    is_pinned: ClassVar[bool] = True
-    """Whether its process is held to its count of cores."""
 
     def why_not(self) -> str | None:
         """Returns why it cannot run on this machine, or None when it can."""

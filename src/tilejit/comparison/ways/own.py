@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,16 +19,19 @@ from tilejit.comparison.work import Work
 from tilejit.io.sink import ArraySink
 from tilejit.pipeline import run_job
 from tilejit.settings import RunOptions
+from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tilejit.comparison.task import Task
     from tilejit.comparison.ways.base import Stages
-    from tilejit.window import Window
+
+
+_WARM = 16
+"""Rows and columns of the tiles, 64 of them, in which every worker of an executor loads the kernel."""
 
 
 class _Threads:
@@ -81,26 +88,25 @@ class Cuda(Way):
 
 
 class _Executor:
-    """A run through another executor."""
+    """Runs through an executor that stays open between them."""
 
     def __init__(self, task: Task, executor: str) -> None:
-        self._work, self._executor, self._cores = Work(task), executor, task.cores
+        self._work = Work(task)
         began = time.perf_counter()
         self._work.launch(self._work.job())
         self.compile = time.perf_counter() - began
-        self._warm()
+        # Ranks are there already; other workers are started here.
+        workers = None if executor == "mpi" else task.cores
+        self._engine = importlib.import_module("tilejit.executors").open_executor(executor, workers)
+        rows, cols = self._work.window.shape
+        self._read(Window(0, 0, min(rows, _WARM * 8), min(cols, _WARM * 8)), tile=(_WARM, _WARM))
         self.outputs: Sequence[NDArray[Any]] = ()
         self.done: list[Window] | None = None
 
-    def _warm(self) -> None:
-        """Starts what stays up between runs."""
-        from tilejit.window import Window as Part
-
-        self._read(Part(0, 0, 1, 1))
-
-    def _read(self, window: Window) -> NDArray[Any]:
-        options: Any = {"executor": self._executor, "workers": self._cores}
-        return self._work.raster.read(window, **options)
+    def _read(self, window: Window, **options: Any) -> NDArray[Any]:
+        raster: Any = self._work.raster  # whose `read` takes an executor where there are any
+        array: NDArray[Any] = raster.read(window, executor=self._engine, backend="cpu", **options)
+        return array
 
     def __call__(self) -> Stages:
         self.outputs = list(self._read(self._work.window))
@@ -110,7 +116,7 @@ class _Executor:
         return None
 
     def close(self) -> None:
-        """The executor ends its workers with each run, or with this process."""
+        self._engine.close()
 
 
 class TilejitExecutor(Way):
@@ -124,8 +130,6 @@ class TilejitExecutor(Way):
 
     def why_not(self) -> str | None:
         """Whether this version has executors, and the package is there."""
-        from importlib.util import find_spec
-
         if self.package is not None and find_spec(self.package) is None:
             return f"not installed: pip install {self.package}"
         if "executor" not in RunOptions.__annotations__:
@@ -155,7 +159,4 @@ class TilejitMpi(TilejitExecutor):
 
 def _mpiexec() -> str | None:
     """The program of the path, or the one beside this Python."""
-    import shutil
-    from pathlib import Path as File
-
-    return shutil.which("mpiexec") or shutil.which("mpiexec", path=str(File(sys.executable).parent))
+    return shutil.which("mpiexec") or shutil.which("mpiexec", path=str(Path(sys.executable).parent))
