@@ -22,7 +22,7 @@ from kernels_for_tests import write_module
 from tilejit.cli import main
 from tilejit.comparison import processes
 from tilejit.comparison.agreement import differences
-from tilejit.comparison.charts import stage_shares
+from tilejit.comparison.charts import colour_of, stage_shares
 from tilejit.comparison.comparison import Comparison, Row, with_limits
 from tilejit.comparison.limits import limit_of
 from tilejit.comparison.outcome import Outcome
@@ -402,6 +402,11 @@ class TestRows:
         assert len(tree.findall(".//svg")) == 3
         assert not any(word in text for word in ("http:", "https:", "url(", "@import", "<script", "<link", " src="))
         assert "prefers-color-scheme: dark" in text
+
+    def test_every_way_has_a_colour_in_light_and_in_dark(self):
+        text = page(self.comparison())
+        assert all(len(re.findall(rf"\.{colour_of(way)} {{ --c: #", text)) == 2 for way in WAYS)
+        assert len({colour_of(way) for way in WAYS}) == len(WAYS)
 
     def test_every_bar_fills_its_line(self):
         found = self.comparison()

@@ -25,7 +25,7 @@ _BAR, _ROOM = 15.0, 42.0
 
 def colour_of(way: str) -> str:
     """Returns the class of a way's colour."""
-    return f"c{list(WAYS).index(way) % 12}"
+    return f"c{list(WAYS).index(way)}"
 
 
 def legend(ways: Iterable[str]) -> str:
@@ -152,15 +152,17 @@ def roofline_chart(comparison: Comparison) -> str:
     x = Scale(min(0.1, intensity / 4), max(1000.0, 4 * ridge, 4 * intensity), _LEFT + 6, _WIDTH - _RIGHT, is_log=True)
     y = Scale(least, 3 * max(peak, cached), _HEIGHT - _BOTTOM, _TOP, is_log=True)
     parts = _axes(x, y, ("operations a byte", "Gop/s"))
-    for k in sorted({0, at}):
-        parts += _roof(comparison, k, x, y)
+    counts = sorted({0, at})
+    parts += [_roof(comparison, k, x, y) for k in counts]
     parts.append(element("line", x1=x(intensity), x2=x(intensity), y1=y.start, y2=y.end, class_="ideal"))
     parts.append(words(x(intensity) + 6, y.start - 6, comparison.kernel))
     label = f"{comparison.kernel} on cells in the cache: {figure(cached)} Gop/s"
     parts.append(element("circle", element("title", escape(label)), cx=x(intensity), cy=y(cached), r=6, class_="ring"))
     for way, (cores, speed) in reached.items():
         parts.append(_point(x(intensity), y(speed), way, f"{way}, {cores} cores: {figure(speed)} Gop/s"))
-    return drawing(_WIDTH, _HEIGHT, "Roofline", *parts) + legend(reached)
+    said = "".join(f"<li>{_roof_text(comparison, k)}</li>" for k in counts)
+    roof_list = f'<ul class="legend">{said}</ul>'
+    return drawing(_WIDTH, _HEIGHT, "Roofline", *parts) + roof_list + legend(reached)
 
 
 def _reached(comparison: Comparison) -> dict[str, tuple[int, float]]:
@@ -172,13 +174,18 @@ def _reached(comparison: Comparison) -> dict[str, tuple[int, float]]:
     }
 
 
-def _roof(comparison: Comparison, k: int, x: Scale, y: Scale) -> list[str]:
-    """The bandwidth's slope and the arithmetic's flat for one count of cores."""
+def _roof(comparison: Comparison, k: int, x: Scale, y: Scale) -> str:
+    """The bandwidth's slope and the arithmetic's flat for one count of cores; broken but for the most cores."""
     roofs = comparison.roofs
     peak, bandwidth = roofs.peak[k] / 1e9, roofs.bandwidth[k] / 1e9
     begin = max(x.least, y.least / bandwidth)
     points = [(begin, begin * bandwidth), (peak / bandwidth, peak), (x.most, peak)]
+    kind = "roof" if k == len(roofs.cores) - 1 else "roof lower"
+    return path([(x(a), y(b)) for a, b in points], class_=kind)
+
+
+def _roof_text(comparison: Comparison, k: int) -> str:
+    roofs = comparison.roofs
     cores = f"{roofs.cores[k]} core{'s' * (roofs.cores[k] > 1)}"
-    said = words(x.end - 2, y(peak) - 6 if k else y(peak) + 14, f"{cores}: {peak:.0f} Gop/s, {bandwidth:.0f} GB/s",
-                 anchor="end")  # fmt: skip
-    return [path([(x(a), y(b)) for a, b in points], class_="roof"), said]
+    line = "unbroken" if k == len(roofs.cores) - 1 else "dotted"
+    return f"{cores} ({line}): {roofs.peak[k] / 1e9:.0f} Gop/s, {roofs.bandwidth[k] / 1e9:.0f} GB/s"

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which the colour-blind tell apart, and some between: darker on white, lighter on black.
 _LIGHT = ("#767676", "#b35900", "#8a6d00", "#00664b", "#0072b2", "#3b49b8", "#7a3fb0", "#1192b8", "#b0307a", "#c43c00",
-          "#5b7300", "#8c564b")  # fmt: skip
+          "#5b7300", "#8c564b", "#008c8c", "#d6336c", "#3d3d3d")  # fmt: skip
 _DARK = ("#a8a8a8", "#f0a050", "#e0c040", "#2fc39a", "#56b4e9", "#8f9bff", "#c090f0", "#6fdcf5", "#f07fc0", "#ff7f50",
-         "#b5d040", "#d0a090")  # fmt: skip
+         "#b5d040", "#d0a090", "#40e0d0", "#ff8fab", "#f4f4f4")  # fmt: skip
 _STAGES = {
     "start": ("#9a9a9a", "#8a8a8a"),
     "compile": ("#7a3fb0", "#b48ae0"),
@@ -59,6 +59,7 @@ svg text.name { fill: var(--ink); font-size: 13px; }
 .grid { stroke: var(--rule); }
 .ideal { stroke: var(--soft); stroke-dasharray: 4 4; }
 .roof { stroke: var(--ink); stroke-width: 1.5; }
+.lower { stroke-dasharray: 1 4; }
 .ring { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .line { stroke: var(--c); stroke-width: 2; }
 .point { fill: var(--c); }

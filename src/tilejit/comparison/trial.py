@@ -38,7 +38,7 @@ def main(file: str) -> None:
     began = time.perf_counter()
     run = way.start(task)
     try:
-        start = begun + time.perf_counter() - began - run.compile
+        start = begun + time.perf_counter() - began - run.compile - run.prepared
         _tell("ready", start)
         timed = _timed(run, task, way)
         _tell("done", len(timed))
@@ -70,7 +70,7 @@ def _outcome(run: Run, task: Task, way: Way, timed: list[tuple[float, Stages]], 
         runs=len(timed),
         mean=statistics.mean(seconds for seconds, _ in timed),
         pixels=pixels,
-        share=pixels / whole,
+        share=1.0 if run.done is None else sum(w.height * w.width for w in set(run.done)) / whole,
         stages=stages,
         traffic=run.traffic(),
         different=different,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,27 +19,28 @@ Stages = dict[str, tuple[float, float]]
 """Stage -> seconds by the clock and of cores, summed over threads."""
 
 
-class Run(Protocol):
+class Run:
     """A way that is ready: its processes are up, its kernel is compiled."""
 
-    compile: float
+    compile: float = 0.0
     """Seconds that loading the kernel took, in one process."""
-    outputs: Sequence[NDArray[Any]]
+    prepared: float = 0.0
+    """Seconds that went into what is done before the clock starts only for the sake of measuring."""
+    outputs: Sequence[NDArray[Any]] = ()
     """The results of the last run."""
-    done: list[Window] | None
-    """The windows that the last run computed; None for all."""
+    done: list[Window] | None = None
+    """The windows that the last run computed, each as often as it did; None for all."""
 
     def __call__(self) -> Stages:
         """Computes the sample, or what there is time for."""
-        ...
+        raise NotImplementedError
 
     def traffic(self) -> float | None:
         """Returns the seconds that it takes to move the same arrays and compute nothing; None where none are moved."""
-        ...
+        return None
 
     def close(self) -> None:
-        """Ends its processes and threads."""
-        ...
+        """Ends its processes; threads have ended with the run."""
 
 
 class Way:

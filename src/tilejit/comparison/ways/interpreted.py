@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from tilejit.comparison.work import Call
     from tilejit.window import Window
 
-TILE = (16, 32)
+TILE = (16, 64)
 """Rows and columns that are interpreted between two looks at the clock: a few milliseconds."""
-_MOST_TILES = 4000
-"""Decoded before, they take 6 kB each for every input of float32."""
+_TILES = 64
+"""They lie evenly over the sample."""
 
 
 def spread(windows: Sequence[Window]) -> list[Window]:
@@ -49,31 +50,19 @@ def _coprime(a: int, b: int) -> bool:
     return a == 1
 
 
-class _Tiles:
-    """Tiles to interpret, decoded before: decoding takes a thousandth of the time, but of tiny tiles much more."""
+class _Tiles(Run):
+    """Tiles to interpret, over and over until the time is up.
 
-    compile = 0.0
+    They are decoded before: of whole blocks decoding takes a thousandth of the time, but of tiny tiles much more.
+    """
 
     def __init__(self, task: Task) -> None:
+        began = time.perf_counter()
         self.task, self.work = task, Work(task)
-        self.job = self.work.job(TILE)
-        self.body = PlainBody(self.work.kernel)
-        windows, reader = spread(self.work.windows(TILE)), Reader(self.job)
-        times = []
-        for window in (windows * 3)[:3]:
-            call, began = reader.call(window), time.perf_counter()
-            self.body(call, self._tile(window))
-            times.append(time.perf_counter() - began)
-        wanted = task.cores * (2 + 3 * task.seconds / min(times))
-        self.calls = [Reader(self.job).call(window) for window in windows[: min(_MOST_TILES, int(wanted))]]
-        self.outputs: Sequence[NDArray[Any]] = ()
-        self.done: list[Window] | None = []
-
-    def _tile(self, window: Window) -> list[NDArray[Any]]:
-        return [np.empty(window.shape, dtype) for dtype in self.job.plan.steps[0].signature.outputs]
-
-    def traffic(self) -> float | None:
-        return None
+        self.job, self.body = self.work.job(TILE), PlainBody(self.work.kernel)
+        windows = spread(self.work.windows(TILE))[:_TILES]
+        self.calls = [Reader(self.job).call(window) for window in windows]
+        self.prepared = time.perf_counter() - began
 
 
 class _Threads(_Tiles):
@@ -81,7 +70,7 @@ class _Threads(_Tiles):
 
     def __call__(self) -> Stages:
         self.outputs, self.done = self.work.outputs(self.job), []
-        watch, waiting, queued = Stopwatch(), iter(self.calls), [0.0]
+        watch, waiting, queued = Stopwatch(), itertools.cycle(self.calls), [0.0]
         self._deadline = time.perf_counter() + self.task.seconds
         cores = range(self.task.cores)
         threads = [threading.Thread(target=self._loop, args=(waiting, watch, queued)) for _ in cores]
@@ -101,9 +90,6 @@ class _Threads(_Tiles):
             if time.perf_counter() > self._deadline:
                 break
         queued.append(queued_seconds())
-
-    def close(self) -> None:
-        """Threads have ended with the run."""
 
 
 class PlainPython(Way):
@@ -141,12 +127,13 @@ class _Processes(_Tiles):
     def __call__(self) -> Stages:
         self.outputs, self.done = self.work.outputs(self.job), []
         deadline, total = time.time() + self.task.seconds, Sum()
-        for window, results, stages in self._pool.imap_unordered(_interpret, ((call, deadline) for call in self.calls)):
-            if results is None:
-                continue  # it was too late
-            place(self.outputs, window, results)
-            self.done.append(window)
+        step = max(1, len(self.calls) // self.task.cores)
+        orders = [(self.calls[k * step :] + self.calls[: k * step], deadline) for k in range(self.task.cores)]
+        for done, results, stages in self._pool.imap_unordered(_interpret, orders):
+            self.done += done
             total.add(stages)
+            for window, arrays in results.items():
+                place(self.outputs, window, arrays)
         return total.stages
 
     def close(self) -> None:
@@ -154,17 +141,20 @@ class _Processes(_Tiles):
         self._pool.join()
 
 
-def _interpret(given: tuple[Call, float]) -> tuple[Window, list[NDArray[Any]] | None, Stages]:
-    """One tile, in a worker; nothing where it is too late."""
-    call, deadline = given
-    if time.time() > deadline:
-        return call.window, None, {}
+def _interpret(given: tuple[list[Call], float]) -> tuple[list[Window], dict[Window, list[NDArray[Any]]], Stages]:
+    """A worker's tiles, over and over until the time is up."""
+    calls, deadline = given
     work, job = worker_work(TILE)
-    watch, queued = Stopwatch(), queued_seconds()
-    with watch.stage("compute"):
-        results = [np.empty(call.window.shape, dtype) for dtype in job.plan.steps[0].signature.outputs]
-        PlainBody(work.kernel)(call, results)
-    return call.window, results, stages_of(watch, [queued_seconds() - queued])
+    body, watch, queued = PlainBody(work.kernel), Stopwatch(), queued_seconds()
+    done, results = [], {}
+    for call in itertools.cycle(calls):
+        with watch.stage("compute"):
+            results[call.window] = [np.empty(call.window.shape, d) for d in job.plan.steps[0].signature.outputs]
+            body(call, results[call.window])
+        done.append(call.window)
+        if time.time() > deadline:
+            break
+    return done, results, stages_of(watch, [queued_seconds() - queued])
 
 
 class PythonProcesses(Way):

@@ -16,18 +16,15 @@ from tilejit.comparison.work import Reader, Work, place
 from tilejit.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from tilejit.comparison.task import Task
     from tilejit.comparison.ways.base import Stages
-    from tilejit.window import Window
 
     Array = NDArray[Any]
 
 
-class _Compiled:
+class _Compiled(Run):
     """The kernel, compiled, and its tiles."""
 
     def __init__(self, task: Task, tile: tuple[int, int] | None = None) -> None:
@@ -36,14 +33,6 @@ class _Compiled:
         began = time.perf_counter()
         self.launch = self.work.launch(self.job)
         self.compile = time.perf_counter() - began
-        self.outputs: Sequence[Array] = ()
-        self.done: list[Window] | None = None
-
-    def traffic(self) -> float | None:
-        return None
-
-    def close(self) -> None:
-        """Nothing is left of a run."""
 
 
 class _Whole(_Compiled):

@@ -22,8 +22,6 @@ from tilejit.settings import RunOptions
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from tilejit.comparison.task import Task
@@ -34,7 +32,7 @@ _WARM = 16
 """Rows and columns of the tiles, 64 of them, in which every worker of an executor loads the kernel."""
 
 
-class _Threads:
+class _Threads(Run):
     """A run of a job in this process."""
 
     def __init__(self, task: Task, backend: str) -> None:
@@ -43,8 +41,6 @@ class _Threads:
         began = time.perf_counter()
         self._work.launch(self._job)
         self.compile = time.perf_counter() - began
-        self.outputs: Sequence[NDArray[Any]] = ()
-        self.done: list[Window] | None = None
 
     def __call__(self) -> Stages:
         write, window = self._job.plan.writes[0], self._work.window
@@ -53,12 +49,6 @@ class _Threads:
         report = run_job(self._job, [ArraySink(array, grid)])
         self.outputs = list(array)
         return {name: (t.wall, t.cpu) for name, t in report.stages.items()}
-
-    def traffic(self) -> float | None:
-        return None
-
-    def close(self) -> None:
-        """Nothing is left of a run."""
 
 
 class TilejitThreads(Way):
@@ -87,7 +77,7 @@ class Cuda(Way):
         return _Threads(task, "cuda")
 
 
-class _Executor:
+class _Executor(Run):
     """Runs through an executor that stays open between them."""
 
     def __init__(self, task: Task, executor: str) -> None:
@@ -100,8 +90,6 @@ class _Executor:
         self._engine = importlib.import_module("tilejit.executors").open_executor(executor, workers)
         rows, cols = self._work.window.shape
         self._read(Window(0, 0, min(rows, _WARM * 8), min(cols, _WARM * 8)), tile=(_WARM, _WARM))
-        self.outputs: Sequence[NDArray[Any]] = ()
-        self.done: list[Window] | None = None
 
     def _read(self, window: Window, **options: Any) -> NDArray[Any]:
         raster: Any = self._work.raster  # whose `read` takes an executor where there are any
@@ -111,9 +99,6 @@ class _Executor:
     def __call__(self) -> Stages:
         self.outputs = list(self._read(self._work.window))
         return {}
-
-    def traffic(self) -> float | None:
-        return None
 
     def close(self) -> None:
         self._engine.close()

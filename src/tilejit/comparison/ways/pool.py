@@ -20,7 +20,7 @@ from tilejit.comparison.work import Call, Reader, Work, place
 from tilejit.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from multiprocessing.pool import Pool
 
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def worker_launch() -> tuple[Launch, Reader, Job]:
     return work.launch(job), Reader(job), job
 
 
-class _Processes:
+class _Processes(Run):
     """What both have in common: the driver's side."""
 
     def __init__(self, task: Task) -> None:
@@ -79,8 +79,6 @@ class _Processes:
         self.compile = time.perf_counter() - began
         self._windows = self._work.windows(self._job.plan.tile)
         self._pool = started_pool(task)
-        self.outputs: Sequence[Array] = ()
-        self.done: list[Window] | None = None
 
     def close(self) -> None:
         self._pool.terminate()
@@ -165,9 +163,6 @@ class _Shared(_Processes):
             memory.close()
             memory.unlink()
         self._memory = ()
-
-    def traffic(self) -> float | None:
-        return None
 
     def close(self) -> None:
         super().close()
