@@ -53,26 +53,40 @@ def between(text, mark, new):
     return f"{head}{start}{new}\n{end}{tail}"
 
 
+CLAIMS = """\
+- **Python's threads**: {cores} of them run the slope {up_threads} times as fast as one, the orbit {up_threads_2} times.
+  **Python's processes**: {up_processes} and {up_processes_2}.
+- **Compiling**: Numba on one core runs the slope {over} times as fast as Python does, the orbit {over_2} times. The
+  slope takes {first} s to compile, and {then} s to load from then on.
+- **Moving arrays**: on {cores} cores a pool that pickles them does {pickled} Mpx/s of slope, one that reads for itself
+  and shares memory {shared}; of the orbit {pickled_2} and {shared_2}.
+- **A parallel loop over an array** (`{loop}`) gains {up_loop} times on the slope, where one thread decodes for all, and
+  {up_loop_2} on the orbit.
+- **tilejit's threads** gain {up_own} and {up_own_2} times, and do {own} and {own_2} Mpx/s.
+- **Being ready** on {cores} cores takes {starts}."""
+
+
 def claims(slope, orbit):
     """What the tables show, in sentences."""
-    most, loop = max(row.cores for row in slope.rows), layer(slope)
-    first, then = slope.roofs.compile, slope.row("numba").outcome.compile
-    lines = (
-        f"**Python's threads**: {most} of them run the slope {up(slope, 'python threads')} times as fast as one, the "
-        f"orbit {up(orbit, 'python threads')} times. **Python's processes**: {up(slope, 'python processes')} and "
-        f"{up(orbit, 'python processes')}.",
-        f"**Compiling**: Numba on one core runs the slope {over(slope, 'numba')} times as fast as Python does, the orbit "
-        f"{over(orbit, 'numba')} times. The slope takes {first:.1f} s to compile, and {then:.1f} s to load from then on.",
-        f"**Moving arrays**: on {most} cores a pool that pickles them does {speed(slope, 'pool, pickled arrays')} Mpx/s "
-        f"of slope, one that reads for itself and shares memory {speed(slope, 'pool, shared memory')}; of the orbit "
-        f"{speed(orbit, 'pool, pickled arrays')} and {speed(orbit, 'pool, shared memory')}.",
-        f"**A parallel loop over an array** (`numba parallel, {loop}`) gains {up(slope, f'numba parallel, {loop}')} "
-        f"times on the slope, where one thread decodes for all, and {up(orbit, f'numba parallel, {loop}')} on the orbit.",
-        f"**tilejit's threads** gain {up(slope, 'tilejit threads')} and {up(orbit, 'tilejit threads')} times, and do "
-        f"{speed(slope, 'tilejit threads')} and {speed(orbit, 'tilejit threads')} Mpx/s.",
-        f"**Being ready** on {most} cores takes {', '.join(starts(slope))}.",
-    )
-    return "\n".join(f"- {line}" for line in lines)
+    values = {
+        "cores": max(row.cores for row in slope.rows),
+        "first": f"{slope.roofs.compile:.1f}",
+        "then": f"{slope.row('numba').outcome.compile:.1f}",
+        "loop": layer(slope),
+        "starts": ", ".join(starts(slope)),
+    }
+    for end, found in (("", slope), ("_2", orbit)):
+        values |= {
+            f"up_threads{end}": up(found, "python threads"),
+            f"up_processes{end}": up(found, "python processes"),
+            f"over{end}": over(found, "numba"),
+            f"pickled{end}": speed(found, "pool, pickled arrays"),
+            f"shared{end}": speed(found, "pool, shared memory"),
+            f"up_loop{end}": up(found, layer(found)),
+            f"up_own{end}": up(found, "tilejit threads"),
+            f"own{end}": speed(found, "tilejit threads"),
+        }
+    return CLAIMS.format(**values)
 
 
 def last(comparison, way):
@@ -93,9 +107,8 @@ def speed(comparison, way):
 
 
 def layer(comparison):
-    """The threading layer that Numba would take."""
-    ways = [row.way for row in comparison.rows if row.way.startswith("numba parallel") and row.outcome is not None]
-    return ways[0].rpartition(" ")[2]
+    """Numba's loop on the threading layer that it would take."""
+    return next(r.way for r in comparison.rows if r.way.startswith("numba parallel") and r.outcome is not None)
 
 
 def starts(comparison):

@@ -39,10 +39,10 @@ class Row:
 
     @property
     def is_right(self) -> bool:
-        """Whether it ran and got tilejit's pixels; of what Python computes in float64, all but one in a thousand."""
+        """Whether it ran and got tilejit's pixels; of ways that round otherwise, all but one in a thousand."""
         if self.outcome is None:
             return False
-        allowed = self.outcome.pixels // 1000 if WAYS[self.way].is_interpreted else 0
+        allowed = 0 if WAYS[self.way].is_exact else self.outcome.pixels // 1000
         return self.outcome.different <= allowed
 
 

@@ -40,7 +40,7 @@ class Outcome:
     memory: int | None = None
     """The most bytes that all its processes held together; None where the system does not tell."""
     different: int = 0
-    """Pixels that differ from tilejit's: in any bit, of interpreted ways by more than float32 rounds."""
+    """Pixels that differ from tilejit's: in any bit, or by more than arithmetic rounds where it is another."""
     distance: float = 0.0
     """The largest relative difference of the others."""
 

@@ -75,7 +75,7 @@ def agreement(row: Row) -> str:
         return ""
     if not row.is_right:
         return f"{outcome.different:,} differ"
-    if not WAYS[row.way].is_interpreted:
+    if WAYS[row.way].is_exact:
         return "same bits"
     return f"to {outcome.distance:.0e}" if outcome.distance else "same bits"
 

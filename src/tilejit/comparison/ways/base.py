@@ -54,6 +54,8 @@ class Way:
     """Whether more cores are of no use to it."""
     is_interpreted: ClassVar[bool] = False
     """Whether the body runs in Python's interpreter."""
+    is_exact: ClassVar[bool] = True
+    """Whether its pixels must have tilejit's bits; others are compared within what their arithmetic rounds."""
 
     def why_not(self) -> str | None:
         """Returns why it cannot run on this machine, or None when it can."""

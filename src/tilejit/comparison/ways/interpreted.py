@@ -99,6 +99,7 @@ class PlainPython(Way):
     is_like: ClassVar[str] = "one thread, interpreted"
     is_serial: ClassVar[bool] = True
     is_interpreted: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = False
 
     def start(self, task: Task) -> Run:
         """Makes ready."""
@@ -111,6 +112,7 @@ class PythonThreads(Way):
     name: ClassVar[str] = "python threads"
     is_like: ClassVar[str] = "pthreads under one lock"
     is_interpreted: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = False
 
     def start(self, task: Task) -> Run:
         """Makes ready."""
@@ -163,6 +165,7 @@ class PythonProcesses(Way):
     name: ClassVar[str] = "python processes"
     is_like: ClassVar[str] = "fork and pipes, interpreted"
     is_interpreted: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = False
 
     def start(self, task: Task) -> Run:
         """Makes ready."""

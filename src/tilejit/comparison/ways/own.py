@@ -67,6 +67,7 @@ class Cuda(Way):
 
     name: ClassVar[str] = "tilejit cuda"
     is_like: ClassVar[str] = "CUDA C"
+    is_exact: ClassVar[bool] = False
 
     def why_not(self) -> str | None:
         """Whether there is a GPU, and what it takes to use it."""
