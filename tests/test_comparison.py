@@ -26,11 +26,11 @@ from tilejit.comparison.agreement import differences
 from tilejit.comparison.charts import colour_of, stage_shares
 from tilejit.comparison.comparison import Comparison, Row, with_limits
 from tilejit.comparison.limits import limit_of
-from tilejit.comparison.outcome import Outcome
+from tilejit.comparison.outcome import INSIDE, Outcome
 from tilejit.comparison.plain_body import PlainBody
 from tilejit.comparison.report_page import page
 from tilejit.comparison.roofs import Roofs
-from tilejit.comparison.runner import INSIDE, _held_to, run_trial
+from tilejit.comparison.runner import _held_to, run_trial
 from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.svg import Scale
 from tilejit.comparison.task import Task, kernel_name
@@ -327,7 +327,7 @@ ROOFS = Roofs((1, 2), (10e9, 20e9), (50e9, 100e9), (1e9, 2e9), 60, 8.0, 2.0)
 
 
 def outcome(**given):
-    values = {"seconds": 1.0, "mean": 1.0, "runs": 3, "pixels": 100_000_000, "cpu": 2.0, "start": 0.5, "compile": 0.5}
+    values = {"seconds": 1.0, "runs": 3, "pixels": 100_000_000, "cpu": 2.0, "start": 0.5, "compile": 0.5}
     return Outcome(**values | given)
 
 
@@ -350,7 +350,9 @@ class TestLimits:
         assert self.limit(stages=stages, traffic=0.1, cpu=2.0) == "overhead"
 
     def test_one_thread_that_decodes_for_all(self):
-        assert self.limit(stages={"decode": (0.7, 0.7), "compute": (0.6, 0.6)}, cpu=1.3) == "decode"
+        stages = {"decode": (0.6, 0.6), "compute": (0.8, 0.8)}  # side by side they would take 0.7 s
+        assert self.limit(stages=stages, cpu=1.4) == "decode"
+        assert self.limit(stages=stages | {"wait": (0.6, 0.0)}, cpu=1.4, pixels=900_000_000) == "arithmetic"
 
     def test_decoding_on_all_cores(self):
         assert self.limit(stages={"decode": (1.5, 1.5), "compute": (0.5, 0.5)}) == "decode"
@@ -486,6 +488,8 @@ class TestSmallThings:
                 assert process.poll() is None
             assert processes.memory(processes.family(process.pid)) > 5e6
             process.communicate("\n")
+        assert processes.child_of(os.getppid()) == os.getpid()
+        assert processes.child_of(-1) == os.getpid()
         assert processes.cpu_seconds(os.getpid()) > 0
         assert processes.machine_seconds() > 0
 

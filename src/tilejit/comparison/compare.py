@@ -13,7 +13,8 @@ import numpy as np
 
 from tilejit.calibration import machine
 from tilejit.comparison.comparison import Comparison, Row, with_limits
-from tilejit.comparison.runner import INSIDE, run_roofs, run_trial
+from tilejit.comparison.outcome import INSIDE
+from tilejit.comparison.runner import run_roofs, run_trial
 from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.task import Task, kernel_name
 from tilejit.comparison.ways import REFERENCE, WAYS

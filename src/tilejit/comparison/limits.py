@@ -63,9 +63,13 @@ def _traffic(outcome: Outcome) -> Limit | None:
 
 
 def _serial_decode(outcome: Outcome, cores: int) -> Limit | None:
-    """One thread decodes while the others wait."""
+    """One thread decodes while the others wait: the stages fill the time one after the other, not side by side."""
     decode = outcome.wall("decode")
-    if cores == 1 or outcome.busy > 0.8 * cores or decode < 0.5 * outcome.seconds or decode > 1.02 * outcome.seconds:
+    rest = sum(outcome.wall(stage) for stage in ("compute", "encode", "wait"))
+    if cores == 1 or decode < 0.5 * outcome.seconds:
+        return None
+    one_by_one, at_once = decode + rest / cores, (decode + rest) / cores
+    if not 0.85 * outcome.seconds < one_by_one < 1.15 * outcome.seconds or at_once > 0.75 * outcome.seconds:
         return None
     return Limit("decode", f"one thread decodes for {100 * decode / outcome.seconds:.0f} % of the time")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+INSIDE = "TILEJIT_COMPARING"
+"""Set in every child to the pid of the process that compares. A script that compares when it is imported, as children
+import it, would start more without end: this tells it that it is one."""
 SAYS = "tilejit-trial "
 """Begins the lines in which a trial says something: a kernel may print as well."""
 
@@ -21,14 +24,12 @@ class Outcome:
     """Seconds of the quickest run: what else the machine does only ever adds."""
     runs: int = 0
     """How many were made."""
-    mean: float = 0.0
-    """Seconds of a run on average."""
     pixels: int = 0
     """Pixels that a run computed."""
     share: float = 1.0
     """Which part of the sample that is."""
     cpu: float = 0.0
-    """Core seconds of a run on average, of all its processes."""
+    """Core seconds of that run, of all its processes."""
     others: float = 0.0
     """Cores that other programs kept busy meanwhile."""
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Outcome:
     @property
     def busy(self) -> float:
         """Cores that were busy, on average."""
-        return self.cpu / self.mean if self.mean else 0.0
+        return self.cpu / self.seconds if self.seconds else 0.0
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Outcome:

@@ -28,6 +28,16 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def child_of(ancestor: int) -> int:
+    """Returns the child of an ancestor through which this process descends from it; this process where it is untold."""
+    member = os.getpid()
+    while fields := _stat(member):
+        if int(fields[1]) == ancestor:
+            return member
+        member = int(fields[1])
+    return os.getpid()
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat after the name, which may hold spaces; none of a process that has ended."""
     with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.comparison import processes
-from tilejit.comparison.outcome import SAYS, Outcome
+from tilejit.comparison.outcome import INSIDE, SAYS, Outcome
 from tilejit.comparison.roofs import Roofs
 from tilejit.comparison.ways import WAYS
 from tilejit.errors import BackendError
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from tilejit.comparison.task import Task
 
-INSIDE = "TILEJIT_COMPARING"
-"""Set in every child: a script that compares when it is imported would start children without end."""
 _LOOK_SECONDS = 0.03
 """Between two looks at the memory of a child and its children."""
 _LOOKS = 15
@@ -79,14 +77,13 @@ class _Watch:
                 self.cpu = processes.cpu_seconds(self.process.pid)
             if "done" in said:
                 self.is_over = True
-                self._count(said["done"])
+                self._count()
 
-    def _count(self, runs: int) -> None:
+    def _count(self) -> None:
         """Tells apart what the child and what other programs have spent."""
         own = processes.cpu_seconds(self.process.pid) - self.cpu
         elapsed = max(time.monotonic() - self.began, 1e-3)
         self.others = max(0.0, processes.machine_seconds() - self.all_cpu - own) / elapsed
-        self.cpu = own / max(1, runs)
 
 
 def run_trial(task: Task, cache: Path) -> Outcome:
@@ -114,7 +111,7 @@ def run_trial(task: Task, cache: Path) -> Outcome:
         if process.returncode or "outcome" not in watch.lines:
             errors.seek(0)
             raise BackendError(_last_line(errors.read(), process.returncode))
-    return replace(Outcome.of(watch.lines["outcome"]), cpu=watch.cpu, others=watch.others, memory=watch.memory or None)
+    return replace(Outcome.of(watch.lines["outcome"]), others=watch.others, memory=watch.memory or None)
 
 
 @contextmanager
@@ -155,7 +152,7 @@ def _last_line(text: str, code: int) -> str:
 def _environment(task: Task, cache: Path) -> dict[str, str]:
     """The child's variables: it finds the modules that this process finds, whatever their place."""
     path = os.pathsep.join(p for p in task.search_path if p)
-    return {**os.environ, "PYTHONPATH": path, "TILEJIT_CACHE_DIR": str(cache), INSIDE: "1"}
+    return {**os.environ, "PYTHONPATH": path, "TILEJIT_CACHE_DIR": str(cache), INSIDE: str(os.getpid())}
 
 
 def end(process: subprocess.Popen[str]) -> None:
