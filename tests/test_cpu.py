@@ -1,6 +1,9 @@
 """What surrounds a body on the CPU: nodata, the choice of variants, and the generated text."""
 
+import math
 import re
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -302,3 +305,27 @@ def iterated(c):
         assembly = "".join(fresh.inspect_asm().values())
         packed = re.findall(r"\b(?:v?(?:mul|div|sub|fmadd\w*)p[sd]|f(?:mul|div|sub|mla)\s+v\d)", assembly)
         assert len(packed) > 1, kernel.name
+
+
+@pytest.mark.parametrize("name", ["floor", "exp", "tanh", "cosh"])
+def test_a_new_process_finds_what_the_code_calls(tmp_path, name):
+    text = f"""
+import sys
+import numpy as np
+import tilejit as tj
+
+@tj.local
+def calling(z):
+    return math.{name}(z) if z > 2 else z
+
+if __name__ == "__main__":
+    raster = calling(tj.from_array(np.full((1, 3), 3, np.float32)))
+    print(raster.compute()[0, 0, 0], "numba" in sys.modules)
+"""
+    (tmp_path / "calling.py").write_text("import math\n" + text, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "calling.py")]
+    first, second = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    value, numba_is_there = second.split()
+    assert float(value) == pytest.approx(getattr(math, name)(3), rel=1e-6)
+    assert first.split()[0] == value
+    assert numba_is_there == "False"

@@ -13,7 +13,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["asynchronous", "chained", "raster", "door", "merging", "settings"],
+    5: ["asynchronous", "chained", "comparison", "raster", "door", "merging", "settings"],
     4: [
         "arrays",
         "calibration",

@@ -41,6 +41,7 @@ Kernel.door = staticmethod(door)
 Chain.door = staticmethod(chain_door)
 
 _LAZY = {
+    "Comparison": "tilejit.comparison.comparison:Comparison",
     "NodataWarning": "tilejit.raster:NodataWarning",
     "Plan": "tilejit.plan:Plan",
     "Prediction": "tilejit.prediction:Prediction",
@@ -49,6 +50,7 @@ _LAZY = {
     "Window": "tilejit.window:Window",
     "Tile": "tilejit.io.tile_sink:Tile",
     "asave": "tilejit.asynchronous:asave",
+    "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster:from_array",
     "merge": "tilejit.merging:merge",
     "open": "tilejit.raster:open_raster",
@@ -58,6 +60,8 @@ _LAZY = {
 
 if TYPE_CHECKING:
     from tilejit.asynchronous import asave
+    from tilejit.comparison.compare import compare
+    from tilejit.comparison.comparison import Comparison
     from tilejit.io.tile_sink import Tile
     from tilejit.merging import merge
     from tilejit.plan import Plan
@@ -89,6 +93,7 @@ __all__ = [
     "GROUND_WIDTH",
     "ROW",
     "Chain",
+    "Comparison",
     "Kernel",
     "NodataWarning",
     "Plan",
@@ -104,6 +109,7 @@ __all__ = [
     "__version__",
     "asave",
     "chain",
+    "compare",
     "errors",
     "focal",
     "from_array",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tilejit.chain import Applicable
 from tilejit.errors import KernelError, TilejitError
+from tilejit.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,6 +67,18 @@ def find_kernel(name: str) -> Applicable:
     if _is_file(name):
         return _chosen(name, "", _load(name))
     return _registered(name)
+
+
+def find_single_kernel(name: str) -> Kernel:
+    """Finds a kernel that is no chain; see `find_kernel`.
+
+    Raises:
+        KernelError: There is none or more than one, or it is a chain.
+    """
+    found = find_kernel(name)
+    if not isinstance(found, Kernel):
+        raise KernelError(f"{name} is a chain of kernels: name one kernel ('tilejit show {name}' prints those of it)")
+    return found
 
 
 def kernels_in(where: str) -> dict[str, Applicable]:

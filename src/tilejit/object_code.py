@@ -76,13 +76,13 @@ class ObjectCode:
         """
         import llvmlite.binding as llvm
 
-        self._find_symbols(llvm)
         llvm.initialize_native_target()
         empty = llvm.parse_assembly("")
         # The engine takes the machine over, so each needs one of its own.
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(empty, machine)
         engine.remove_module(empty)  # which it would compile: half a millisecond
+        self._find_symbols(llvm)  # not before there is an engine, by which LLVM learns what the process has
         engine.add_object_file(llvm.ObjectFileRef.from_data(self.code))
         engine.finalize_object()
         return engine.get_function_address(self.symbol), engine

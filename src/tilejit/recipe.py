@@ -12,10 +12,9 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.discovery import find_kernel
+from tilejit.discovery import find_single_kernel
 from tilejit.errors import PlanError, SourceError, TilejitError
 from tilejit.io.open_source import is_opened_by_name, open_source
-from tilejit.kernel import Kernel
 from tilejit.main_guard import main_file, require_guard
 from tilejit.planner import Job
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from tilejit.io.sink import BranchOpener
     from tilejit.io.source import Source
+    from tilejit.kernel import Kernel
     from tilejit.plan import Plan
 
 
@@ -43,8 +43,8 @@ class KernelName:
             TilejitError: There is none of this name here, or it is another.
         """
         where, _, attribute = self.name.rpartition(":")
-        kernel = find_kernel(self.name)
-        if not isinstance(kernel, Kernel) or fingerprint_of(kernel) != self.fingerprint:
+        kernel = find_single_kernel(self.name)
+        if fingerprint_of(kernel) != self.fingerprint:
             raise TilejitError(
                 f"{attribute} of {where} is not the same in a worker as where the run was planned: its text or a "
                 "constant that it uses differs. Give workers the same file, and let what is random or read from the "

@@ -217,11 +217,11 @@ def _source(like: Likeness, grid: Grid, path: Path, number: int) -> Source:
     made = ArraySource.of(np.stack(bands), grid, like.nodata)
     if like.options is None:
         return made
-    _store(made, path, _clipped(like.options, grid))
+    _store(made, path, clipped(like.options, grid))
     return open_source(path)
 
 
-def _clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
+def clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
     """Options whose blocks are no larger than the raster needs: a tile of 16384 x 16384 is encoded whole."""
     sides = {"BLOCKYSIZE": grid.height, "BLOCKXSIZE": grid.width}
     fitting = {name: str(min(int(options[name]), 16 * ceil(sides[name] / 16))) for name in sides if name in options}

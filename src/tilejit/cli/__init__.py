@@ -1,4 +1,4 @@
-"""The command line: ``tilejit run``, ``plan``, ``merge``, ``list``, ``show``, ``info`` and ``demo``.
+"""The command line: ``tilejit run``, ``plan``, ``compare``, ``merge``, ``list``, ``show``, ``info`` and ``demo``.
 
 One file for each command, imported when it is asked for: starting is a good part of a short run.
 """

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Run a kernel from raster file to raster file.",
     "plan": "Show how a run would go, without reading a pixel.",
     "merge": "Put the shards of a VRT together into one GeoTIFF.",
+    "compare": "Measure every way of being parallel on your own kernel and raster.",
     "list": "List the kernels that are installed, or those of a file.",
     "show": "Print the source that tilejit generates for a kernel.",
     "info": "Tell about this machine and what tilejit finds on it.",

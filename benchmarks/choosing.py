@@ -1,0 +1,122 @@
+"""Compares every way of being parallel on a made-up terrain, and writes what comes of it into docs/choosing.md.
+
+``python benchmarks/choosing.py`` on a quiet machine: it takes some ten minutes, and says so in the page where other
+programs were busy meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+import tilejit as tj
+from tilejit.discovery import find_kernel
+from tilejit.files import replace_text
+from tilejit.terrain_demo import write_terrain
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "choosing.md"
+
+
+@click.command()
+@click.option("--size", default=16384, show_default=True, help="Rows and columns of the terrain.")
+@click.option("--seconds", default=1.0, show_default=True, help="How long the fastest way should take.")
+@click.option("--page", default=str(PAGE), show_default=True, help="Where the tables go.")
+def main(size, seconds, page):
+    """Compares, and writes the page."""
+    kernels = {
+        "slope": find_kernel("terrain.slope"),
+        "orbit": find_kernel(f"{ROOT / 'benchmarks' / 'orbits.py'}:orbit"),
+    }
+    found = {}
+    page = Path(page).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # the tables name the file as it is given
+        write_terrain(Path("terrain.tif"), size)
+        for name, kernel in kernels.items():
+            found[name] = tj.compare(kernel, "terrain.tif", seconds=seconds, tell=lambda s: click.echo(s, err=True))
+            click.echo(found[name])
+    text = page.read_text(encoding="utf-8")
+    for name, comparison in found.items():
+        text = between(text, name, f"```\n{comparison}\n```")
+    replace_text(page, between(text, "claims", claims(found["slope"], found["orbit"])))
+
+
+def between(text, mark, new):
+    """Replaces what stands between two markers."""
+    start, end = f"<!-- {mark}:start -->\n", f"<!-- {mark}:end -->"
+    head, _, rest = text.partition(start)
+    _, _, tail = rest.partition(end)
+    return f"{head}{start}{new}\n{end}{tail}"
+
+
+CLAIMS = """\
+- **Python's threads**: {cores} of them run the slope {up_threads} times as fast as one, the orbit {up_threads_2} times.
+  **Python's processes**: {up_processes} and {up_processes_2}.
+- **Compiling**: Numba on one core runs the slope {over} times as fast as Python does, the orbit {over_2} times. The
+  slope takes {first} s to compile, and {then} s to load from then on.
+- **Moving arrays**: on {cores} cores a pool that pickles them does {pickled} Mpx/s of slope, one that reads for itself
+  and shares memory {shared}; of the orbit {pickled_2} and {shared_2}.
+- **A parallel loop over an array** (`{loop}`) gains {up_loop} times on the slope, where one thread decodes for all, and
+  {up_loop_2} on the orbit.
+- **tilejit's threads** gain {up_own} and {up_own_2} times, and do {own} and {own_2} Mpx/s.
+- **Being ready** on {cores} cores takes {starts}."""
+
+
+def claims(slope, orbit):
+    """What the tables show, in sentences."""
+    values = {
+        "cores": max(row.cores for row in slope.rows),
+        "first": f"{slope.roofs.compile:.1f}",
+        "then": f"{slope.row('numba').outcome.compile:.1f}",
+        "loop": layer(slope),
+        "starts": ", ".join(starts(slope)),
+    }
+    for end, found in (("", slope), ("_2", orbit)):
+        values |= {
+            f"up_threads{end}": up(found, "python threads"),
+            f"up_processes{end}": up(found, "python processes"),
+            f"over{end}": over(found, "numba"),
+            f"pickled{end}": speed(found, "pool, pickled arrays"),
+            f"shared{end}": speed(found, "pool, shared memory"),
+            f"up_loop{end}": up(found, layer(found)),
+            f"up_own{end}": up(found, "tilejit threads"),
+            f"own{end}": speed(found, "tilejit threads"),
+        }
+    return CLAIMS.format(**values)
+
+
+def last(comparison, way):
+    """A way's row with the most cores."""
+    return [row for row in comparison.rows if row.way == way and row.outcome is not None][-1]
+
+
+def up(comparison, way):
+    return f"{comparison.speed_up(last(comparison, way)):.2f}"
+
+
+def over(comparison, way):
+    return f"{comparison.over_python(last(comparison, way)):,.0f}"
+
+
+def speed(comparison, way):
+    return f"{last(comparison, way).outcome.speed:,.0f}"
+
+
+def layer(comparison):
+    """Numba's loop on the threading layer that it would take."""
+    return next(r.way for r in comparison.rows if r.way.startswith("numba parallel") and r.outcome is not None)
+
+
+def starts(comparison):
+    """How long each kind of way takes to be ready."""
+    ways = ("tilejit threads", "pool, shared memory", "tilejit processes", "tilejit mpi", "tilejit dask")
+    ran = {row.way for row in comparison.rows if row.outcome is not None}
+    return [f"{last(comparison, way).outcome.start:.1f} s ({way})" for way in ways if way in ran]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""``tilejit compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tilejit.cli.console import console, on_terminal, show_labelled
+from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
+from tilejit.cli.options import INPUTS_HELP
+from tilejit.discovery import find_single_kernel
+from tilejit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from tilejit.comparison.comparison import Comparison, Row
+
+
+def parse_cores(text: str) -> list[int]:
+    """Reads counts of cores.
+
+    Raises:
+        ParameterError: One is no count.
+
+    Example:
+        >>> parse_cores("1,2,8")
+        [1, 2, 8]
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise ParameterError(f"{text!r}: write counts of cores, as 1,2,8")
+    return [int(word) for word in words]
+
+
+@click.command("compare", help=f"""Measure every way of being parallel on your own kernel and raster.
+
+Plain Python, threads under the GIL, processes that pickle or share, Numba's loops, tilejit's threads and processes,
+MPI, Dask, a GPU: each runs KERNEL over a sample of the INPUT rasters, its pixels are compared with tilejit's, and a
+table says what each costs, what limits it, and which to use. It takes a minute or two.
+{INPUTS_HELP}
+    \b
+    tilejit compare slope dem.tif
+    tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8 --html report.html
+""")  # fmt: skip
+@click.argument("kernel", metavar="KERNEL")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
+              help="A parameter of the kernel; may be repeated.")  # fmt: skip
+@click.option("--cores", metavar="N,N", callback=option_callback(parse_cores),
+              help="Counts of cores; 1, 2, 4 … up to those that there are unless given.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+              help="How long the fastest way should take for the sample.")  # fmt: skip
+@click.option("--way", "ways", metavar="NAME", multiple=True, help="Only this way; may be repeated.")
+@click.option("--html", metavar="FILE", help="Write a report with charts, one file that needs no other.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not say what is being measured.")
+def command(  # noqa: PLR0917 - click calls it by name
+    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], cores: list[int] | None, seconds: float,
+    ways: tuple[str, ...], html: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Compares."""
+    from tilejit.comparison.compare import compare
+
+    found = find_single_kernel(kernel)
+    bound = bind_parameters([found], parameters)[0]
+    rasters = open_inputs([found], inputs)[0]
+
+    def tell(what: str) -> None:
+        click.echo(f"measuring {what}" if "choosing" not in what else what, err=True)
+
+    result = compare(
+        found, *rasters, cores=cores, seconds=seconds, ways=ways or None, html=html,
+        tell=None if quiet else tell, **bound_values(bound),
+    )  # fmt: skip
+    show(result)
+    if html is not None:
+        show_labelled(f"{'written':<10}{html}")
+
+
+def bound_values(bound: dict[str, object]) -> dict[str, object]:
+    """Returns parameters as keywords.
+
+    Raises:
+        ParameterError: One has the name of an option of ``tj.compare``, which has no other way in.
+    """
+    taken = {"cores", "seconds", "ways", "html", "tell"} & set(bound)
+    if taken:
+        raise ParameterError(
+            f"{', '.join(sorted(taken))} is also an option of compare: give the parameter another name"
+        )
+    return bound
+
+
+def show(comparison: Comparison) -> None:
+    """Prints a comparison: a table on a terminal, plain text elsewhere."""
+    if not on_terminal():
+        click.echo(str(comparison))
+        return
+    from rich.table import Table
+
+    from tilejit.comparison.wording import HEADINGS, notes
+
+    show_labelled("\n".join([f"{comparison.kernel} over {', '.join(comparison.inputs)}", *notes(comparison)]))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for k, heading in enumerate(HEADINGS):
+        is_text = heading in {"way", "limited by", "pixels"}
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=k == 0)
+    for row in comparison.rows:
+        table.add_row(*_cells(comparison, row), style=_style(comparison, row))
+    screen = console()
+    screen.print(table)
+    screen.print(comparison.verdict, style="bold")
+
+
+def _cells(comparison: Comparison, row: Row) -> list[str]:
+    from tilejit.comparison.wording import HEADINGS, cells
+
+    found = cells(comparison, row)
+    return list(found) if len(found) == len(HEADINGS) else [found[0], *[""] * 8, found[2]]
+
+
+def _style(comparison: Comparison, row: Row) -> str:
+    if row.outcome is None:
+        return "dim"
+    return "bold green" if row == comparison.best else "" if row.is_right else "red"

@@ -1,0 +1,204 @@
+"""Comparing every way of being parallel on one's own kernel and raster."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.calibration import machine
+from tilejit.comparison.comparison import Comparison, Row, with_limits
+from tilejit.comparison.outcome import INSIDE
+from tilejit.comparison.runner import run_roofs, run_trial
+from tilejit.comparison.sample import Sample, make_sample
+from tilejit.comparison.task import Task, kernel_name
+from tilejit.comparison.ways import REFERENCE, WAYS
+from tilejit.cores import available_cores, available_memory
+from tilejit.errors import BackendError, ParameterError, TilejitError
+from tilejit.raster import Raster, apply_kernel, from_array, open_raster
+from tilejit.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tilejit.comparison.ways.base import Way
+    from tilejit.kernel import Kernel
+
+    Tell = Callable[[str], None]
+
+_FIRST_PIXELS = 1 << 22
+"""Pixels of the first sample, which tells how many a second there are."""
+_MOST_TIMES = 4
+"""How much longer than all cores a few may take: beyond that they get fewer rows of the sample."""
+_STEP = 1024
+"""Rows of the sample by which that goes: those of a piece."""
+
+
+def compare(
+    kernel: Kernel,
+    *inputs: Any,
+    cores: Iterable[int] | None = None,
+    seconds: float = 1.0,
+    ways: Iterable[str] | None = None,
+    html: str | os.PathLike[str] | None = None,
+    tell: Tell | None = None,
+    **parameters: Any,
+) -> Comparison:
+    """Measures every way of being parallel on a sample of one's own job.
+
+    Each way runs in processes of its own, held to its count of cores, over the same files, and its pixels are compared
+    with tilejit's. Files are decoded and results stay in memory: how they would be written is the same for all.
+
+    Args:
+        kernel: The kernel; it lies in a file or a module, so that other processes find it.
+        *inputs: A path, a Raster of one band, or an array for each raster parameter.
+        cores: Counts of cores; None for 1, 2, 4 … up to those that there are.
+        seconds: How long the fastest way should take for the sample; no slower way runs much longer than that.
+        ways: Names of ways; None for all.
+        html: Where to write a report with charts.
+        tell: Called with a line before each way.
+        **parameters: The kernel's keyword-only parameters.
+
+    Returns:
+        The figures; print it.
+
+    Raises:
+        KernelError: Other processes cannot find the kernel.
+        ParameterError: An input, a parameter, a count of cores or a way is not as it should be.
+        BackendError: tilejit's own threads did not run.
+
+    Example:
+        ``print(tj.compare(slope, "dem.tif", html="report.html"))``
+    """
+    if os.environ.get(INSIDE):
+        raise ParameterError(
+            f"{kernel.source.file} compares when it is imported, as the processes that are compared do: "
+            'put that under  if __name__ == "__main__":'
+        )
+    rasters = [_raster(one) for one in inputs]
+    _check(kernel, rasters, parameters)
+    chosen, counts = _chosen(ways), _counts(cores)
+    if not seconds > 0:
+        raise ParameterError(f"seconds={seconds!r}; it is how long the fastest way should take, more than 0")
+    with tempfile.TemporaryDirectory(prefix="tilejit-compare-") as folder:
+        bench = _Bench(kernel, rasters, parameters, seconds, Path(folder), tell or (lambda _: None))
+        found = bench.compare(chosen, counts)
+    if html is not None:
+        found.save_html(html)
+    return found
+
+
+def _raster(one: Any) -> Raster:
+    if isinstance(one, Raster):
+        return one
+    return from_array(one) if isinstance(one, np.ndarray) else open_raster(one)
+
+
+def _check(kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any]) -> None:
+    """Refuses what planning refuses, before any process is started."""
+    if len(rasters) != len(kernel.rasters):
+        names = ", ".join(r.name for r in kernel.rasters)
+        raise ParameterError(f"{kernel.name} takes {len(kernel.rasters)} rasters ({names}), {len(rasters)} given")
+    apply_kernel(kernel, rasters, parameters).plan(backend="cpu")
+
+
+def _chosen(ways: Iterable[str] | None) -> list[Way]:
+    if ways is None:
+        return list(WAYS.values())
+    wanted = [ways] if isinstance(ways, str) else list(ways)
+    unknown = [name for name in wanted if name not in WAYS]
+    if unknown:
+        raise ParameterError(f"no way {', '.join(unknown)}; there are {', '.join(WAYS)}")
+    return [way for name, way in WAYS.items() if name in {*wanted, REFERENCE}]
+
+
+def _counts(cores: Iterable[int] | None) -> list[int]:
+    """The counts of cores, from the least: 1, 2, 4 … and all that there are unless they are given."""
+    there = available_cores()
+    if cores is None:
+        return sorted({1, there, *(1 << k for k in range(there.bit_length()) if 1 << k <= there)})
+    counts = sorted(set(cores))
+    if not counts or counts[0] < 1 or counts[-1] > there:
+        raise ParameterError(f"cores={counts}; this process may use 1 to {there}")
+    return counts
+
+
+class _Bench:
+    """The rasters, the folder of samples, and what is said meanwhile."""
+
+    def __init__(  # noqa: PLR0917 - what a comparison is of
+        self, kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any], seconds: float, folder: Path,
+        tell: Tell,
+    ) -> None:  # fmt: skip
+        self._kernel, self._rasters = kernel, rasters
+        self._parameters = {n: v.item() if isinstance(v, np.generic) else v for n, v in parameters.items()}
+        self._name, self._seconds, self._folder, self._tell = kernel_name(kernel), seconds, folder, tell
+        self._cache = folder / "cache"
+
+    def compare(self, ways: Sequence[Way], counts: Sequence[int]) -> Comparison:
+        self._most = counts[-1]
+        self._tell("choosing a sample")
+        first = make_sample(self._rasters, _FIRST_PIXELS, self._folder)
+        task = self._task(REFERENCE, counts[-1], first, self._folder / "first.npy")
+        self._tell("measuring what the machine can do")
+        roofs = run_roofs(task, counts, self._cache)
+        sample = self._sized(first, run_trial(task, self._cache).speed)
+        # The reference is made first, whatever the order of the table.
+        reference = self._folder / "reference.npy"
+        own = {n: self._measured(WAYS[REFERENCE], n, sample, reference) for n in reversed(counts)}
+        if own[counts[-1]].outcome is None:
+            raise BackendError(f"{REFERENCE} on {counts[-1]} cores {own[counts[-1]].why_not}")
+        rows: list[Row] = []
+        for way in ways:
+            rows += [own[n] for n in counts] if way.name == REFERENCE else self._rows(way, counts, sample, reference)
+        return Comparison(
+            kernel=self._kernel.name,
+            inputs=tuple(raster.label for raster in self._rasters),
+            pixels=self._rasters[0].grid.height * self._rasters[0].grid.width,
+            sample=sample,
+            roofs=roofs,
+            rows=with_limits(rows, roofs),
+            machine=_machine(),
+        )
+
+    def _sized(self, first: Sample, speed: float) -> Sample:
+        """A sample that the fastest way takes so many seconds for; the first where that is about enough."""
+        wanted = int(speed * 1e6 * self._seconds)
+        if first.pieces == 0 or wanted <= 1.5 * first.pixels:
+            return first
+        folder = self._folder / "larger"
+        folder.mkdir()
+        return make_sample(self._rasters, wanted, folder)
+
+    def _rows(self, way: Way, counts: Sequence[int], sample: Sample, reference: Path) -> list[Row]:
+        obstacle = way.why_not()
+        if obstacle is not None:
+            return [Row(way.name, 1, None, obstacle)]
+        return [self._measured(way, n, sample, reference) for n in (counts[:1] if way.is_serial else counts)]
+
+    def _measured(self, way: Way, cores: int, sample: Sample, reference: Path) -> Row:
+        self._tell(f"{way.name}, {cores} core{'s' * (cores > 1)}")
+        try:
+            return Row(way.name, cores, run_trial(self._task(way.name, cores, sample, reference), self._cache))
+        except TilejitError as error:
+            return Row(way.name, cores, None, str(error))
+
+    def _task(self, way: str, cores: int, sample: Sample, reference: Path) -> Task:
+        share = min(1.0, _MOST_TIMES * cores / self._most)
+        return Task(
+            way=way, cores=cores, kernel=self._name, inputs=sample.inputs, parameters=self._parameters,
+            rows=min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP), seconds=self._seconds,
+            reference=str(reference),
+        )  # fmt: skip
+
+
+def _machine() -> str:
+    about, memory = machine(), available_memory()
+    free = f", {format_size(memory)} free" if memory is not None else ""
+    versions = f"Python {platform.python_version()}, Numba {about['numba']}"
+    return f"{about['processor']}, {about['cores']} cores{free}, {versions}"

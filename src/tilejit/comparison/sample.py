@@ -1,0 +1,139 @@
+"""A sample of the user's rasters: tiles chosen evenly over them, put together into smaller files stored as they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import ParameterError
+from tilejit.graph import SourceBand
+from tilejit.io.storage import creation_options
+from tilejit.nodata import default_nodata
+from tilejit.raster import Raster, from_array, open_raster
+from tilejit.rehearsal import clipped
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.io.source import BandInfo, Source
+
+_SIDE = 1024
+"""Rows and columns that a piece has about: large enough that its seams, where neighbours are strangers, are few."""
+_MOST_PIXELS = 1 << 26
+"""No sample is larger: 256 MB of float32 for each input and result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Files to measure on."""
+
+    inputs: tuple[tuple[str, int], ...]
+    """A file and a band for each raster parameter."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+    pieces: int
+    """How many pieces of the rasters it is made of; 0 where it is the rasters themselves."""
+    note: str
+    """How it is stored."""
+
+    @property
+    def pixels(self) -> int:
+        """Rows times columns."""
+        return self.height * self.width
+
+
+def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> Sample:
+    """Makes a sample.
+
+    Args:
+        rasters: One band each, of files or arrays, on one grid.
+        pixels: About how many pixels it should have.
+        folder: Where its files go.
+
+    Raises:
+        ParameterError: A raster is not a band of a file or an array.
+    """
+    bands = [_source_band(raster) for raster in rasters]
+    wanted = min(pixels, _MOST_PIXELS)
+    height, width = rasters[0].grid.shape
+    if all(Path(band.source.name).is_file() for band in bands) and height * width <= 1.5 * wanted:
+        return Sample(tuple((b.source.name, b.info.index) for b in bands), height, width, 0, "the files themselves")
+    pieces = _pieces(bands[0].source, wanted)
+    paths, notes = [], []
+    for number, band in enumerate(bands):
+        path, index, note = _write(band, pieces, folder / f"sample{number}.tif")
+        paths.append((str(path), index))
+        notes.append(note)
+    shape = len(pieces) * pieces[0][0].height, len(pieces[0]) * pieces[0][0].width
+    return Sample(tuple(paths), *shape, len(pieces) * len(pieces[0]), "; ".join(dict.fromkeys(notes)))
+
+
+def _source_band(raster: Raster) -> SourceBand:
+    band = raster.bands[0]
+    if raster.count != 1 or not isinstance(band, SourceBand):
+        raise ParameterError(f"{raster.label}: give one band of a file, as tj.open(path, band=1): nothing computed")
+    return band
+
+
+def _pieces(source: Source, pixels: int) -> list[list[Window]]:
+    """Rows of windows of one shape, in whole blocks, that lie evenly over the raster."""
+    shape, block = source.grid.shape, source.block
+    rows, cols = (min(n, max(1, _SIDE // b) * b) for n, b in zip(shape, block, strict=True))
+    down, across = shape[0] // rows, shape[1] // cols
+    count = min(down * across, max(1, math.ceil(pixels / (rows * cols))))
+    wide = min(count, across, max(1, math.isqrt(count * rows // cols or 1)))
+    high = count // wide
+    places = [divmod(int((k + 0.5) * down * across / (high * wide)), across) for k in range(high * wide)]
+    windows = [Window(row * rows, col * cols, rows, cols) for row, col in places]
+    return [windows[k * wide : (k + 1) * wide] for k in range(high)]
+
+
+def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Path, int, str]:
+    """Writes the pieces of an input; returns the file, the band's number in it, and how it is stored."""
+    source = band.source
+    options = creation_options(source.name) if source.block_bytes else None
+    # Bands that lie between each other are decoded together: the others go along.
+    together = options is not None and options["INTERLEAVE"] == "PIXEL" and len({b.dtype for b in source.bands}) == 1
+    infos = source.bands if together else (band.info,)
+    nodata = _nodata(band.info)
+    stack = np.stack([_cells(source, info, pieces, nodata) for info in infos])
+    grid = replace(source.grid, height=stack.shape[1], width=stack.shape[2])
+    made = from_array(stack, grid=grid, nodata=nodata)
+    stored = (
+        clipped(options, grid) if options is not None else {"COMPRESS": "NONE" if not source.block_bytes else "ZSTD"}
+    )
+    made.save(path, profile=stored, nodata=nodata, progress=False)
+    open_raster(path)
+    note = "stored as they are" if options is not None else f"stored with {stored['COMPRESS']}"
+    return path, (band.info.index if together else 1), note
+
+
+def _nodata(info: BandInfo) -> float | None:
+    """The band's nodata value, or one for cells that a mask marks."""
+    if info.nodata is None and info.has_mask:
+        return default_nodata(info.dtype.newbyteorder("="))
+    return info.nodata
+
+
+def _cells(source: Source, info: BandInfo, pieces: list[list[Window]], nodata: float | None) -> NDArray[Any]:
+    dtype = np.dtype(np.uint8) if info.dtype.kind == "b" else info.dtype.newbyteorder("=")
+    dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
+    height, width = pieces[0][0].shape
+    out = np.empty((len(pieces) * height, len(pieces[0]) * width), dtype)
+    for row, line in enumerate(pieces):
+        for col, window in enumerate(line):
+            part = out[np.newaxis, row * height : (row + 1) * height, col * width : (col + 1) * width]
+            valid = np.ones(part.shape, np.uint8) if dtype.kind != "f" else None
+            source.read((info.index,), window, part, valid)
+            if valid is not None and nodata is not None and info.has_mask:
+                part[valid == 0] = nodata
+    return out
