@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tilejit.errors import SinkError
 from tilejit.grid import Grid, Metric
-from tilejit.io import block_sink
+from tilejit.io import append_file, block_sink
 from tilejit.io.block_cutter import BlockCutter
 from tilejit.io.block_grid import BlockGrid, Place
 from tilejit.io.block_sink import BlockSink
@@ -103,6 +103,20 @@ def predictors(dtype, compress):
     if compress == "NONE":
         return ["1"]
     return ["1", "2", "3"] if np.dtype(dtype).kind == "f" else ["1", "2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system has no direct writes")
+def test_a_file_too_large_for_the_page_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(append_file, "CACHED_SHARE", 10**18)
+    monkeypatch.setattr(append_file, "SEGMENT", 8192)
+    profile = profile_of(tmp_path, "direct.tif", options=TILED)
+    array = terrain(profile)
+    sink = BlockSink(OutputFile(profile))
+    assert isinstance(sink._appended, append_file.DirectAppendFile)
+    write(sink, array)
+    through = profile_of(tmp_path, "gdal.tif", options=TILED)
+    write(RasterioSink(OutputFile(through), 1), array)
+    assert_alike(profile.path, through.path, array)
 
 
 TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
@@ -358,7 +372,7 @@ def test_a_missing_block_is_named(tmp_path, interleave):
 def test_a_classic_tiff_ends_at_4_gb(tmp_path):
     profile = profile_of(tmp_path, options=TILED)
     sink = BlockSink(OutputFile(profile))
-    sink._end = 2**32 - 1000
+    sink._appended._end = 2**32 - 1000
     with pytest.raises(SinkError, match=r"4 GB.*BIGTIFF=YES"):
         write(sink, np.random.default_rng(1).random((1, *GRID.shape), np.float32))
     sink.abort()
@@ -368,7 +382,7 @@ def test_a_classic_tiff_ends_at_4_gb(tmp_path):
 def test_a_bigtiff_does_not(tmp_path):
     profile = profile_of(tmp_path, options=TILED | {"BIGTIFF": "YES"})
     sink = BlockSink(OutputFile(profile))
-    sink._end = 2**32 - 1000
+    sink._appended._end = 2**32 - 1000
     array = terrain(profile)
     write(sink, array)
     assert_alike_pixels(profile.path, array)
@@ -387,7 +401,7 @@ def test_nothing_follows_a_failed_write(tmp_path, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(block_sink.os, "pwrite", fail)
+    monkeypatch.setattr(os, "pwrite", fail)
     expected = SinkError if isinstance(error, Exception) else KeyboardInterrupt
     with pytest.raises(expected):
         sink.write(Window(16, 0, 16, 32), np.zeros((1, 16, 32), np.float32))
@@ -419,7 +433,7 @@ def test_a_system_may_write_a_part_at_a_time(tmp_path, monkeypatch):
     profile = profile_of(tmp_path, options=TILED)
     array = terrain(profile)
     real = os.pwrite
-    monkeypatch.setattr(block_sink.os, "pwrite", lambda descriptor, data, offset: real(descriptor, data[:100], offset))
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: real(descriptor, data[:100], offset))
     write(BlockSink(OutputFile(profile)), array)
     assert_alike_pixels(profile.path, array)
 
@@ -436,7 +450,7 @@ def test_abort_waits_for_writers(tmp_path, monkeypatch):
         seen.append(os.fstat(descriptor).st_size)
         return real(descriptor, data, offset)
 
-    monkeypatch.setattr(block_sink.os, "pwrite", slow)
+    monkeypatch.setattr(os, "pwrite", slow)
     with ThreadPoolExecutor(2) as pool:
         writing = pool.submit(sink.write, Window(0, 0, 16, 16), np.ones((1, 16, 16), np.float32))
         assert inside.wait(30)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from tilejit.cores import available_memory
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,6 +24,11 @@ SEGMENTS = 4
 """Segments in memory: one that is being filled, and others that are being written or wait for it."""
 PAGE = 4096
 """Bytes to whose multiples direct writes are bound; no disk asks for more."""
+
+
+CACHED_SHARE = 8
+"""A file of more than this fraction of the memory that is free goes past the page cache: it would push out what others
+have there, and most of itself."""
 
 
 class AppendFile(Protocol):
@@ -53,6 +60,21 @@ class AppendFile(Protocol):
 
     def close(self) -> None:
         """Lets go of the file; nothing happens a second time."""
+
+
+def open_append_file(path: Path, size: int) -> AppendFile:
+    """Opens a file to append to, in the way that suits its size.
+
+    Args:
+        path: A file that is there.
+        size: About how many bytes it will have.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    memory = available_memory()
+    is_large = memory is not None and size > memory / CACHED_SHARE
+    return DirectAppendFile(path) if is_large and hasattr(os, "O_DIRECT") else CachedAppendFile(path)
 
 
 class CachedAppendFile:

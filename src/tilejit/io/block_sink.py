@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import SinkError
+from tilejit.io.append_file import CachedAppendFile, open_append_file, write_all
 from tilejit.io.block_branch import AppendingOpener, SendingOpener
 from tilejit.io.block_encoder import BlockEncoder
 from tilejit.io.block_grid import BlockGrid
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.codecs.entropy import Encoded
+    from tilejit.io.append_file import AppendFile
     from tilejit.io.block_grid import Place
     from tilejit.io.output_file import OutputFile
     from tilejit.io.sink import BranchOpener, Record
@@ -51,13 +52,12 @@ class BlockSink:
         self._turn = threading.Condition()
         self._writers = 0
         self._failure: str | None = None
-        self._descriptor: int | None = None
+        self._appended: AppendFile | None = None
         self._prepared = False
         try:
             dataset = create_dataset(file, file.options | {"SPARSE_OK": "TRUE"})
             with file.completing("created"):
                 self._take_over(dataset)
-                file.start_flusher()
         except BaseException:
             self.abort()
             raise
@@ -70,8 +70,9 @@ class BlockSink:
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
         self._encoder = BlockEncoder(profile, self._blocks, skeleton.codec, sparse=is_sparse(file.options))
-        self._descriptor = os.open(file.temporary, os.O_RDWR)
-        self._end = os.fstat(self._descriptor).st_size
+        self._appended = open_append_file(file.temporary, profile.raw_bytes)
+        if isinstance(self._appended, CachedAppendFile):
+            file.start_flusher()
         self._offsets = np.zeros(skeleton.offsets.count, np.int64)
         self._counts = np.zeros(skeleton.counts.count, np.int64)
         self._claimed = np.zeros(skeleton.offsets.count, np.bool_)
@@ -145,14 +146,9 @@ class BlockSink:
         Raises:
             OSError: The disk is full, or the file cannot hold so much.
         """
-        left = np.frombuffer(data, np.uint8).data
-        with self._turn:
-            offset, end = self._end, self._end + left.nbytes
-            if end > self._skeleton.largest:
-                raise OSError("the file would pass 4 GB, which only a BigTIFF can: give the option BIGTIFF=YES")
-            self._end = end
-        _write_all(self._open_descriptor(), left, offset)
-        self._offsets[number], self._counts[number] = offset, left.nbytes
+        stored = np.frombuffer(data, np.uint8)
+        self._offsets[number] = self._open_file().append(stored, self._skeleton.largest)
+        self._counts[number] = stored.size
 
     def prepare(self) -> None:
         """Enter the blocks into the directory and sync the file: all that can still fail but its name.
@@ -166,6 +162,7 @@ class BlockSink:
             with self._file.completing():
                 try:
                     self._check_complete()
+                    self._open_file().finish()
                     self._fill_directory()
                 finally:
                     self._close()
@@ -210,7 +207,7 @@ class BlockSink:
         for tag, numbers in ((self._skeleton.offsets, self._offsets), (self._skeleton.counts, self._counts)):
             if numbers.max() > np.iinfo(tag.dtype).max:
                 raise OSError(f"the directory's numbers are {tag.dtype}, and cannot be {numbers.max()}")
-            _write_all(self._open_descriptor(), memoryview(numbers.astype(tag.dtype).tobytes()), tag.position)
+            write_all(self._open_file().descriptor, memoryview(numbers.astype(tag.dtype).tobytes()), tag.position)
 
     def _name(self, place: Place) -> str:
         band = f"band {place.plane + 1}, " if self._blocks.planes > 1 else ""
@@ -220,21 +217,14 @@ class BlockSink:
         path = self._file.profile.path
         if self._failure is not None:
             raise SinkError(f"{path}: an earlier write failed: {self._failure}")
-        self._open_descriptor()
+        self._open_file()
 
-    def _open_descriptor(self) -> int:
-        if self._descriptor is None:
+    def _open_file(self) -> AppendFile:
+        if self._appended is None:
             raise SinkError(f"{self._file.profile.path}: the output has been committed or aborted")
-        return self._descriptor
+        return self._appended
 
     def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _write_all(descriptor: int, left: memoryview, offset: int) -> None:
-    """Write bytes at an offset; a system may take a part of them at a time."""
-    while left.nbytes:
-        written = os.pwrite(descriptor, left, offset)
-        left, offset = left[written:], offset + written
+        appended, self._appended = self._appended, None
+        if appended is not None:
+            appended.close()

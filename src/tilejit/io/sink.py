@@ -52,6 +52,11 @@ class OutputProfile:
     overwrite: bool = False
     """Whether an existing file may be replaced."""
 
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes before compression."""
+        return self.count * self.dtype.itemsize * self.grid.height * self.grid.width
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         if self.count < 1:
