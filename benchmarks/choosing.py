@@ -18,6 +18,8 @@ from tilejit.files import replace_text
 from tilejit.terrain_demo import write_terrain
 
 ROOT = Path(__file__).resolve().parents[1]
+BUSY = 0.2
+"""Cores that others may take before the page says so."""
 PAGE = ROOT / "docs" / "choosing.md"
 
 
@@ -86,7 +88,19 @@ def claims(slope, orbit):
             f"up_own{end}": up(found, "tilejit threads"),
             f"own{end}": speed(found, "tilejit threads"),
         }
-    return CLAIMS.format(**values)
+    return CLAIMS.format(**values) + disturbance(slope, orbit)
+
+
+def disturbance(*comparisons):
+    """Says so where other programs took cores: what more of them bring is then worth little."""
+    others = [row.outcome.others for one in comparisons for row in one.rows if row.outcome is not None]
+    mean = sum(others) / len(others)
+    if mean < BUSY:
+        return ""
+    return (
+        f"\n\n**Other programs kept {mean:.1f} cores busy meanwhile.** Speed-ups over one core are worth little then, "
+        "and all figures are too low; what each way costs beside the others still shows."
+    )
 
 
 def last(comparison, way):

@@ -89,7 +89,9 @@ def verdict(comparison: Comparison) -> str:
         parts.append(f"{figure(over)} times as fast as plain Python")
     other = _runner_up(comparison, best)
     if other is not None:
-        parts.append(f"the next, {_way(other)}, takes {duration(comparison.whole_seconds(other) or 0)}")
+        theirs = comparison.whole_seconds(other) or 0.0
+        relation = "about as long as" if theirs < seconds else "the next is"
+        parts.append(f"{relation} {_way(other)}, which takes {duration(theirs)}")
     sentence = f"Use {_way(best)}: " + "; ".join(parts) + "."
     if best.limit is not None:
         sentence += f" What limits it is {best.limit.name}: {best.limit.reason}."
