@@ -17,6 +17,7 @@ from tilejit import jit_cache
 from tilejit.backends import get_backend
 from tilejit.dispatch import choose_backend
 from tilejit.errors import KernelError
+from tilejit.language.cpu import cpu_source
 
 CC = shutil.which("cc")
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler: cc")
@@ -362,7 +363,8 @@ def test_the_source_says_what_it_is_given(loaded):
     text = get_backend("cpu").source(corrected, corrected.signature([np.dtype(np.float32)]))
     assert "# gamma_correct(float64, float64) -> float64 is a C function, which this module is given." in text
     assert "f32(gamma_correct(f64(" in text
-    assert '"cache": False' in text
+    whole = cpu_source(corrected, corrected.signature([np.dtype(np.float32)]), whole=True)
+    assert '"cache": False' in whole
     assert list(corrected.c_functions) == ["gamma_correct"]
 
 
