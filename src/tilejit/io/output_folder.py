@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -89,7 +91,8 @@ def check_replaceable(path: str, folder: Path, is_own: Callable[[str], bool]) ->
 @contextmanager
 def _swapped(new: Path, target: Path) -> Iterator[None]:
     """Rename a folder over another, which no system does in one step; undone where the body fails."""
-    old = temporary_of(target).with_suffix(f".old{target.suffix}")
+    # A name of its own length: the target's may already be as long as the file system takes.
+    old = target.parent / f".{target.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.old{target.suffix}"
     try:
         if target.exists():
             target.rename(old)
