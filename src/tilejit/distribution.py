@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import secrets
 from collections import Counter, deque
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.cancellation import Cancellation
 from tilejit.errors import PlanError, TilejitError
-from tilejit.parts import parts_of
+from tilejit.parts import parts_of, unfinished
 from tilejit.pipeline import completing, output_bytes
 from tilejit.recipe import recipe_of
 from tilejit.report import Report, peak_memory, reset_peak_memory
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tilejit.executors.base import Executor, Outcome
     from tilejit.io.sink import SharedSink
+    from tilejit.journal import Journal
     from tilejit.pipeline import Progress
     from tilejit.planner import Job
     from tilejit.window import Window
@@ -60,20 +62,23 @@ class Distribution:
         *,
         watch: Stopwatch,
         cancellation: Cancellation,
+        journal: Journal | None = None,
     ) -> None:
-        self.cancellation = cancellation
+        self.cancellation, self.journal = cancellation, journal
         self.job, self.sinks, self.executor, self.progress, self.watch = job, sinks, executor, progress, watch
         recipe = recipe_of(job, [sink.branch(local=executor.local) for sink in sinks])
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
-        self.tasks = self.bytes_read = self.collisions = 0
+        self.tasks = self.bytes_read = 0
+        self.collisions = 0 if journal is None else journal.collisions
+        self.resumed = self._finished = 0
         self.stages = dict.fromkeys(STAGES, StageTime())
         self.peaks: dict[str, int] = {}
 
     def __call__(self) -> None:
         """Computes all parts; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""
-        left = parts_of(self.job.plan, self.executor.workers)
+        left = self._unfinished()
         while True:
             with closing(self.executor.map(run_part, self._parts(left))) as outcomes:  # type: ignore[type-var]
                 for outcome in outcomes:
@@ -81,6 +86,16 @@ class Distribution:
                     self._take(outcome)
             if not self._again:
                 return
+
+    def _unfinished(self) -> Iterator[Window]:
+        """The parts, without the tiles that a journal has."""
+        plan, windows = self.job.plan, parts_of(self.job.plan, self.executor.workers)
+        if self.journal is None:
+            return windows
+        rest = list(unfinished(plan, windows, self.journal.windows))
+        self._finished = plan.task_count - sum(replace(plan, window=window).task_count for window in rest)
+        self.resumed = plan.window.height * plan.window.width - sum(w.height * w.width for w in rest)
+        return iter(rest)
 
     def _parts(self, left: Iterator[Window]) -> Iterator[Part]:
         """What is to be done: what has failed before all others, so that what cannot be is found out early."""
@@ -96,8 +111,9 @@ class Distribution:
             self._note_failure(outcome.task.window, outcome.error)
             return
         with self.watch.stage("encode"):
-            for sink, record in zip(self.sinks, result.records, strict=True):
-                sink.take(record)
+            kept = [sink.take(record) for sink, record in zip(self.sinks, result.records, strict=True)]
+        if self.journal is not None:
+            self.journal.add([outcome.task.window], kept, result.collisions)
         self.tasks += result.tasks
         self.bytes_read += result.bytes_read
         self.collisions += result.collisions
@@ -105,7 +121,7 @@ class Distribution:
             self.stages[stage] += time
         self.peaks[result.worker] = max(result.peak_memory, self.peaks.get(result.worker, 0))
         if self.progress is not None:
-            self.progress(self.tasks, self.job.plan.task_count)
+            self.progress(self._finished + self.tasks, self.job.plan.task_count)
 
     def _note_failure(self, window: Window, error: BaseException | None) -> None:
         """Puts a part back, or gives the run up."""
@@ -127,6 +143,8 @@ def run_distributed(
     executor: Executor,
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,
+    *,
+    journal: Journal | None = None,
 ) -> Report:
     """Runs a job on an executor to its end: all outputs in their place, or none.
 
@@ -136,6 +154,7 @@ def run_distributed(
         executor: What runs the parts.
         progress: Called now and then with tasks done and tasks in all.
         cancellation: What another thread may stop it by, when the next part ends.
+        journal: Where finished parts are kept; those that it has are not computed again.
 
     Raises:
         TilejitError: A part cannot be computed, read or written; no output is left half written.
@@ -144,9 +163,13 @@ def run_distributed(
     """
     reset_peak_memory()
     watch, cancellation = Stopwatch(), cancellation or Cancellation()
-    with completing(sinks, watch, cancellation):
-        distribution = Distribution(job, sinks, executor, progress, watch=watch, cancellation=cancellation)
+    with completing(sinks, watch, cancellation), journal or nullcontext():
+        distribution = Distribution(
+            job, sinks, executor, progress, watch=watch, cancellation=cancellation, journal=journal
+        )
         distribution()
+    if journal is not None:
+        journal.remove()
     return _report(distribution)
 
 
@@ -159,7 +182,7 @@ def _report(done: Distribution) -> Report:
         stages=stages,
         # Of the workers, what their own threads did in the stages.
         cpu_seconds=watch.cpu_seconds() + sum(time.cpu for time in done.stages.values()),
-        pixels=plan.window.height * plan.window.width,
+        pixels=plan.window.height * plan.window.width - done.resumed,
         tasks=done.tasks,
         workers=plan.workers * done.executor.workers,
         backend=plan.backend,
@@ -171,4 +194,5 @@ def _report(done: Distribution) -> Report:
         output_bytes=output_bytes(plan),
         collisions=done.collisions,
         executor=plan.executor,
+        resumed=done.resumed,
     )

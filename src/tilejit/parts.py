@@ -6,8 +6,12 @@ import itertools
 from math import ceil
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     from tilejit.plan import Plan
     from tilejit.window import Window
@@ -57,3 +61,50 @@ def _runs(start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
     count = max(1, min(wanted, end - start))
     edges = [start + k * (end - start) // count for k in range(count + 1)]
     yield from itertools.pairwise(edges)
+
+
+def unfinished(plan: Plan, windows: Iterable[Window], finished: Iterable[Window]) -> Iterator[Window]:
+    """Leaves tiles out of parts, and cuts what is left of each into few rectangles.
+
+    Args:
+        plan: The plan.
+        windows: The parts: whole tiles.
+        finished: What is left out: whole tiles.
+
+    Yields:
+        Windows that cover each cell that is left exactly once.
+    """
+    left = np.ones(plan.task_shape, np.bool_)
+    for window in finished:
+        left[_places(plan, window)] = False
+    for window in windows:
+        rows, cols = _places(plan, window)
+        for row, row_end, col, col_end in _rectangles(left[rows, cols]):
+            yield plan.tiles_window(rows.start + row, rows.start + row_end, cols.start + col, cols.start + col_end)
+
+
+def _places(plan: Plan, window: Window) -> tuple[slice, slice]:
+    """The rows and the columns of tiles that a window is."""
+    (rows, cols), whole = plan.tile, plan.window
+    first_row, first_col = whole.row_off // rows, whole.col_off // cols
+    return (
+        slice(window.row_off // rows - first_row, ceil(window.row_end / rows) - first_row),
+        slice(window.col_off // cols - first_col, ceil(window.col_end / cols) - first_col),
+    )
+
+
+def _rectangles(left: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
+    """Cuts what is True into rectangles: the same columns of rows that follow each other are one."""
+    open_runs: dict[tuple[int, int], int] = {}
+    for row in range(len(left) + 1):
+        runs = _true_runs(left[row]) if row < len(left) else []
+        for run in [r for r in open_runs if r not in runs]:
+            yield open_runs.pop(run), row, *run
+        for run in runs:
+            open_runs.setdefault(run, row)
+
+
+def _true_runs(row: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The first and the end of each run of True."""
+    edges = np.flatnonzero(np.diff(row, prepend=False, append=False))
+    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from tilejit.batches import Batches
 from tilejit.cancellation import Cancellation, stopped
 from tilejit.errors import SinkError, TilejitError
 from tilejit.evaluation import Evaluator, launches
 from tilejit.io.open_sink import stored_bytes
+from tilejit.parts import unfinished
 from tilejit.report import Report, peak_memory, reset_peak_memory
 from tilejit.schedule import Schedule, Work
 from tilejit.stopwatch import Stopwatch
@@ -19,11 +22,13 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
-    from tilejit.io.sink import Sink
+    from tilejit.io.sink import Branch, KeptSink, Sink
+    from tilejit.journal import Journal
     from tilejit.plan import Plan
     from tilejit.planner import Job
 
@@ -32,27 +37,35 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One run of a job: worker threads over a schedule."""
+    """One run of a job, or of some windows of it: worker threads over a schedule."""
 
     def __init__(
         self,
         job: Job,
-        sinks: Sequence[Sink],
+        sinks: Sequence[Sink | Branch],
         progress: Progress | None,
         watch: Stopwatch,
         cancellation: Cancellation,
+        *,
+        windows: Sequence[Window] | None = None,
+        batches: Batches | None = None,
     ) -> None:
         self.job, self.plan, self.sinks, self.progress, self.watch = job, job.plan, sinks, progress, watch
-        self.cancellation = cancellation
+        self.cancellation, self.batches = cancellation, batches
+        self.windows = (job.plan.window,) if windows is None else windows
+        self.tasks = sum(replace(job.plan, window=window).task_count for window in self.windows)
         self.bytes_read = self.collisions = self.done = 0
         self.compiled: Sequence[Launch] = ()
         self.alone = job.plan.executor == "serial"
         self._lock = threading.Lock()
-        self._turn = {id(s): threading.Lock() for s in sinks if not s.concurrent}
+        self._turn = {id(s): threading.Lock() for s in sinks if not getattr(s, "concurrent", True)}
 
     def __call__(self) -> None:
         """Computes all tasks; on any error, Ctrl-C or cancellation the workers have stopped when it raises."""
-        schedule = Schedule(self.plan)
+        for window in self.windows:
+            self._run_window(Schedule(replace(self.plan, window=window)))
+
+    def _run_window(self, schedule: Schedule) -> None:
         with self.cancellation.calling(lambda: schedule.fail(stopped())):
             self.cancellation.check()
             if self.alone:
@@ -61,7 +74,7 @@ class Run:
                 self._run_on_threads(schedule)
 
     def _run_on_threads(self, schedule: Schedule) -> None:
-        count = min(self.plan.workers, self.plan.task_count)
+        count = min(self.plan.workers, schedule.plan.task_count)
         threads = [
             threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
             for k in range(count)
@@ -101,7 +114,7 @@ class Run:
                 thread.join(0.05)
             if self.progress is not None and self.done != shown:
                 shown = self.done
-                self.progress(shown, self.plan.task_count)
+                self._show()
 
     def _work(self, schedule: Schedule) -> None:
         evaluator: Evaluator | None = None
@@ -113,10 +126,15 @@ class Run:
                         continue
                     evaluator = evaluator or Evaluator(self.job, self.compiled)
                     self._compute(schedule, evaluator, work)
-                    if self.alone and self.progress is not None:
-                        self.progress(self.done, self.plan.task_count)
+                    if self.alone:
+                        self._show()
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
+
+    def _show(self) -> None:
+        """Shows what is done; what an earlier run has finished is done."""
+        if self.progress is not None:
+            self.progress(self.plan.task_count - self.tasks + self.done, self.plan.task_count)
 
     def _take(self, schedule: Schedule) -> Work | None:
         with self.watch.stage("wait"):
@@ -141,14 +159,19 @@ class Run:
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
-        for sink, write, output in zip(self.sinks, self.plan.writes, outputs, strict=True):
-            self._write(sink, write.path, work, output)
+        with self._taking(work.frame.window, collisions) as sinks:
+            for sink, write, output in zip(sinks, self.plan.writes, outputs, strict=True):
+                self._write(sink, write.path, work, output)
         with self._lock:
             self.collisions += collisions
             self.done += 1
         schedule.finished()
 
-    def _write(self, sink: Sink, path: str, work: Work, output: NDArray[Any]) -> None:
+    def _taking(self, window: Window, collisions: int) -> AbstractContextManager[Sequence[Sink | Branch]]:
+        """What takes the outputs of a tile."""
+        return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, collisions)
+
+    def _write(self, sink: Sink | Branch, path: str, work: Work, output: NDArray[Any]) -> None:
         window = work.frame.window
         place = window.shifted(-self.plan.window.row_off, -self.plan.window.col_off)
         with self._turn_of(sink, work), self.watch.stage("encode", work.index, window) as timing:
@@ -156,7 +179,7 @@ class Run:
             sink.write(place, output)
 
     @contextmanager
-    def _turn_of(self, sink: Sink, work: Work) -> Iterator[None]:
+    def _turn_of(self, sink: Sink | Branch, work: Work) -> Iterator[None]:
         """Waits for a sink that takes one window at a time."""
         turn = self._turn.get(id(sink))
         if turn is None:
@@ -184,7 +207,7 @@ def _failures_named(plan: Plan, work: Work) -> Iterator[None]:
 
 
 def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: Path | None = None,
-            cancellation: Cancellation | None = None) -> Report:  # fmt: skip
+            cancellation: Cancellation | None = None, *, journal: Journal | None = None) -> Report:  # fmt: skip
     """Runs a job to its end: all outputs in their place, or none.
 
     Args:
@@ -193,6 +216,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
         progress: Called now and then with tasks done and tasks in all.
         trace: Where a Chrome trace of the run is written, also when it fails.
         cancellation: What another thread may stop it by: workers then end with the tile that they are at.
+        journal: Where finished tiles are kept; those that it has are not computed again.
 
     Raises:
         TilejitError: A block cannot be read or written; no output is left half written.
@@ -204,9 +228,16 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
     watch = Stopwatch(keep_spans=trace is not None)
     cancellation = cancellation or Cancellation()
     with _traced(watch, trace):
-        run = Run(job, sinks, progress, watch, cancellation)
-        with completing(sinks, watch, cancellation):
+        windows, batches = None, None
+        if journal is not None:
+            windows = list(unfinished(job.plan, [job.plan.window], journal.windows))
+            batches = Batches(cast("Sequence[KeptSink]", sinks), journal)
+        run = Run(job, sinks, progress, watch, cancellation, windows=windows, batches=batches)
+        with completing(sinks, watch, cancellation), journal or nullcontext():
             run_tasks(run)
+        if journal is not None:
+            journal.remove()
+            run.collisions += journal.collisions
         return _report(job, run)
 
 
@@ -258,13 +289,13 @@ def _traced(watch: Stopwatch, path: Path | None) -> Iterator[None]:
 
 
 def _report(job: Job, run: Run) -> Report:
-    plan = job.plan
+    plan, pixels = job.plan, sum(w.height * w.width for w in run.windows)
     return Report(
         seconds=run.watch.seconds(),
         stages=run.watch.stages(),
         cpu_seconds=run.watch.cpu_seconds(),
-        pixels=plan.window.height * plan.window.width,
-        tasks=plan.task_count,
+        pixels=pixels,
+        tasks=run.tasks,
         workers=plan.workers,
         backend=plan.backend,
         reason=plan.reason,
@@ -276,10 +307,11 @@ def _report(job: Job, run: Run) -> Report:
         collisions=run.collisions,
         coding=tuple(_codings(run.sinks, plan)),
         executor=plan.executor,
+        resumed=plan.window.height * plan.window.width - pixels,
     )
 
 
-def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
+def _codings(sinks: Sequence[Sink | Branch], plan: Plan) -> Iterator[str]:
     """What sinks that choose among coders say of their choice; others have none."""
     for sink, write in zip(sinks, plan.writes, strict=True):
         coding = getattr(sink, "coding", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -28,6 +28,7 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.io.sink import OutputProfile, Sink
     from tilejit.io.tile_sink import Tile
+    from tilejit.journal import Journal
     from tilejit.kernel import Kernel
     from tilejit.pipeline import Progress
     from tilejit.plan import Plan
@@ -180,7 +182,8 @@ class Raster:
         Args:
             path: The file: ``.tif`` for a GeoTIFF, ``.vrt`` for GeoTIFF shards under a VRT, ``.zarr`` for Zarr.
             **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
-                ZSTD level 1 with the right predictor), ``overwrite``, ``backend`` ("auto", "cpu", "cuda", "python"),
+                ZSTD level 1 with the right predictor), ``overwrite``, ``resume`` (True to keep a journal, and to go on
+                from one that is there; see docs/resuming.md), ``backend`` ("auto", "cpu", "cuda", "python"),
                 ``executor`` ("threads", "serial", "processes", "mpi", "dask", or a pool; see docs/executors.md),
                 ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
                 a terminal), ``trace`` (a JSON file for chrome://tracing or ui.perfetto.dev: what each thread did
@@ -217,6 +220,8 @@ def read_window(
     window = window or whole
     if window.is_empty or window.intersection(whole) != window:
         raise ParameterError(f"{raster.label}: {window} is not inside {grid.height} rows x {grid.width} columns")
+    if options.get("resume"):
+        raise ParameterError("resume=True: an array is gone with the process: save a file, or leave resume= out")
     request = Request(raster.bands, nodata=options.get("nodata"))
     with executor_of(options) as executor:
         job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
@@ -349,22 +354,45 @@ def save_outputs(
     with executor_of(options) as executor:
         job, profiles, trace = _checked_outputs(outputs, options, executor)
         label = ", ".join(Path(p.path).name for p in profiles)
-        sinks: list[Sink] = []
-        with progress_bar(label, show=options.get("progress")) as progress:
-            try:
-                for profile in profiles:
-                    sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
-                report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace)
-            except BaseException:
-                for sink in sinks:
-                    sink.abort()
-                raise
+        with (
+            _resumed(job, profiles, options) as (journal, profiles),
+            progress_bar(label, show=options.get("progress")) as progress,
+            _opened(profiles, job, journal) as sinks,
+        ):
+            report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
     if report.collisions:
         return report, NodataWarning(
             f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
             f"{[w.nodata for w in job.plan.writes]}; give another with nodata="
         )
     return report, None
+
+
+def _resumed(
+    job: Job, profiles: list[OutputProfile], options: RunOptions
+) -> AbstractContextManager[tuple[Journal | None, list[OutputProfile]]]:
+    """The journal of a run, where there is one, and how outputs are opened."""
+    if not options.get("resume"):
+        return nullcontext((None, profiles))
+    from tilejit.resuming import resumed
+
+    return resumed(job, profiles)
+
+
+@contextmanager
+def _opened(profiles: Sequence[OutputProfile], job: Job, journal: Journal | None) -> Iterator[list[Sink]]:
+    """Opens the outputs; where the run fails they are dropped, or left to the next one."""
+    sinks: list[Any] = []
+    try:
+        for profile in profiles:
+            sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
+        if journal is not None:
+            journal.begin(sinks)
+        yield sinks
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
 
 
 def plan_outputs(
@@ -383,14 +411,15 @@ def _run(
     *,
     progress: Progress | None = None,
     trace: Path | None = None,
+    journal: Journal | None = None,
 ) -> Report:
     """Runs a job in this process, or on an executor."""
     if executor is None:
-        return run_job(job, sinks, progress, trace, cancellation)
+        return run_job(job, sinks, progress, trace, cancellation, journal=journal)
     from tilejit.distribution import run_distributed
 
     shared: Any = sinks
-    return run_distributed(job, shared, executor, progress, cancellation)
+    return run_distributed(job, shared, executor, progress, cancellation, journal=journal)
 
 
 def _make_job(
@@ -407,6 +436,10 @@ def _make_job(
         from tilejit.distribution import check_distributed
 
         check_distributed(job)
+    if options.get("resume"):
+        from tilejit.resuming import check_resumable
+
+        check_resumable(job)
     return job
 
 

@@ -28,7 +28,7 @@ class Report:
     cpu_seconds: float
     """Core seconds of the whole process, threads of GDAL's and of the host program's among them."""
     pixels: int
-    """Pixels of the grid that were computed."""
+    """Pixels of the grid that were computed; those that an earlier run had finished are not."""
     tasks: int
     """Tiles."""
     workers: int
@@ -53,6 +53,8 @@ class Report:
     """What encoded the blocks of each output where there was a choice, and about how much that cost."""
     executor: str = "threads"
     """What ran the tasks."""
+    resumed: int = 0
+    """Pixels that an earlier run had finished."""
 
     @property
     def speed(self) -> float:
@@ -88,6 +90,8 @@ class Report:
         lines += [f"coding    {line}" for line in self.coding]
         if self.executor != "threads":
             lines.append(f"executor  {self.executor}")
+        if self.resumed:
+            lines.append(f"resumed   {self.resumed / 1e6:.1f} Mpx had been finished by an earlier run")
         if self.collisions:
             lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
         return "\n".join(lines)

@@ -41,6 +41,8 @@ class RunOptions(TypedDict, total=False):
     """GDAL's creation options by name."""
     overwrite: bool
     """Whether existing files may be replaced."""
+    resume: bool
+    """Whether to keep a journal of finished tiles, and to go on from the one of a run that failed."""
     progress: bool | None
     """Whether to show a progress bar; None: on a terminal."""
     trace: str | os.PathLike[str] | None

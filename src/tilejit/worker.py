@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tilejit.cancellation import Cancellation
 from tilejit.evaluation import launches
@@ -17,10 +17,8 @@ from tilejit.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from tilejit.backends.base import Launch
-    from tilejit.io.sink import Branch, BranchOpener, Record
+    from tilejit.io.sink import BranchOpener, Record
     from tilejit.planner import Job
     from tilejit.recipe import Recipe
     from tilejit.stopwatch import Stage, StageTime
@@ -72,19 +70,6 @@ class _Opened:
     compiled: tuple[Launch, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _PlacedBranch:
-    """A branch as a sink that is as large as the part."""
-
-    branch: Branch
-    row: int
-    col: int
-    concurrent: bool = True
-
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        self.branch.write(window.shifted(self.row, self.col), array)
-
-
 def run_part(part: Part) -> PartResult:
     """Computes a part and writes it to the branches of the outputs.
 
@@ -93,11 +78,8 @@ def run_part(part: Part) -> PartResult:
     """
     watch = Stopwatch()
     opened = _opened(part, watch)
-    whole = opened.job.plan.window
-    job = replace(opened.job, plan=replace(opened.job.plan, window=part.window))
     branches = [opener() for opener in opened.branches]
-    row, col = part.window.row_off - whole.row_off, part.window.col_off - whole.col_off
-    run = Run(job, [_PlacedBranch(b, row, col) for b in branches], None, watch, Cancellation())  # type: ignore[misc]
+    run = Run(opened.job, branches, None, watch, Cancellation(), windows=[part.window])
     run.compiled = opened.compiled
     run_tasks(run)
     with watch.stage("encode"):
@@ -124,7 +106,7 @@ def _opened(part: Part, watch: Stopwatch) -> _Opened:
 def _result(run: Run, records: Sequence[Record]) -> PartResult:
     return PartResult(
         tuple(records),
-        run.plan.task_count,
+        run.done,
         run.bytes_read,
         run.collisions,
         run.watch.stages(),

@@ -31,7 +31,7 @@ COMMANDS = {
 }
 """Name -> what it does. Each lies in ``tilejit.cli.<name>_command`` as ``command``."""
 
-_OPTION_NAMES = re.compile(r"\b(backend|executor|memory|nodata|profile|tile|trace|workers)=")
+_OPTION_NAMES = re.compile(r"\b(backend|executor|memory|nodata|profile|resume|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
 
 
@@ -130,10 +130,21 @@ def _verdict(error: BaseException) -> tuple[int, str]:
             hint = f" (see {context.command_path} --help)" if context is not None else ""
             return 2, f"{label} {error.format_message()}{hint}"
         case click.Abort() | KeyboardInterrupt():
-            return 130, f"{label} interrupted: no output is left half written"
+            return 130, f"{label} interrupted: no output is left half written{_notes(error)}"
         case TilejitError():
-            return 1, f"{label} {in_shell_words(error)}"
+            return 1, f"{label} {in_shell_words(error)}{_notes(error)}"
     return 1, f"{label} {type(error).__name__}: {error} (a fault of tilejit's own; --debug shows where)"
+
+
+def _notes(error: BaseException) -> str:
+    """What else is to be said of an error, in lines of their own."""
+    return "".join(f"\n  {_with_flags(note)}" for note in getattr(error, "__notes__", ()))
+
+
+def _with_flags(text: str) -> str:
+    for name in ("overwrite", "resume"):
+        text = text.replace(f"{name}=True", f"--{name}")
+    return text
 
 
 def in_shell_words(error: TilejitError) -> str:
@@ -146,6 +157,6 @@ def in_shell_words(error: TilejitError) -> str:
     text = str(error)
     if isinstance(error, KernelError):
         return text  # it may quote the user's source
-    text = text.replace("overwrite=True", "--overwrite")
+    text = _with_flags(text)
     text = re.sub(r"\b(give (?:it as )?)(\w+)=…", r"\1-p \2=…", text)
     return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",")

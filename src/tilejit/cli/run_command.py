@@ -23,6 +23,8 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
               help="The file to write; one for each kernel: a GeoTIFF (.tif), GeoTIFF shards under a VRT (.vrt), "
               "or Zarr (.zarr). A tuple's results are its bands.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--resume", is_flag=True,
+              help="Keep a journal, and go on where a run with --resume failed or was killed.")  # fmt: skip
 @click.option("--executor", metavar="NAME", default="threads", show_default=True,
               help="What runs the tasks: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
                    "address, tcp://host:8786.")  # fmt: skip

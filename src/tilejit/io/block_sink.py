@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from tilejit.io.block_encoder import BlockEncoder
 from tilejit.io.block_grid import BlockGrid
 from tilejit.io.creation_options import is_sparse, level_of
 from tilejit.io.gdal_dataset import close_dataset, create_dataset
+from tilejit.io.target import sync_path
 from tilejit.io.tiff_skeleton import read_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ class BlockSink:
         self._appended: AppendFile | None = None
         self._prepared = False
         try:
-            dataset = create_dataset(file, file.options | {"SPARSE_OK": "TRUE"})
+            dataset = None if file.kept else create_dataset(file, file.options | {"SPARSE_OK": "TRUE"})
             with file.completing("created"):
                 self._take_over(dataset)
         except BaseException:
@@ -63,16 +65,20 @@ class BlockSink:
             raise
 
     def _take_over(self, dataset: Any) -> None:
-        """Have GDAL write the directory and let go of the file."""
+        """Have GDAL write the directory and let go of the file, unless an earlier run has."""
         file, profile = self._file, self._file.profile
-        close_dataset(dataset)
+        if dataset is not None:
+            close_dataset(dataset)
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
         self._encoder = BlockEncoder(profile, self._blocks, skeleton.codec, sparse=is_sparse(file.options))
-        self._appended = open_append_file(file.temporary, profile.raw_bytes)
-        if isinstance(self._appended, CachedAppendFile):
-            file.start_flusher()
+        if profile.kept is None:
+            self._appended = open_append_file(file.temporary, profile.raw_bytes)
+        else:  # what a journal says must not lie in a buffer of this process, and who keeps the journal syncs
+            self._appended = CachedAppendFile(file.temporary)
+            if isinstance(self._appended, CachedAppendFile):
+                file.start_flusher()
         self._offsets = np.zeros(skeleton.offsets.count, np.int64)
         self._counts = np.zeros(skeleton.counts.count, np.int64)
         self._claimed = np.zeros(skeleton.offsets.count, np.bool_)
@@ -100,7 +106,7 @@ class BlockSink:
             return AppendingOpener(self._encoder, str(self._file.temporary), self._skeleton.largest)
         return SendingOpener(self._encoder)
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record) -> Record:
         """Notes where a branch has put its blocks, or appends those that it sends home; see `SharedSink.take`.
 
         Raises:
@@ -110,10 +116,36 @@ class BlockSink:
         if "data" not in record:
             self._claimed[numbers] = True
             self._offsets[numbers], self._counts[numbers] = record["offsets"], record["counts"]
-            return
+            return record
         with self._claim(None, [self._blocks.place(number) for number in numbers]):
             for number, data in zip(numbers, record["data"], strict=True):
                 self._append(number, data)
+        offsets, counts = self._offsets[numbers].tolist(), self._counts[numbers].tolist()
+        return {"blocks": numbers, "offsets": offsets, "counts": counts}
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Takes what earlier runs wrote; see `KeptSink.keep`.
+
+        Raises:
+            SinkError: The file is shorter than they say.
+        """
+        for record in records:
+            self.take(record)
+        end, size = int((self._offsets + self._counts).max(initial=0)), self._file.temporary.stat().st_size
+        if size < end:
+            raise SinkError(
+                f"{self._file.profile.path}: cannot go on: {self._file.temporary} has {size:,} bytes, and its journal "
+                f"says {end:,}: delete both to begin anew"
+            )
+        self._file.kept = True
+        if end:  # what lies behind was written after the last entry of the journal
+            self._close()
+            os.truncate(self._file.temporary, end)
+            self._appended = CachedAppendFile(self._file.temporary)
+
+    def sync(self) -> None:
+        """Waits until what was taken is on the disk; see `KeptSink.sync`."""
+        sync_path(self._file.temporary)
 
     @contextmanager
     def _claim(self, window: Window | None, places: Sequence[Place]) -> Iterator[None]:

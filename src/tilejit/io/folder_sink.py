@@ -19,7 +19,7 @@ from tilejit.io.sink import check_write
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -47,10 +47,11 @@ class FolderSink(ABC):
         self._writers = 0
         self._failure: str | None = None
         self._open, self._prepared = True, False
-        self._folder = OutputFolder(profile.path, folder)
+        self._folder = OutputFolder(profile.path, folder, profile.kept)
         try:
             with self._folder.completing("created"):
-                self._create()
+                if not self._folder.kept:
+                    self._create()
                 self._own = self.branch(local=True)()
         except BaseException:
             self.abort()
@@ -108,7 +109,7 @@ class FolderSink(ABC):
                 raise
             raise SinkError(f"{self._profile.path}: {self._failure}") from error
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record) -> Record:
         """Note what a branch wrote; see `SharedSink.take`.
 
         Raises:
@@ -119,6 +120,17 @@ class FolderSink(ABC):
             for numbers in record["windows"]:
                 self._coverage.claim(Window(*numbers))
             self._note(record)
+        return record
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Take what earlier runs wrote; see `KeptSink.keep`."""
+        for record in records:
+            self.take(record)
+        self._folder.kept = True
+
+    def sync(self) -> None:
+        """Wait until what was taken is on the disk; see `KeptSink.sync`."""
+        self._folder.sync()
 
     def prepare(self) -> None:
         """Complete the folder and sync it: all that can still fail but its name.

@@ -10,6 +10,7 @@ from tilejit.errors import SinkError
 from tilejit.io.geotiff_sink import geotiff_storage, open_geotiff
 from tilejit.io.output_file import checked_geotiff
 from tilejit.io.shard_sink import ShardSink, checked_shards, shard_storage, tiles_of
+from tilejit.io.target import temporary_of
 from tilejit.io.zarr_sink import ZarrSink, checked_zarr, zarr_storage
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ def places_of(path: str) -> list[Path]:
     """
     beside = format_of(path).beside
     return [Path(path), *([] if beside is None else [beside(Path(path))])]
+
+
+def is_begun(profile: OutputProfile) -> bool:
+    """Whether an earlier run has left what a profile keeps."""
+    return temporary_of(places_of(str(checked_target(profile)))[-1], profile.kept).exists()
 
 
 def stored_bytes(path: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilejit.io.block_source import BlockSource
+from tilejit.io.gdal import load_rasterio, quiet
 from tilejit.io.rasterio_source import RasterioSource, open_rasterio
 from tilejit.io.tiff_layout import read_layout
 
@@ -36,6 +37,12 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         raise
     source.reader = f"through GDAL: {layout}"
     return source
+
+
+def files_of(name: str) -> list[str]:
+    """The files that a raster is: itself, what lies beside it, and what a VRT shows."""
+    with quiet(), load_rasterio().open(name) as dataset:
+        return list(dict.fromkeys((name, *dataset.files)))
 
 
 def is_opened_by_name(source: Source) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ from tilejit.errors import SinkError
 from tilejit.io.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.flusher import Flusher
 from tilejit.io.source import nodata_key
-from tilejit.io.target import completing, disk_hint, local_target, sync_path
+from tilejit.io.target import completing, disk_hint, local_target, sync_path, temporary_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -48,9 +46,10 @@ class OutputFile:
         """All the creation options but NUM_THREADS."""
         self.block = block_of(self.options, *shape)
         """Rows and columns of the storage blocks."""
-        # A name of its own length: the target's may already be as long as the file system takes.
-        self.temporary = self.target.parent / f".{self.target.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.tmp.tif"
+        self.temporary = temporary_of(self.target, profile.kept)
         """What it is called until it is complete."""
+        self.kept = profile.kept is not None and profile.kept.begun
+        """Whether it stays where the output cannot be completed."""
         self._synced = synced
         self._flusher: Flusher | None = None
 
@@ -80,9 +79,11 @@ class OutputFile:
             sync_path(self.target.parent)
 
     def remove(self) -> None:
-        """Leave nothing behind but the target; nothing happens after `publish` or a second time."""
+        """Leave nothing behind but the target, unless it is kept; nothing happens after `publish` or a second time."""
         if self._flusher is not None:
             self._flusher.stop()
+        if self.kept:
+            return
         for suffix in ("", *_SIDECARS):
             with contextlib.suppress(OSError):
                 Path(f"{self.temporary}{suffix}").unlink(missing_ok=True)

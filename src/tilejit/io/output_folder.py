@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
-from tilejit.io.target import completing, disk_hint, sync_file_system, sync_path
+from tilejit.io.target import completing, disk_hint, sync_file_system, sync_path, temporary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from tilejit.io.sink import Kept
 
 
 class OutputFolder:
@@ -24,16 +26,20 @@ class OutputFolder:
         SinkError: It cannot be created.
     """
 
-    def __init__(self, path: str, target: Path) -> None:
+    def __init__(self, path: str, target: Path, kept: Kept | None = None) -> None:
         self.path = path
         """What messages call the output."""
         self.target = target
         """What the folder will be called."""
-        # A name of its own length: the target's may already be as long as the file system takes.
-        self.temporary = _beside(target, f"{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        self.temporary = temporary_of(target, kept)
         """What it is called until it is complete."""
-        with self.completing("created"):
-            self.temporary.mkdir()
+        self.kept = kept is not None and kept.begun
+        """Whether it stays where the output cannot be completed."""
+        if not self.kept:
+            with self.completing("created"):
+                if kept is not None:  # what a run left that had not begun yet
+                    shutil.rmtree(self.temporary, ignore_errors=True)
+                self.temporary.mkdir()
 
     def sync(self) -> None:
         """Wait until all its files are on the disk.
@@ -50,8 +56,9 @@ class OutputFolder:
             yield
 
     def remove(self) -> None:
-        """Leave nothing behind but the target; nothing happens after `published` or a second time."""
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        """Leave nothing behind but the target, unless it is kept; nothing happens after `published`, or again."""
+        if not self.kept:
+            shutil.rmtree(self.temporary, ignore_errors=True)
 
     def completing(self, done: str = "completed") -> AbstractContextManager[None]:
         """Leave nothing behind where the output cannot be completed; see `target.completing`."""
@@ -81,14 +88,11 @@ def check_replaceable(path: str, folder: Path, is_own: Callable[[str], bool]) ->
         )
 
 
-def _beside(target: Path, end: str) -> Path:
-    return target.parent / f".{target.stem[:60]}.{end}{target.suffix}"
-
-
 @contextmanager
 def _swapped(new: Path, target: Path) -> Iterator[None]:
     """Rename a folder over another, which no system does in one step; undone where the body fails."""
-    old = _beside(target, f"{os.getpid()}-{secrets.token_hex(4)}.old")
+    # A name of its own length: the target's may already be as long as the file system takes.
+    old = target.parent / f".{target.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.old{target.suffix}"
     try:
         if target.exists():
             target.rename(old)

@@ -132,7 +132,7 @@ class ShardWriter:
 
     def _shard_profile(self, name: str, window: Window) -> OutputProfile:
         grid = self._profile.grid.part(window)
-        return replace(self._profile, path=str(self._folder / name), grid=grid, overwrite=True)
+        return replace(self._profile, path=str(self._folder / name), grid=grid, overwrite=True, kept=None)
 
 
 def shard_name(window: Window) -> str:

@@ -12,7 +12,7 @@ from tilejit.io.file_tags import FileTags
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 WRITTEN_DIRECTLY = "blocks written directly"
 """What a plan says of an output whose blocks need no GDAL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A temporary output that a run leaves to the next one when it fails."""
+
+    mark: str
+    """What tells the run from others, in the temporary name."""
+    begun: bool
+    """Whether an earlier run has left it, and it is opened; if not, it is created anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,8 @@ class OutputProfile:
     """The driver's creation options, names in upper case, over the defaults."""
     overwrite: bool = False
     """Whether an existing file may be replaced."""
+    kept: Kept | None = None
+    """What the temporary output is for a later run that goes on with it; None where nothing is to be left."""
 
     @property
     def raw_bytes(self) -> int:
@@ -163,11 +175,32 @@ class SharedSink(Sink, Protocol):
             local: Whether the workers are on this machine, and reach its files and memory.
         """
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record) -> Record:
         """Note what a branch's `finish` returned, of a part that succeeded.
+
+        Returns:
+            What a journal keeps of it, without the cells: JSON-able, and to be taken again when the sink is reopened.
 
         Raises:
             SinkError: It cannot be written.
+        """
+
+
+class KeptSink(SharedSink, Protocol):
+    """A sink that a later run goes on with; its profile has said so."""
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Take what a journal kept of earlier runs; from now on `abort` leaves all in its place.
+
+        Raises:
+            SinkError: What was written is not there.
+        """
+
+    def sync(self) -> None:
+        """Wait until all that was taken is on the disk; any thread may call it, also while others write.
+
+        Raises:
+            OSError: A part could not be written.
         """
 
 
@@ -217,10 +250,11 @@ class ArraySink:
             return FillingOpener(self.shared, self.grid, count, dtype)
         return SendingOpener(self.grid, count, dtype)
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record) -> Record:
         """Puts cells that were sent home into their place; those that lie in it already are not in the record."""
         for place, cells in record:
             self.write(Window(*place), cells)
+        return ()
 
     def prepare(self) -> None:
         """Nothing to prepare: what was written is there."""

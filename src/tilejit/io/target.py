@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from tilejit.io.gdal import cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tilejit.io.sink import Kept
 
 
 def local_target(name: str) -> Path:
@@ -30,6 +33,13 @@ def local_target(name: str) -> Path:
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise SinkError(f"{name}: the folder {target.parent} cannot be written to: choose another")
     return target
+
+
+def temporary_of(target: Path, kept: Kept | None = None) -> Path:
+    """What an output is called until it is complete: a name of nobody else's, or one that the next run finds, too."""
+    end = f"{os.getpid()}-{secrets.token_hex(4)}.tmp" if kept is None else f"{kept.mark}.resume"
+    # A name of its own length: the target's may already be as long as the file system takes.
+    return target.parent / f".{target.stem[:60]}.{end}{target.suffix}"
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ _LEVELS = {
     "BLOSC": ("BLOSC_CLEVEL", "1", range(10)),
 }
 """Codec -> the option of its level, ours, and the levels that there are."""
+_PARTIAL = "*.partial"
+"""What zarr calls a chunk until it is written."""
 _OTHERS = ("BLOCKXSIZE", "BLOCKYSIZE", "COMPRESS", "INTERLEAVE", "SPARSE_OK")
 
 
@@ -114,6 +116,9 @@ class ZarrSink(FolderSink):
         """What has been written is in its place."""
 
     def _complete(self) -> None:
+        """Drop what a run that was killed left of a chunk, and put the metadata together."""
+        for file in self._folder.temporary.rglob(_PARTIAL) if self._folder.kept else ():
+            file.unlink()
         consolidate(self._folder.temporary)
 
     def _publish(self) -> None:
