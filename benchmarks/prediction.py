@@ -24,7 +24,7 @@ import rasterio
 import tilejit as tj
 from terrain import PROFILE, scene, write_terrain
 from tilejit.prediction import predict_job
-from tilejit.raster import plan_outputs
+from tilejit.running import plan_outputs
 from tilejit_kernels.filters import mean_5x5
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import aspect, hillshade, slope

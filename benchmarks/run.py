@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from peers.roster import CONTENDERS, FLOOR, OURS
 from peers.series import Choice, measure
+from peers.table import file_share
 from report import described, machine, write_json, write_readme
 
 if TYPE_CHECKING:
@@ -81,14 +82,15 @@ def memory_table(rows: list[dict]) -> list[str]:
 def files_table(rows: list[Row]) -> list[str]:
     """The table of files, in Markdown."""
     lines = [
-        "| slope, file to file, ZSTD | wall s | CPU s | peak MB | of the floor's wall |",
-        "|---|---:|---:|---:|---:|",
+        "| slope, file to file, ZSTD 1 | wall s | CPU s | peak MB | of the floor's wall | of the floor's file |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
-    floors = {row.size: row.medians["wall"] for row in rows if row.contender == FLOOR}
+    floors = {row.size: row for row in rows if row.contender == FLOOR}
     for row in rows:
-        wall = row.medians["wall"]
+        wall, floor = row.medians["wall"], floors[row.size]
         peak = "" if row.contender == FLOOR else f"{row.medians['peak'] / 1e6:.0f}"
-        cells = (f"{wall:.2f}", f"{row.medians['cpu']:.2f}", peak, f"{wall / floors[row.size]:.2f}")
+        share = f"{wall / floor.medians['wall']:.2f}"
+        cells = (f"{wall:.2f}", f"{row.medians['cpu']:.2f}", peak, share, file_share(row, floor))
         lines.append(f"| {row.size} x {row.size}: {CONTENDERS[row.contender].title} | {' | '.join(cells)} |")
     return lines
 

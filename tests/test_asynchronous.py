@@ -22,9 +22,10 @@ import tilejit as tj
 from tilejit import evaluation
 from tilejit.cancellation import Cancellation
 from tilejit.errors import ParameterError, RunStoppedError, SinkError, TilejitError
+from tilejit.graph import SourceBand
 from tilejit.io.block_sink import BlockSink
 from tilejit.io.source import ArraySource
-from tilejit.raster import SourceBand, tiles_job
+from tilejit.running import tiles_job
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -438,7 +439,7 @@ def test_the_plan_counts_the_tiles_in_hand():
 
 
 def test_a_cancellation_stops_what_comes_after_it():
-    from tilejit.raster import read_window
+    from tilejit.running import read_window
 
     raster, reads = watched(cells(64, 64))
     cancellation = Cancellation()
@@ -467,7 +468,7 @@ IN_A_PROCESS = textwrap.dedent("""
             await raster.asave("out.tif", overwrite=True)
 
     raster = steep(tj.open("in.tif"))
-    from tilejit.raster import tiles_job
+    from tilejit.running import tiles_job
     planned = tiles_job(raster, {"workers": 2})[0].plan.memory
     asyncio.run(globals()[sys.argv[1]](raster))
     with open("/proc/self/status") as status:

@@ -23,7 +23,7 @@ from tilejit.window import Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
-    pytest.mark.filterwarnings("ignore::tilejit.raster.NodataWarning"),
+    pytest.mark.filterwarnings("ignore::tilejit.running.NodataWarning"),
 ]
 SHAPE = (48, 80)
 

@@ -18,8 +18,8 @@ from tilejit.cli import main
 from tilejit.errors import PlanError, SinkError
 from tilejit.io.rasterio_source import RasterioSource
 from tilejit.io.storage import creation_options
-from tilejit.raster import plan_outputs
 from tilejit.rehearsal import likeness_of, rehearsal_key
+from tilejit.running import plan_outputs
 from tilejit.synthetic import LEVELS, cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

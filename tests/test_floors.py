@@ -13,7 +13,7 @@ SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
     6: ["__init__", "__main__", "cli", "preview", "terrain_demo", "testing"],
-    5: ["asynchronous", "chained", "comparison", "raster", "door", "merging", "settings"],
+    5: ["asynchronous", "chained", "comparison", "raster", "door", "merging", "running", "settings"],
     4: [
         "arrays",
         "batches",
@@ -41,7 +41,7 @@ FLOORS = {
     ],
     3: ["backends", "dispatch", "executors", "graph", "io", "plan", "plan_text", "planner", "tiling"],
     2: ["blanks", "chain", "codecs", "discovery", "edges", "nodata", "quantities", "registry"],
-    1: ["jit_cache", "kernel", "language", "native_function", "object_code", "private_module"],
+    1: ["jit_cache", "kernel", "language", "native_function", "object_code", "private_module", "raster_function"],
     0: ["cores", "errors", "files", "grid", "main_guard", "math", "sizes", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

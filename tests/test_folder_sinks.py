@@ -550,7 +550,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, kind):
 
     sink = open_sink(output_of(tmp_path, kind))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tilejit.raster.open_sink", lambda *_: sink)
+        patch.setattr("tilejit.running.open_sink", lambda *_: sink)
         patch.setattr(sink._own, "write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             dem.save(tmp_path / f"other.{kind}", progress=False)

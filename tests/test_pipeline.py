@@ -123,7 +123,7 @@ def test_a_second_output_that_cannot_be_created_takes_the_first_away(tmp_path, r
         opened.append(open_sink(profile, threads))
         return opened[0]
 
-    monkeypatch.setattr("tilejit.raster.open_sink", second_fails)
+    monkeypatch.setattr("tilejit.running.open_sink", second_fails)
     with pytest.raises(SinkError, match=r"two\.tif: no"):
         tj.save({tmp_path / "one.tif": steep(raster), tmp_path / "two.tif": doubled(raster)})
     assert left(tmp_path) == ({}, [])
@@ -139,7 +139,7 @@ def test_a_progress_bar_that_fails_leaves_nothing(tmp_path, raster, monkeypatch,
             raise KeyboardInterrupt
         yield lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
 
-    monkeypatch.setattr("tilejit.raster.progress_bar", bar)
+    monkeypatch.setattr("tilejit.running.progress_bar", bar)
     with pytest.raises(KeyboardInterrupt):
         steep(raster).save(tmp_path / "out.tif", **SMALL)
     assert left(tmp_path) == ({}, [])

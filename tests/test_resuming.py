@@ -394,7 +394,7 @@ def test_c_functions_are_part_of_a_run(tmp_path):
 
 def test_files_of_a_vrt_are_part_of_a_run(dem, tmp_path):
     from tilejit.fingerprint import job_fingerprint
-    from tilejit.raster import plan_outputs
+    from tilejit.running import plan_outputs
 
     raster(dem).save(tmp_path / "dem.vrt", **OPTIONS)
     job, profiles = plan_outputs({tmp_path / "out.tif": raster(tmp_path / "dem.vrt")}, OPTIONS)

@@ -39,7 +39,20 @@ def short_table(rows: Sequence[Row], large: int) -> list[str]:
         if all(found[name, *column].note.startswith("not installed") for column in columns):
             cells = ["not installed", *[""] * (len(columns) - 1)]
         lines.append(f"| {CONTENDERS[name].title} | {' | '.join(cells)} | {peak} |")
+    sizes = [file_share(found[OURS, *column], found.get((FLOOR, *column))) for column in columns]
+    if any(sizes):
+        lines.append(f"| *tilejit's file, of the floor's* | {' | '.join(sizes)} |  |")
     return [*lines, *_large(rows, large)]
+
+
+def file_share(ours: Row, floor: Row | None) -> str:
+    """Bytes of tilejit's files over the floor's, which GDAL encodes at the level asked for; empty where one is missing.
+
+    tilejit lets cheaper encoders of the same format stand in, so a table of its times says what that cost.
+    """
+    if floor is None or not floor.medians or not ours.medians:
+        return ""
+    return f"{ours.medians['bytes'] / floor.medians['bytes']:.3f}"
 
 
 def _cell(row: Row, ours: Row) -> str:

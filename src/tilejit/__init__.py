@@ -42,7 +42,7 @@ Chain.door = staticmethod(chain_door)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
-    "NodataWarning": "tilejit.raster:NodataWarning",
+    "NodataWarning": "tilejit.running:NodataWarning",
     "Plan": "tilejit.plan:Plan",
     "Prediction": "tilejit.prediction:Prediction",
     "Raster": "tilejit.raster:Raster",
@@ -54,7 +54,7 @@ _LAZY = {
     "from_array": "tilejit.raster:from_array",
     "merge": "tilejit.merging:merge",
     "open": "tilejit.raster:open_raster",
-    "save": "tilejit.raster:save",
+    "save": "tilejit.running:save",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
@@ -66,9 +66,10 @@ if TYPE_CHECKING:
     from tilejit.merging import merge
     from tilejit.plan import Plan
     from tilejit.prediction import Prediction
-    from tilejit.raster import NodataWarning, Raster, from_array, save
+    from tilejit.raster import Raster, from_array
     from tilejit.raster import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.report import Report
+    from tilejit.running import NodataWarning, save
     from tilejit.window import Window
 
 

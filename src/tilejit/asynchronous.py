@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 from tilejit.cancellation import Cancellation
 from tilejit.io.tile_sink import Tile, TileSink
 from tilejit.pipeline import run_job
-from tilejit.raster import read_window, save_outputs, tiles_job
+from tilejit.running import read_window, save_outputs, tiles_job
 
 if TYPE_CHECKING:
     import os

@@ -18,7 +18,8 @@ from tilejit.io.sink import ArraySink
 from tilejit.language.parameters import REQUIRED
 from tilejit.pipeline import run_job
 from tilejit.planner import Request, Settings, make_job
-from tilejit.raster import Raster, check_one_grid, from_array
+from tilejit.raster import Raster, from_array
+from tilejit.running import check_one_grid
 from tilejit.settings import settings_of
 
 if TYPE_CHECKING:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often a part is tried."""
-_GDAL = "through GDAL"
-"""How a plan begins to say that one process must write an output."""
 
 
 def check_distributed(job: Job) -> None:
@@ -42,7 +40,7 @@ def check_distributed(job: Job) -> None:
         PlanError: An input is in memory, a kernel cannot be imported, or an output is written by GDAL.
     """
     for write in job.plan.writes:
-        if write.writer.startswith(_GDAL):
+        if not write.shared:
             raise PlanError(
                 f"{write.path}: is written {write.writer}, which one process does: leave executor= out, or choose "
                 "compress=zstd, deflate, lzw or none, whose blocks workers write"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from tilejit.language.checks import check_syntax
 from tilejit.language.helpers import window_parameters
 from tilejit.language.kinds import Kind, compute_dtype
 from tilejit.language.lowering import Lowering
-from tilejit.language.parameters import REQUIRED, read_output_dtypes, read_parameters
+from tilejit.language.parameters import read_output_dtypes, read_parameters
 from tilejit.language.signature import Signature
 from tilejit.language.source import FunctionSource, read_source
 from tilejit.language.validity import carries_nan
+from tilejit.raster_function import RasterFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from tilejit.language.form import Form
     from tilejit.language.parameters import RasterParameter, ScalarParameter
@@ -33,16 +34,8 @@ _DEFAULT_RESULT: dict[Kind, np.dtype] = {Kind.BOOL: np.dtype(np.uint8), Kind.INT
 _EDGES = ("nodata", "nearest", "reflect", "wrap")
 
 
-class Door(Protocol):
-    """What a call of a kernel does; the floors above give it, so that this one knows nothing of them."""
-
-    def __call__(self, kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Runs ``kernel`` over arrays, or applies it to Rasters."""
-        ...
-
-
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(RasterFunction):
     """A decorated body. Call it with arrays to get arrays, with Rasters to get a lazy Raster.
 
     Example:
@@ -76,29 +69,13 @@ class Kernel:
     fast: bool
     """Whether results may differ in the last bits between tile sizes, for speed."""
 
-    __tilejit_kernel__: ClassVar[bool] = True
-    door: ClassVar[Door | None] = None
-    """What a call does."""
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.source, self.kind, self.rasters, self.scalars, self.nodata, self.edge))
 
-    @property
-    def name(self) -> str:
-        """The body's name."""
-        return self.source.name
-
-    @property
-    def module(self) -> str:
-        """The module that it was defined in."""
-        return self.source.function.__module__
-
-    @property
-    def summary(self) -> str:
-        """The first line of the body's docstring."""
-        doc = self.source.function.__doc__ or ""
-        return doc.strip().split("\n")[0]
-
-    @property
-    def __name__(self) -> str:  # functools and doctest look for it
-        return self.name
+    def __hash__(self) -> int:
+        """Is asked for whenever compiled code is looked up, so that it is worth keeping."""
+        return self._hash
 
     @functools.cached_property
     def __doc__(self) -> str:  # type: ignore[override]
@@ -186,6 +163,10 @@ class Kernel:
             inputs: One dtype for each raster parameter.
             nodata: One nodata value for each result; None means NaN for floats and the dtype's own for integers.
         """
+        return self._signature(tuple(inputs), None if nodata is None else tuple(nodata))
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
+    def _signature(self, inputs: tuple[np.dtype, ...], nodata: tuple[float | None, ...] | None) -> Signature:
         floats = tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None)
         compute = compute_dtype(floats)
         defaults = {Kind.FLOAT: compute} | _DEFAULT_RESULT
@@ -194,36 +175,6 @@ class Kernel:
         nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124
         arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
         return Signature(arrays, compute, outputs, nan)
-
-    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Checks scalars against the signature and fills in defaults; grid quantities stay Quantity values.
-
-        Raises:
-            ParameterError: One is unknown, missing or of the wrong type.
-        """
-        return bind_scalars(self.name, self.scalars, given)
-
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Runs it over arrays at once, or applies it to Rasters lazily.
-
-        Args:
-            *inputs: One for each raster parameter: 2-D arrays of one shape, or single-band Rasters on one grid.
-            **options: The keyword-only parameters; with arrays also ``backend=``, ``workers=`` and
-                ``out=`` (an array, or a tuple of them, to compute into).
-
-        Returns:
-            For arrays an array (a tuple of arrays for several results), for Rasters a Raster.
-
-        Raises:
-            KernelError: The number, shapes or kinds of the inputs are wrong.
-            ParameterError: A scalar is unknown, missing or of the wrong type.
-        """
-        if len(inputs) != len(self.rasters):
-            names = ", ".join(r.name for r in self.rasters)
-            raise KernelError(f"{self.name} takes {len(self.rasters)} rasters ({names}), {len(inputs)} given")
-        if Kernel.door is None:
-            raise KernelError(f"{self.name} is called before tilejit is imported: import tilejit")
-        return Kernel.door(self, inputs, options)
 
     def debug(self, *arguments: Any, **parameters: Any) -> Any:
         """Runs the undecorated body on one pixel in plain Python, where print and a debugger work.
@@ -271,25 +222,6 @@ class _Cells:
         return compute.type(self._array[row, col] if inside else np.nan)
 
 
-def bind_scalars(name: str, scalars: Sequence[ScalarParameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks scalars against a signature and fills in defaults; see `Kernel.bind`."""
-    known = {s.name: s for s in scalars}
-    for unknown in given:
-        if unknown not in known:
-            raise ParameterError(f"{name} has no parameter {unknown}; it takes {_listed(list(known))}")
-    bound: dict[str, Any] = {}
-    for scalar in scalars:
-        value = given.get(scalar.name, scalar.default)
-        if value is REQUIRED:
-            raise ParameterError(f"{name} needs {scalar.name}: give it as {scalar.name}=…")
-        is_default = scalar.name not in given or value is scalar.default
-        try:
-            bound[scalar.name] = value if is_default else scalar.convert(value)
-        except ParameterError as error:
-            raise ParameterError(f"{name}: {error}") from error
-    return bound
-
-
 def declare(
     function: Callable[..., object],
     *,
@@ -309,7 +241,7 @@ def declare(
     if nodata not in {"propagate", "kernel"}:
         raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
     if isinstance(edge, bool) or (edge not in _EDGES and not isinstance(edge, (int, float))):
-        raise KernelError(f"{source.name}: edge={edge!r}; it is one of {_listed(list(_EDGES))}, or a number")
+        raise KernelError(f"{source.name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
     check_syntax(source)
     rasters, scalars = read_parameters(source)
     outputs = read_output_dtypes(source)
@@ -323,7 +255,3 @@ def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tup
     if not isinstance(pair, tuple) or len(pair) != 2 or not all(type(r) is int and r >= 0 for r in pair):
         raise KernelError(f"{source.name}: radius={radius!r}; it is a count of cells, or (rows, cols)")
     return pair
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if names else "none"

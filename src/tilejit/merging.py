@@ -15,7 +15,8 @@ from tilejit.io.open_sink import format_of
 from tilejit.io.sink import OutputProfile
 from tilejit.io.storage import colour_options, creation_options
 from tilejit.progress import progress_bar
-from tilejit.raster import open_raster, upper_options
+from tilejit.raster import open_raster
+from tilejit.running import upper_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -142,6 +142,8 @@ class Write:
     """Whether each tile goes to a receiver when it is computed, instead of into an array."""
     held: int = 0
     """Bytes that each writer holds until there are enough for a file."""
+    shared: bool = True
+    """Whether it can be written by several processes, and by one after the other."""
 
     @property
     def block_bytes(self) -> int:

@@ -377,6 +377,7 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         storage.writer,
         handed_over=request.handed_over,
         held=storage.held,
+        shared=storage.shared,
     )
 
 

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
-from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
-from tilejit.graph import Application, Band, ResultBand, SourceBand, sources_of
-from tilejit.io.open_sink import checked_target, open_sink, places_of
+from tilejit.errors import ParameterError
+from tilejit.graph import Application, Band, ResultBand, SourceBand
 from tilejit.io.open_source import open_source
-from tilejit.io.shared_memory import SharedArray
-from tilejit.io.sink import ArraySink
 from tilejit.io.source import ArraySource
-from tilejit.outputs import file_request, output_profile
-from tilejit.pipeline import run_job
-from tilejit.planner import Request, make_job
-from tilejit.progress import progress_bar
-from tilejit.settings import RunOptions, executor_of, settings_of
-from tilejit.trace import checked_trace
-from tilejit.window import Window
+from tilejit.running import check_one_grid, plan_job, read_window, save
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
-    from tilejit.cancellation import Cancellation
-    from tilejit.executors.base import Executor
     from tilejit.grid import Grid
-    from tilejit.io.sink import OutputProfile, Sink
     from tilejit.io.tile_sink import Tile
-    from tilejit.journal import Journal
     from tilejit.kernel import Kernel
-    from tilejit.pipeline import Progress
     from tilejit.plan import Plan
-    from tilejit.planner import Job
     from tilejit.prediction import Prediction
     from tilejit.report import Report
-
-
-class NodataWarning(UserWarning):
-    """A valid pixel got a result that equals the output's nodata value."""
+    from tilejit.settings import RunOptions
+    from tilejit.window import Window
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -99,9 +76,7 @@ class Raster:
         Raises:
             MemoryLimitError: It does not fit the memory given.
         """
-        requests = [_request(self, os.fspath(path) if path else "", options)]
-        with executor_of(options) as executor:
-            return _make_job(requests, self.grid, options, executor).plan
+        return plan_job(self, path, options).plan
 
     def predict(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Prediction:
         """Returns how long `save` or `compute` will take, without reading a pixel.
@@ -118,9 +93,7 @@ class Raster:
         """
         from tilejit.prediction import predict_job
 
-        requests = [_request(self, os.fspath(path) if path else "", options)]
-        with executor_of(options) as executor:
-            return predict_job(_make_job(requests, self.grid, options, executor))
+        return predict_job(plan_job(self, path, options))
 
     def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes a window of it into memory.
@@ -165,6 +138,7 @@ class Raster:
 
         Example:
             >>> import asyncio
+            >>> import numpy as np
             >>> async def total(raster):
             ...     return sum([tile.array.sum() async for tile in raster.tiles(tile=(2, 4))])
             >>> float(asyncio.run(total(from_array(np.ones((8, 8), np.float32)))))
@@ -210,43 +184,6 @@ class Raster:
 
     def __repr__(self) -> str:
         return f"<Raster {self.label}: {self.count} band{'s' * (self.count > 1)}, {self.grid}>"
-
-
-def read_window(
-    raster: Raster, window: Window | None, options: RunOptions, cancellation: Cancellation | None = None
-) -> NDArray[Any]:
-    """Computes a window of a Raster into memory; see `Raster.read`."""
-    grid, whole = raster.grid, Window(0, 0, *raster.grid.shape)
-    window = window or whole
-    if window.is_empty or window.intersection(whole) != window:
-        raise ParameterError(f"{raster.label}: {window} is not inside {grid.height} rows x {grid.width} columns")
-    if options.get("resume"):
-        raise ParameterError("resume=True: an array is gone with the process: save a file, or leave resume= out")
-    request = Request(raster.bands, nodata=options.get("nodata"))
-    with executor_of(options) as executor:
-        job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
-        write = job.plan.writes[0]
-        shape, part = (len(write.planes), *window.shape), grid.part(window)
-        if executor is None or not executor.local:
-            array = np.empty(shape, write.dtype)
-            _run(job, [ArraySink(array, part)], executor, cancellation, trace=trace)
-            return array
-        with closing(SharedArray(shape, write.dtype)) as shared:
-            sink = ArraySink(shared.array, part, shared=shared.memory)
-            _run(job, [sink], executor, cancellation, trace=trace)
-        return shared.array
-
-
-def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, Path | None]:
-    """Plans a run whose tiles are handed over one by one, and says where its trace goes.
-
-    Raises:
-        ParameterError: An executor is asked for, whose workers would send tiles home one by one.
-    """
-    if options.get("executor") not in {None, "threads", "serial"}:
-        raise ParameterError("tiles() hands over what threads of this process compute: leave executor= out")
-    request = Request(raster.bands, nodata=options.get("nodata"), handed_over=True)
-    return make_job(raster.grid, [request], settings_of(raster.bands, options)), _trace_of(options, [request], None)
 
 
 def _file_label(band: Band) -> str:
@@ -308,209 +245,3 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
     bands = tuple(raster.bands[0] for raster in inputs)
     application = Application(kernel, bands, kernel.bind(parameters))
     return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))
-
-
-def check_one_grid(rasters: Sequence[Raster], names: Sequence[str]) -> None:
-    """Refuses Rasters on different grids.
-
-    Raises:
-        GridMismatchError: With both grids and what differs.
-    """
-    first = rasters[0]
-    for raster, name in zip(rasters[1:], names[1:], strict=True):
-        differences = first.grid.differences(raster.grid)
-        if differences:
-            raise GridMismatchError(
-                f"{names[0]} ({first.label}) and {name} ({raster.label}) lie on different grids\n"
-                f"  {first.label}: {first.grid}\n  {raster.label}: {raster.grid}\n"
-                f"  {'; '.join(differences)}\n  warp one onto the other's grid first (gdalwarp, rioxarray)"
-            )
-
-
-def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[RunOptions]) -> Report:
-    """Computes several Rasters in one pass over their inputs, each into a file.
-
-    Args:
-        outputs: File -> Raster, all on one grid.
-        **options: As for `Raster.save`; they hold for every output.
-
-    Returns:
-        What the run did, in figures.
-
-    Raises:
-        GridMismatchError: The Rasters lie on different grids.
-        MemoryLimitError: It does not fit the memory given; nothing was read.
-    """
-    report, warning = save_outputs(outputs, options)
-    if warning is not None:
-        warnings.warn(warning, stacklevel=2)
-    return report
-
-
-def save_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, cancellation: Cancellation | None = None
-) -> tuple[Report, NodataWarning | None]:
-    """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
-    with executor_of(options) as executor:
-        job, profiles, trace = _checked_outputs(outputs, options, executor)
-        label = ", ".join(Path(p.path).name for p in profiles)
-        with (
-            _resumed(job, profiles, options) as (journal, profiles),
-            progress_bar(label, show=options.get("progress")) as progress,
-            _opened(profiles, job, journal) as sinks,
-        ):
-            report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
-    if report.collisions:
-        return report, NodataWarning(
-            f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
-            f"{[w.nodata for w in job.plan.writes]}; give another with nodata="
-        )
-    return report, None
-
-
-def _resumed(
-    job: Job, profiles: list[OutputProfile], options: RunOptions
-) -> AbstractContextManager[tuple[Journal | None, list[OutputProfile]]]:
-    """The journal of a run, where there is one, and how outputs are opened."""
-    if not options.get("resume"):
-        return nullcontext((None, profiles))
-    from tilejit.resuming import resumed
-
-    return resumed(job, profiles)
-
-
-@contextmanager
-def _opened(profiles: Sequence[OutputProfile], job: Job, journal: Journal | None) -> Iterator[list[Sink]]:
-    """Opens the outputs; where the run fails they are dropped, or left to the next one."""
-    sinks: list[Any] = []
-    try:
-        for profile in profiles:
-            sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
-        if journal is not None:
-            journal.begin(sinks)
-        yield sinks
-    except BaseException:
-        for sink in sinks:
-            sink.abort()
-        raise
-
-
-def plan_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
-) -> tuple[Job, list[OutputProfile]]:
-    """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
-    with executor_of(options) as executor:
-        return _checked_outputs(outputs, options, executor)[:2]
-
-
-def _run(
-    job: Job,
-    sinks: Sequence[Sink],
-    executor: Executor | None,
-    cancellation: Cancellation | None,
-    *,
-    progress: Progress | None = None,
-    trace: Path | None = None,
-    journal: Journal | None = None,
-) -> Report:
-    """Runs a job in this process, or on an executor."""
-    if executor is None:
-        return run_job(job, sinks, progress, trace, cancellation, journal=journal)
-    from tilejit.distribution import run_distributed
-
-    shared: Any = sinks
-    return run_distributed(job, shared, executor, progress, cancellation, journal=journal)
-
-
-def _make_job(
-    requests: Sequence[Request],
-    grid: Grid,
-    options: RunOptions,
-    executor: Executor | None,
-    window: Window | None = None,
-) -> Job:
-    """Plans a job, and refuses what its executor cannot do."""
-    bands = [band for request in requests for band in request.bands]
-    job = make_job(grid, requests, settings_of(bands, options, executor), window)
-    if executor is not None:
-        from tilejit.distribution import check_distributed
-
-        check_distributed(job)
-    if options.get("resume"):
-        from tilejit.resuming import check_resumable
-
-        check_resumable(job)
-    return job
-
-
-def _checked_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, executor: Executor | None
-) -> tuple[Job, list[OutputProfile], Path | None]:
-    """The job, what each output will be, and where the trace goes."""
-    if not outputs:
-        raise PlanError("nothing to save: give {path: raster}")
-    rasters = list(outputs.values())
-    check_one_grid(rasters, [os.fspath(path) for path in outputs])
-    requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
-    _check_paths(requests)
-    job = _make_job(requests, rasters[0].grid, options, executor)
-    given, overwrite = upper_options(options.get("profile") or {}), options.get("overwrite", False)
-    profiles = [
-        output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
-        for raster, write in zip(rasters, job.plan.writes, strict=True)
-    ]
-    for profile in profiles:
-        checked_target(profile)
-    return job, profiles, _trace_of(options, requests, executor)
-
-
-def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Executor | None) -> Path | None:
-    """Where the trace goes, which must be no input: outputs are never JSON."""
-    given = options.get("trace")
-    if given is None:
-        return None
-    if executor is not None:
-        raise PlanError(f"trace={given}: a trace shows the threads of one process: leave executor= out")
-    trace = checked_trace(given)
-    for source in (s for request in requests for s in sources_of(request.bands)):
-        if os.path.realpath(source.name) == os.path.realpath(trace):
-            raise SinkError(f"{trace} is an input and would be written as the trace: give the trace another name")
-    return trace
-
-
-def _request(raster: Raster, path: str, options: RunOptions) -> Request:
-    nodata = options.get("nodata")
-    if not path:
-        return Request(raster.bands, nodata=nodata)
-    return file_request(raster.bands, raster.grid, path, upper_options(options.get("profile") or {}), nodata)
-
-
-def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
-    """Creation options with their names in upper case.
-
-    Raises:
-        ParameterError: They are not by name.
-    """
-    try:
-        return {name.upper(): str(value) for name, value in options.items()}
-    except AttributeError as error:
-        raise ParameterError(
-            f"profile={options!r}; it is GDAL's creation options by name: {{'compress': 'deflate'}}"
-        ) from error
-
-
-def _check_paths(requests: Sequence[Request]) -> None:
-    """Refuses an output that is an input, and two outputs that are one file."""
-    seen: dict[str, str] = {}
-    for request in requests:
-        for real in map(os.path.realpath, places_of(request.path)):
-            if real in seen:
-                raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
-            seen[real] = request.path
-    for request in requests:
-        for source in sources_of(request.bands):
-            file = Path(os.path.realpath(source.name))
-            if any(str(place) in seen for place in (file, *file.parents)):
-                raise SinkError(
-                    f"{source.name} is an input and would be written as an output: give the output another name"
-                )

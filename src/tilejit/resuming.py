@@ -35,7 +35,7 @@ def check_resumable(job: Job) -> None:
                 "save it to a file and open that, or leave resume= out"
             )
     for write in job.plan.writes:
-        if write.writer.startswith("through GDAL"):
+        if not write.shared:
             raise PlanError(
                 f"{write.path}: is written {write.writer}, which cannot be gone on with: leave resume= out, or choose "
                 f"compress=zstd, deflate, lzw or none ({WRITTEN_DIRECTLY}), or shards (.vrt)"

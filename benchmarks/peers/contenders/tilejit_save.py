@@ -1,13 +1,12 @@
 """tilejit: one pass from files to files, with its planning and loading of compiled code in the clock.
 
-Numba and rasterio, which tilejit imports when it needs them, are imported before, as everyone else's packages are.
+rasterio, which tilejit imports when it needs it, is imported before, as everyone else's packages are.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-import numba  # noqa: F401
 import rasterio  # noqa: F401
 
 import tilejit as tj

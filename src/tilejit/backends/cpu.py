@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tilejit.jit_cache import load_module
@@ -14,7 +13,7 @@ from tilejit.object_code import compiler
 from tilejit.private_module import private_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -45,33 +44,34 @@ class CpuBackend:
 
     def compile_whole(self, kernel: Kernel, signature: Signature, workers: int) -> Launch:
         """Returns a launch that computes the inner part of whole arrays on ``workers`` threads."""
+        return _whole(kernel, signature, workers)
+
+
+class _Whole:
+    """Hands whole arrays to the function that runs on all threads.
+
+    Args:
+        function: Numba's.
+        workers: How many threads it uses.
+    """
+
+    def __init__(self, function: Any, workers: int) -> None:
         import numba
 
-        function = _whole(kernel, signature)
-        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        self._function, self._get, self._set = function, numba.get_num_threads, numba.set_num_threads
+        self._workers = min(workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
-        def launch(arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                   scalars: Sequence[Any]) -> int:  # fmt: skip
-            with _PARALLEL, _threads(min(workers, most)):
-                return int(function(*arrays, *outputs, *nodata, *scalars))
-
-        return launch
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Has Numba use so many threads, and leaves its setting as it was; setting it takes longer than asking for it."""
-    import numba
-
-    before = numba.get_num_threads()
-    if count == before:
-        yield
-        return
-    numba.set_num_threads(count)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+    def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
+                 scalars: Sequence[Any]) -> int:  # fmt: skip
+        with _PARALLEL:
+            before = self._get()
+            if before != self._workers:  # setting it takes longer than asking for it
+                self._set(self._workers)
+            try:
+                return int(self._function(*arrays, *outputs, *nodata, *scalars))
+            finally:
+                if before != self._workers:
+                    self._set(before)
 
 
 class _Tile:
@@ -92,7 +92,12 @@ def _tile(kernel: Kernel, signature: Signature) -> _Tile:
 
 
 @functools.lru_cache(maxsize=512)
-def _whole(kernel: Kernel, signature: Signature) -> Any:
+def _whole(kernel: Kernel, signature: Signature, workers: int) -> _Whole:
+    return _Whole(_whole_function(kernel, signature), workers)
+
+
+@functools.lru_cache(maxsize=512)
+def _whole_function(kernel: Kernel, signature: Signature) -> Any:
     text = cpu_source(kernel, signature, whole=True)
     if kernel.form.c_functions:
         return private_module(text, kernel.name, kernel.c_functions).whole

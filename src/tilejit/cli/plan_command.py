@@ -27,7 +27,7 @@ is measured on made-up cells, once.
 @click.option("--quiet", "-q", is_flag=True, hidden=True)
 def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) -> None:
     """Prints a plan."""
-    from tilejit.raster import plan_outputs
+    from tilejit.running import plan_outputs
 
     del quiet
     job = read_job(**words)

@@ -35,7 +35,7 @@ def tiles_of(target: Path) -> Path:
 def shard_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
     """How shards with these options are stored; see `storage_of`."""
     storage = geotiff_storage(dtype, shape, count, options)
-    return replace(storage, writer=f"GeoTIFF shards for .vrt, {storage.writer}", held=SHARD_BYTES)
+    return replace(storage, writer=f"GeoTIFF shards for .vrt, {storage.writer}", held=SHARD_BYTES, shared=True)
 
 
 def checked_shards(profile: OutputProfile) -> Path:

@@ -90,6 +90,8 @@ class Storage:
     """What writes it, and why."""
     held: int = 0
     """Bytes that each writer holds until there are enough for a file."""
+    shared: bool = True
+    """Whether it can be written by several processes, and by one after the other; see `SharedSink` and `KeptSink`."""
 
 
 class Sink(Protocol):
