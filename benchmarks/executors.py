@@ -1,8 +1,9 @@
 """What executors gain and cost: two worker processes against one, and the overhead of a tile.
 
 The gain is that of a compute-bound kernel, 64 steps of a quadratic map for each pixel, file to file; rounds are
-interleaved, workers are started before, and the table has medians. The overhead is measured with tasks that do next to
-nothing: a task of its own for each tile through the executor, and tiles of 16 x 16 cells through the threads.
+interleaved, workers are started before, and the table has medians. The overhead is the whole wall time of a cheap
+kernel over a file with tiles of 16 x 16 cells, by tile: through an executor each tile is a part of its own, with its
+reading, computing, writing into the result and reporting.
 
     python benchmarks/executors.py
     mpiexec -n 3 python -m mpi4py.futures benchmarks/executors.py     (MPI alone)
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tilejit as tj
+from tilejit import parts
 from tilejit.executors import open_executor
 from tilejit.executors.processes import ProcessesExecutor
 
@@ -98,36 +100,34 @@ class _Limited:
         """The inner one is closed by who opened it."""
 
 
-def overhead_of_threads(tasks: int) -> float:
+def tiny_tiles(folder: Path, tasks: int) -> tj.Raster:
+    """A raster of so many tiles of 16 x 16 cells, or a few less."""
     side = max(1, int(tasks**0.5))
-    raster = doubled(tj.from_array(np.ones((16 * side, 16 * side), np.float32)))
-    raster.compute(tile=(16, 16), workers=2)
+    path = folder / "tiles.tif"
+    profile = {"blockxsize": 16, "blockysize": 16, "compress": "none"}
+    tj.from_array(np.ones((16 * side, 16 * side), np.float32)).save(path, profile=profile, overwrite=True)
+    return doubled(tj.open(path))
+
+
+def overhead(raster: tj.Raster, **options) -> float:
+    """Seconds by tile."""
     start = time.perf_counter()
-    raster.compute(tile=(16, 16), workers=2)
-    return (time.perf_counter() - start) / side**2
+    raster.compute(tile=(16, 16), **options)
+    return (time.perf_counter() - start) / (raster.grid.height / 16) ** 2
 
 
-def overhead(executor: Executor, tasks: int) -> float:
-    def run(count: int) -> float:
-        start = time.perf_counter()
-        done = sum(outcome.error is None for outcome in executor.map(abs, range(count)))
-        if done != count:
-            raise RuntimeError(f"{count - done} of {count} tasks failed")
-        return time.perf_counter() - start
-
-    run(50)
-    return run(tasks) / tasks
-
-
-def overheads(names: Iterable[str], tasks: int, rounds: int) -> None:
-    print(f"overhead of a tile, {tasks} tasks, median of {rounds}:")
+def overheads(folder: Path, names: Iterable[str], tasks: int, rounds: int) -> None:
+    raster = tiny_tiles(folder, tasks)
+    parts._PART_BYTES = 1  # a part for each tile, which no run of its own accord has
+    print(f"overhead of a tile, about {tasks} tiles, median of {rounds}:")
     for name in names:
         if name == "threads":
-            found = [overhead_of_threads(tasks) for _ in range(rounds)]
+            found = [overhead(raster, workers=2) for _ in range(rounds + 1)]
         else:
             with closing(open_executor(name)) as executor:
-                found = [overhead(executor, tasks) for _ in range(rounds)]
-        print(f"  {name:12} {1e3 * statistics.median(found):6.2f} ms")
+                found = [overhead(raster, executor=executor) for _ in range(rounds + 1)]
+        # In the first round workers start.
+        print(f"  {name:12} {1e3 * statistics.median(found[1:]):6.2f} ms")
 
 
 def main() -> None:
@@ -139,12 +139,12 @@ def main() -> None:
     given = parser.parse_args()
     if given.small:
         given.size, given.rounds, given.tasks = 256, 1, 20
-    if is_leading_ranks():
-        overheads(["mpi"], given.tasks, given.rounds)
-        return
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
+        if is_leading_ranks():
+            overheads(Path(folder), ["mpi"], given.tasks, given.rounds)
+            return
         gain(Path(folder), given.size, given.rounds)
-    overheads(["threads", "processes", "dask"], given.tasks, given.rounds)
+        overheads(Path(folder), ["threads", "processes", "dask"], given.tasks, given.rounds)
 
 
 if __name__ == "__main__":

@@ -356,6 +356,22 @@ def test_python_m_works():
     assert run.stdout.startswith("tilejit ")
 
 
+def test_a_warm_run_does_without_numba(tmp_path):
+    program = """if True:
+        import sys
+        from tilejit.cli import main
+        assert main(["run", "slope", "dem.tif", "-o", sys.argv[1], "-q"]) == 0
+        print(sorted({"numba", "scipy", "dask", "zarr", "distributed", "asyncio"} & set(sys.modules)))
+    """
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / f"{k}.tif")], capture_output=True, text=True, check=True
+        )
+        for k in range(2)
+    ]
+    assert runs[1].stdout.strip() == "[]"
+
+
 def test_a_reader_that_leaves_is_no_error():
     command = f"{sys.executable} -m tilejit list | head -1"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

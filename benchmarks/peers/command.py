@@ -45,8 +45,8 @@ def _closing(rows: list[Row], choice: Choice, about: dict[str, str]) -> str:
     return (
         f"From the first read to the output on the disk, with the same tiles, compressor and predictor, on all cores; "
         f"results equal to tilejit's. Everyone was asked for the same level; tilejit lets cheaper encoders of the same "
-        f"format stand in while its file stays within 2 %. Medians of {choice.rounds} interleaved rounds; tilejit decoded each byte "
-        f"{ratio:.2f} times at most; {described(about)}."
+        f"format stand in while its file stays within 2 %. Medians of {choice.rounds} interleaved rounds; tilejit "
+        f"decoded each byte {ratio:.2f} times at most; {described(about)}."
     )
 
 
