@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SEGMENT = 4 << 20
+SEGMENT = 1 << 20
 """Bytes that are written past the page cache at once; a disk is no faster with more."""
 SEGMENTS = 4
 """Segments in memory: one that is being filled, and others that are being written or wait for it."""
