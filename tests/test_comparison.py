@@ -91,11 +91,11 @@ def kernels(tmp_path_factory):
 
 
 def write_dem(path, height=150, width=200, dtype=np.float32, holes=True, **profile):
-    """A surface with a hole, in UTM."""
+    """A surface with a hole that is larger than a tile of any way, in UTM."""
     rows, cols = np.mgrid[:height, :width]
     cells = (120 + 40 * np.sin(rows / 9) + 30 * np.cos(cols / 7) + cols / 10).astype(dtype)
     if holes:
-        cells[20:40, 30:70] = -99
+        cells[10:100, 0:140] = -99
     grid = replace(terrain(64).grid, height=height, width=width)
     tj.from_array(cells, grid=grid, nodata=-99 if holes else None).save(
         path, profile={"blockxsize": 64, "blockysize": 64, **profile}, progress=False, overwrite=True
@@ -259,7 +259,7 @@ class TestHandWrittenTiles:
     def test_other_pixels_are_counted(self, kernels, dem, tmp_path):
         task = task_of(kernels, "slope", dem, tmp_path)
         expected = Work(task).raster.compute()
-        expected[0, 50, 60:70] += 1
+        expected[0, 120, 60:70] += 1
         np.save(task.reference, expected)
         assert run_trial(task, tmp_path / "cache").different == 10
 

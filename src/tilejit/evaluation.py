@@ -81,10 +81,7 @@ class Evaluator:
             For each write its (band, row, col) array, which lives until the next run; and how many valid pixels got a
             result that equals nodata.
         """
-        planes: list[tuple[Array, Array | None]] = []
-        for layer in frame.layers:
-            valid = layer.valid if layer.valid is not None else [None] * len(layer.cells)
-            planes += list(zip(layer.cells, valid, strict=True))
+        planes = _planes(frame)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
             shape = len(write.planes), *frame.window.shape
@@ -109,27 +106,38 @@ class Evaluator:
     def _step(
         self, number: int, window: Window, planes: list[tuple[Array, Array | None]], outputs: Sequence[Array]
     ) -> int:
-        step, kernel = self.plan.steps[number], self.job.kernels[number]
-        area = window.expand(*step.halo)
+        step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         if any(self._is_blank(plane, planes) for plane in self._deciding[number]):
             planes += [(cells, None) for cells in self._blank_results(step, area)]
             return 0
+        results = []
+        for plane in step.results:
+            write, band = self._direct.get(plane, (-1, -1))
+            results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
+        arrays, nodata, scalars = self._arguments(number, window, planes)
+        collisions = self.compiled[number](arrays, results, nodata, scalars)
+        self._outside(step, area, results)
+        planes += [(r, None) for r in results]
+        return collisions
+
+    def first_arguments(self, frame: Frame) -> tuple[list[Array], list[Any], list[Any]]:
+        """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
+        return self._arguments(0, frame.window, _planes(frame))
+
+    def _arguments(
+        self, number: int, window: Window, planes: Sequence[tuple[Array, Array | None]]
+    ) -> tuple[list[Array], list[Any], list[Any]]:
+        """A launch's arrays, nodata values and scalars."""
+        step, kernel = self.plan.steps[number], self.job.kernels[number]
         arrays: list[Array] = []
         for index, operand in enumerate(step.operands):
             cells, valid = self._operand(number, index, operand, planes, window)
             arrays.append(cells)
             if valid is not None:
                 arrays.append(valid)
-        results = []
-        for plane in step.results:
-            write, band = self._direct.get(plane, (-1, -1))
-            results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
-        nodata = [r.dtype.type(v) for r, v in zip(results, step.nodata, strict=True)]
-        scalars = scalar_values(kernel, self.job.parameters[number], step.signature.compute, area, self.plan.grid)
-        collisions = self.compiled[number](arrays, results, nodata, scalars)
-        self._outside(step, area, results)
-        planes += [(r, None) for r in results]
-        return collisions
+        nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
+        area, bound = window.expand(*step.halo), self.job.parameters[number]
+        return arrays, nodata, scalar_values(kernel, bound, step.signature.compute, area, self.plan.grid)
 
     def _blank_results(self, step: Step, area: Window) -> list[Array]:
         """The results of a step that has nothing valid to compute with."""
@@ -191,6 +199,15 @@ class Evaluator:
             invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
             return _replace(output, invalid, write.nodata)
         return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
+
+
+def _planes(frame: Frame) -> list[tuple[Array, Array | None]]:
+    """The cells of a tile's inputs, and their validity where it is apart."""
+    planes: list[tuple[Array, Array | None]] = []
+    for layer in frame.layers:
+        valid = layer.valid if layer.valid is not None else [None] * len(layer.cells)
+        planes += list(zip(layer.cells, valid, strict=True))
+    return planes
 
 
 def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> int:

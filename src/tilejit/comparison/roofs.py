@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.backends.numba_info import numba_versions
 from tilejit.comparison.task import Task
+from tilejit.comparison.threads import on_threads
 from tilejit.comparison.work import Reader, Work
 from tilejit.dispatch import operations
 from tilejit.registry import local
@@ -147,11 +147,7 @@ class _Clock:
         """Returns how often a function's ticks come in a second, on as many cores as threads."""
         _pin(threads)
         self._times = []
-        running = [threading.Thread(target=function) for _ in range(threads)]
-        for thread in running:
-            thread.start()
-        for thread in running:
-            thread.join()
+        on_threads(function, threads)
         return (len(self._times) - threads) / max(max(self._times) - min(self._times), 1e-9)
 
 

@@ -21,6 +21,7 @@ from tilejit.comparison.agreement import compared
 from tilejit.comparison.outcome import INSIDE, SAYS, Outcome
 from tilejit.comparison.task import Task
 from tilejit.comparison.ways import WAYS
+from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
     from tilejit.comparison.ways.base import Run, Stages, Way
@@ -73,6 +74,8 @@ def _outcome(run: Run, task: Task, way: Way, timed: list[_Timed], start: float) 
     best = min(timed, key=lambda one: one.seconds)  # what else the machine does only ever adds
     whole = run.outputs[0].size
     pixels = whole if run.done is None else sum(w.height * w.width for w in run.done)
+    if not pixels:
+        raise BackendError(f"{task.way} has computed nothing")
     different, distance = compared(run, task, way)
     return Outcome(
         start=start,

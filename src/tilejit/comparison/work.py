@@ -95,34 +95,18 @@ class Call:
         return outputs
 
 
-class _Catch:
-    """Stands in for a launch, and keeps what it is handed."""
-
-    def __init__(self) -> None:
-        self.given: tuple[list[Array], Sequence[Any], Sequence[Any]] = ([], (), ())
-
-    def __call__(
-        self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any], scalars: Sequence[Any]
-    ) -> int:
-        del outputs
-        self.given = (list(arrays), nodata, scalars)
-        return 0
-
-
 class Reader:
     """Decodes tiles in buffers of its own; one for each thread. A call lives until the next."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._buffers, self._catch = job, Buffers(job.plan), _Catch()
-        self._evaluator = Evaluator(job, [self._catch])
+        self._job, self._buffers, self._evaluator = job, Buffers(job.plan), Evaluator(job, ())
 
     def call(self, window: Window) -> Call:
         """Decodes a tile with its halo and fills what lies outside the raster."""
         frame, shape = Frame(window, window, self._buffers), self._job.plan.grid.shape
         frame.decode(self._job.sources, Window(0, 0, *shape))
         frame.complete(shape, self._job.sources)
-        self._evaluator.run(frame)
-        return Call(window, *self._catch.given)
+        return Call(window, *self._evaluator.first_arguments(frame))
 
 
 def place(outputs: Sequence[Array], window: Window, results: Sequence[Array]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from tilejit.comparison.plain_body import PlainBody
 from tilejit.comparison.processes import queued_seconds
+from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Sum, Way, stages_of
 from tilejit.comparison.ways.pool import started_pool, worker_work
 from tilejit.comparison.work import Reader, Work, place
@@ -72,12 +72,7 @@ class _Threads(_Tiles):
         self.outputs, self.done = self.work.outputs(self.job), []
         watch, waiting, queued = Stopwatch(), itertools.cycle(self.calls), [0.0]
         self._deadline = time.perf_counter() + self.task.seconds
-        cores = range(self.task.cores)
-        threads = [threading.Thread(target=self._loop, args=(waiting, watch, queued)) for _ in cores]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        on_threads(lambda: self._loop(waiting, watch, queued), self.task.cores)
         return stages_of(watch, queued)
 
     def _loop(self, waiting: Iterator[Call], watch: Stopwatch, queued: list[float]) -> None:

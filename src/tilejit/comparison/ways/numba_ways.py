@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 from tilejit.backends.cpu import CpuBackend
 from tilejit.backends.numba_info import LAYERS, threading_layers
 from tilejit.comparison.processes import queued_seconds
+from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Way, stages_of
 from tilejit.comparison.work import Reader, Work, place
 from tilejit.stopwatch import Stopwatch
@@ -123,11 +123,7 @@ class _Threads(_Compiled):
     def __call__(self) -> Stages:
         self.outputs, watch = self.work.outputs(self.job), Stopwatch()
         waiting, queued = iter(self.work.windows(self.job.plan.tile)), [0.0]
-        threads = [threading.Thread(target=self._loop, args=(waiting, watch, queued)) for _ in range(self.task.cores)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        on_threads(lambda: self._loop(waiting, watch, queued), self.task.cores)
         return stages_of(watch, queued)
 
     def _loop(self, waiting: Any, watch: Stopwatch, queued: list[float]) -> None:
