@@ -73,7 +73,7 @@ def claims(slope, orbit):
     values = {
         "cores": max(row.cores for row in slope.rows),
         "first": f"{slope.roofs.compile:.1f}",
-        "then": f"{slope.row('numba').outcome.compile:.1f}",
+        "then": f"{slope.row('numba').outcome.compile:.2f}",
         "loop": layer(slope),
         "starts": ", ".join(starts(slope)),
     }
