@@ -32,8 +32,8 @@ USER = textwrap.dedent("""
     compiled = "numba" in sys.modules
     whole = cached(z)
     assert whole[1, 1] == out[1, 0] == scaled(5) - 1
-    from tilejit.backends.cpu import _whole
-    stats = _whole(cached, cached.signature([z.dtype])).stats
+    from tilejit.backends.cpu import _whole_function
+    stats = _whole_function(cached, cached.signature([z.dtype])).stats
     print(int(compiled), sum(stats.cache_misses.values()))
 """)
 
