@@ -18,8 +18,8 @@ import rasterio
 
 from terrain import PROFILE, fractal
 from tilejit.codecs import BlockCodec, Effort
+from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.open_source import open_source
-from tilejit.io.rasterio_source import open_rasterio
 from tilejit.window import tiles
 
 CODECS = {"ZSTD 1": ("ZSTD", 1), "DEFLATE 6": ("DEFLATE", 6), "LZW": ("LZW", None), "NONE": ("NONE", None)}

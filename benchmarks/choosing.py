@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 
 import tilejit as tj
-from tilejit.discovery import find_kernel
-from tilejit.files import replace_text
-from tilejit.terrain_demo import write_terrain
+from tilejit.cli.terrain_demo import write_terrain
+from tilejit.kernel.discovery import find_kernel
+from tilejit.system.files import replace_text
 
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = 0.2

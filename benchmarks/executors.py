@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tilejit as tj
-from tilejit import parts
 from tilejit.executors import open_executor
 from tilejit.executors.processes import ProcessesExecutor
+from tilejit.planning import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -37,7 +37,7 @@ from tilejit_kernels.terrain import slope
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
 HERE = Path(__file__).parent

@@ -23,15 +23,15 @@ import rasterio
 
 import tilejit as tj
 from terrain import PROFILE, scene, write_terrain
-from tilejit.prediction import predict_job
-from tilejit.running import plan_outputs
+from tilejit.prediction.prediction import predict_job
+from tilejit.raster.running import plan_outputs
 from tilejit_kernels.filters import mean_5x5
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import aspect, hillshade, slope
 
 if TYPE_CHECKING:
-    from tilejit.planner import Job
-    from tilejit.prediction import Prediction
+    from tilejit.planning.planner import Job
+    from tilejit.prediction.prediction import Prediction
 
 
 @tj.focal(nodata="kernel")

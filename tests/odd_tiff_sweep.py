@@ -16,7 +16,7 @@ import rasterio
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.io.open_source import open_source
-from tilejit.report import peak_memory
+from tilejit.pipeline.report import peak_memory
 from tilejit.window import Window, tiles
 
 ADDRESS_SPACE = 6 << 30

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from tilejit.kernel import Kernel
+from tilejit.kernel.kernel import Kernel
 from tilejit_kernels import filters, indices, masks, terrain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tilejit.chain import Applicable
+    from tilejit.kernel.chain import Applicable
 
     Arrays = tuple[np.ndarray, ...]
 

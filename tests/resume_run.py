@@ -17,7 +17,7 @@ from pathlib import Path
 
 import tilejit as tj
 from executor_kernels import scaled, smooth
-from tilejit import journal
+from tilejit.pipeline import journal
 
 OPTIONS = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
 LONGEST = 0.25

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilejit.io import append_file
-from tilejit.io.append_file import CachedAppendFile, DirectAppendFile
+from tilejit.io.blocks import append_file
+from tilejit.io.blocks.append_file import CachedAppendFile, DirectAppendFile
 
 KINDS = pytest.mark.parametrize("kind", [CachedAppendFile, DirectAppendFile])
 MOST = 2**63 - 1

@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tilejit as tj
-from tilejit import evaluation
-from tilejit.cancellation import Cancellation
 from tilejit.errors import ParameterError, RunStoppedError, SinkError, TilejitError
-from tilejit.graph import SourceBand
-from tilejit.io.block_sink import BlockSink
+from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.source import ArraySource
-from tilejit.running import tiles_job
+from tilejit.pipeline import evaluation
+from tilejit.pipeline.cancellation import Cancellation
+from tilejit.planning.graph import SourceBand
+from tilejit.raster.running import tiles_job
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -258,7 +258,7 @@ def test_cancelling_before_anything_happens(tmp_path):
     assert left(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("owner", "stage"), [("tilejit.pipeline", "launches"), (BlockSink, "prepare")])
+@pytest.mark.parametrize(("owner", "stage"), [("tilejit.pipeline.pipeline", "launches"), (BlockSink, "prepare")])
 def test_cancelling_while_a_kernel_compiles_or_an_output_is_completed(tmp_path, monkeypatch, owner, stage):
     owner = sys.modules[owner] if isinstance(owner, str) else owner
     original = getattr(owner, stage)
@@ -396,7 +396,7 @@ def test_a_kernel_that_fails(tmp_path, monkeypatch):
         def run(self, frame):
             raise FloatingPointError(frame.window)
 
-    monkeypatch.setattr("tilejit.pipeline.Evaluator", Broken)
+    monkeypatch.setattr("tilejit.pipeline.pipeline.Evaluator", Broken)
     with pytest.raises(TilejitError, match=r"compute of .*FloatingPointError"):
         asyncio.run(steep(tj.from_array(cells(64, 64))).asave(tmp_path / "new.tif"))
     assert left(tmp_path) == {}
@@ -439,7 +439,7 @@ def test_the_plan_counts_the_tiles_in_hand():
 
 
 def test_a_cancellation_stops_what_comes_after_it():
-    from tilejit.running import read_window
+    from tilejit.raster.running import read_window
 
     raster, reads = watched(cells(64, 64))
     cancellation = Cancellation()
@@ -468,7 +468,7 @@ IN_A_PROCESS = textwrap.dedent("""
             await raster.asave("out.tif", overwrite=True)
 
     raster = steep(tj.open("in.tif"))
-    from tilejit.running import tiles_job
+    from tilejit.raster.running import tiles_job
     planned = tiles_job(raster, {"workers": 2})[0].plan.memory
     asyncio.run(globals()[sys.argv[1]](raster))
     with open("/proc/self/status") as status:
@@ -510,6 +510,6 @@ def test_asyncio_comes_with_the_first_use():
         import numpy as np
         import tilejit as tj
         tj.from_array(np.ones((4, 4), np.float32)).compute()
-        assert "tilejit.asynchronous" not in sys.modules
+        assert "tilejit.raster.asynchronous" not in sys.modules
     """)
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tilejit as tj
-from tilejit import evaluation
-from tilejit.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.grid import Grid
-from tilejit.io.block_source import BlockSource
-from tilejit.io.constant_blocks import ConstantBlocks, KnownBlocks, constant_of
+from tilejit.io.blocks.block_source import BlockSource
+from tilejit.io.blocks.constant_blocks import ConstantBlocks, KnownBlocks, constant_of
 from tilejit.io.open_source import open_source
-from tilejit.planner import Request, make_job
-from tilejit.raster import Raster
-from tilejit.settings import settings_of
+from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
+from tilejit.pipeline import evaluation
+from tilejit.planning.planner import Request, make_job
+from tilejit.raster.raster import Raster
+from tilejit.raster.settings import settings_of
 from tilejit.window import Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
-    pytest.mark.filterwarnings("ignore::tilejit.running.NodataWarning"),
+    pytest.mark.filterwarnings("ignore::tilejit.raster.running.NodataWarning"),
 ]
 SHAPE = (48, 80)
 
@@ -190,7 +190,7 @@ def launched(raster, tile):
 
         return tuple(wrap(launch) for launch in real(job))
 
-    with mock.patch("tilejit.pipeline.launches", counting):
+    with mock.patch("tilejit.pipeline.pipeline.launches", counting):
         raster.read(tile=tile, workers=2)
     return len(calls)
 

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from tilejit.errors import SinkError
 from tilejit.grid import Grid, Metric
-from tilejit.io import append_file, block_sink
-from tilejit.io.block_cutter import BlockCutter
-from tilejit.io.block_grid import BlockGrid, Place
-from tilejit.io.block_sink import BlockSink
-from tilejit.io.constant_blocks import constant_of
+from tilejit.io.blocks import append_file, block_sink
+from tilejit.io.blocks.block_cutter import BlockCutter
+from tilejit.io.blocks.block_grid import BlockGrid, Place
+from tilejit.io.blocks.block_sink import BlockSink
+from tilejit.io.blocks.constant_blocks import constant_of
+from tilejit.io.gdal.rasterio_sink import RasterioSink
 from tilejit.io.geotiff_sink import writer_of
 from tilejit.io.open_sink import open_sink
 from tilejit.io.output_file import OutputFile
-from tilejit.io.rasterio_sink import RasterioSink
 from tilejit.io.sink import WRITTEN_DIRECTLY, OutputProfile
 from tilejit.window import Window, tiles
 

@@ -17,10 +17,10 @@ from rasterio.windows import Window as RasterioWindow
 
 import tilejit as tj
 from tilejit.errors import ReadError, TilejitError
-from tilejit.io.block_source import BlockSource
+from tilejit.io.blocks.block_source import BlockSource
+from tilejit.io.blocks.tiff_layout import read_layout
+from tilejit.io.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.io.open_source import open_source
-from tilejit.io.rasterio_source import RasterioSource, open_rasterio
-from tilejit.io.tiff_layout import read_layout
 from tilejit.testing import SourceTests
 from tilejit.window import Window
 

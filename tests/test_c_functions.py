@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from tilejit import jit_cache
 from tilejit.backends import get_backend
-from tilejit.dispatch import choose_backend
 from tilejit.errors import KernelError
+from tilejit.jit import cache as jit_cache
 from tilejit.language.cpu import cpu_source
+from tilejit.planning.dispatch import choose_backend
 
 CC = shutil.which("cc")
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler: cc")

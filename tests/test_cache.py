@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernels_for_tests import write_module
-from tilejit import jit_cache as cache
+from tilejit.jit import cache
 from tilejit.language.cpu import cpu_source
 
 HELPER = "def scaled(v):\n    return v * 3\n"

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tilejit as tj
-from tilejit import prediction, rehearsal
-from tilejit.calibration import Calibration, calibration_file, machine
 from tilejit.cli import main
 from tilejit.errors import PlanError, SinkError
-from tilejit.io.rasterio_source import RasterioSource
-from tilejit.io.storage import creation_options
-from tilejit.rehearsal import likeness_of, rehearsal_key
-from tilejit.running import plan_outputs
-from tilejit.synthetic import LEVELS, cells
+from tilejit.io.gdal.rasterio_source import RasterioSource
+from tilejit.io.gdal.storage import creation_options
+from tilejit.prediction import prediction, rehearsal
+from tilejit.prediction.calibration import Calibration, calibration_file, machine
+from tilejit.prediction.rehearsal import likeness_of, rehearsal_key
+from tilejit.prediction.synthetic import LEVELS, cells
+from tilejit.raster.running import plan_outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -6,8 +6,8 @@ import rasterio
 
 import tilejit as tj
 from tilejit.cli import main
-from tilejit.discovery import find_kernel, kernels_in
 from tilejit.errors import GridMismatchError, KernelError, ParameterError
+from tilejit.kernel.discovery import find_kernel, kernels_in
 
 Z = np.arange(35, dtype=np.float32).reshape(5, 7) ** 2
 

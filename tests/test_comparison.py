@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.cli import main
+from tilejit.cli.terrain_demo import terrain
 from tilejit.comparison import processes
 from tilejit.comparison.agreement import differences
 from tilejit.comparison.charts import colour_of, stage_shares
@@ -38,10 +39,9 @@ from tilejit.comparison.ways import REFERENCE, WAYS, own
 from tilejit.comparison.ways.interpreted import spread
 from tilejit.comparison.wording import HEADINGS
 from tilejit.comparison.work import Reader, Work
-from tilejit.cores import available_cores
-from tilejit.discovery import find_kernel
 from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
-from tilejit.terrain_demo import terrain
+from tilejit.kernel.discovery import find_kernel
+from tilejit.system.cores import available_cores
 
 BODIES = """
 @tj.focal

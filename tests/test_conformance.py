@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from tilejit.io.block_sink import BlockSink
+from tilejit.io.blocks.block_sink import BlockSink
+from tilejit.io.folders.shard_sink import ShardSink
+from tilejit.io.folders.zarr_sink import ZarrSink
+from tilejit.io.gdal.rasterio_sink import RasterioSink
+from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.output_file import OutputFile
-from tilejit.io.rasterio_sink import RasterioSink
-from tilejit.io.rasterio_source import open_rasterio
-from tilejit.io.shard_sink import ShardSink
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.io.source import ArraySource
-from tilejit.io.zarr_sink import ZarrSink
 from tilejit.testing import BackendTests, SinkTests, SourceTests
 
 

@@ -11,7 +11,7 @@ import tilejit as tj
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
 from tilejit.io.open_source import open_source
 from tilejit.io.sink import OutputProfile
-from tilejit.raster import Raster
+from tilejit.raster.raster import Raster
 
 TRANSFORM = rasterio.Affine(30, 0, 500_000, 0, -30, 4_000_000)
 SHAPE = (40, 70)

@@ -11,7 +11,7 @@ import pytest
 
 from kernels_for_tests import assert_same_bits, holes, launch, write_module
 from tilejit.backends import get_backend
-from tilejit.jit_cache import load_module
+from tilejit.jit.cache import load_module
 from tilejit.language.cpu import cpu_source, has_two_variants
 
 WIDE = " + ".join(f"z[{dy}, {dx}]" for dy in range(-3, 4) for dx in range(-3, 4))

@@ -6,9 +6,9 @@ import rasterio
 
 import tilejit as tj
 from tilejit.cli import main
-from tilejit.io.png import write_png
-from tilejit.preview import GAP, SIDE, coloured, picture, shrunk
-from tilejit.terrain_demo import terrain
+from tilejit.cli.preview import GAP, SIDE, coloured, picture, shrunk
+from tilejit.cli.terrain_demo import terrain
+from tilejit.io.gdal.png import write_png
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tilejit import discovery
-from tilejit.discovery import Collection, collections, find_kernel, kernels_in
 from tilejit.errors import KernelError
+from tilejit.kernel import discovery
+from tilejit.kernel.discovery import Collection, collections, find_kernel, kernels_in
 
 TEXT = """
 import tilejit as tj

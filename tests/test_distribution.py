@@ -24,19 +24,19 @@ import tilejit as tj
 from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
 from test_executors import ENVIRONMENT, MPIEXEC, dask_warnings, needs_dask, needs_mpi, workers
-from tilejit.cores import available_cores
+from tilejit.distribution.recipe import fingerprint_of, name_of
 from tilejit.errors import ParameterError, PlanError, ReadError, SourceError, TilejitError
 from tilejit.executors.base import Outcome
 from tilejit.executors.dask import DaskExecutor
 from tilejit.executors.futures import FuturesExecutor
 from tilejit.executors.processes import ProcessesExecutor
 from tilejit.executors.serial import SerialExecutor
-from tilejit.frames import Frame
 from tilejit.grid import Grid
 from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import ArraySink, OutputProfile
-from tilejit.parts import parts_of
-from tilejit.recipe import fingerprint_of, name_of
+from tilejit.pipeline.frames import Frame
+from tilejit.planning.parts import parts_of
+from tilejit.system.cores import available_cores
 from tilejit.window import Window, tiles
 
 psutil = pytest.importorskip("psutil")

@@ -19,7 +19,7 @@ from tilejit.codecs import BlockCodec, Effort
 from tilejit.codecs.coders import coders_for
 from tilejit.codecs.sample import Sample
 from tilejit.grid import Grid
-from tilejit.io.block_sink import BlockSink
+from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.output_file import OutputFile
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles

@@ -26,7 +26,7 @@ from tilejit.errors import (
 )
 from tilejit.grid import Grid
 from tilejit.io.source import BandInfo
-from tilejit.raster import Raster, SourceBand
+from tilejit.raster.raster import Raster, SourceBand
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

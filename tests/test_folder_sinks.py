@@ -23,9 +23,9 @@ from test_failures import SLOW_RUN
 from test_sink import GRID, TRANSFORM, TYPES, UTM, names, noise, profile_of, small_disk, write_all
 from tilejit.errors import SinkError
 from tilejit.grid import Grid
-from tilejit.io import shard_writer
+from tilejit.io.folders import shard_writer
+from tilejit.io.folders.shard_writer import rectangles
 from tilejit.io.open_sink import checked_target, open_sink, places_of, storage_of, stored_bytes
-from tilejit.io.shard_writer import rectangles
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles
 
@@ -550,7 +550,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, kind):
 
     sink = open_sink(output_of(tmp_path, kind))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tilejit.running.open_sink", lambda *_: sink)
+        patch.setattr("tilejit.raster.running.open_sink", lambda *_: sink)
         patch.setattr(sink._own, "write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             dem.save(tmp_path / f"other.{kind}", progress=False)

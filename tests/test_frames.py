@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import tilejit as tj
 from raster_kernels import FIVE, MEAN, by_numpy, plus_one, same_bits
 from test_raster import grid_of, rasters, soon, tilings
-from tilejit import frames, schedule
 from tilejit.io.source import ArraySource
-from tilejit.raster import SourceBand
+from tilejit.pipeline import frames, schedule
+from tilejit.raster.raster import SourceBand
 from tilejit.window import Window, tiles
 
 SLOW = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -57,8 +57,8 @@ def watched(monkeypatch):
             super().__init__(plan)
             seen["buffers"] += 1
 
-    monkeypatch.setattr("tilejit.pipeline.Schedule", Watched)
-    monkeypatch.setattr("tilejit.schedule.Buffers", Buffers)
+    monkeypatch.setattr("tilejit.pipeline.pipeline.Schedule", Watched)
+    monkeypatch.setattr("tilejit.pipeline.schedule.Buffers", Buffers)
     return seen
 
 
@@ -127,8 +127,8 @@ def test_panels_give_the_same_bits_and_read_twice_at_seams_only(monkeypatch, cel
         return raster
 
     expected = chained(tj.from_array(cells, grid=grid_of(*cells.shape))).read(window, workers=1)
-    monkeypatch.setattr("tilejit.plan.PANEL_BYTES", 500)
-    monkeypatch.setattr("tilejit.plan.SEAM_SHARE", 1.0)
+    monkeypatch.setattr("tilejit.planning.plan.PANEL_BYTES", 500)
+    monkeypatch.setattr("tilejit.planning.plan.SEAM_SHARE", 1.0)
     source = Counting(cells)
     plan = chained(source.raster()).plan(tile=tile, workers=3)
     assert (plan.panel_tiles < plan.task_shape[1]) == (plan.task_shape[0] > 1)
@@ -166,9 +166,9 @@ def test_a_band_in_two_forms_is_decoded_twice_and_the_plan_says_so(tmp_path):
 def _report(raster, tile):
     """The report of a run into memory, which `read` keeps to itself."""
     from tilejit.io.sink import ArraySink
-    from tilejit.pipeline import run_job
-    from tilejit.planner import Request, make_job
-    from tilejit.settings import settings_of
+    from tilejit.pipeline.pipeline import run_job
+    from tilejit.planning.planner import Request, make_job
+    from tilejit.raster.settings import settings_of
 
     job = make_job(raster.grid, [Request(raster.bands)], settings_of(raster.bands, {"tile": tile, "workers": 2}))
     array = np.empty((raster.count, *raster.grid.shape), job.plan.writes[0].dtype)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tilejit.errors import ParameterError
 from tilejit.grid import Grid, Metric, crs_name
-from tilejit.io.rasterio_source import metric_of, open_rasterio
+from tilejit.io.gdal.rasterio_source import metric_of, open_rasterio
 
 rasterio = pytest.importorskip("rasterio")
 

@@ -18,7 +18,7 @@ from test_sink import GRID, TRANSFORM, UTM, names, noise, small_disk
 from tilejit.cli import main
 from tilejit.errors import SinkError, SourceError
 from tilejit.grid import Grid
-from tilejit.io import block_copy, shard_writer
+from tilejit.io.folders import block_copy, shard_writer
 from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles
@@ -79,7 +79,7 @@ def test_blocks_are_copied(tmp_path, options, monkeypatch):
     save(profile, array)
     plain = replace(profile, path=str(tmp_path / "plain.tif"))
     save(plain, array)
-    monkeypatch.setattr("tilejit.merging.open_raster", None)
+    monkeypatch.setattr("tilejit.raster.merging.open_raster", None)
     merged = tj.merge(profile.path, tmp_path / "out.tif")
     assert merged.how == COPIED
     assert merged.shards == len(names(tmp_path / "out.tiles")) > 5

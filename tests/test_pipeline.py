@@ -13,13 +13,13 @@ import pytest
 import rasterio
 
 import tilejit as tj
-from tilejit import evaluation
 from tilejit.errors import SinkError, TilejitError
 from tilejit.io import output_file
-from tilejit.io.block_sink import BlockSink
+from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.open_sink import open_sink
 from tilejit.io.source import ArraySource
-from tilejit.raster import SourceBand
+from tilejit.pipeline import evaluation
+from tilejit.raster.raster import SourceBand
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -83,7 +83,7 @@ def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
                 raise FloatingPointError("1 / 0")
             return super().run(frame)
 
-    monkeypatch.setattr("tilejit.pipeline.Evaluator", Broken)
+    monkeypatch.setattr("tilejit.pipeline.pipeline.Evaluator", Broken)
     before = left(tmp_path)
     with pytest.raises(TilejitError, match=r"compute of .*:steep failed at rows 64:96, .*FloatingPointError: 1 / 0"):
         steep(raster).save(tmp_path / "out.tif", **SMALL)
@@ -123,7 +123,7 @@ def test_a_second_output_that_cannot_be_created_takes_the_first_away(tmp_path, r
         opened.append(open_sink(profile, threads))
         return opened[0]
 
-    monkeypatch.setattr("tilejit.running.open_sink", second_fails)
+    monkeypatch.setattr("tilejit.raster.running.open_sink", second_fails)
     with pytest.raises(SinkError, match=r"two\.tif: no"):
         tj.save({tmp_path / "one.tif": steep(raster), tmp_path / "two.tif": doubled(raster)})
     assert left(tmp_path) == ({}, [])
@@ -139,7 +139,7 @@ def test_a_progress_bar_that_fails_leaves_nothing(tmp_path, raster, monkeypatch,
             raise KeyboardInterrupt
         yield lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
 
-    monkeypatch.setattr("tilejit.running.progress_bar", bar)
+    monkeypatch.setattr("tilejit.raster.running.progress_bar", bar)
     with pytest.raises(KeyboardInterrupt):
         steep(raster).save(tmp_path / "out.tif", **SMALL)
     assert left(tmp_path) == ({}, [])
@@ -211,9 +211,9 @@ def test_the_report(tmp_path, raster):
 
 def test_progress_is_told_to_its_end(tmp_path, raster):
     from tilejit.io.sink import ArraySink
-    from tilejit.pipeline import run_job
-    from tilejit.planner import Request, make_job
-    from tilejit.settings import settings_of
+    from tilejit.pipeline.pipeline import run_job
+    from tilejit.planning.planner import Request, make_job
+    from tilejit.raster.settings import settings_of
 
     told = []
     lazy = steep(raster)

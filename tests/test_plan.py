@@ -7,7 +7,7 @@ import pytest
 
 import tilejit as tj
 from tilejit.grid import Grid
-from tilejit.plan import BASE_BYTES, GDAL_BYTES
+from tilejit.planning.plan import BASE_BYTES, GDAL_BYTES
 from tilejit.window import Window
 
 
@@ -23,7 +23,7 @@ class Untouched:
         self.bands = tuple(BandInfo(k, np.dtype(dtype), nodata) for k in (1, 2))
 
     def raster(self):
-        from tilejit.raster import SourceBand
+        from tilejit.raster.raster import SourceBand
 
         return tj.Raster(self.grid, tuple(SourceBand(self, b) for b in self.bands))
 
@@ -155,8 +155,8 @@ def test_the_text_says_why_gdal_writes():
 
 
 def test_a_window_is_planned_on_the_grids_own_tile_lines():
-    from tilejit.planner import Request, make_job
-    from tilejit.settings import settings_of
+    from tilejit.planning.planner import Request, make_job
+    from tilejit.raster.settings import settings_of
 
     raster = steep(Untouched(5000, 7000).raster().band(1))
     settings = settings_of(raster.bands, {"tile": (512, 512)})

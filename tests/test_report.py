@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from tilejit.report import Report
-from tilejit.stopwatch import STAGES, WORKER_STAGES, StageTime, Stopwatch
+from tilejit.pipeline.report import Report
+from tilejit.pipeline.stopwatch import STAGES, WORKER_STAGES, StageTime, Stopwatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

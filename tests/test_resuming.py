@@ -21,14 +21,14 @@ from kernels_for_tests import write_module
 from resume_run import OPTIONS, raster
 from test_distribution import Elsewhere, write
 from test_executors import ENVIRONMENT
-from tilejit import batches, journal
 from tilejit.cli import main
 from tilejit.errors import ParameterError, PlanError, ReadError, SinkError
 from tilejit.executors.serial import SerialExecutor
-from tilejit.io.block_sink import BlockSink
-from tilejit.io.folder_sink import FolderSink
-from tilejit.journal import Journal
-from tilejit.parts import unfinished
+from tilejit.io.blocks.block_sink import BlockSink
+from tilejit.io.folders.folder_sink import FolderSink
+from tilejit.pipeline import batches, journal
+from tilejit.pipeline.journal import Journal
+from tilejit.planning.parts import unfinished
 
 psutil = pytest.importorskip("psutil")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -202,7 +202,7 @@ def test_ctrl_c_is_gone_on_from(dem, wanted, tmp_path, monkeypatch, often):
 
 
 def test_an_input_that_cannot_be_read_to_its_end(dem, wanted, tmp_path, monkeypatch):
-    from tilejit.frames import Frame
+    from tilejit.pipeline.frames import Frame
 
     decode, number = Frame.decode, count()
 
@@ -384,7 +384,7 @@ def test_c_functions_are_part_of_a_run(tmp_path):
     import ctypes
     from types import SimpleNamespace
 
-    from tilejit.fingerprint import _libraries
+    from tilejit.raster.fingerprint import _libraries
 
     address = ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
     function = SimpleNamespace(pointer=SimpleNamespace(address=address))
@@ -393,8 +393,8 @@ def test_c_functions_are_part_of_a_run(tmp_path):
 
 
 def test_files_of_a_vrt_are_part_of_a_run(dem, tmp_path):
-    from tilejit.fingerprint import job_fingerprint
-    from tilejit.running import plan_outputs
+    from tilejit.raster.fingerprint import job_fingerprint
+    from tilejit.raster.running import plan_outputs
 
     raster(dem).save(tmp_path / "dem.vrt", **OPTIONS)
     job, profiles = plan_outputs({tmp_path / "out.tif": raster(tmp_path / "dem.vrt")}, OPTIONS)

@@ -10,12 +10,12 @@ import pytest
 
 from tilejit.errors import SinkError
 from tilejit.grid import Grid, Metric
-from tilejit.io.block_sink import BlockSink
-from tilejit.io.creation_options import block_of, default_options
+from tilejit.io.blocks.block_sink import BlockSink
+from tilejit.io.gdal.creation_options import block_of, default_options
+from tilejit.io.gdal.rasterio_sink import RasterioSink
+from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.open_sink import open_sink
 from tilejit.io.output_file import OutputFile
-from tilejit.io.rasterio_sink import RasterioSink
-from tilejit.io.rasterio_source import open_rasterio
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.window import Window, tiles
 

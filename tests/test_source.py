@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as arrays
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import Grid
-from tilejit.io.gdal import CACHE_MEGABYTES, quiet
-from tilejit.io.rasterio_source import open_rasterio
+from tilejit.io.gdal.library import CACHE_MEGABYTES, quiet
+from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.source import ArraySource, nodata_key
 from tilejit.window import Window, tiles
 
@@ -377,7 +377,7 @@ def test_an_array_on_another_grid_is_refused():
 
 CACHE_PROBE = """
 import ctypes, threading, os, sys
-from tilejit.io.gdal import load_rasterio
+from tilejit.io.gdal.library import load_rasterio
 thread = threading.Thread(target=load_rasterio)
 thread.start()
 thread.join()
@@ -401,6 +401,6 @@ def test_the_block_cache_is_small_unless_the_host_chose(chosen, wanted):
 
 
 def test_rasterio_is_imported_on_first_use_only():
-    code = "import sys, tilejit.io.rasterio_source, tilejit.io.open_sink; sys.exit('rasterio' in sys.modules)"
+    code = "import sys, tilejit.io.gdal.rasterio_source, tilejit.io.open_sink; sys.exit('rasterio' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

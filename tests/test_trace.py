@@ -11,9 +11,9 @@ import pytest
 import tilejit as tj
 from tilejit.cli import main
 from tilejit.errors import SinkError, TilejitError
-from tilejit.raster import SourceBand
-from tilejit.stopwatch import STAGES, WORKER_STAGES, Stopwatch
-from tilejit.trace import trace_of, write_trace
+from tilejit.pipeline.stopwatch import STAGES, WORKER_STAGES, Stopwatch
+from tilejit.pipeline.trace import trace_of, write_trace
+from tilejit.raster.raster import SourceBand
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -202,7 +202,7 @@ def test_what_ended_the_run_goes_before_its_trace(tmp_path, raster, monkeypatch)
     def fails(*_):
         raise SinkError("no room for the trace")
 
-    monkeypatch.setattr("tilejit.pipeline.write_trace", fails)
+    monkeypatch.setattr("tilejit.pipeline.pipeline.write_trace", fails)
     source = Failing(raster.bands[0].source)
     broken = tj.Raster(raster.grid, (SourceBand(source, source.bands[0]),))
     with pytest.raises(TilejitError, match="gone") as caught:

@@ -18,13 +18,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tilejit import errors, math
-from tilejit.chain import Chain
-from tilejit.door import chain_door, door
 from tilejit.errors import TilejitError
-from tilejit.kernel import Kernel
+from tilejit.kernel.chain import Chain
+from tilejit.kernel.kernel import Kernel
+from tilejit.kernel.registry import chain, focal, local
 from tilejit.language.names import is_valid
 from tilejit.language.quantities import Quantity
-from tilejit.registry import chain, focal, local
+from tilejit.raster.door import chain_door, door
 
 __version__ = "0.1.0"
 
@@ -42,34 +42,34 @@ Chain.door = staticmethod(chain_door)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
-    "NodataWarning": "tilejit.running:NodataWarning",
-    "Plan": "tilejit.plan:Plan",
-    "Prediction": "tilejit.prediction:Prediction",
-    "Raster": "tilejit.raster:Raster",
-    "Report": "tilejit.report:Report",
+    "NodataWarning": "tilejit.raster.running:NodataWarning",
+    "Plan": "tilejit.planning.plan:Plan",
+    "Prediction": "tilejit.prediction.prediction:Prediction",
+    "Raster": "tilejit.raster.raster:Raster",
+    "Report": "tilejit.pipeline.report:Report",
     "Window": "tilejit.window:Window",
     "Tile": "tilejit.io.tile_sink:Tile",
-    "asave": "tilejit.asynchronous:asave",
+    "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
-    "from_array": "tilejit.raster:from_array",
-    "merge": "tilejit.merging:merge",
-    "open": "tilejit.raster:open_raster",
-    "save": "tilejit.running:save",
+    "from_array": "tilejit.raster.raster:from_array",
+    "merge": "tilejit.raster.merging:merge",
+    "open": "tilejit.raster.raster:open_raster",
+    "save": "tilejit.raster.running:save",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
 if TYPE_CHECKING:
-    from tilejit.asynchronous import asave
     from tilejit.comparison.compare import compare
     from tilejit.comparison.comparison import Comparison
     from tilejit.io.tile_sink import Tile
-    from tilejit.merging import merge
-    from tilejit.plan import Plan
-    from tilejit.prediction import Prediction
-    from tilejit.raster import Raster, from_array
-    from tilejit.raster import open_raster as open  # noqa: A004 - as rasterio.open
-    from tilejit.report import Report
-    from tilejit.running import NodataWarning, save
+    from tilejit.pipeline.report import Report
+    from tilejit.planning.plan import Plan
+    from tilejit.prediction.prediction import Prediction
+    from tilejit.raster.asynchronous import asave
+    from tilejit.raster.merging import merge
+    from tilejit.raster.raster import Raster, from_array
+    from tilejit.raster.raster import open_raster as open  # noqa: A004 - as rasterio.open
+    from tilejit.raster.running import NodataWarning, save
     from tilejit.window import Window
 
 

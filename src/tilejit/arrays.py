@@ -14,10 +14,10 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend
-from tilejit.edges import inside_index, is_index_edge
 from tilejit.errors import KernelError
-from tilejit.nodata import nodata_value
-from tilejit.quantities import scalar_values
+from tilejit.kernel.edges import inside_index, is_index_edge
+from tilejit.kernel.nodata import nodata_value
+from tilejit.kernel.quantities import scalar_values
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Backend, Launch
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
     Array = NDArray[Any]

@@ -20,9 +20,9 @@ import numpy as np
 import tilejit as tj
 from tilejit.arrays import run_on_arrays
 from tilejit.backends import get_backend
-from tilejit.blanks import constant
 from tilejit.errors import ReadError, SinkError
 from tilejit.grid import Grid
+from tilejit.kernel.blanks import constant
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tilejit.executors.base import Executor
     from tilejit.io.sink import Sink
     from tilejit.io.source import Source
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]
 

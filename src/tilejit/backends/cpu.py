@@ -6,11 +6,11 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tilejit.jit_cache import load_module
+from tilejit.jit.cache import load_module
+from tilejit.jit.native_function import NativeFunction
+from tilejit.jit.object_code import compiler
+from tilejit.jit.private_module import private_module
 from tilejit.language.cpu import cpu_source
-from tilejit.native_function import NativeFunction
-from tilejit.object_code import compiler
-from tilejit.private_module import private_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
 _PARALLEL = threading.Lock()

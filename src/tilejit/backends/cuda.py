@@ -20,7 +20,7 @@ from tilejit.backends.cuda_buffers import Workspace
 from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.errors import BackendError
-from tilejit.jit_cache import load_module
+from tilejit.jit.cache import load_module
 from tilejit.language.cuda import counts_collisions, cuda_source, hoisted
 from tilejit.language.kinds import Kind
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
     Array = NDArray[Any]

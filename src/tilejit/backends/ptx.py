@@ -22,7 +22,7 @@ from tilejit.backends.cuda_adapter import numba_cuda, part, simulating
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
 _INSTALL = "pip install 'tilejit[ptx]'"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
 

@@ -9,8 +9,8 @@ import click
 from tilejit.cli.console import console, on_terminal, show_labelled
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
 from tilejit.cli.options import INPUTS_HELP
-from tilejit.discovery import find_single_kernel
 from tilejit.errors import ParameterError
+from tilejit.kernel.discovery import find_single_kernel
 
 if TYPE_CHECKING:
     from tilejit.comparison.comparison import Comparison, Row

@@ -23,10 +23,10 @@ def command(size: int, folder: Path) -> None:
     demo_preview.png, are replaced when they are there.
     """
     import tilejit as tj
-    from tilejit.discovery import find_kernel
-    from tilejit.io.png import write_png
-    from tilejit.preview import picture
-    from tilejit.terrain_demo import write_terrain
+    from tilejit.cli.preview import picture
+    from tilejit.cli.terrain_demo import write_terrain
+    from tilejit.io.gdal.png import write_png
+    from tilejit.kernel.discovery import find_kernel
 
     _make_folder(folder)
     paths = {name: folder / f"demo_{name}.tif" for name in ("elevation", "slope", "hillshade")}

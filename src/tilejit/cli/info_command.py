@@ -41,21 +41,21 @@ def _python() -> str:
 
 def _packages() -> str:
     from tilejit.backends.numba_info import numba_versions
-    from tilejit.io.gdal_info import gdal_versions
+    from tilejit.io.gdal.gdal_info import gdal_versions
 
     versions = {"numpy": np.__version__, **numba_versions(), **gdal_versions()}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _cores() -> str:
-    from tilejit.cores import available_cores
+    from tilejit.system.cores import available_cores
 
     count, machine = available_cores(), os.cpu_count() or 1
     return str(count) if count == machine else f"{count} that this process may use, of {machine}"
 
 
 def _memory() -> str:
-    from tilejit.cores import available_memory
+    from tilejit.system.cores import available_memory
 
     memory = available_memory()
     return "not told by this system" if memory is None else f"{format_size(memory)} free for this process"
@@ -77,7 +77,7 @@ def _gpu() -> str:
 
 
 def _cache() -> str:
-    from tilejit.jit_cache import cache_folder
+    from tilejit.jit.cache import cache_folder
 
     folder, reason = cache_folder()
     modules = list(folder.glob("_tilejit_*.py"))
@@ -85,13 +85,13 @@ def _cache() -> str:
 
 
 def _codecs() -> str:
-    from tilejit.io.gdal_info import codecs
+    from tilejit.io.gdal.gdal_info import codecs
 
     return ", ".join(codecs())
 
 
 def _kernels() -> str:
-    from tilejit.discovery import collections
+    from tilejit.kernel.discovery import collections
 
     return ", ".join(
         f"{c.name} (broken: {c.problem})" if c.problem else f"{c.name} ({len(c.kernels)})" for c in collections()

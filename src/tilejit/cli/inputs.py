@@ -17,9 +17,9 @@ from tilejit.language.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tilejit.chain import Applicable
+    from tilejit.kernel.chain import Applicable
     from tilejit.language.parameters import ScalarParameter
-    from tilejit.raster import Raster
+    from tilejit.raster.raster import Raster
 
 _NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
 _BAND = re.compile(r"(.+)\[([^\]]*)\]", re.DOTALL)
@@ -117,7 +117,7 @@ def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, str]:
 
 
 def _open(one: Input, kernel: Applicable, parameter: str) -> Raster:
-    from tilejit.raster import open_raster
+    from tilejit.raster.raster import open_raster
 
     raster = open_raster(one.path, band=one.band)
     if raster.count > 1:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from tilejit.cli.console import console, on_terminal
-from tilejit.discovery import collections, kernels_in
+from tilejit.kernel.discovery import collections, kernels_in
 from tilejit.language.parameters import REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tilejit.chain import Applicable
-    from tilejit.discovery import Collection
+    from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.discovery import Collection
 
     Row = tuple[str, str, str, str]
     """Name, kind, signature, summary."""
@@ -53,7 +53,7 @@ def signature_text(kernel: Applicable) -> str:
     """Returns a kernel's parameters as its author wrote them.
 
     Example:
-        >>> from tilejit.discovery import find_kernel
+        >>> from tilejit.kernel.discovery import find_kernel
         >>> signature_text(find_kernel("terrain.slope"))
         '(z, *, dx=GROUND_WIDTH, dy=GROUND_HEIGHT)'
     """

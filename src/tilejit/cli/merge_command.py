@@ -30,7 +30,7 @@ def command(vrt: str, output: str, quiet: bool, profile: Mapping[str, Any] | Non
     tilejit run slope dem.tif -o slope.vrt
     tilejit merge slope.vrt -o slope.tif
     """
-    from tilejit.merging import merge
+    from tilejit.raster.merging import merge
 
     merged = merge(vrt, output, profile=profile, progress=False if quiet else None, **words)
     if not quiet:

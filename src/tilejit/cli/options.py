@@ -16,16 +16,16 @@ from tilejit.cli.inputs import (
     parse_profile,
     parse_tile,
 )
-from tilejit.discovery import find_kernel
+from tilejit.kernel.discovery import find_kernel
 from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from tilejit.chain import Applicable
-    from tilejit.raster import Raster
-    from tilejit.settings import RunOptions
+    from tilejit.kernel.chain import Applicable
+    from tilejit.raster.raster import Raster
+    from tilejit.raster.settings import RunOptions
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 from tilejit.errors import TilejitError
 
 if TYPE_CHECKING:
-    from tilejit.planner import Job
+    from tilejit.planning.planner import Job
 
 
 @click.command("plan", help=f"""Show how a run would go, without reading a pixel.
@@ -27,7 +27,7 @@ is measured on made-up cells, once.
 @click.option("--quiet", "-q", is_flag=True, hidden=True)
 def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) -> None:
     """Prints a plan."""
-    from tilejit.running import plan_outputs
+    from tilejit.raster.running import plan_outputs
 
     del quiet
     job = read_job(**words)
@@ -43,7 +43,7 @@ def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) ->
 
 def _prediction(job: Job) -> str:
     """How long a run will take, or why that cannot be said."""
-    from tilejit.prediction import predict_job
+    from tilejit.prediction.prediction import predict_job
 
     def tell(what: str) -> None:
         if what not in told:

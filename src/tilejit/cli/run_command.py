@@ -44,7 +44,7 @@ def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) 
 
 
 def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
-    from tilejit.running import NodataWarning, save
+    from tilejit.raster.running import NodataWarning, save
 
     job = read_job(**words, executor=executor, progress=False if quiet else None)
     with warnings.catch_warnings(record=True) as caught:

@@ -9,12 +9,12 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.cli.console import show_source
-from tilejit.discovery import find_kernel
 from tilejit.errors import ParameterError
-from tilejit.kernel import Kernel
+from tilejit.kernel.discovery import find_kernel
+from tilejit.kernel.kernel import Kernel
 
 if TYPE_CHECKING:
-    from tilejit.chain import Applicable
+    from tilejit.kernel.chain import Applicable
 
 
 @click.command("show")
@@ -30,7 +30,7 @@ def command(kernel: str, backend: str, dtypes: str) -> None:
     if isinstance(found, Kernel):
         launches = [(found, found.signature(given))]
     else:
-        from tilejit.chained import launches_of
+        from tilejit.raster.chained import launches_of
 
         launches = launches_of(found, given)
     show_source("\n\n".join(get_backend(backend).source(*launch) for launch in launches))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from tilejit.native_function import NativeFunction
-from tilejit.object_code import OPTIONS
+from tilejit.jit.native_function import NativeFunction
+from tilejit.jit.object_code import OPTIONS
 
 _DECORATE = f"""
 

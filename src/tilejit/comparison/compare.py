@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.calibration import machine
 from tilejit.comparison.comparison import Comparison, Row, with_limits
 from tilejit.comparison.outcome import INSIDE
 from tilejit.comparison.runner import run_roofs, run_trial
 from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.task import Task, kernel_name
 from tilejit.comparison.ways import REFERENCE, WAYS
-from tilejit.cores import available_cores, available_memory
 from tilejit.errors import BackendError, ParameterError, TilejitError
-from tilejit.raster import Raster, apply_kernel, from_array, open_raster
+from tilejit.prediction.calibration import machine
+from tilejit.raster.raster import Raster, apply_kernel, from_array, open_raster
 from tilejit.sizes import format_size
+from tilejit.system.cores import available_cores, available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tilejit.comparison.ways.base import Way
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
 
     Tell = Callable[[str], None]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.comparison.work import Call
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]
 

@@ -10,7 +10,7 @@ from tilejit.comparison.charts import roofline_chart, speed_up_chart, stage_char
 from tilejit.comparison.ways import WAYS
 from tilejit.comparison.wording import HEADINGS, cells, notes, verdict
 from tilejit.errors import SinkError
-from tilejit.files import replace_text
+from tilejit.system.files import replace_text
 
 if TYPE_CHECKING:
     import os

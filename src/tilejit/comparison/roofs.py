@@ -21,8 +21,8 @@ from tilejit.backends.numba_info import numba_versions
 from tilejit.comparison.task import Task
 from tilejit.comparison.threads import on_threads
 from tilejit.comparison.work import Reader, Work
-from tilejit.dispatch import operations
-from tilejit.registry import local
+from tilejit.kernel.registry import local
+from tilejit.planning.dispatch import operations
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.comparison.work import Call
-    from tilejit.planner import Job
+    from tilejit.planning.planner import Job
 
 _COPY_BYTES = 64_000_000
 """More than any core's share of the last cache."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import ParameterError
-from tilejit.graph import SourceBand
-from tilejit.io.storage import creation_options
-from tilejit.nodata import default_nodata
-from tilejit.raster import Raster, from_array, open_raster
-from tilejit.rehearsal import clipped
+from tilejit.io.gdal.storage import creation_options
+from tilejit.kernel.nodata import default_nodata
+from tilejit.planning.graph import SourceBand
+from tilejit.prediction.rehearsal import clipped
+from tilejit.raster.raster import Raster, from_array, open_raster
 from tilejit.window import Window
 
 if TYPE_CHECKING:

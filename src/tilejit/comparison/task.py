@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Task:
     cores: int
     """Cores that it may use; it is held to them where the system can."""
     kernel: str
-    """The kernel, as `tilejit.discovery.find_kernel` finds it."""
+    """The kernel, as `tilejit.kernel.discovery.find_kernel` finds it."""
     inputs: tuple[tuple[str, int], ...]
     """A file and a band for each raster parameter."""
     parameters: dict[str, Any]
@@ -57,7 +57,7 @@ def kernel_name(kernel: Kernel) -> str:
         KernelError: It was typed into a console or a notebook, where no other process can find it.
 
     Example:
-        >>> from tilejit.discovery import find_kernel
+        >>> from tilejit.kernel.discovery import find_kernel
         >>> kernel_name(find_kernel("slope"))
         'tilejit_kernels.terrain:slope'
     """

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.discovery import find_single_kernel
-from tilejit.evaluation import Evaluator, launches
-from tilejit.frames import Buffers, Frame
-from tilejit.planner import Request, make_job
-from tilejit.raster import apply_kernel, open_raster
-from tilejit.settings import settings_of
+from tilejit.kernel.discovery import find_single_kernel
+from tilejit.pipeline.evaluation import Evaluator, launches
+from tilejit.pipeline.frames import Buffers, Frame
+from tilejit.planning.planner import Request, make_job
+from tilejit.raster.raster import apply_kernel, open_raster
+from tilejit.raster.settings import settings_of
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
-    from tilejit.plan import Step
-    from tilejit.planner import Job
-    from tilejit.settings import RunOptions
+    from tilejit.planning.plan import Step
+    from tilejit.planning.planner import Job
+    from tilejit.raster.settings import RunOptions
 
     Array = NDArray[Any]
 

@@ -9,10 +9,10 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from tilejit.cores import available_cores
 from tilejit.errors import PlanError
 from tilejit.executors.base import bounded, interrupts_held_back, machine
-from tilejit.main_guard import require_guard
+from tilejit.system.cores import available_cores
+from tilejit.system.main_guard import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from tilejit.cores import available_cores
 from tilejit.executors.base import bounded, machine
+from tilejit.system.cores import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING, Any
 
-from tilejit.cores import available_cores
 from tilejit.errors import TilejitError
 from tilejit.executors.base import Outcome, Task, interrupts_held_back
-from tilejit.main_guard import require_guard
+from tilejit.system.cores import available_cores
+from tilejit.system.main_guard import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

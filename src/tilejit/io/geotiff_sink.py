@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tilejit.io.block_sink import BlockSink
-from tilejit.io.creation_options import block_of, default_options
+from tilejit.io.blocks.block_sink import BlockSink
+from tilejit.io.gdal.creation_options import block_of, default_options
+from tilejit.io.gdal.rasterio_sink import RasterioSink
 from tilejit.io.output_file import OutputFile
-from tilejit.io.rasterio_sink import RasterioSink
 from tilejit.io.sink import WRITTEN_DIRECTLY, Storage
 
 if TYPE_CHECKING:

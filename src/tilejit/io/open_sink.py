@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
+from tilejit.io.folders.shard_sink import ShardSink, checked_shards, shard_storage, tiles_of
+from tilejit.io.folders.zarr_sink import ZarrSink, checked_zarr, zarr_storage
 from tilejit.io.geotiff_sink import geotiff_storage, open_geotiff
 from tilejit.io.output_file import checked_geotiff
-from tilejit.io.shard_sink import ShardSink, checked_shards, shard_storage, tiles_of
 from tilejit.io.target import temporary_of
-from tilejit.io.zarr_sink import ZarrSink, checked_zarr, zarr_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

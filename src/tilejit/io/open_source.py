@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilejit.io.block_source import BlockSource
-from tilejit.io.gdal import load_rasterio, quiet
-from tilejit.io.rasterio_source import RasterioSource, open_rasterio
-from tilejit.io.tiff_layout import read_layout
+from tilejit.io.blocks.block_source import BlockSource
+from tilejit.io.blocks.tiff_layout import read_layout
+from tilejit.io.gdal.library import load_rasterio, quiet
+from tilejit.io.gdal.rasterio_source import RasterioSource, open_rasterio
 
 if TYPE_CHECKING:
     import os

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
-from tilejit.io.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.flusher import Flusher
+from tilejit.io.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.source import nodata_key
 from tilejit.io.target import completing, disk_hint, local_target, sync_path, temporary_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
-from tilejit.io.gdal import cause_of
+from tilejit.io.gdal.library import cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilejit.jit.object_code import OPTIONS
 from tilejit.language.functions import OWN
 from tilejit.language.kinds import Kind
 from tilejit.language.rows import Variant, arguments_of, entry_text, is_clean_text, row_text
 from tilejit.language.spelling import Spelling, device_parameters, function_text, library_parts, math_used
 from tilejit.language.stores import saturating_casts, unparse
-from tilejit.object_code import OPTIONS
 
 if TYPE_CHECKING:
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.form import Form
     from tilejit.language.signature import Signature
 

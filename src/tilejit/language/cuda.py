@@ -27,7 +27,7 @@ from tilejit.language.spelling import Spelling, device_parameters, function_text
 from tilejit.language.stores import saturating_casts, store_lines, unparse, validity_test
 
 if TYPE_CHECKING:
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.form import Form
     from tilejit.language.signature import Signature
 

@@ -19,7 +19,7 @@ from tilejit.math import float32, float64
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.form import Form
 
 _CALLS = {"_float", "_math", "_minimum", "_maximum", "abs"}

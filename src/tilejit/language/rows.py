@@ -10,7 +10,7 @@ from tilejit.language.spelling import device_parameters
 from tilejit.language.stores import store_lines, validity_test
 
 if TYPE_CHECKING:
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.form import Form
     from tilejit.language.signature import Signature
 

@@ -12,7 +12,7 @@ from tilejit.language.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.kernel import Kernel
+    from tilejit.kernel.kernel import Kernel
     from tilejit.language.form import Form, Window
     from tilejit.language.signature import Signature
 

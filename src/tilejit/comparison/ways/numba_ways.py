@@ -13,7 +13,7 @@ from tilejit.comparison.processes import queued_seconds
 from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Way, stages_of
 from tilejit.comparison.work import Reader, Work, place
-from tilejit.stopwatch import Stopwatch
+from tilejit.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

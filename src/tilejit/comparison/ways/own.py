@@ -17,8 +17,8 @@ from tilejit.backends import get_backend
 from tilejit.comparison.ways.base import Run, Way
 from tilejit.comparison.work import Work
 from tilejit.io.sink import ArraySink
-from tilejit.pipeline import run_job
-from tilejit.settings import RunOptions
+from tilejit.pipeline.pipeline import run_job
+from tilejit.raster.settings import RunOptions
 from tilejit.window import Window
 
 if TYPE_CHECKING:

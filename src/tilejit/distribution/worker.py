@@ -1,0 +1,115 @@
+"""What a worker does with a part of a job: the ordinary pipeline over its window."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tilejit.executors.base import process_name
+from tilejit.pipeline.cancellation import Cancellation
+from tilejit.pipeline.evaluation import launches
+from tilejit.pipeline.pipeline import Run, run_tasks
+from tilejit.pipeline.report import peak_memory, reset_peak_memory
+from tilejit.pipeline.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tilejit.backends.base import Launch
+    from tilejit.distribution.recipe import Recipe
+    from tilejit.io.sink import BranchOpener, Record
+    from tilejit.pipeline.stopwatch import Stage, StageTime
+    from tilejit.planning.planner import Job
+    from tilejit.window import Window
+
+_last = threading.local()
+"""The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a job, as it is sent to a worker."""
+
+    run: str
+    """What tells this run from all others."""
+    recipe: bytes
+    """The job, pickled once for all parts: a worker looks into it once."""
+    window: Window
+    """The cells to compute: whole tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What comes back."""
+
+    records: tuple[Record, ...]
+    """What each output must know of what was written."""
+    tasks: int
+    """Tiles."""
+    bytes_read: int
+    """Bytes decoded, whole blocks counted."""
+    collisions: int
+    """Valid pixels whose result equals the nodata value."""
+    stages: Mapping[Stage, StageTime]
+    """Time by stage."""
+    worker: str
+    """The process."""
+    peak_memory: int
+    """The most memory that it held in this run, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job that is ready to run."""
+
+    run: str
+    job: Job
+    branches: tuple[BranchOpener, ...]
+    compiled: tuple[Launch, ...]
+
+
+def run_part(part: Part) -> PartResult:
+    """Computes a part and writes it to the branches of the outputs.
+
+    Raises:
+        TilejitError: A file or a kernel is not here, or a block cannot be read or written.
+    """
+    watch = Stopwatch()
+    opened = _opened(part, watch)
+    branches = [opener() for opener in opened.branches]
+    run = Run(opened.job, branches, None, watch, Cancellation(), windows=[part.window])
+    run.compiled = opened.compiled
+    run_tasks(run)
+    with watch.stage("encode"):
+        records = tuple(branch.finish() for branch in branches)
+    return _result(run, records)
+
+
+def _opened(part: Part, watch: Stopwatch) -> _Opened:
+    """The job of a part: the last one again, where it belongs to the same run."""
+    last: _Opened | None = getattr(_last, "opened", None)
+    if last is not None and last.run == part.run:
+        return last
+    reset_peak_memory()
+    recipe: Recipe = pickle.loads(part.recipe)  # noqa: S301 - from who runs the job
+    job = recipe.job()
+    # One thread works in the worker's own.
+    job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
+    with watch.stage("compile"):
+        compiled = launches(job)
+    _last.opened = opened = _Opened(part.run, job, recipe.branches, compiled)
+    return opened
+
+
+def _result(run: Run, records: Sequence[Record]) -> PartResult:
+    return PartResult(
+        tuple(records),
+        run.done,
+        run.bytes_read,
+        run.collisions,
+        run.watch.stages(),
+        process_name(),
+        peak_memory(),
+    )

@@ -1,0 +1,218 @@
+"""Files that threads append to: through the page cache, or past it where the file is too large to be kept there."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import queue
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tilejit.system.cores import available_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SEGMENT = 1 << 20
+"""Bytes that are written past the page cache at once; a disk is no faster with more."""
+SEGMENTS = 4
+"""Segments in memory: one that is being filled, and others that are being written or wait for it."""
+PAGE = 4096
+"""Bytes to whose multiples direct writes are bound; no disk asks for more."""
+
+
+CACHED_SHARE = 8
+"""A file of more than this fraction of the memory that is free goes past the page cache: it would push out what others
+have there, and most of itself."""
+
+
+class AppendFile(Protocol):
+    """Takes bytes from many threads, in no order."""
+
+    descriptor: int
+    """The file, for what is not appended."""
+
+    def append(self, data: NDArray[np.uint8], most: int) -> int:
+        """Adds bytes to the end.
+
+        Args:
+            data: (byte,); it may be reused after the call.
+            most: Bytes that the file may have.
+
+        Returns:
+            Where in the file they go.
+
+        Raises:
+            OSError: They, or earlier ones, cannot be written; or the file would become too large.
+        """
+
+    def finish(self) -> None:
+        """Writes what is left. Nothing can be appended after that.
+
+        Raises:
+            OSError: Some bytes could not be written.
+        """
+
+    def close(self) -> None:
+        """Lets go of the file; nothing happens a second time."""
+
+
+def open_append_file(path: Path, size: int) -> AppendFile:
+    """Opens a file to append to, in the way that suits its size.
+
+    Args:
+        path: A file that is there.
+        size: About how many bytes it will have.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    memory = available_memory()
+    is_large = memory is not None and size > memory / CACHED_SHARE
+    return DirectAppendFile(path) if is_large and hasattr(os, "O_DIRECT") else CachedAppendFile(path)
+
+
+class CachedAppendFile:
+    """Appends through the page cache, where the next reader finds the file.
+
+    Args:
+        path: A file that is there; what is appended begins behind what it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDWR)
+        self._turn = threading.Lock()
+        self._end = os.fstat(self.descriptor).st_size
+
+    def append(self, data: NDArray[np.uint8], most: int) -> int:
+        """See `AppendFile.append`."""
+        with self._turn:
+            offset = self._end
+            self._end = _checked_end(offset + data.size, most)
+        write_all(self.descriptor, data.data, offset)
+        return offset
+
+    def finish(self) -> None:
+        """All is written."""
+
+    def close(self) -> None:
+        """See `AppendFile.close`."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class DirectAppendFile:
+    """Appends past the page cache, in large pieces, by a thread of its own.
+
+    640 MB took 0.07 core seconds instead of 0.15 to 0.3, and nothing is left to sync at the end. Other files keep their
+    place in the cache, for the price that the next reader of this one finds it on the disk.
+
+    Args:
+        path: A file that is there; what is appended begins behind what it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDWR)
+        self._direct = _open_direct(path)
+        self._end = -(-os.fstat(self.descriptor).st_size // PAGE) * PAGE
+        self._turn = threading.Lock()
+        self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[tuple[mmap.mmap, int] | None] = queue.SimpleQueue()
+        for _ in range(SEGMENTS):
+            self._free.put(mmap.mmap(-1, SEGMENT))  # a direct write wants memory that begins on a page
+        self._segment, self._used = self._free.get(), 0
+        self._error: OSError | None = None
+        self._writer = threading.Thread(target=self._write_segments, name="tilejit-writer", daemon=True)
+        self._writer.start()
+
+    def append(self, data: NDArray[np.uint8], most: int) -> int:
+        """See `AppendFile.append`."""
+        with self._turn:
+            if self._error is not None:
+                raise self._error
+            offset = self._end
+            _checked_end(offset + data.size, most)
+            # In turns: copying takes a hundredth of the time that encoding took.
+            while data.size:
+                data = self._fill(data)
+            return offset
+
+    def _fill(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Copies what the segment has room for; returns the rest."""
+        part = data[: SEGMENT - self._used]
+        np.frombuffer(self._segment, np.uint8)[self._used : self._used + part.size] = part
+        self._used += part.size
+        self._end += part.size
+        if self._used == SEGMENT:
+            self._full.put((self._segment, self._end - SEGMENT))
+            self._segment, self._used = self._free.get(), 0
+        return data[part.size :]
+
+    def _write_segments(self) -> None:
+        """Writes segments as they come full; after an error it only hands their memory back."""
+        while (full := self._full.get()) is not None:
+            segment, offset = full
+            try:
+                if self._error is None:
+                    self._write_segment(memoryview(segment), offset)
+            except OSError as error:
+                self._error = error
+            self._free.put(segment)
+
+    def _write_segment(self, data: memoryview, offset: int) -> None:
+        try:
+            write_all(self._direct, data, offset)
+        except OSError as error:
+            # Some file systems take the flag and then no write, and none takes the rest of an odd partial write.
+            if error.errno != errno.EINVAL:
+                raise
+            write_all(self.descriptor, data, offset)
+
+    def finish(self) -> None:
+        """See `AppendFile.finish`."""
+        self._stop()
+        if self._error is not None:
+            raise self._error
+        write_all(self.descriptor, memoryview(self._segment)[: self._used], self._end - self._used)
+
+    def close(self) -> None:
+        """See `AppendFile.close`."""
+        self._stop()
+        for descriptor in {self.descriptor, self._direct} - {-1}:
+            os.close(descriptor)
+        self.descriptor = self._direct = -1
+
+    def _stop(self) -> None:
+        self._full.put(None)
+        self._writer.join()
+
+
+def _checked_end(end: int, most: int) -> int:
+    if end > most:
+        raise OSError("the file would pass 4 GB, which only a BigTIFF can: give the option BIGTIFF=YES")
+    return end
+
+
+def _open_direct(path: Path) -> int:
+    """Returns a descriptor past the page cache, or through it where the system or the file system has no other."""
+    try:
+        return os.open(path, os.O_WRONLY | getattr(os, "O_DIRECT", 0))
+    except OSError:
+        return os.open(path, os.O_WRONLY)
+
+
+def write_all(descriptor: int, left: memoryview, offset: int) -> None:
+    """Writes bytes at an offset; a system may take a part of them at a time.
+
+    Raises:
+        OSError: The disk is full, or worse.
+    """
+    while left.nbytes:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written

@@ -1,0 +1,1 @@
+"""All that goes through GDAL: other formats, other creation options, and the tags of every GeoTIFF."""

@@ -1,0 +1,105 @@
+"""A new GeoTIFF as GDAL makes it: every tag that an output has, and no pixels yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilejit.errors import SinkError
+from tilejit.grid import IDENTITY
+from tilejit.io.file_tags import colour_options, write_tags
+from tilejit.io.gdal.creation_options import stored_dtype
+from tilejit.io.gdal.library import cause_of, load_rasterio, messages, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilejit.io.output_file import OutputFile
+    from tilejit.io.sink import OutputProfile
+
+_COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}
+"""Creation options that say how bands are coloured."""
+
+
+def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
+    """Create the temporary file with its tags.
+
+    Args:
+        file: The output.
+        options: GDAL's creation options.
+
+    Returns:
+        The rasterio dataset, open for writing.
+
+    Raises:
+        SinkError: GDAL cannot create it, or warns that it is not as asked.
+    """
+    path = file.profile.path
+    try:
+        with quiet(), messages() as warned:
+            dataset = _open(file, options)
+    except Exception as error:
+        raise SinkError(f"{path}: cannot be created: {cause_of(error)}") from error
+    if warned:
+        dataset.close()
+        raise SinkError(f"{path}: cannot be created as asked: {'; '.join(warned)}")
+    return dataset
+
+
+def _open(file: OutputFile, options: Mapping[str, str]) -> Any:
+    rasterio, profile = load_rasterio(), file.profile
+    has_colours = not _COLOUR_OPTIONS & {*options}
+    # A side file would be litter: what GeoTIFF cannot hold is left out.
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        dataset = rasterio.open(
+            file.temporary,
+            "w",
+            driver="GTiff",
+            height=profile.grid.height,
+            width=profile.grid.width,
+            count=profile.count,
+            dtype=stored_dtype(profile.dtype).name,
+            nodata=profile.nodata,
+            **_place(rasterio, profile),
+            **(colour_options(profile.tags) if has_colours else {}),
+            **options,
+        )
+        try:
+            _describe(dataset, profile)
+            write_tags(dataset, profile.tags, colours=has_colours)
+        except BaseException:
+            dataset.close()
+            raise
+    return dataset
+
+
+def _describe(dataset: Any, profile: OutputProfile) -> None:
+    """Name the bands and their units."""
+    for i, text in enumerate(profile.descriptions, 1):
+        if text:
+            dataset.set_band_description(i, text)
+    for i, text in enumerate(profile.units, 1):
+        if text:
+            dataset.set_band_unit(i, text)
+
+
+def _place(rasterio: Any, profile: OutputProfile) -> dict[str, Any]:
+    """The grid as rasterio takes it."""
+    place: dict[str, Any] = {}
+    if profile.grid.transform != IDENTITY:
+        place["transform"] = rasterio.Affine(*profile.grid.transform)
+    if profile.grid.crs is not None:
+        place["crs"] = rasterio.crs.CRS.from_wkt(profile.grid.crs)
+    return place
+
+
+def close_dataset(dataset: Any) -> None:
+    """Close a dataset: GDAL writes its last blocks, and rasterio raises nothing where that fails.
+
+    Raises:
+        OSError: With what GDAL said.
+    """
+    # Outside an Env GDAL's handler is its default, which prints on standard error.
+    with messages() as said, load_rasterio().Env():
+        dataset.close()
+    if said:
+        raise OSError("; ".join(said))

@@ -1,0 +1,286 @@
+"""Finding kernels and chains by the names that people type: ``module:name``, ``file.py:name``, or a registered name.
+
+Registered kernels come from the entry-point group `GROUP`. A line of it names a module, or a file; the line's own
+name is the first half of a qualified name: ``terrain = "my_kernels.terrain"`` registers ``terrain.slope``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import itertools
+import os
+import re
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from tilejit.errors import KernelError, TilejitError
+from tilejit.kernel.chain import Applicable
+from tilejit.kernel.kernel import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import ModuleType
+
+GROUP = "tilejit.kernels"
+"""The entry-point group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The kernels of one line of the entry-point group."""
+
+    name: str
+    """The line's name, the first half of its kernels' qualified names."""
+    value: str
+    """The module or file that it names."""
+    package: str
+    """The distribution that registers it, with its version."""
+    kernels: Mapping[str, Applicable]
+    """Name -> kernel or chain, in the order of the file."""
+    problem: str | None = None
+    """Why it could not be loaded."""
+
+
+def find_kernel(name: str) -> Applicable:
+    """Finds a kernel or a chain of kernels.
+
+    Args:
+        name: ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it.
+            A file that holds one kernel needs no name after it.
+
+    Raises:
+        KernelError: There is none or more than one; with names that are close.
+
+    Example:
+        >>> find_kernel("terrain.slope").kind
+        'focal'
+    """
+    where, colon, attribute = name.rpartition(":")
+    if colon and where:
+        return _chosen(where, attribute, _load(where))
+    if _is_file(name):
+        return _chosen(name, "", _load(name))
+    return _registered(name)
+
+
+def find_single_kernel(name: str) -> Kernel:
+    """Finds a kernel that is no chain; see `find_kernel`.
+
+    Raises:
+        KernelError: There is none or more than one, or it is a chain.
+    """
+    found = find_kernel(name)
+    if not isinstance(found, Kernel):
+        raise KernelError(f"{name} is a chain of kernels: name one kernel ('tilejit show {name}' prints those of it)")
+    return found
+
+
+def kernels_in(where: str) -> dict[str, Applicable]:
+    """Returns the kernels of a file, a module, or a collection, by name; of a kernel's own name that one.
+
+    Raises:
+        KernelError: It cannot be loaded, or is none of these.
+    """
+    entry = _entry_points().get(where)
+    if entry is not None and not _is_file(where):
+        return _kernels_of(_load(entry[0].partition(":")[0]))
+    if ":" in where:
+        return {where: find_kernel(where)}
+    if _is_file(where) or _is_module(where):
+        return _kernels_of(_load(where))
+    return {where: _registered(where)}
+
+
+@functools.cache
+def collections() -> tuple[Collection, ...]:
+    """Returns every registered collection; one that cannot be loaded carries its problem."""
+    return tuple(_collection(name, *entry) for name, entry in sorted(_entry_points().items()))
+
+
+def _entry_points() -> dict[str, tuple[str, str]]:
+    """Name -> (value, distribution)."""
+    from importlib.metadata import entry_points
+
+    found = {}
+    for point in entry_points(group=GROUP):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "?"
+        found[point.name] = (point.value, package)
+    return found
+
+
+@functools.cache
+def _collection(name: str, value: str, package: str) -> Collection:
+    try:
+        # An entry point may be narrowed to one kernel: module:name.
+        where, _, attribute = value.partition(":") if not _is_file(value) else (value, "", "")
+        kernels = _kernels_of(_load(where))
+        if attribute:
+            kernels = {attribute: _chosen(where, attribute, _load(where))}
+    except TilejitError as error:
+        return Collection(name, value, package, {}, str(error))
+    return Collection(name, value, package, kernels)
+
+
+def _registered(name: str) -> Applicable:
+    """Finds a kernel by its registered name."""
+    known = _entry_points()
+    collection, dot, short = name.partition(".")
+    if dot and collection in known:
+        found = _collection(collection, *known[collection])
+        if found.problem is not None:
+            raise KernelError(f"{collection}, which {found.package} registers, cannot be loaded: {found.problem}")
+        if short in found.kernels:
+            return found.kernels[short]
+    likely = [_collection(c, *entry) for c, entry in sorted(known.items()) if _mentions(entry[0], name)]
+    holders = [c for c in likely or collections() if name in c.kernels]
+    if len(holders) > 1:
+        _ambiguous(name, holders)
+    if not holders:
+        _unknown(name)
+    return holders[0].kernels[name]
+
+
+def _mentions(value: str, name: str) -> bool:
+    """Whether a name is in a module's text: that tells of most modules that they need not be imported."""
+    where = value.partition(":")[0]
+    try:
+        spec = None if _is_file(value) else importlib.util.find_spec(where)
+        file = value if _is_file(value) else spec.origin if spec is not None else None
+        return file is None or re.search(rf"\b{re.escape(name)}\b", Path(file).read_text("utf-8")) is not None
+    except Exception:  # noqa: BLE001 - importing it will say what is wrong, and whose it is
+        return True
+
+
+def _ambiguous(name: str, holders: Iterable[Collection]) -> NoReturn:
+    names = " or ".join(f"{c.name}.{name}" for c in holders)
+    raise KernelError(f"{name!r} is ambiguous: write {names}")
+
+
+def _unknown(name: str) -> NoReturn:
+    collection = next((c for c in collections() if c.name == name), None)
+    if collection is not None and collection.kernels:
+        example = f"{name}.{next(iter(collection.kernels))}"
+        raise KernelError(f"{name} is a collection of {len(collection.kernels)} kernels: choose one, as {example} "
+                          f"(tilejit list {name} shows all)")  # fmt: skip
+    names = [n for c in collections() for short in c.kernels for n in (short, f"{c.name}.{short}")]
+    broken = [f"; {c.name} ({c.package}) cannot be loaded" for c in collections() if c.problem]
+    near = _near(name, names) or "; a file's is named as my_kernels.py:name"
+    raise KernelError(f"no kernel {name!r}{near} (tilejit list shows all{''.join(broken)})")
+
+
+def _near(name: str, names: Iterable[str], most: int = 3) -> str:
+    """``; did you mean …?``, or nothing where no name is close."""
+    lower = {n.lower(): n for n in names}
+    close = difflib.get_close_matches(name.lower(), lower, n=most, cutoff=0.6)
+    # Of slope and terrain.slope one is enough.
+    short = [lower[c] for c in close if c.rpartition(".")[2] not in close or "." not in c]
+    return f"; did you mean {' or '.join(short)}?" if short else ""
+
+
+def _chosen(where: str, attribute: str, module: ModuleType) -> Applicable:
+    """The kernel of that name in a module, or its only one."""
+    kernels = _kernels_of(module)
+    listed = ", ".join(kernels) or "none"
+    if not attribute:
+        if len(kernels) == 1:
+            return next(iter(kernels.values()))
+        raise KernelError(f"{where} holds {len(kernels)} kernels ({listed}): choose one, as {where}:name")
+    value = getattr(module, attribute, None)
+    if isinstance(value, Applicable):
+        return value
+    if value is not None:
+        what = f"{where}: {attribute} is a {type(value).__name__}"
+        raise KernelError(f"{what}, no kernel: put @tj.local, @tj.focal or @tj.chain above it")
+    raise KernelError(f"{where} has no kernel {attribute!r}{_near(attribute, kernels) or f'; it holds {listed}'}")
+
+
+def _kernels_of(module: ModuleType) -> dict[str, Applicable]:
+    """The public kernels that a module defines, not those that it imports."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, Applicable) and not name.startswith("_") and value.module == module.__name__
+    }
+
+
+def _is_module(name: str) -> bool:
+    """Whether a name is a module's, without importing it; the packages that hold it are."""
+    _see_folder()
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _is_file(where: str) -> bool:
+    return where.endswith(".py")
+
+
+def _load(where: str) -> ModuleType:
+    return _load_file(where) if _is_file(where) else _load_module(where)
+
+
+def _see_folder() -> None:
+    """As for `python -m`: a module beside the user is found, after all others."""
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - as sys.path spells it
+        sys.path.append(os.getcwd())  # noqa: PTH109
+
+
+def _load_module(name: str) -> ModuleType:
+    _see_folder()
+    try:
+        return importlib.import_module(name)
+    except TilejitError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            _fail(name, error)
+        raise KernelError(f"no module {error.name!r}: check the name, or install it") from error
+    except Exception as error:  # noqa: BLE001 - importing runs any code
+        _fail(name, error)
+
+
+@functools.cache
+def _load_file(path: str) -> ModuleType:
+    file = Path(path)
+    if not file.is_file():
+        nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        raise KernelError(f"no file {path}{_near(file.name, nearby, 1) or ': check the path'}")
+    file = file.resolve()
+    names = itertools.chain([file.stem], (f"{file.stem}_{k}" for k in itertools.count(2)))
+    name = next(n for n in names if n not in sys.modules)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise KernelError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # As for `python file.py`: it may import the files beside it.
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except TilejitError:
+        del sys.modules[name]
+        raise
+    except Exception as error:  # noqa: BLE001 - importing runs any code
+        del sys.modules[name]
+        _fail(path, error)
+    return module
+
+
+def _fail(where: str, error: Exception) -> NoReturn:
+    """Says where a user's file went wrong: the line, and for a syntax error a caret."""
+    if isinstance(error, SyntaxError):
+        lines = traceback.format_exception_only(error)
+        shown = "".join(lines[1:-1]).rstrip("\n")
+        place = f"{error.filename or where}:{error.lineno}: {error.msg}"
+        raise KernelError(f"{place}\n{shown}" if shown else place) from error
+    ours = ("importlib", __file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not any(o in f.filename for o in ours)]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+    raise KernelError(f"{place}importing {where} failed: {type(error).__name__}: {error}") from error

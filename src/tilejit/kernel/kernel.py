@@ -1,0 +1,257 @@
+"""A kernel: a body with its contract, and nothing about how it is run."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tilejit.errors import KernelError, ParameterError
+from tilejit.kernel.raster_function import RasterFunction
+from tilejit.language.checks import check_syntax
+from tilejit.language.helpers import window_parameters
+from tilejit.language.kinds import Kind, compute_dtype
+from tilejit.language.lowering import Lowering
+from tilejit.language.parameters import read_output_dtypes, read_parameters
+from tilejit.language.signature import Signature
+from tilejit.language.source import FunctionSource, read_source
+from tilejit.language.validity import carries_nan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tilejit.language.form import Form
+    from tilejit.language.parameters import RasterParameter, ScalarParameter
+
+Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
+"""What lies outside the raster: nodata, the nearest cell, a mirror image, the other side, or a constant."""
+Nodata = Literal["propagate", "kernel"]
+"""Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
+
+_DEFAULT_RESULT: dict[Kind, np.dtype] = {Kind.BOOL: np.dtype(np.uint8), Kind.INT: np.dtype(np.int32)}
+_EDGES = ("nodata", "nearest", "reflect", "wrap")
+
+
+@dataclass(frozen=True)
+class Kernel(RasterFunction):
+    """A decorated body. Call it with arrays to get arrays, with Rasters to get a lazy Raster.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.local
+        ... def ndvi(red, nir):
+        ...     return (nir - red) / (nir + red)
+        >>> ndvi(np.float32([[1, 2]]), np.float32([[3, 2]]))
+        array([[0.5, 0. ]], dtype=float32)
+    """
+
+    source: FunctionSource
+    """The body's text."""
+    kind: Literal["local", "focal"]
+    """Whether it reads neighbours."""
+    rasters: tuple[RasterParameter, ...]
+    """Its positional parameters."""
+    scalars: tuple[ScalarParameter, ...]
+    """Its keyword-only parameters."""
+    declared_radius: tuple[int, int] | None
+    """The radius that the decorator gives, or None: it is read from the offsets."""
+    declared_outputs: tuple[np.dtype, ...] | None
+    """The dtypes of the return annotation, or None."""
+    nodata: Nodata
+    """Who deals with invalid cells."""
+    edge: Edge
+    """What lies outside the raster."""
+    unit: str | None
+    """The unit of its results, which outputs carry, or None."""
+    fast: bool
+    """Whether results may differ in the last bits between tile sizes, for speed."""
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.source, self.kind, self.rasters, self.scalars, self.nodata, self.edge))
+
+    def __hash__(self) -> int:
+        """Is asked for whenever compiled code is looked up, so that it is worth keeping."""
+        return self._hash
+
+    @functools.cached_property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return self.source.function.__doc__ or ""
+
+    @functools.cached_property
+    def form(self) -> Form:
+        """The body, lowered for tiles that may hold invalid cells.
+
+        Raises:
+            KernelError: The body uses a name or an expression that the language does not have.
+        """
+        return self._lowered(all_valid=False)
+
+    @functools.cached_property
+    def clean_form(self) -> Form:
+        """The body, lowered for tiles in which every cell is valid."""
+        if not self.form.asks_validity:
+            return self.form
+        # Arrays are padded by what the body may read at all, also where it then never asks.
+        clean = self._lowered(all_valid=True)
+        return replace(clean, footprint=self.form.footprint, radius=self.form.radius)
+
+    @functools.cached_property
+    def carries_nan(self) -> bool:
+        """Whether NaN finds its own way to every result, so that no cell needs checking."""
+        return self.nodata == "propagate" and carries_nan(self.form)
+
+    @property
+    def c_functions(self) -> dict[str, Any]:
+        """The C functions that it calls, by their names in the generated module, which has to be given them.
+
+        A module that holds them holds addresses of this process: neither it nor what is compiled of it may be kept for
+        another one, or shared with a kernel of the same text.
+        """
+        return {f.name: f.pointer.for_numba() for f in self.form.c_functions}
+
+    @property
+    def radius(self) -> tuple[int, int]:
+        """How far it reads, in rows and columns."""
+        return self.form.radius
+
+    @property
+    def results(self) -> tuple[Kind, ...]:
+        """The kinds of its results."""
+        return self.form.body.results
+
+    @functools.cached_property
+    def windows(self) -> frozenset[str]:
+        """The rasters that it subscripts, itself or in a helper; the others it sees as one value."""
+        return frozenset(window_parameters(self.source))
+
+    @functools.cached_property
+    def border_is_nodata(self) -> bool:
+        """Whether every pixel within the radius of the raster's border reads a cell outside, which makes it nodata."""
+        if self.nodata != "propagate" or self.edge != "nodata":
+            return False
+        offsets = [offset for cells in self.form.footprint.values() for offset in cells]
+        return all({-reach, reach} <= {offset[axis] for offset in offsets} for axis, reach in enumerate(self.radius))
+
+    def _lowering(self, *, all_valid: bool) -> Lowering:
+        return Lowering(
+            self.rasters,
+            is_focal=self.kind == "focal",
+            radius=self.declared_radius,
+            all_valid=all_valid,
+            c_functions=self.form.c_functions if all_valid else (),
+        )
+
+    def _lowered(self, *, all_valid: bool) -> Form:
+        form = self._lowering(all_valid=all_valid).form(self.source, self.scalars)
+        declared = self.declared_outputs
+        if declared is not None and len(declared) != len(form.body.results):
+            self.source.fail(
+                self.source.tree.returns,
+                f"annotated with {len(declared)} results, returns {len(form.body.results)}",
+                "annotate each result: -> tuple[np.uint8, np.float32]",
+            )
+        return form
+
+    def signature(self, inputs: Sequence[np.dtype], nodata: Sequence[float | None] | None = None) -> Signature:
+        """Returns the dtypes that it is compiled for, given those of its inputs.
+
+        Args:
+            inputs: One dtype for each raster parameter.
+            nodata: One nodata value for each result; None means NaN for floats and the dtype's own for integers.
+        """
+        return self._signature(tuple(inputs), None if nodata is None else tuple(nodata))
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
+    def _signature(self, inputs: tuple[np.dtype, ...], nodata: tuple[float | None, ...] | None) -> Signature:
+        floats = tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None)
+        compute = compute_dtype(floats)
+        defaults = {Kind.FLOAT: compute} | _DEFAULT_RESULT
+        outputs = self.declared_outputs or tuple(defaults[k] for k in self.results)
+        given = nodata or (None,) * len(outputs)
+        nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124
+        arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
+        return Signature(arrays, compute, outputs, nan)
+
+    def debug(self, *arguments: Any, **parameters: Any) -> Any:
+        """Runs the undecorated body on one pixel in plain Python, where print and a debugger work.
+
+        Args:
+            *arguments: The arrays, then the row and the column of the pixel.
+            **parameters: The keyword-only parameters.
+
+        Example:
+            >>> import numpy as np
+            >>> import tilejit as tj
+            >>> @tj.focal
+            ... def rise(z):
+            ...     return z[0, 1] - z[0, -1]
+            >>> rise.debug(np.float32([[1, 2, 5]]), 0, 1)
+            np.float32(4.0)
+        """
+        *arrays, row, col = arguments
+        if len(arrays) != len(self.rasters):
+            raise KernelError(f"{self.name}.debug takes {len(self.rasters)} arrays, a row and a column")
+        cells = [_Cells(np.asarray(a), row, col, r) for a, r in zip(arrays, self.rasters, strict=True)]
+        values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
+        bound = self.bind(parameters)
+        for name, value in bound.items():
+            if value is not None and not isinstance(value, (bool, int, float)):
+                raise ParameterError(f"{self.name}.debug needs {name}: give it as {name}=…")
+        return self.source.function(*values, **bound)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} kernel {self.name} from {self.source.where}>"
+
+
+class _Cells:
+    """The neighbours of one pixel of an array, as a body sees them; NaN outside."""
+
+    def __init__(self, array: np.ndarray, row: int, col: int, parameter: RasterParameter) -> None:
+        self._array, self._row, self._col, self._parameter = array, row, col, parameter
+
+    def __getitem__(self, offset: tuple[int, int]) -> Any:
+        row, col = self._row + offset[0], self._col + offset[1]
+        inside = 0 <= row < self._array.shape[0] and 0 <= col < self._array.shape[1]
+        if self._parameter.dtype is not None:
+            return int(self._array[row, col]) if inside else 0
+        compute = compute_dtype((self._array.dtype,))
+        return compute.type(self._array[row, col] if inside else np.nan)
+
+
+def declare(
+    function: Callable[..., object],
+    *,
+    kind: Literal["local", "focal"],
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Kernel:
+    """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
+
+    Raises:
+        KernelError: With the user's file, line, a caret and what to write instead.
+    """
+    source = read_source(function)
+    if nodata not in {"propagate", "kernel"}:
+        raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
+    if isinstance(edge, bool) or (edge not in _EDGES and not isinstance(edge, (int, float))):
+        raise KernelError(f"{source.name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
+    check_syntax(source)
+    rasters, scalars = read_parameters(source)
+    outputs = read_output_dtypes(source)
+    return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
+
+
+def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if radius is None:
+        return None
+    pair = (radius, radius) if isinstance(radius, int) else radius
+    if not isinstance(pair, tuple) or len(pair) != 2 or not all(type(r) is int and r >= 0 for r in pair):
+        raise KernelError(f"{source.name}: radius={radius!r}; it is a count of cells, or (rows, cols)")
+    return pair

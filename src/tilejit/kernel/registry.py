@@ -1,0 +1,143 @@
+"""The decorators, and how kernels are found by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
+from tilejit.kernel.chain import Chain
+from tilejit.kernel.kernel import Edge, Kernel, Nodata, declare
+from tilejit.language.parameters import read_parameters
+from tilejit.language.source import read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@overload
+def local(body: Callable[..., object], /) -> Kernel: ...
+@overload
+def local(
+    *, nodata: Nodata = "propagate", unit: str | None = None, fast: bool = False
+) -> Callable[[Callable[..., object]], Kernel]: ...
+def local(
+    body: Callable[..., object] | None = None,
+    /,
+    *,
+    nodata: Nodata = "propagate",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Kernel | Callable[[Callable[..., object]], Kernel]:
+    """Declares a kernel that sees one pixel of each input.
+
+    Args:
+        body: A plain scalar function. Positional parameters are rasters, keyword-only ones scalars.
+        nodata: ``"propagate"``: where an input is invalid, so is the result. ``"kernel"``: the body sees NaN there and
+            asks ``tj.is_valid``.
+        unit: The unit of the results, which outputs carry: ``"degree"``.
+        fast: Lets the compiler reorder arithmetic; results may then differ in the last bits between tile sizes.
+
+    Raises:
+        KernelError: The body says something that the language cannot take.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.local
+        ... def scaled(z, *, factor=2.0):
+        ...     return z * factor
+        >>> scaled(np.float32([[1, 2]]), factor=10)
+        array([[10., 20.]], dtype=float32)
+    """
+    if body is None:
+        return lambda function: declare(function, kind="local", nodata=nodata, unit=unit, fast=fast)
+    return declare(body, kind="local", nodata=nodata, unit=unit, fast=fast)
+
+
+@overload
+def focal(body: Callable[..., object], /) -> Kernel: ...
+@overload
+def focal(
+    *,
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Callable[[Callable[..., object]], Kernel]: ...
+def focal(
+    body: Callable[..., object] | None = None,
+    /,
+    *,
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Kernel | Callable[[Callable[..., object]], Kernel]:
+    """Declares a kernel that sees neighbours: ``z[dy, dx]`` is ``dy`` rows down and ``dx`` columns right.
+
+    Args:
+        body: A plain scalar function. Positional parameters are rasters, keyword-only ones scalars.
+        nodata: ``"propagate"``: where any cell that is read is invalid, so is the result. ``"kernel"``: the body sees
+            NaN there and asks ``tj.is_valid``.
+        radius: How far it reads, in cells or as (rows, columns); read from the offsets where they are literals.
+        edge: What lies outside the raster: ``"nodata"``, ``"nearest"``, ``"reflect"`` (``dcba|abcd|dcba``),
+            ``"wrap"`` or a number.
+        unit: The unit of the results, which outputs carry: ``"degree"``.
+        fast: Lets the compiler reorder arithmetic; results may then differ in the last bits between tile sizes.
+
+    Raises:
+        KernelError: The body says something that the language cannot take.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.focal
+        ... def rise(z):
+        ...     return z[0, 1] - z[0, -1]
+        >>> rise(np.float32([[1, 2, 5]]))
+        array([[nan,  4., nan]], dtype=float32)
+    """
+    if body is None:
+        return lambda function: declare(
+            function, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
+        )
+    return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
+
+
+def chain(function: Callable[..., object], /) -> Chain:
+    """Declares a chain of kernels: a function of Rasters that applies kernels and returns what they make.
+
+    It is found, listed, planned and run by its name, as a kernel is. Its kernels run tile by tile, and what they hand
+    each other is never stored. Write it with def, in a file or a notebook cell; its own lines are plain Python that
+    runs once, with lazy Rasters.
+
+    Args:
+        function: Positional parameters are Rasters of one band, keyword-only ones scalars. It returns a Raster, or a
+            tuple of Rasters, whose bands the output has in order.
+
+    Raises:
+        KernelError: Its signature says something else.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.focal
+        ... def rise(z):
+        ...     return z[0, 1] - z[0, -1]
+        >>> @tj.local
+        ... def at_least(z, *, limit=1.0) -> np.uint8:
+        ...     return z >= limit
+        >>> @tj.chain
+        ... def steep(z, *, limit=3.0):
+        ...     return at_least(rise(z), limit=limit)
+        >>> steep(np.float32([[1, 2, 5]]))
+        array([[255,   1, 255]], dtype=uint8)
+    """
+    source = read_source(function)
+    rasters, scalars = read_parameters(source)
+    for argument, raster in zip([*source.tree.args.posonlyargs, *source.tree.args.args], rasters, strict=True):
+        if raster.dtype is not None:
+            source.fail(argument, f"{raster.name} is annotated {raster.dtype} in a chain",
+                        "annotate it in the kernel that takes it")  # fmt: skip
+    return Chain(source, rasters, scalars)

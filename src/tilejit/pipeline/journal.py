@@ -1,0 +1,251 @@
+"""The journal of a run: which tiles are finished and on the disk, for a later run that goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tilejit.errors import PlanError, SinkError, TilejitError
+from tilejit.io.blocks.append_file import write_all
+from tilejit.io.target import disk_hint, sync_path
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from tilejit.io.sink import KeptSink, Record
+
+SECONDS = 1.0
+"""How often finished tiles are noted: so much is computed again after a kill, or twice that.
+
+To sync what was written and then the line that says so, for each tile, would cost more than a small tile does."""
+_HEADER = "tilejit journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line: tiles, and where the outputs have them."""
+
+    windows: tuple[Window, ...]
+    """The tiles."""
+    records: tuple[Record, ...]
+    """What each output's sink kept of them."""
+    collisions: int
+    """Their valid pixels that equal the nodata value."""
+
+
+class Journal:
+    """A file of JSON lines: what the run is, then what is finished. It is this run's alone while it is open.
+
+    Args:
+        path: The file; it is created where it is not there.
+        fingerprint: What the run is, by part.
+
+    Raises:
+        PlanError: The journal is of another run; with what differs.
+        SinkError: Another run has it open, or it cannot be opened.
+    """
+
+    def __init__(self, path: Path, fingerprint: Mapping[str, str]) -> None:
+        self.path = path
+        """The file."""
+        self.entries: tuple[Entry, ...] = ()
+        """What earlier runs have finished."""
+        self.is_begun = False
+        """Whether there is something to go on with: an earlier run's work, or this one's."""
+        self.before_flush: Callable[[], None] | None = None
+        """Is called before finished tiles are noted: adds those that nobody has told of yet."""
+        self._fingerprint = dict(fingerprint)
+        self._sinks: Sequence[KeptSink] = ()
+        self._lines: list[bytes] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tilejit-journal", daemon=True)
+        self._error: BaseException | None = None
+        self._descriptor = _locked(path)
+        try:
+            self._end = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> int:
+        """Read what is there; returns where it ends: a line that was cut off counts for nothing."""
+        data = self.path.read_bytes()
+        lines = data.split(b"\n")[:-1]
+        if not lines:
+            return 0
+        self.is_begun = True
+        header, *entries = (_parsed(self.path, number, line) for number, line in enumerate(lines, 1))
+        self._check(header.get("fingerprint", {}) if _HEADER in header else {})
+        self.entries = tuple(
+            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), e["collisions"]) for e in entries
+        )
+        return sum(len(line) + 1 for line in lines)
+
+    def _check(self, before: Mapping[str, str]) -> None:
+        now = self._fingerprint
+        names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
+        if names:
+            lines = [f"  {n}\n    was {before.get(n, 'not there')}\n    is  {now.get(n, 'not there')}" for n in names]
+            raise PlanError(
+                f"{self.path}: the run that it is of cannot be gone on with, for this one is another:\n"
+                + "\n".join(lines)
+                + "\n  undo that, or delete this file to begin anew"
+            )
+
+    @property
+    def windows(self) -> list[Window]:
+        """The tiles that earlier runs have finished."""
+        return [window for entry in self.entries for window in entry.windows]
+
+    @property
+    def collisions(self) -> int:
+        """Their valid pixels that equal the nodata value."""
+        return sum(entry.collisions for entry in self.entries)
+
+    def forget(self) -> None:
+        """Begin anew: the outputs that it is of are not there."""
+        self.entries, self.is_begun, self._end = (), False, 0
+
+    def begin(self, sinks: Sequence[KeptSink]) -> None:
+        """Hand the outputs what earlier runs have written; from now on they and the journal stay when a run fails.
+
+        Raises:
+            SinkError: The journal cannot be written, or an output is not as it says.
+        """
+        self._sinks = sinks
+        try:
+            os.truncate(self._descriptor, self._end)
+            if not self.is_begun:
+                self._write([_line({_HEADER: 1, "fingerprint": self._fingerprint})])
+                sync_path(self.path.parent)
+                self.is_begun = True
+        except OSError as error:
+            raise self._failed(error) from error
+        for number, sink in enumerate(sinks):
+            sink.keep(entry.records[number] for entry in self.entries)
+
+    def add(self, windows: Sequence[Window], records: Sequence[Record], collisions: int) -> None:
+        """Note finished tiles; they are in the file after a second or so.
+
+        Raises:
+            SinkError: Earlier ones could not be noted.
+        """
+        self.check()
+        places = [[w.row_off, w.col_off, w.height, w.width] for w in windows]
+        line = _line({"windows": places, "records": list(records), "collisions": collisions})
+        with self._lock:
+            self._lines.append(line)
+
+    def check(self) -> None:
+        """End a run whose tiles cannot be noted any more.
+
+        Raises:
+            SinkError: They could not be written, to the outputs or to the journal.
+        """
+        if self._error is not None:
+            raise self._failed(self._error) from self._error
+
+    def __enter__(self) -> None:
+        """Note tiles from now on."""
+        self._thread.start()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Note what is left; what ended a run goes before what is wrong with its journal."""
+        self._stop.set()
+        self._thread.join()
+        try:
+            self.check()
+            self._flush()
+        except (OSError, TilejitError) as second:
+            failure = second if isinstance(second, TilejitError) else self._failed(second)
+            if error is None:
+                raise failure from second
+            if failure is not error:
+                error.add_note(str(failure))
+
+    def _run(self) -> None:
+        while not self._stop.wait(SECONDS) and self._error is None:
+            try:
+                self._flush()
+            except BaseException as error:  # noqa: BLE001 - whoever adds the next tile raises it
+                self._error = error
+
+    def _flush(self) -> None:
+        """First the cells, then the lines that say so."""
+        if self.before_flush is not None:
+            self.before_flush()
+        with self._lock:
+            lines, self._lines = self._lines, []
+        if lines:
+            for sink in self._sinks:
+                sink.sync()
+            self._write(lines)
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        data = b"".join(lines)
+        write_all(self._descriptor, memoryview(data), self._end)
+        os.fsync(self._descriptor)
+        self._end += len(data)
+
+    def _failed(self, error: BaseException) -> TilejitError:
+        if isinstance(error, TilejitError):
+            return error
+        hint = disk_hint(self.path.parent, error)
+        return SinkError(f"{self.path}: finished tiles cannot be noted: {error or type(error).__name__}{hint}")
+
+    def remove(self) -> None:
+        """Drop the file: its run is complete, and there is nothing to go on with."""
+        self.is_begun = False
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, and drop it if nothing has begun; nothing happens a second time."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            if not self.is_begun:
+                self.path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise PlanError(f"{path}: line {number} is no JSON: it was changed; delete this file to begin anew") from error
+    return values
+
+
+def _locked(path: Path) -> int:
+    """Open a file that no other run has open.
+
+    Raises:
+        SinkError: One has, or it cannot be opened.
+    """
+    import fcntl  # Windows has none, nor have its outputs a writer that could go on
+
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise SinkError(f"{path}: the journal cannot be opened: {error}{disk_hint(path.parent, error)}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The run that had it may have removed it since it was opened here.
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise SinkError(f"{path}: another run is writing this output: wait for its end") from error
+            raise SinkError(f"{path}: the journal cannot be locked: {error}: write elsewhere") from error
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""From lazy Rasters to a frozen plan, before a pixel is read: windows, halos, memory, backend, parts."""

@@ -1,0 +1,74 @@
+"""Which backend runs a job, and why: the hardware that is there, and what wins on it."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from tilejit.backends import BACKENDS, get_backend
+from tilejit.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tilejit.kernel.kernel import Kernel
+
+GPU_OPERATIONS = 150
+"""Operations a pixel from which a GPU is worth the way over PCIe.
+
+A core does about 2.5e11 simple float32 operations a second in vector code (slope: 1.2-1.8 Gpx/s a core at about 60
+operations, measured), the PCIe link moves 13.7 Gpx/s of float32 in and out (calculated, no card seen yet). Sixteen such
+cores match the link at 150-300 operations a pixel; below that the CPU computes faster than the pixels can travel.
+"""
+_LOOP_OPERATIONS = 1000
+"""What a loop whose length is not known counts as: an iteration per pixel is compute-bound in all likelihood."""
+_MATH_OPERATIONS = 20
+"""What a function of ``math`` counts as."""
+
+
+def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]:
+    """Returns the name of the backend that runs ``kernels``, and the reason.
+
+    Args:
+        requested: A backend's name, or ``"auto"``.
+        kernels: What is to run.
+
+    Raises:
+        KernelError: A kernel calls a C function, which the one asked for cannot.
+        BackendError: The one asked for does not exist or cannot run here.
+    """
+    if requested != "auto":
+        if requested not in BACKENDS:
+            raise BackendError(f"no backend {requested!r}; there are {', '.join(BACKENDS)} and auto")
+        if requested == "cuda":
+            for function in (f for kernel in kernels for f in kernel.form.c_functions):
+                function.refuse_on_gpu()
+        obstacle = get_backend(requested).why_not()
+        if obstacle is not None:
+            raise BackendError(f"backend {requested!r} cannot run here: {obstacle}")
+        return requested, "asked for"
+    obstacle = get_backend("cuda").why_not()
+    if obstacle is not None:
+        return "cpu", f"no GPU ({obstacle})"
+    calling = [kernel.name for kernel in kernels if kernel.form.c_functions]
+    if calling:
+        return "cpu", f"{', '.join(calling)} calls C functions, which a GPU cannot"
+    count = sum(map(operations, kernels))
+    if count < GPU_OPERATIONS:
+        return "cpu", (
+            f"about {count} operations a pixel; below {GPU_OPERATIONS} moving pixels to the GPU and back takes longer"
+        )
+    return "cuda", f"about {count} operations a pixel, at least {GPU_OPERATIONS}"
+
+
+def operations(kernel: Kernel) -> int:
+    """Returns about how many operations a kernel does for a pixel; an unbounded loop counts as a thousand."""
+    return sum(_weight(node) for f in kernel.form.functions for s in f.body for node in ast.walk(s))
+
+
+def _weight(node: ast.AST) -> int:
+    if isinstance(node, (ast.For, ast.While)):
+        return _LOOP_OPERATIONS
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return {"_math": _MATH_OPERATIONS, "_float": 0}.get(node.func.id, 1)
+    return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp))

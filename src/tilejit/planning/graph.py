@@ -1,0 +1,86 @@
+"""What a lazy Raster promises: bands of files, and kernels applied to bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tilejit.io.source import BandInfo, Source
+    from tilejit.kernel.kernel import Kernel
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceBand:
+    """A band of a file or an array."""
+
+    source: Source
+    """Where it is read from."""
+    info: BandInfo
+    """Its number, dtype and nodata."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.source.name if len(self.source.bands) == 1 else f"{self.source.name}[{self.info.index}]"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Application:
+    """A kernel applied to bands: a promise of one or more results."""
+
+    kernel: Kernel
+    """The kernel."""
+    inputs: tuple[Band, ...]
+    """One band for each of its raster parameters."""
+    parameters: Mapping[str, Any]
+    """Its bound keyword-only parameters; grid quantities are still Quantity values."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBand:
+    """One result of an application."""
+
+    application: Application
+    """The application."""
+    index: int
+    """Which of its results, from 0."""
+    called: str | None = None
+    """The chain of which it is the result."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        if self.called is not None:
+            return self.called
+        name = self.application.kernel.name
+        return name if len(self.application.kernel.results) == 1 else f"{name}[{self.index + 1}]"
+
+
+Band = SourceBand | ResultBand
+
+
+def applications_of(bands: Iterable[Band]) -> list[Application]:
+    """Returns the kernel applications that bands are made by, each once, producers before their consumers."""
+    done: list[Application] = []
+    seen: set[int] = set()
+
+    def visit(band: Band) -> None:
+        if isinstance(band, ResultBand) and id(band.application) not in seen:
+            seen.add(id(band.application))
+            for inner in band.application.inputs:
+                visit(inner)
+            done.append(band.application)
+
+    for band in bands:
+        visit(band)
+    return done
+
+
+def sources_of(bands: Sequence[Band]) -> list[Source]:
+    """Returns the sources that bands are read from, each once."""
+    inputs = [band for application in applications_of(bands) for band in application.inputs]
+    found = {id(b.source): b.source for b in (*bands, *inputs) if isinstance(b, SourceBand)}
+    return list(found.values())

@@ -1,0 +1,159 @@
+"""Runs that an event loop waits for while it stays responsive: in a notebook, in a server.
+
+A run has threads of its own. Here one more waits for it, and a coroutine waits for that one. asyncio is imported on
+first use: with it, ``import tilejit`` would take a third longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+
+from tilejit.io.tile_sink import Tile, TileSink
+from tilejit.pipeline.cancellation import Cancellation
+from tilejit.pipeline.pipeline import run_job
+from tilejit.raster.running import read_window, save_outputs, tiles_job
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from tilejit.pipeline.report import Report
+    from tilejit.raster.raster import Raster
+    from tilejit.raster.settings import RunOptions
+
+T = TypeVar("T")
+
+
+class _Run(Generic[T]):
+    """Work in a thread, and what the event loop knows of it.
+
+    Args:
+        work: Is called in the thread, with this run.
+    """
+
+    def __init__(self, work: Callable[[_Run[T]], T]) -> None:
+        import asyncio
+
+        self.cancellation = Cancellation()
+        self.is_over = False
+        """Whether the work has ended; changes in the event loop alone."""
+        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
+        self._cancelled = asyncio.CancelledError
+        self._work = work
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, name="tilejit-run", daemon=True)
+        self._thread.start()
+
+    def _main(self) -> None:
+        try:
+            self._result = self._work(self)
+        except BaseException as error:  # noqa: BLE001 - a thread hands its error to the coroutine that waits
+            self._error = error
+        with contextlib.suppress(RuntimeError):  # of a loop that is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._changed.set()
+
+    def tell(self) -> None:
+        """Wakes `change`; called from any thread."""
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def change(self) -> None:
+        """Waits until the work has ended or has told something since this was last called."""
+        if not self.is_over:
+            await self._changed.wait()
+            self._changed.clear()
+
+    async def result(self) -> T:
+        """Waits for the end of the work."""
+        while not self.is_over:
+            await self.change()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+    async def stop(self) -> None:
+        """Ends the work if it has not ended, and waits until its threads have, however often this is cancelled."""
+        self.cancellation.cancel()
+        while not self.is_over:
+            with contextlib.suppress(self._cancelled):
+                await self.change()
+        self._thread.join()
+        self._error = None  # whose traceback holds this run, and the run's buffers
+
+
+async def _in_thread(work: Callable[[Cancellation], T]) -> T:
+    """Runs work in a thread; a task that is cancelled waits until the work has stopped."""
+    run = _Run(lambda run: work(run.cancellation))
+    try:
+        return await run.result()
+    finally:
+        await run.stop()
+
+
+async def asave(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[RunOptions]) -> Report:
+    """Computes several Rasters in one pass, each into a file, as `tilejit.save` does, while the event loop goes on.
+
+    Cancelling the task stops the run: it ends with the tiles that are being computed, and leaves no file behind.
+
+    Args:
+        outputs: File -> Raster, all on one grid.
+        **options: As for `Raster.save`.
+
+    Returns:
+        What the run did, in figures.
+
+    Raises:
+        TilejitError: As `tilejit.save` does.
+
+    Example:
+        >>> import asyncio, tempfile
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     raster = tj.from_array(np.ones((4, 4), np.float32))
+        ...     asyncio.run(tj.asave({f"{folder}/copy.tif": raster})).pixels
+        16
+    """
+    report, warning = await _in_thread(lambda cancellation: save_outputs(outputs, options, cancellation))
+    if warning is not None:
+        warnings.warn(warning, stacklevel=2)
+    return report
+
+
+async def acompute(raster: Raster, options: RunOptions) -> NDArray[Any]:
+    """Computes all of a Raster into memory; see `Raster.acompute`."""
+    return await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation))
+
+
+async def tiles(raster: Raster, options: RunOptions) -> AsyncGenerator[Tile, None]:
+    """Yields a Raster's tiles as they are computed; see `Raster.tiles`."""
+    sinks: list[TileSink] = []
+
+    def work(run: _Run[Report]) -> Report:
+        job, trace = tiles_job(raster, options)
+        write = job.plan.writes[0]
+        sinks.append(TileSink(raster.grid, len(write.planes), write.dtype, job.plan.workers, run.tell))
+        with run.cancellation.calling(sinks[0].close):
+            return run_job(job, sinks, trace=trace, cancellation=run.cancellation)
+
+    run = _Run(work)
+    try:
+        while True:
+            is_over = run.is_over
+            while sinks and (tile := sinks[0].take()) is not None:
+                yield tile
+            if is_over:
+                break
+            await run.change()
+        await run.result()
+    finally:
+        await run.stop()

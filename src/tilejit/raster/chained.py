@@ -1,0 +1,158 @@
+"""What a call of a chain does: its function is run once, over lazy Rasters; arrays are wrapped as such and computed.
+
+Over arrays, too, its kernels run tile by tile in one pass: what they hand each other stays in a core's cache, and the
+nodata of integer results in between is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import KernelError, ParameterError, TilejitError
+from tilejit.grid import Grid, Metric
+from tilejit.io.sink import ArraySink
+from tilejit.language.parameters import REQUIRED
+from tilejit.pipeline.pipeline import run_job
+from tilejit.planning.graph import ResultBand
+from tilejit.planning.planner import Request, Settings, make_job
+from tilejit.raster.raster import Raster, from_array
+from tilejit.raster.running import check_one_grid
+from tilejit.raster.settings import settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.kernel.chain import Chain
+    from tilejit.kernel.kernel import Kernel
+    from tilejit.language.signature import Signature
+    from tilejit.planning.plan import Write
+
+    Array = NDArray[Any]
+
+
+def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
+    """Applies a chain to Rasters lazily; see `Chain.__call__`.
+
+    Raises:
+        KernelError: The function fails, or returns no Raster.
+        ParameterError: An input is no single band.
+        GridMismatchError: The inputs lie on different grids; with both.
+    """
+    for parameter, raster in zip(chain.rasters, inputs, strict=True):
+        if not isinstance(raster, Raster) or raster.count != 1:
+            given = f"{raster.count} bands" if isinstance(raster, Raster) else type(raster).__name__
+            raise ParameterError(
+                f"{chain.name} takes one band as {parameter.name}, not {given}: "
+                "give Rasters of one band, or arrays only; .band(1) chooses one"
+            )
+    check_one_grid(inputs, [f"{chain.name}: {p.name}" for p in chain.rasters])
+    rasters = _parts(chain, _called(chain, inputs, chain.bind(parameters)))
+    check_one_grid(rasters, [f"{chain.name}, result {k + 1}" for k in range(len(rasters))])
+    bands = tuple(band for raster in rasters for band in raster.bands)
+    if len(bands) == 1 and isinstance(bands[0], ResultBand):
+        bands = (replace(bands[0], called=chain.name),)
+    return Raster(rasters[0].grid, bands)
+
+
+def _called(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> object:
+    try:
+        return chain.source.function(*inputs, **parameters)
+    except TilejitError:
+        raise
+    except Exception as error:
+        raise KernelError(
+            f"{chain.source.where}: {chain.name} failed: {type(error).__name__}: {error}\n"
+            "  a chain applies kernels to Rasters, whose cells are not there yet: write arithmetic as a kernel"
+        ) from error
+
+
+def _parts(chain: Chain, made: object) -> tuple[Raster, ...]:
+    """The Rasters that a chain returned."""
+    parts = made if isinstance(made, tuple) else (made,)
+    odd = [type(part).__name__ for part in parts if not isinstance(part, Raster)]
+    if odd or not parts:
+        raise KernelError(
+            f"{chain.source.where}: {chain.name} returns {', '.join(odd) or 'nothing'}: "
+            "return the Raster that a kernel makes of its Rasters, or a tuple of Rasters"
+        )
+    return parts
+
+
+def run_chain(
+    chain: Chain,
+    inputs: Sequence[Any],
+    parameters: Mapping[str, Any],
+    *,
+    backend: str,
+    workers: int | None,
+    out: Array | Sequence[Array] | None,
+) -> Array | tuple[Array, ...]:
+    """Runs a chain over arrays.
+
+    Args:
+        chain: The chain.
+        inputs: 2-D arrays of one shape, one for each of its rasters.
+        parameters: Its keyword-only parameters.
+        backend: The backend's name.
+        workers: Threads to use; None for all cores.
+        out: Arrays to compute into, one for each band; new ones if left out.
+
+    Returns:
+        One array, or a tuple of them where there are several bands.
+
+    Raises:
+        KernelError: An input is not 2-D, or ``out`` does not fit.
+    """
+    arrays = [np.asarray(value) for value in inputs]
+    for parameter, array in zip(chain.rasters, arrays, strict=True):
+        if array.ndim != 2:
+            raise KernelError(
+                f"{chain.name}: {parameter.name} has the shape {array.shape}; a raster is 2-D (rows, columns), "
+                "so pass one band: array[0]"
+            )
+    raster = apply_chain(chain, [from_array(array) for array in arrays], parameters)
+    requests = [Request((band,)) for band in raster.bands]
+    job = make_job(raster.grid, requests, settings_of(raster.bands, {"backend": backend, "workers": workers}))
+    results = _outputs(chain, raster.grid.shape, job.plan.writes, arrays, out)
+    run_job(job, [ArraySink(result[np.newaxis], raster.grid) for result in results])
+    return results if len(results) > 1 else results[0]
+
+
+def _outputs(
+    chain: Chain, shape: tuple[int, int], writes: Sequence[Write], arrays: Sequence[Array], out: Any
+) -> tuple[Array, ...]:
+    """The arrays to compute into: those given, or new ones."""
+    if out is None:
+        return tuple(np.empty(shape, write.dtype) for write in writes)
+    given = (out,) if isinstance(out, np.ndarray) else tuple(out)
+    if len(given) != len(writes):
+        raise KernelError(f"{chain.name} gives {len(writes)} arrays, and out= has {len(given)}")
+    for array, write in zip(given, writes, strict=True):
+        if array.shape != shape or array.dtype != write.dtype:
+            raise KernelError(
+                f"{chain.name}: out= is {array.shape} {array.dtype}; it must be {shape} and {write.dtype}"
+            )
+        if any(np.may_share_memory(array, other) for other in arrays):
+            raise KernelError(f"{chain.name}: out= shares memory with an input, whose cells are still to be read")
+    return given
+
+
+def launches_of(chain: Chain, dtypes: Sequence[np.dtype]) -> list[tuple[Kernel, Signature]]:
+    """The kernels that a chain applies, each with what it is compiled for, producers first.
+
+    Args:
+        chain: The chain.
+        dtypes: What its inputs hold.
+    """
+    grid = Grid(1, 1, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), None, Metric("projected"))
+    rasters = [from_array(np.zeros((1, 1), dtype), grid=grid) for dtype in dtypes]
+    # Their values are no matter: any will do for those that have no default.
+    required = {s.name: s.convert(1) for s in chain.scalars if s.default is REQUIRED}
+    raster = apply_chain(chain, rasters, required)
+    job = make_job(grid, [Request(raster.bands)], Settings("cpu", "", workers=1))
+    return [(kernel, step.signature) for kernel, step in zip(job.kernels, job.plan.steps, strict=True)]

@@ -1,0 +1,44 @@
+"""What a call of a kernel or a chain does: arrays are computed at once, Rasters become a lazy Raster."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tilejit.planning.dispatch import choose_backend
+from tilejit.system.cores import available_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tilejit.kernel.chain import Chain
+    from tilejit.kernel.kernel import Kernel
+
+
+def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Runs ``kernel`` over arrays, or applies it to Rasters; see `Kernel.__call__`."""
+    # No Raster exists before its module is imported, which takes GDAL's floor along: arrays do without it.
+    raster = sys.modules.get("tilejit.raster.raster")
+    if raster is not None and any(isinstance(i, raster.Raster) for i in inputs):
+        return raster.apply_kernel(kernel, inputs, options)
+    from tilejit.arrays import run_on_arrays
+
+    parameters = dict(options)
+    # Arrays are in the CPU's memory and the result goes there too: "auto" leaves them where they are.
+    backend, _ = choose_backend(parameters.pop("backend", "cpu"), [kernel])
+    workers = parameters.pop("workers", None) or available_cores()
+    out = parameters.pop("out", None)
+    return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers, out=out)
+
+
+def chain_door(chain: Chain, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Runs ``chain`` over arrays, or applies it to Rasters; see `Chain.__call__`."""
+    from tilejit.raster.chained import apply_chain, run_chain
+    from tilejit.raster.raster import Raster
+
+    if any(isinstance(i, Raster) for i in inputs):
+        return apply_chain(chain, inputs, options)
+    parameters = dict(options)
+    backend = parameters.pop("backend", "cpu")
+    workers, out = parameters.pop("workers", None), parameters.pop("out", None)
+    return run_chain(chain, inputs, parameters, backend=backend, workers=workers, out=out)

@@ -1,0 +1,247 @@
+"""Lazy Rasters: bands of files, and what kernels will make of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from tilejit.errors import ParameterError
+from tilejit.io.open_source import open_source
+from tilejit.io.source import ArraySource
+from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
+from tilejit.raster.running import check_one_grid, plan_job, read_window, save
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.grid import Grid
+    from tilejit.io.tile_sink import Tile
+    from tilejit.kernel.kernel import Kernel
+    from tilejit.pipeline.report import Report
+    from tilejit.planning.plan import Plan
+    from tilejit.prediction.prediction import Prediction
+    from tilejit.raster.settings import RunOptions
+    from tilejit.window import Window
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Raster:
+    """A grid and a promise: bands that are read and computed when they are asked for.
+
+    Make one with `tilejit.open`, or by calling a kernel with Rasters.
+    """
+
+    grid: Grid
+    """Where its cells lie."""
+    bands: tuple[Band, ...]
+    """What its bands are made of, in order."""
+
+    @property
+    def count(self) -> int:
+        """How many bands it has."""
+        return len(self.bands)
+
+    def band(self, number: int) -> Raster:
+        """Returns one band as a Raster.
+
+        Args:
+            number: From 1, as GDAL counts.
+
+        Raises:
+            ParameterError: There is no such band.
+        """
+        if not 1 <= number <= self.count:
+            raise ParameterError(f"{self.label} has bands 1 to {self.count}, not {number}")
+        return Raster(self.grid, (self.bands[number - 1],))
+
+    def __iter__(self) -> Iterator[Raster]:
+        """Yields its bands, so that results unpack as those of arrays do: ``total, count = sums(dem)``."""
+        return (Raster(self.grid, (band,)) for band in self.bands)
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return ", ".join(dict.fromkeys(_file_label(band) for band in self.bands))
+
+    def plan(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Plan:
+        """Returns how it would be computed, without reading a pixel: windows, halos, bytes, memory, backend and why.
+
+        Args:
+            path: Where it would be saved.
+            **options: As for `save`.
+
+        Raises:
+            MemoryLimitError: It does not fit the memory given.
+        """
+        return plan_job(self, path, options).plan
+
+    def predict(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Prediction:
+        """Returns how long `save` or `compute` will take, without reading a pixel.
+
+        What this machine was never measured for is measured once, on made-up cells that are stored as the inputs are
+        and compress as well: a second or two, and the time that kernels take to compile.
+
+        Args:
+            path: Where it would be saved; None for an array.
+            **options: As for `save`.
+
+        Raises:
+            PlanError: An input is neither an array nor a local GeoTIFF.
+        """
+        from tilejit.prediction.prediction import predict_job
+
+        return predict_job(plan_job(self, path, options))
+
+    def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
+        """Computes a window of it into memory.
+
+        Args:
+            window: Rows and columns; None for all.
+            **options: ``backend``, ``executor``, ``workers``, ``memory``, ``trace``, as for `save`.
+
+        Returns:
+            A (band, row, col) array; invalid cells are NaN in floats, and the nodata value in integers.
+
+        Raises:
+            ParameterError: The window reaches outside the raster.
+            ReadError: A block cannot be read.
+        """
+        return read_window(self, window, options)
+
+    def compute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
+        """Computes all of it into memory; see `read`."""
+        return self.read(None, **options)
+
+    async def acompute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
+        """Computes all of it into memory, as `compute` does, while the event loop goes on.
+
+        Cancelling the task stops the run; the task ends when its threads have.
+        """
+        from tilejit.raster.asynchronous import acompute
+
+        return await acompute(self, options)
+
+    def tiles(self, **options: Unpack[RunOptions]) -> AsyncGenerator[Tile, None]:
+        """Computes it tile by tile, for ``async for``: in bounded memory, whatever its size, and into no file.
+
+        Tiles come in no order. At most one for each worker waits, then the run does, so a slow receiver costs no
+        memory. ``break``, an exception or cancelling the task stops the run.
+
+        Args:
+            **options: ``nodata``, ``backend``, ``workers``, ``memory``, ``tile``, ``trace``, as for `save`.
+
+        Raises:
+            TilejitError: From the ``async for``, as `read` does.
+
+        Example:
+            >>> import asyncio
+            >>> import numpy as np
+            >>> async def total(raster):
+            ...     return sum([tile.array.sum() async for tile in raster.tiles(tile=(2, 4))])
+            >>> float(asyncio.run(total(from_array(np.ones((8, 8), np.float32)))))
+            64.0
+        """
+        from tilejit.raster.asynchronous import tiles
+
+        return tiles(self, options)
+
+    def save(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
+        """Computes it into a file: streamed, in bounded memory, on all cores or the GPU.
+
+        The file is written under a temporary name, synced and renamed: it is there whole, or not at all.
+
+        Args:
+            path: The file: ``.tif`` for a GeoTIFF, ``.vrt`` for GeoTIFF shards under a VRT, ``.zarr`` for Zarr.
+            **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
+                ZSTD level 1 with the right predictor), ``overwrite``, ``resume`` (True to keep a journal, and to go on
+                from one that is there; see docs/resuming.md), ``backend`` ("auto", "cpu", "cuda", "python"),
+                ``executor`` ("threads", "serial", "processes", "mpi", "dask", or a pool; see docs/executors.md),
+                ``workers``, ``memory`` ("2GB"), ``tile`` (rows, columns), ``progress`` (True, False, or None for: on
+                a terminal), ``trace`` (a JSON file for chrome://tracing or ui.perfetto.dev: what each thread did
+                when; written also when the run fails).
+
+        Returns:
+            What the run did, in figures.
+
+        Raises:
+            MemoryLimitError: It does not fit the memory given; nothing was read.
+            SourceError: An input cannot be read.
+            SinkError: The output cannot be written.
+        """
+        return save({path: self}, **options)
+
+    async def asave(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
+        """Computes it into a GeoTIFF, as `save` does, while the event loop goes on.
+
+        Cancelling the task stops the run: the task ends when its threads have, and no file is left.
+        """
+        from tilejit.raster.asynchronous import asave
+
+        return await asave({path: self}, **options)
+
+    def __repr__(self) -> str:
+        return f"<Raster {self.label}: {self.count} band{'s' * (self.count > 1)}, {self.grid}>"
+
+
+def _file_label(band: Band) -> str:
+    return band.source.name if isinstance(band, SourceBand) else band.application.kernel.name
+
+
+def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Raster:
+    """Opens a raster file lazily: its grid and bands are read, no pixel is.
+
+    Args:
+        path: Anything that GDAL opens: a GeoTIFF, a VRT, ``/vsicurl/…``.
+        band: One band, from 1; None for all.
+
+    Raises:
+        SourceError: It is missing, no raster, or holds what tilejit does not read.
+        ParameterError: It has no such band.
+    """
+    source = open_source(path)
+    raster = Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
+    return raster if band is None else raster.band(band)
+
+
+def from_array(array: NDArray[Any], *, grid: Grid | None = None, nodata: float | None = None) -> Raster:
+    """Makes a Raster of an array.
+
+    Args:
+        array: (row, col) or (band, row, col).
+        grid: Where its cells lie.
+        nodata: The value of invalid cells.
+
+    Example:
+        >>> import numpy as np
+        >>> from_array(np.zeros((2, 3), np.float32)).count
+        1
+    """
+    source = ArraySource.of(array, grid, nodata)
+    return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
+
+
+def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
+    """Applies a kernel to Rasters lazily; see `Kernel.__call__`.
+
+    Raises:
+        ParameterError: An input is no single band.
+        GridMismatchError: The inputs lie on different grids; with both.
+    """
+    for parameter, raster in zip(kernel.rasters, inputs, strict=True):
+        if not isinstance(raster, Raster):
+            raise ParameterError(
+                f"{kernel.name}: {parameter.name} is {type(raster).__name__}, and another input is a Raster: "
+                "give Rasters only, or arrays only"
+            )
+        if raster.count != 1:
+            raise ParameterError(
+                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {raster.count}: "
+                "choose one with .band(1), or tj.open(path, band=1)"
+            )
+    check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
+    bands = tuple(raster.bands[0] for raster in inputs)
+    application = Application(kernel, bands, kernel.bind(parameters))
+    return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))

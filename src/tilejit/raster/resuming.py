@@ -1,0 +1,80 @@
+"""Runs that go on where an earlier one ended: what is refused, where the journal lies, and what is opened again."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tilejit.errors import PlanError
+from tilejit.io.open_sink import checked_target, is_begun
+from tilejit.io.open_source import is_opened_by_name
+from tilejit.io.sink import WRITTEN_DIRECTLY, Kept
+from tilejit.pipeline.journal import Journal
+from tilejit.raster.fingerprint import job_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tilejit.io.sink import OutputProfile
+    from tilejit.planning.planner import Job
+
+
+def check_resumable(job: Job) -> None:
+    """Refuses what no journal can be kept of, while planning.
+
+    Raises:
+        PlanError: An input is in memory, or one process must write an output from its first block to its last.
+    """
+    for source in job.sources:
+        if not is_opened_by_name(source):
+            raise PlanError(
+                f"{source.name}: resume=True needs inputs that are there in the next run, and this one is in memory: "
+                "save it to a file and open that, or leave resume= out"
+            )
+    for write in job.plan.writes:
+        if not write.shared:
+            raise PlanError(
+                f"{write.path}: is written {write.writer}, which cannot be gone on with: leave resume= out, or choose "
+                f"compress=zstd, deflate, lzw or none ({WRITTEN_DIRECTLY}), or shards (.vrt)"
+            )
+
+
+@contextmanager
+def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journal, list[OutputProfile]]]:
+    """Opens the journal of a run; it stays with all outputs when the run fails.
+
+    Args:
+        job: The job.
+        profiles: What each output will be.
+
+    Yields:
+        The journal, and the profiles by which outputs are created or opened again.
+
+    Raises:
+        PlanError: The journal is of another run; with what differs.
+        SinkError: Another run is writing the outputs.
+    """
+    path, mark = _journal_place(profiles)
+    journal = Journal(path, job_fingerprint(job, profiles))
+    try:
+        kept = [replace(profile, kept=Kept(mark, begun=True)) for profile in profiles]
+        if not (journal.is_begun and all(map(is_begun, kept))):
+            journal.forget()
+            kept = [replace(profile, kept=Kept(mark, begun=False)) for profile in profiles]
+        yield journal, kept
+    except BaseException as error:
+        if journal.is_begun:
+            error.add_note(f"what is finished stays: give resume=True again to go on, or delete {path} to begin anew")
+        raise
+    finally:
+        journal.close()
+
+
+def _journal_place(profiles: Sequence[OutputProfile]) -> tuple[Path, str]:
+    """The journal's file, beside the first output, and the mark of this run's files: which outputs it has."""
+    targets = [checked_target(profile) for profile in profiles]
+    mark = hashlib.sha256("\0".join(map(str, targets)).encode()).hexdigest()[:8]
+    return targets[0].parent / f".{targets[0].stem[:60]}.{mark}.resume.jsonl", mark
