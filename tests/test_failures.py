@@ -231,6 +231,7 @@ SLOW_RUN = textwrap.dedent("""
     import numpy as np
     import tilejit as tj
     from tilejit.io.source import ArraySource
+    from tilejit.planning.graph import SourceBand
 
     class Slow(ArraySource):
         def read(self, *arguments):
@@ -244,7 +245,7 @@ SLOW_RUN = textwrap.dedent("""
     cells = np.random.default_rng(0).random((1, 4096, 4096), np.float32)
     whole = ArraySource.of(cells)
     source = Slow(whole.array, whole.grid, whole.bands, "slow", (512, 512))
-    raster = tj.Raster(source.grid, (tj.raster.SourceBand(source, source.bands[0]),))
+    raster = tj.Raster(source.grid, (SourceBand(source, source.bands[0]),))
     print("starts", flush=True)
     steep(raster).save(sys.argv[1], overwrite=True, tile=(512, 512), workers=2)
 """)

@@ -195,10 +195,10 @@ class Evaluator:
         np.copyto(output, cells, casting="unsafe")
         if write.nodata is None or (plane.nodata == write.nodata and output.dtype == cells.dtype):
             return 0
-        if cells.dtype.kind != "f":
-            invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
-            return _replace(output, invalid, write.nodata)
-        return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
+        if cells.dtype.kind == "f" and (plane.nodata is None or np.isnan(plane.nodata)):
+            return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
+        invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
+        return _replace(output, invalid, write.nodata)
 
 
 def _planes(frame: Frame) -> list[tuple[Array, Array | None]]:

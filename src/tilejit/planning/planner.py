@@ -15,6 +15,7 @@ from tilejit.kernel.quantities import scalar_values
 from tilejit.language.kinds import compute_dtype
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.planning.plan import Halo, Operand, Plan, Plane, Read, Step, Write
+from tilejit.planning.result_nodata import ResultNodata
 from tilejit.planning.tiling import fitting_plan
 from tilejit.window import Window
 
@@ -117,10 +118,7 @@ class _Builder:
     def __init__(self, requests: Sequence[Request]) -> None:
         self.reads: dict[tuple[Any, ...], _ReadNode] = {}
         self.steps: dict[tuple[Any, ...], _StepNode] = {}
-        self.nodata: dict[int, list[float | None]] = {}
-        for request in requests:
-            for band in request.bands:
-                self._note_nodata(band, request.nodata)
+        self.nodata = ResultNodata.of((band, request.nodata) for request in requests for band in request.bands)
         for request in requests:
             for band in request.bands:
                 if isinstance(band, SourceBand):
@@ -130,14 +128,6 @@ class _Builder:
                     self._demand_step(band.application, "nodata", NO_HALO)
         for application in reversed(_applications(requests)):
             self._demand_inputs(application)
-
-    def _note_nodata(self, band: Band, nodata: float | None) -> None:
-        """Integer results are made with the nodata value asked for; float ones with NaN, replaced when written."""
-        if isinstance(band, ResultBand):
-            kernel = band.application.kernel
-            values = self.nodata.setdefault(id(band.application), [None] * len(kernel.results))
-            if values[band.index] is None:
-                values[band.index] = nodata
 
     def _demand_read(self, band: SourceBand, dtype: np.dtype, *, valid: bool, edge: Edge, halo: Halo) -> None:
         node = self.reads.setdefault(
@@ -328,13 +318,11 @@ def _make_step(
         for k, b in enumerate(node.application.inputs)
     ]
     operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
-    asked = builder.nodata.get(id(node.application), [None] * len(kernel.results))
-    integers = [
-        v if d.kind in "iu" and holds_nodata(d, v) else None
-        for v, d in zip(asked, kernel.signature([o.dtype for o in operands]).outputs, strict=True)
-    ]
-    signature = kernel.signature([o.dtype for o in operands], integers)
-    nodata = tuple(plain_nodata(d, v) for d, v in zip(signature.outputs, integers, strict=True))
+    dtypes = [o.dtype for o in operands]
+    outputs = kernel.signature(dtypes).outputs
+    given = [builder.nodata.value(ResultBand(node.application, k), dtype) for k, dtype in enumerate(outputs)]
+    signature = kernel.signature(dtypes, given)
+    nodata = tuple(plain_nodata(d, v) for d, v in zip(signature.outputs, given, strict=True))
     results = []
     for index, dtype in enumerate(signature.outputs):
         numbers[(*key, index)] = len(planes)
