@@ -245,7 +245,7 @@ def tile(z, _out0, _nodata0, gain):
     _height = _out0.shape[0]
     _collisions = 0
     for _y in range(_height):
-        _count = 0
+        _count = np.int32(0)
         for _x in range(_out0.shape[1]):
             _v0 = body(z, _y, _x, gain)
             _out0[_y, _x] = np.float32(_v0)
