@@ -150,8 +150,9 @@ class _Group:
 
     @property
     def bytes_needed(self) -> int:
-        """About what inputs, tilejit's results and another's take on the disk, uncompressed."""
-        return self.size**2 * (4 + 8 * len(self.job.outputs))
+        """What inputs still to be made, tilejit's results and another's take on the disk, uncompressed."""
+        inputs = 0 if self._has_inputs() else 4
+        return self.size**2 * (inputs + 8 * len(self.job.outputs))
 
     def fits(self) -> bool:
         """Returns whether the disk has room."""
@@ -198,8 +199,11 @@ class _Group:
     def _input(self, name: str) -> Path:
         return self.folder / f"{self.size}-{name}.tif"
 
+    def _has_inputs(self) -> bool:
+        return all(self._input(name).exists() for name in self.job.inputs)
+
     def _make_inputs(self) -> None:
-        if all(self._input(name).exists() for name in self.job.inputs):
+        if self._has_inputs():
             return
         if self.job.inputs == ("dem",):
             write_terrain(self._input("dem"), self.size, holes=True)
