@@ -1,9 +1,11 @@
 """Runs with a journal that are killed at random moments, and gone on with until they end.
 
-    python resume_run.py DEM FOLDER SUFFIX KILLS SEED
+    python resume_run.py moments DEM FOLDER SUFFIX KILLS SEED
+    python resume_run.py names DEM FOLDER OVERWRITE
 
 Each run is a process that is forked from one that has imported and compiled everything: 50 of them take seconds.
-Prints, as JSON, how often it killed, and how many lines the journal had each time.
+The first command prints, as JSON, how many lines the journal had at each kill. The second kills at each name that
+outputs are given, and prints how many of the four were there then, and what the next run did.
 """
 
 import json
@@ -32,13 +34,13 @@ def run(dem, path, **options):
     return raster(dem).save(path, resume=True, **OPTIONS, **options)
 
 
-def forked(dem, path):
+def forked(function, *arguments):
     child = os.fork()
     if child:
         return child
     status = 1
     try:
-        run(dem, path)
+        function(*arguments)
         status = 0
     except BaseException:  # noqa: BLE001 - a forked process tells what was wrong, and ends here
         traceback.print_exc()
@@ -59,19 +61,60 @@ def killed(child, delay):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def main(dem, folder, suffix, kills, seed):
+def outputs(dem, folder):
+    return {folder / name: raster(dem) for name in ("a.tif", "b.vrt", "c.zarr")}
+
+
+def killed_at(number, dem, folder, overwrite):
+    """Saves three outputs, and is killed before so many renames, or before the journal goes if there are fewer."""
+    note = journal.Journal.note_complete
+    left = iter(range(number))
+
+    def dying(function):
+        def wrapper(*arguments):
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments)
+
+        return wrapper
+
+    def noted(self):
+        note(self)
+        Path.rename, Path.replace = dying(Path.rename), dying(Path.replace)
+        journal.Journal.remove = dying(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+
+    journal.Journal.note_complete = noted
+    tj.save(outputs(dem, folder), resume=True, overwrite=overwrite, **OPTIONS)
+
+
+def at_names(dem, folder, overwrite):
+    raster(dem).save(folder / "first.tif", executor="serial", **OPTIONS)
+    (folder / "first.tif").unlink()
+    runs = []
+    for number in range(7 if overwrite else 5):
+        place = folder / f"run{number}"
+        place.mkdir()
+        if overwrite:
+            tj.save({path: tj.open(dem) for path in outputs(dem, place)}, **OPTIONS)
+        child = forked(killed_at, number, dem, place, overwrite)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        there = len([path for path in place.iterdir() if not path.name.startswith(".")])
+        report = tj.save(outputs(dem, place), resume=True, overwrite=overwrite, **OPTIONS)
+        runs.append({"there": there, "tasks": report.tasks, "resumed": report.resumed})
+    sys.stdout.write(json.dumps(runs))
+
+
+def at_moments(dem, folder, suffix, kills, seed):
     journal.SECONDS = 0.02
     rng, lines, done = random.Random(seed), [], 0  # noqa: S311 - moments, no secrets
     raster(dem).save(folder / f"first{suffix}", executor="serial", **OPTIONS)
     while len(lines) < kills:
         path = folder / f"run{done}{suffix}"
-        while killed(forked(dem, path), rng.uniform(0, LONGEST)):
+        while killed(forked(run, dem, path), rng.uniform(0, LONGEST)):
             left = list(folder.glob(".*.jsonl"))
             assert len(left) <= 1, left
-            if path.exists():  # killed between giving the output its name and dropping the journal
-                for file in left:
-                    file.unlink()
-                break
+            if path.exists() and not left:
+                break  # killed when all was done
             lines.append(left[0].read_bytes().count(b"\n") if left else 0)
         assert path.exists()
         done += 1
@@ -79,4 +122,8 @@ def main(dem, folder, suffix, kills, seed):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    what, dem, folder, *rest = sys.argv[1:]
+    if what == "names":
+        at_names(dem, Path(folder), rest == ["1"])
+    else:
+        at_moments(dem, Path(folder), rest[0], *map(int, rest[1:]))

@@ -355,6 +355,66 @@ def test_a_new_process_has_its_own_address(tmp_path, library_file):
         assert done.stdout.strip() == "9.0"
 
 
+PROCESSES_RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+import tilejit as tj
+from kernels import corrected
+
+if __name__ == "__main__":
+    cells = np.random.default_rng(1).random((1, 300, 200), np.float32)
+    tj.from_array(cells).save("z.tif")
+    for executor in ("threads", "processes"):
+        report = corrected(tj.open("z.tif")).save(f"{executor}.tif", executor=executor, workers=2, tile=(64, 64),
+                                                  profile={"blockxsize": 64, "blockysize": 64})
+        print(report.executor, report.tasks)
+    assert np.array_equal(tj.open("processes.tif").read(), tj.open("threads.tif").read())
+    assert np.allclose(tj.open("processes.tif").read(), cells.astype(np.float64) ** 2, rtol=1e-6)
+    text = Path("kernels.py").read_text()
+    Path("kernels.py").write_text(text.replace("2.0)", "3.0)"))
+    try:
+        corrected(tj.open("z.tif")).save("other.tif", executor="processes", workers=2)
+    except tj.TilejitError as error:
+        print(str(error).split(":")[0])
+"""
+
+
+@pytest.mark.parametrize("through", ["ctypes", "cffi"])
+def test_worker_processes_load_it_themselves(tmp_path, library_file, through):
+    """Each has the function at an address of its own; a body that is another there is refused as ever."""
+    if through == "cffi":
+        pytest.importorskip("cffi")
+        load = f"""
+        import cffi
+        ffi = cffi.FFI()
+        ffi.cdef("double gamma_correct(double x, double g);")
+        lib = ffi.dlopen({str(library_file)!r})
+        """
+    else:
+        load = f"""
+        import ctypes
+        lib = ctypes.CDLL({str(library_file)!r})
+        lib.gamma_correct.argtypes, lib.gamma_correct.restype = [ctypes.c_double] * 2, ctypes.c_double
+        """
+    body = """
+        import tilejit as tj
+
+        @tj.local
+        def corrected(z):
+            return lib.gamma_correct(z, 2.0)
+        """
+    (tmp_path / "kernels.py").write_text(textwrap.dedent(load + body))
+    (tmp_path / "run.py").write_text(PROCESSES_RUN)
+    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *tasks, refusal = done.stdout.splitlines()
+    assert tasks == ["threads 20", "processes 20"]
+    assert refusal == "corrected of kernels is not the same in a worker as where the run was planned"
+    assert not (tmp_path / "other.tif").exists()
+
+
 def test_the_source_says_what_it_is_given(loaded):
     @tj.local
     def corrected(z):

@@ -20,7 +20,7 @@ from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
 from resume_run import OPTIONS, raster
 from test_distribution import Elsewhere, write
-from test_executors import ENVIRONMENT
+from test_executors import ENVIRONMENT, MPIEXEC, needs_dask, needs_mpi
 from tilejit.cli import main
 from tilejit.errors import ParameterError, PlanError, ReadError, SinkError
 from tilejit.executors.serial import SerialExecutor
@@ -112,7 +112,7 @@ def test_kills_at_random_moments(dem, wanted, tmp_path, suffix, kills):
     if suffix == ".zarr":
         pytest.importorskip("zarr")
     script = Path(__file__).with_name("resume_run.py")
-    words = [sys.executable, script, dem, tmp_path, suffix, str(kills), "1"]
+    words = [sys.executable, script, "moments", dem, tmp_path, suffix, str(kills), "1"]
     done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -124,37 +124,105 @@ def test_kills_at_random_moments(dem, wanted, tmp_path, suffix, kills):
     assert not [name for name in names(tmp_path) if name.startswith(".")]
 
 
+@needs_fork
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_kills_between_the_names_of_outputs(tmp_path_factory, tmp_path, overwrite):
+    """All is written, and some outputs have their names: the next run gives the others theirs, and computes nothing."""
+    pytest.importorskip("zarr")
+    cells = np.random.default_rng(1).random((1, 200, 150)).astype(np.float32)
+    dem = write(tmp_path_factory.mktemp("small") / "dem.tif", cells)
+    raster(dem).save(dem.with_name("wanted.tif"), **OPTIONS)
+    wanted = cells_of(dem.with_name("wanted.tif"))
+    script = Path(__file__).with_name("resume_run.py")
+    words = [sys.executable, script, "names", dem, tmp_path, str(int(overwrite))]
+    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)
+    # A file, a folder and its VRT, a folder; each folder that is there is moved away before; and the journal's end.
+    assert [run["there"] for run in runs] == ([4, 4, 3, 4, 4, 3, 4] if overwrite else [0, 1, 2, 3, 4])
+    assert all((run["tasks"], run["resumed"]) == (0, 200 * 150) for run in runs)
+    assert names(tmp_path) == sorted(f"run{k}" for k in range(len(runs)))
+    for folder in tmp_path.iterdir():
+        assert names(folder) == ["a.tif", "b.tiles", "b.vrt", "c.zarr"]
+        for name in ("a.tif", "b.vrt", "c.zarr"):
+            same(folder / name, wanted)
+
+
+def test_what_has_its_name_and_what_somebody_put_there(dem, wanted, tmp_path, monkeypatch):
+    path = tmp_path / "out.tif"
+
+    def stopped_at_the_end():
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "remove", lambda _: (_ for _ in ()).throw(StopError("stop here")))
+            with pytest.raises(StopError):
+                raster(dem).save(path, resume=True, **OPTIONS)
+        assert path.exists()
+        assert journal_of(tmp_path).exists()
+
+    stopped_at_the_end()
+    assert raster(dem).save(path, resume=True, **OPTIONS).tasks == 0
+    same(path, wanted)
+    path.unlink()
+    stopped_at_the_end()
+    path.unlink()
+    assert raster(dem).save(path, resume=True, **OPTIONS).tasks == 264
+    same(path, wanted)
+    path.unlink()
+    stopped_at_the_end()
+    path.rename(tmp_path / "moved.tif")
+    path.write_text("somebody's own")
+    with pytest.raises(SinkError, match=r"out\.tif: exists already"):
+        raster(dem).save(path, resume=True, **OPTIONS)
+    assert path.read_text() == "somebody's own"
+    assert raster(dem).save(path, resume=True, overwrite=True, **OPTIONS).tasks == 264
+    same(path, wanted)
+    assert names(tmp_path) == ["moved.tif", "out.tif"]
+
+
 RUN = """
+import os
 import sys
+from pathlib import Path
 import tilejit as tj
 from executor_kernels import counted
 from resume_run import OPTIONS
 
 if __name__ == "__main__":
-    counted(tj.open(sys.argv[1])).save(sys.argv[2], resume=True, executor="processes", workers=2, **OPTIONS)
+    dem, path, executor, pid = sys.argv[1:]
+    Path(pid).write_text(str(os.getpid()))
+    workers = {} if executor == "mpi" else {"workers": 2}
+    report = counted(tj.open(dem)).save(path, resume=True, executor=executor, **workers, **OPTIONS)
+    print(report.resumed, report.pixels)
 """
 
 
-def test_a_kill_of_the_leading_process(tmp_path):
+@pytest.mark.parametrize(
+    "executor", ["processes", pytest.param("mpi", marks=needs_mpi), pytest.param("dask", marks=needs_dask)]
+)
+def test_a_kill_of_the_leading_process(tmp_path, executor):
     cells = (np.random.default_rng(1).random((1, 1200, 500)) * 50 + 50).astype(np.float32)
     dem = write(tmp_path / "dem.tif", cells, tiled=True, blockxsize=64, blockysize=64)
-    script, path = tmp_path / "run.py", tmp_path / "out.tif"
+    script, path, leader = tmp_path / "run.py", tmp_path / "out.tif", tmp_path / "pid"
     script.write_text(RUN)
-    process = subprocess.Popen([sys.executable, script, dem, path], env=ENVIRONMENT)
+    start = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures"] if executor == "mpi" else [sys.executable]
+    command = [*start, script, dem, path, executor, leader]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not any(p.read_bytes().count(b"\n") > 1 for p in tmp_path.glob(".*.jsonl")):
         assert time.monotonic() < deadline
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
+    os.kill(int(leader.read_text()), signal.SIGKILL)
     process.wait()
     assert not psutil.wait_procs(children, timeout=30)[1]
-    report = counted(tj.open(dem)).save(path, resume=True, **OPTIONS)
-    assert 0 < report.resumed < report.resumed + report.pixels == 1200 * 500
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    resumed, pixels = map(int, done.stdout.split())
+    assert 0 < resumed < resumed + pixels == 1200 * 500
     counted(tj.open(dem)).save(tmp_path / "wanted.tif", **OPTIONS)
     same(path, cells_of(tmp_path / "wanted.tif"))
-    assert names(tmp_path) == ["dem.tif", "out.tif", "run.py", "wanted.tif"]
+    assert names(tmp_path) == ["dem.tif", "out.tif", "pid", "run.py", "wanted.tif"]
 
 
 def test_a_run_that_succeeds_leaves_nothing(dem, wanted, tmp_path):
@@ -449,7 +517,7 @@ def test_cells_are_on_the_disk_before_their_line(dem, tmp_path, monkeypatch, oft
     tj.save({tmp_path / "a.tif": raster(dem), tmp_path / "b.vrt": raster(dem)}, resume=True, **OPTIONS)
     assert events[0] == "lines", "the header"
     assert len(events) > 3
-    assert events[1:] == ["sync", "sync", "lines"] * (len(events) // 3)
+    assert events[1:] == [*["sync", "sync", "lines"] * (len(events) // 3), "lines"], "the last says: complete"
 
 
 def test_what_cannot_be_gone_on_with_is_refused(dem, tmp_path):

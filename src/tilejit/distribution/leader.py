@@ -161,7 +161,7 @@ def run_distributed(
     """
     reset_peak_memory()
     watch, cancellation = Stopwatch(), cancellation or Cancellation()
-    with completing(sinks, watch, cancellation), journal or nullcontext():
+    with completing(sinks, watch, cancellation, journal), journal or nullcontext():
         distribution = Distribution(
             job, sinks, executor, progress, watch=watch, cancellation=cancellation, journal=journal
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
+from tilejit.io.finished_sink import FinishedSink
 from tilejit.io.folders.shard_sink import ShardSink, checked_shards, shard_storage, tiles_of
 from tilejit.io.folders.zarr_sink import ZarrSink, checked_zarr, zarr_storage
 from tilejit.io.geotiff_sink import geotiff_storage, open_geotiff
@@ -108,6 +110,8 @@ def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
     Raises:
         SinkError: The name is no format's, or the output cannot be created.
     """
+    if profile.kept is not None and profile.kept.complete:
+        return FinishedSink(profile, renames_of(profile))
     return format_of(profile.path).open(profile, threads)
 
 
@@ -122,9 +126,16 @@ def places_of(path: str) -> list[Path]:
     return [Path(path), *([] if beside is None else [beside(Path(path))])]
 
 
+def renames_of(profile: OutputProfile) -> list[tuple[Path, Path]]:
+    """What a kept output is called until it is complete, and then: a folder before the file that names its parts."""
+    places = places_of(os.path.realpath(profile.path))
+    return [(temporary_of(place, profile.kept), place) for place in reversed(places)]
+
+
 def is_begun(profile: OutputProfile) -> bool:
     """Whether an earlier run has left what a profile keeps."""
-    return temporary_of(places_of(str(checked_target(profile)))[-1], profile.kept).exists()
+    temporary, _ = renames_of(profile)[0]
+    return temporary.exists()
 
 
 def stored_bytes(path: str) -> int:

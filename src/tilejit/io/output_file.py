@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
 from tilejit.io.flusher import Flusher
 from tilejit.io.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.source import nodata_key
-from tilejit.io.target import completing, disk_hint, local_target, sync_path, temporary_of
+from tilejit.io.target import (
+    completing,
+    disk_hint,
+    local_target,
+    remove_with_sidecars,
+    replace_file,
+    sync_path,
+    temporary_of,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from tilejit.io.sink import OutputProfile
 
-_SIDECARS = (".aux.xml", ".ovr", ".msk")
-"""What GDAL reads beside a TIFF: those of the file that is replaced must not attach to the new pixels."""
 _EXACT_NODATA = 2**53
 """rasterio hands nodata over as a float64, and GDAL then spells it with an exponent in the file: measured,
 the int64 nodata -9223372036854775807 came back as -9."""
@@ -71,10 +76,7 @@ class OutputFile:
 
     def publish(self) -> None:
         """Give the temporary file its name, without what lay beside the old file."""
-        self.temporary.replace(self.target)
-        for suffix in _SIDECARS:
-            Path(f"{self.temporary}{suffix}").unlink(missing_ok=True)
-            Path(f"{self.target}{suffix}").unlink(missing_ok=True)
+        replace_file(self.temporary, self.target)
         if self._synced:
             sync_path(self.target.parent)
 
@@ -84,9 +86,7 @@ class OutputFile:
             self._flusher.stop()
         if self.kept:
             return
-        for suffix in ("", *_SIDECARS):
-            with contextlib.suppress(OSError):
-                Path(f"{self.temporary}{suffix}").unlink(missing_ok=True)
+        remove_with_sidecars(self.temporary)
 
     def completing(self, done: str = "completed") -> AbstractContextManager[None]:
         """Leave nothing behind where the output cannot be completed; see `target.completing`."""

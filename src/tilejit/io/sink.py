@@ -31,6 +31,8 @@ class Kept:
     """What tells the run from others, in the temporary name."""
     begun: bool
     """Whether an earlier run has left it, and it is opened; if not, it is created anew."""
+    complete: bool = False
+    """Whether it lacks nothing but its name, or has that already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,54 @@ def disk_hint(folder: Path, error: BaseException) -> str:
     if free > 1 << 24 and "space" not in str(error).lower():
         return ""
     return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
+
+
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
+"""What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
+
+
+def remove_with_sidecars(file: Path) -> None:
+    """Remove a file and what GDAL reads beside it, as far as they are there and can be removed."""
+    for suffix in ("", *_SIDECARS):
+        with contextlib.suppress(OSError):
+            Path(f"{file}{suffix}").unlink()
+
+
+def replace_file(new: Path, target: Path) -> None:
+    """Give a file its name, in one step, without what lay beside the old one."""
+    new.replace(target)
+    for suffix in _SIDECARS:
+        Path(f"{new}{suffix}").unlink(missing_ok=True)
+        Path(f"{target}{suffix}").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(new: Path, target: Path) -> Iterator[None]:
+    """Give a folder its name, in two steps, for no system has one; undone where the body fails.
+
+    Where it ends in between, as in a kill, the folder that was there before is at `replaced_folder`.
+    """
+    old = replaced_folder(new)
+    try:
+        if target.exists():
+            # What a kill has left there was replaced by what is the target now.
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+        new.rename(target)
+        yield
+    except BaseException:
+        if target.exists() and not new.exists():
+            target.rename(new)
+        if old.exists():
+            old.rename(target)
+        raise
+    sync_path(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def replaced_folder(new: Path) -> Path:
+    """Where the folder is meanwhile that a new one replaces."""
+    return new.with_name(f"{new.name}.old")
 
 
 def sync_path(path: Path) -> None:

@@ -24,6 +24,7 @@ SECONDS = 1.0
 
 To sync what was written and then the line that says so, for each tile, would cost more than a small tile does."""
 _HEADER = "tilejit journal"
+_COMPLETE = "complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,10 @@ class Journal:
         """What earlier runs have finished."""
         self.is_begun = False
         """Whether there is something to go on with: an earlier run's work, or this one's."""
+        self.outputs: Sequence[Path] = ()
+        """What the outputs' files and folders are called until they are complete."""
+        self.complete: list[int] | None = None
+        """Once they are: the numbers by which the file system knows them, whatever they are called."""
         self.before_flush: Callable[[], None] | None = None
         """Is called before finished tiles are noted: adds those that nobody has told of yet."""
         self._fingerprint = dict(fingerprint)
@@ -82,6 +87,8 @@ class Journal:
         self.is_begun = True
         header, *entries = (_parsed(self.path, number, line) for number, line in enumerate(lines, 1))
         self._check(header.get("fingerprint", {}) if _HEADER in header else {})
+        if entries and _COMPLETE in entries[-1]:
+            self.complete = entries.pop()[_COMPLETE]
         self.entries = tuple(
             Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), e["collisions"]) for e in entries
         )
@@ -110,7 +117,7 @@ class Journal:
 
     def forget(self) -> None:
         """Begin anew: the outputs that it is of are not there."""
-        self.entries, self.is_begun, self._end = (), False, 0
+        self.entries, self.is_begun, self.complete, self._end = (), False, None, 0
 
     def begin(self, sinks: Sequence[KeptSink]) -> None:
         """Hand the outputs what earlier runs have written; from now on they and the journal stay when a run fails.
@@ -198,6 +205,20 @@ class Journal:
             return error
         hint = disk_hint(self.path.parent, error)
         return SinkError(f"{self.path}: finished tiles cannot be noted: {error or type(error).__name__}{hint}")
+
+    def note_complete(self) -> None:
+        """Note that the outputs lack nothing but their names: a later run gives them those, and does nothing else.
+
+        Raises:
+            SinkError: It cannot be noted.
+        """
+        if self.complete is not None:
+            return
+        try:
+            self.complete = [output.stat().st_ino for output in self.outputs]
+            self._write([_line({_COMPLETE: self.complete})])
+        except OSError as error:
+            raise self._failed(error) from error
 
     def remove(self) -> None:
         """Drop the file: its run is complete, and there is nothing to go on with."""

@@ -233,7 +233,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
             windows = list(unfinished(job.plan, [job.plan.window], journal.windows))
             batches = Batches(cast("Sequence[KeptSink]", sinks), journal)
         run = Run(job, sinks, progress, watch, cancellation, windows=windows, batches=batches)
-        with completing(sinks, watch, cancellation), journal or nullcontext():
+        with completing(sinks, watch, cancellation, journal), journal or nullcontext():
             run_tasks(run)
         if journal is not None:
             journal.remove()
@@ -255,7 +255,9 @@ def run_tasks(run: Run) -> None:
 
 
 @contextmanager
-def completing(sinks: Sequence[Sink], watch: Stopwatch, cancellation: Cancellation) -> Iterator[None]:
+def completing(
+    sinks: Sequence[Sink], watch: Stopwatch, cancellation: Cancellation, journal: Journal | None = None
+) -> Iterator[None]:
     """Brings all outputs into their place when what runs inside is done, or none."""
     try:
         yield
@@ -264,6 +266,8 @@ def completing(sinks: Sequence[Sink], watch: Stopwatch, cancellation: Cancellati
                 cancellation.check()
                 sink.prepare()
             cancellation.check()
+            if journal is not None:
+                journal.note_complete()
             for sink in sinks:
                 sink.commit()
     except BaseException:

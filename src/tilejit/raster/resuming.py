@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError
-from tilejit.io.open_sink import checked_target, is_begun
+from tilejit.io.open_sink import checked_target, is_begun, renames_of
 from tilejit.io.open_source import is_opened_by_name
 from tilejit.io.sink import WRITTEN_DIRECTLY, Kept
+from tilejit.io.target import local_target
 from tilejit.pipeline.journal import Journal
 from tilejit.raster.fingerprint import job_fingerprint
 
@@ -60,11 +61,7 @@ def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journ
     path, mark = _journal_place(profiles)
     journal = Journal(path, job_fingerprint(job, profiles))
     try:
-        kept = [replace(profile, kept=Kept(mark, begun=True)) for profile in profiles]
-        if not (journal.is_begun and all(map(is_begun, kept))):
-            journal.forget()
-            kept = [replace(profile, kept=Kept(mark, begun=False)) for profile in profiles]
-        yield journal, kept
+        yield journal, _kept(journal, profiles, mark)
     except BaseException as error:
         if journal.is_begun:
             error.add_note(f"what is finished stays: give resume=True again to go on, or delete {path} to begin anew")
@@ -73,8 +70,31 @@ def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journ
         journal.close()
 
 
+def _kept(journal: Journal, profiles: Sequence[OutputProfile], mark: str) -> list[OutputProfile]:
+    """How outputs are opened: as an earlier run left them, or anew."""
+    kept = [replace(profile, kept=Kept(mark, begun=True)) for profile in profiles]
+    renames = [rename for profile in kept for rename in renames_of(profile)]
+    journal.outputs = [temporary for temporary, _ in renames]
+    if journal.complete is not None and _are_there(renames, journal.complete):
+        return [replace(profile, kept=Kept(mark, begun=True, complete=True)) for profile in profiles]
+    for profile in profiles:
+        checked_target(profile)
+    if journal.is_begun and journal.complete is None and all(map(is_begun, kept)):
+        return kept
+    journal.forget()
+    return [replace(profile, kept=Kept(mark, begun=False)) for profile in profiles]
+
+
+def _are_there(renames: Sequence[tuple[Path, Path]], numbers: Sequence[int]) -> bool:
+    """Whether all files and folders of complete outputs are there, by one name or the other."""
+    return all(
+        number in {place.stat().st_ino for place in rename if place.exists()}
+        for rename, number in zip(renames, numbers, strict=True)
+    )
+
+
 def _journal_place(profiles: Sequence[OutputProfile]) -> tuple[Path, str]:
     """The journal's file, beside the first output, and the mark of this run's files: which outputs it has."""
-    targets = [checked_target(profile) for profile in profiles]
+    targets = [local_target(profile.path) for profile in profiles]
     mark = hashlib.sha256("\0".join(map(str, targets)).encode()).hexdigest()[:8]
     return targets[0].parent / f".{targets[0].stem[:60]}.{mark}.resume.jsonl", mark

@@ -237,8 +237,9 @@ def _checked_outputs(
         output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
         for raster, write in zip(rasters, job.plan.writes, strict=True)
     ]
-    for profile in profiles:
-        checked_target(profile)
+    if not options.get("resume"):  # what a run that goes on may find there, its journal says
+        for profile in profiles:
+            checked_target(profile)
     return job, profiles, _trace_of(options, requests, executor)
 
 

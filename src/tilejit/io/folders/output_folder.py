@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
-from tilejit.io.target import completing, disk_hint, sync_file_system, sync_path, temporary_of
+from tilejit.io.target import completing, disk_hint, replacing_folder, sync_file_system, temporary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -49,11 +46,9 @@ class OutputFolder:
         """
         sync_file_system(self.temporary)
 
-    @contextmanager
-    def published(self) -> Iterator[None]:
+    def published(self) -> AbstractContextManager[None]:
         """Give the folder its name; where the body fails, what was there before is there again."""
-        with _swapped(self.temporary, self.target):
-            yield
+        return replacing_folder(self.temporary, self.target)
 
     def remove(self) -> None:
         """Leave nothing behind but the target, unless it is kept; nothing happens after `published`, or again."""
@@ -86,23 +81,3 @@ def check_replaceable(path: str, folder: Path, is_own: Callable[[str], bool]) ->
             f"{path}: {folder} would be replaced, and holds {strange}, which is no part of such an output: "
             "give another name, or move that"
         )
-
-
-@contextmanager
-def _swapped(new: Path, target: Path) -> Iterator[None]:
-    """Rename a folder over another, which no system does in one step; undone where the body fails."""
-    # A name of its own length: the target's may already be as long as the file system takes.
-    old = target.parent / f".{target.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.old{target.suffix}"
-    try:
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-        yield
-    except BaseException:
-        if target.exists() and not new.exists():
-            target.rename(new)
-        if old.exists():
-            old.rename(target)
-        raise
-    sync_path(target.parent)
-    shutil.rmtree(old, ignore_errors=True)

@@ -96,7 +96,7 @@ class ShardSink(FolderSink):
     @property
     def _temporary(self) -> Path:
         """What the VRT is called until it is complete: it lies where its relative names are right."""
-        return self._folder.temporary.with_suffix(".vrt")
+        return self._folder.temporary.with_suffix(self._target.suffix)
 
     def _publish(self) -> None:
         with self._folder.published():

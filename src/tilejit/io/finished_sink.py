@@ -1,0 +1,80 @@
+"""An output that an earlier run completed, but for its name."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tilejit.errors import SinkError
+from tilejit.io.target import completing, replace_file, replaced_folder, replacing_folder, sync_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tilejit.io.sink import BranchOpener, OutputProfile, Record
+    from tilejit.window import Window
+
+
+class FinishedSink:
+    """What a run was killed at when all was written: some of its files may have their names already.
+
+    Args:
+        profile: What the output is.
+        renames: Its files and folders: what they are called until it is complete, and then.
+    """
+
+    concurrent = True
+    """Nobody writes."""
+
+    def __init__(self, profile: OutputProfile, renames: Sequence[tuple[Path, Path]]) -> None:
+        self.grid = profile.grid
+        """Where its cells lie."""
+        self.block = (1, 1)
+        """Nobody writes blocks."""
+        self._path, self._renames = profile.path, renames
+
+    def write(self, window: Window, array: NDArray[Any]) -> NoReturn:  # noqa: ARG002 - a sink's
+        """Refuses: all is written.
+
+        Raises:
+            SinkError: Always.
+        """
+        raise SinkError(f"{self._path}: cannot write {window}: the output is complete")
+
+    def branch(self, *, local: bool) -> BranchOpener:  # noqa: ARG002 - a sink's
+        """Returns what would open a worker's end, if any part were left to do."""
+        return self._refuse
+
+    def _refuse(self) -> NoReturn:
+        raise SinkError(f"{self._path}: the output is complete")
+
+    def take(self, record: Record) -> Record:
+        """Nothing to note."""
+        return record
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Nothing to note: what the records say is in the output."""
+
+    def sync(self) -> None:
+        """Nothing to wait for."""
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def commit(self) -> None:
+        """Gives the output its name; see `Sink.commit`."""
+        for temporary, target in self._renames:
+            with completing(self._path, temporary, self.abort):
+                if temporary.is_dir():
+                    with replacing_folder(temporary, target):
+                        pass
+                elif temporary.exists():
+                    replace_file(temporary, target)
+                shutil.rmtree(replaced_folder(temporary), ignore_errors=True)
+                sync_path(target.parent)
+
+    def abort(self) -> None:
+        """Nothing to drop: the next run goes on with it."""
