@@ -25,8 +25,11 @@ def machine(*packages: str) -> dict[str, str]:
 
     lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
     about = {
         "cpu": model,
+        # Clouds call processors by a family's name, of which some take twice as many numbers at once as others.
+        "vectors": next((name for name in ("avx512f", "avx2", "avx") if name in flags), "unknown"),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "python": platform.python_version(),
@@ -47,6 +50,13 @@ def write_json(name: str, report: dict[str, Any]) -> None:
     """Writes a report under ``results/``."""
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / name).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(name: str) -> dict[str, Any]:
+    """Reads a report under ``results/``; empty where there is none."""
+    path = HERE / "results" / name
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return report
 
 
 def write_readme(mark: str, lines: list[str]) -> None:

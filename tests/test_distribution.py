@@ -553,6 +553,55 @@ def test_a_run_leaves_no_descriptor_and_no_thread(dem, pool, tmp_path):
     assert (psutil.Process().num_fds(), threading.active_count()) <= (before[0] + 1, before[1])
 
 
+class Watched(threading.Thread):
+    """Looks at the memory of this process and its children twenty times a second."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.sizes, self._ended = [], threading.Event()
+
+    def run(self):
+        own = psutil.Process()
+        while not self._ended.wait(0.05):
+            try:
+                self.sizes.append(sum(p.memory_info().rss for p in (own, *own.children(recursive=True))))
+            except psutil.NoSuchProcess:
+                continue  # a worker has ended between the two looks
+
+    def stop(self):
+        self._ended.set()
+        self.join()
+
+
+SIDE = int(os.environ.get("TILEJIT_TEST_SIDE", "142"))
+"""Rows and columns of tiny tiles. 448 make 200,704, which take a minute or two each; they were run, and stay as flat."""
+
+
+@pytest.fixture(scope="module")
+def tiny_tiles(tmp_path_factory):
+    """Blocks of 16 x 16 cells."""
+    cells = np.random.default_rng(0).integers(0, 250, (1, 16 * SIDE, 16 * SIDE), np.uint8)
+    return write(tmp_path_factory.mktemp("tiny") / "in.tif", cells, tiled=True, blockxsize=16, blockysize=16)
+
+
+@dask_warnings
+@pytest.mark.parametrize("executor", [None, "processes", pytest.param("dask", marks=needs_dask)])
+def test_memory_stays_flat_over_many_tiles(tiny_tiles, tmp_path, executor):
+    """Each tile is a task of a worker's; what an engine is given is bounded, however many there are."""
+    options = {"executor": executor, "workers": 2} if executor else {"workers": 2}
+    profile = {"blockxsize": 16, "blockysize": 16, "compress": "none"}
+    watched = Watched()
+    watched.start()
+    report = scaled(tj.open(tiny_tiles)).save(tmp_path / "out.tif", tile=(16, 16), profile=profile, **options)
+    watched.stop()
+    assert report.tasks == SIDE * SIDE
+    assert len(watched.sizes) > 8
+    assert max(watched.sizes) - max(watched.sizes[: len(watched.sizes) // 2]) < 30_000_000
+    with rasterio.open(tmp_path / "out.tif") as made, rasterio.open(tiny_tiles) as given:
+        window = rasterio.windows.Window(16 * SIDE - 900, 16 * SIDE - 700, 900, 700)
+        np.testing.assert_array_equal(made.read(1, window=window), 2 * given.read(1, window=window).astype(np.float32))
+
+
 def test_threads_of_pools_keep_their_files_apart(dem, wanted):
     """Two runs through one pool of threads at a time."""
     found = {}

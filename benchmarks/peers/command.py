@@ -7,12 +7,13 @@ import datetime as dt
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from peers.jobs import JOBS, PROFILES
 from peers.roster import CONTENDERS, FLOOR, OURS
 from peers.series import Choice, Row, measure
 from peers.table import long_table, short_table
-from report import described, machine, write_json, write_readme
+from report import described, machine, read_json, write_json, write_readme
 
 SIZES = (4096, 16384, 65536)
 PACKAGES = ("rasterio", "scipy", "rioxarray", "dask", "xarray-spatial")
@@ -27,25 +28,37 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         rows = measure(choice, folder)
-    about = machine(*PACKAGES)
-    short = [*short_table(rows, choice.large), "", _closing(rows, choice, about)]
-    print("\n".join([*long_table(rows), "", *short]))
-    if not (arguments.small or arguments.dry):
-        stamp = dt.datetime.now(tz=dt.UTC).date().isoformat()
-        write_json("peers.json", {"date": stamp, "machine": about, "rows": [asdict(row) for row in rows]})
+    about = {"date": dt.datetime.now(tz=dt.UTC).date().isoformat(), "machine": machine(*PACKAGES)}
+    kept = not (arguments.small or arguments.dry)
+    shown = _with_earlier(rows, about) if kept else rows
+    if kept:
+        write_json("peers.json", about | {"rows": [asdict(row) for row in shown]})
+    short = [*short_table(shown, choice.large), "", _closing(shown, about["machine"])]
+    print("\n".join([*long_table(shown), "", *short]))
+    if kept:
         write_readme("peers", short)
     failed = [f"{row.contender}, {row.job}, {row.size}: {row.note}" for row in rows if row.note.startswith("failed")]
     if failed:
         raise SystemExit("\n".join(failed))
 
 
-def _closing(rows: list[Row], choice: Choice, about: dict[str, str]) -> str:
+def _with_earlier(rows: list[Row], about: dict[str, Any]) -> list[Row]:
+    """Rows with those of other commands of this day and machine, so that a long series can be run in parts."""
+    earlier = read_json("peers.json")
+    if any(earlier.get(name) != value for name, value in about.items()):
+        return rows
+    found = {row.key: row for row in (*(Row.of(one) for one in earlier["rows"]), *rows)}
+    return sorted(found.values(), key=lambda row: (row.size, [*PROFILES].index(row.profile), [*JOBS].index(row.job)))
+
+
+def _closing(rows: list[Row], about: dict[str, str]) -> str:
     """What the figures rest on."""
+    rounds = " or ".join(str(n) for n in sorted({len(row.rounds) for row in rows if row.rounds}))
     ratio = max(row.medians["read_ratio"] for row in rows if "read_ratio" in row.medians)
     return (
         f"From the first read to the output on the disk, with the same tiles, compressor and predictor, on all cores; "
         f"results equal to tilejit's. Everyone was asked for the same level; tilejit lets cheaper encoders of the same "
-        f"format stand in while its file stays within 2 %. Medians of {choice.rounds} interleaved rounds; tilejit "
+        f"format stand in while its file stays within 2 %. Medians of {rounds} interleaved rounds; tilejit "
         f"decoded each byte {ratio:.2f} times at most; {described(about)}."
     )
 
@@ -63,7 +76,8 @@ def _choice(arguments: argparse.Namespace) -> Choice:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="The same jobs over the same files by all contenders; prints tables, and writes them to the README "
-        f"and to benchmarks/results/peers.json. Above 16384, {OURS} and {FLOOR} run alone."
+        f"and to benchmarks/results/peers.json, beside what was measured here on the same day. Above 16384, {OURS} "
+        f"and {FLOOR} run alone."
     )
     parser.add_argument("--sizes", type=int, nargs="+", help=f"rows and columns (default: {SIZES})")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, interleaved (default: 3)")

@@ -82,6 +82,16 @@ class Row:
     rounds: tuple[dict[str, Any], ...] = ()
     """All figures of all rounds."""
 
+    @property
+    def key(self) -> tuple[int, str, str, str]:
+        """What was run."""
+        return self.size, self.job, self.profile, self.contender
+
+    @staticmethod
+    def of(fields: dict[str, Any]) -> Row:
+        """Returns a row that was written as JSON."""
+        return Row(**(fields | {"rounds": tuple(fields["rounds"])}))
+
 
 def measure(choice: Choice, folder: Path) -> list[Row]:
     """Runs all that is chosen and installed.
