@@ -73,7 +73,7 @@ def memory_table(rows: list[dict]) -> list[str]:
         if n in names or n == "xarray-spatial"
     ]
     lines = [
-        f"| Mpx/s, {rows[0]['size']} x {rows[0]['size']} | {' | '.join(names)} | tilejit over by hand |",
+        f"| Mpx/s, {rows[0]['size']} x {rows[0]['size']} | {' | '.join(names)} | tilejit / by hand, by threads |",
         "|---|" + "---:|" * (len(names) + 1),
     ]
     for case, figures in by_case.items():
