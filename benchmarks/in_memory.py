@@ -350,8 +350,7 @@ def _rotated(
 ) -> list[tuple[str, tuple[Callable[[], object], int]]]:
     """The contenders in another order in each round: what runs before leaves caches and memory behind.
 
-    In every other round they go backwards, so that nobody has always the same one before: right after NumPy, which
-    gives its temporaries back, NDVI took 4 % longer.
+    In every other round they go backwards, so that nobody has always the same one before.
     """
     order = list(contenders.items())[:: -1 if k % 2 else 1]
     start = k // 2 % len(order)

@@ -81,7 +81,7 @@ def killed_at(number, dem, folder, overwrite):
     def noted(self):
         note(self)
         Path.rename, Path.replace = dying(Path.rename), dying(Path.replace)
-        journal.Journal.remove = dying(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        journal.Journal.remove = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 
     journal.Journal.note_complete = noted
     tj.save(outputs(dem, folder), resume=True, overwrite=overwrite, **OPTIONS)

@@ -356,7 +356,6 @@ def test_a_new_process_has_its_own_address(tmp_path, library_file):
 
 
 PROCESSES_RUN = """
-import sys
 from pathlib import Path
 import numpy as np
 import tilejit as tj

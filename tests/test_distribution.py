@@ -35,6 +35,7 @@ from tilejit.grid import Grid
 from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.pipeline.frames import Frame
+from tilejit.planning import parts
 from tilejit.planning.parts import parts_of
 from tilejit.system.cores import available_cores
 from tilejit.window import Window, tiles
@@ -574,32 +575,41 @@ class Watched(threading.Thread):
 
 
 SIDE = int(os.environ.get("TILEJIT_TEST_SIDE", "142"))
-"""Rows and columns of tiny tiles. 448 make 200,704, which take a minute or two each; they were run, and stay as flat."""
+"""Rows and columns of tiny tiles. 448 make 200,704, which take eight minutes; they were run."""
+
+INDEX_BYTES = 200
+"""What a block more of both files takes in their directories, at the most. Measured: 95 and the allocator's share."""
 
 
-@pytest.fixture(scope="module")
-def tiny_tiles(tmp_path_factory):
-    """Blocks of 16 x 16 cells."""
-    cells = np.random.default_rng(0).integers(0, 250, (1, 16 * SIDE, 16 * SIDE), np.uint8)
-    return write(tmp_path_factory.mktemp("tiny") / "in.tif", cells, tiled=True, blockxsize=16, blockysize=16)
-
-
-@dask_warnings
-@pytest.mark.parametrize("executor", [None, "processes", pytest.param("dask", marks=needs_dask)])
-def test_memory_stays_flat_over_many_tiles(tiny_tiles, tmp_path, executor):
-    """Each tile is a task of a worker's; what an engine is given is bounded, however many there are."""
-    options = {"executor": executor, "workers": 2} if executor else {"workers": 2}
+def peak_over(side, folder, **options):
+    """Bytes of this process and its workers, at the most, while so many rows and columns of tiles are computed."""
+    given = folder / f"in{side}.tif"
+    write(given, np.random.default_rng(0).integers(0, 250, (1, 16 * side, 16 * side), np.uint8),
+          tiled=True, blockxsize=16, blockysize=16)  # fmt: skip
     profile = {"blockxsize": 16, "blockysize": 16, "compress": "none"}
     watched = Watched()
     watched.start()
-    report = scaled(tj.open(tiny_tiles)).save(tmp_path / "out.tif", tile=(16, 16), profile=profile, **options)
+    report = scaled(tj.open(given)).save(folder / f"out{side}.tif", tile=(16, 16), profile=profile, **options)
     watched.stop()
-    assert report.tasks == SIDE * SIDE
-    assert len(watched.sizes) > 8
-    assert max(watched.sizes) - max(watched.sizes[: len(watched.sizes) // 2]) < 30_000_000
-    with rasterio.open(tmp_path / "out.tif") as made, rasterio.open(tiny_tiles) as given:
-        window = rasterio.windows.Window(16 * SIDE - 900, 16 * SIDE - 700, 900, 700)
-        np.testing.assert_array_equal(made.read(1, window=window), 2 * given.read(1, window=window).astype(np.float32))
+    assert report.tasks == side * side
+    with rasterio.open(given) as one, rasterio.open(folder / f"out{side}.tif") as two:
+        np.testing.assert_array_equal(two.read(), 2 * one.read().astype(np.float32))
+    return max(watched.sizes)
+
+
+@dask_warnings
+@pytest.mark.parametrize(
+    ("executor", "part_bytes"),
+    [(None, None), ("processes", None), ("processes", 1), pytest.param("dask", None, marks=needs_dask)],
+)
+def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path, monkeypatch, executor, part_bytes):
+    """Sixteen times as many; also where each is a task of the engine's, which no run has of its own accord."""
+    if part_bytes:
+        monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
+    options = {"executor": executor, "workers": 2} if executor else {"workers": 2}
+    few = peak_over(SIDE // 4, tmp_path, **options)
+    many = peak_over(SIDE, tmp_path, **options)
+    assert many - few < 12_000_000 + INDEX_BYTES * (SIDE**2 - (SIDE // 4) ** 2)
 
 
 def test_threads_of_pools_keep_their_files_apart(dem, wanted):

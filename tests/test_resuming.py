@@ -169,14 +169,26 @@ def test_what_has_its_name_and_what_somebody_put_there(dem, wanted, tmp_path, mo
     same(path, wanted)
     path.unlink()
     stopped_at_the_end()
-    path.rename(tmp_path / "moved.tif")
-    path.write_text("somebody's own")
+    path.unlink()
+    path.write_text("somebody's own")  # by the number of the file that was deleted, on most file systems
     with pytest.raises(SinkError, match=r"out\.tif: exists already"):
         raster(dem).save(path, resume=True, **OPTIONS)
     assert path.read_text() == "somebody's own"
     assert raster(dem).save(path, resume=True, overwrite=True, **OPTIONS).tasks == 264
     same(path, wanted)
-    assert names(tmp_path) == ["moved.tif", "out.tif"]
+    assert names(tmp_path) == ["out.tif"]
+
+
+def test_an_old_side_file_does_not_stay_beside_new_pixels(dem, tmp_path, monkeypatch):
+    """Killed after the file had its name, and before what lay beside the old one was gone."""
+    path, side = tmp_path / "out.tif", tmp_path / "out.tif.aux.xml"
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda _: (_ for _ in ()).throw(StopError("stop here")))
+        with pytest.raises(StopError):
+            raster(dem).save(path, resume=True, **OPTIONS)
+    side.write_text("<PAMDataset/>")
+    raster(dem).save(path, resume=True, executor="processes", workers=1, **OPTIONS)
+    assert names(tmp_path) == ["out.tif"]
 
 
 RUN = """

@@ -33,11 +33,11 @@ def short_table(rows: Sequence[Row], large: int) -> list[str]:
     ]
     found = {(row.contender, row.job, row.profile): row for row in own}
     for name in [name for name in CONTENDERS if any(row.contender == name for row in own)]:
-        its = [found.get((name, *column)) for column in columns]
-        cells = ["" if row is None else _cell(row, found[OURS, *c]) for row, c in zip(its, columns, strict=True)]
-        peaks = [row.medians.get("peak", 0) for row in its if row is not None]
+        runs = {column: found[name, *column] for column in columns if (name, *column) in found}
+        cells = [_cell(runs[column], found[OURS, *column]) if column in runs else "" for column in columns]
+        peaks = [row.medians.get("peak", 0) for row in runs.values()]
         peak = f"{max(peaks) / 1e6:,.0f}" if any(peaks) and name != FLOOR else ""
-        if all(row is None or row.note.startswith("not installed") for row in its):
+        if all(row.note.startswith("not installed") for row in runs.values()):
             cells = ["not installed", *[""] * (len(columns) - 1)]
         lines.append(f"| {CONTENDERS[name].title} | {' | '.join(cells)} | {peak} |")
     sizes = [file_share(found[OURS, *column], found.get((FLOOR, *column))) for column in columns]

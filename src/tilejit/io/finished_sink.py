@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.errors import SinkError
-from tilejit.io.target import completing, replace_file, replaced_folder, replacing_folder, sync_path
+from tilejit.io.target import completing, remove_sidecars, replace_file, replaced_folder, replacing_folder, sync_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +73,8 @@ class FinishedSink:
                         pass
                 elif temporary.exists():
                     replace_file(temporary, target)
+                # It may have been killed in the middle of either.
+                remove_sidecars(target)
                 shutil.rmtree(replaced_folder(temporary), ignore_errors=True)
                 sync_path(target.parent)
 

@@ -110,7 +110,7 @@ def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
     Raises:
         SinkError: The name is no format's, or the output cannot be created.
     """
-    if profile.kept is not None and profile.kept.complete:
+    if profile.kept is not None and profile.kept.stage == "complete":
         return FinishedSink(profile, renames_of(profile))
     return format_of(profile.path).open(profile, threads)
 

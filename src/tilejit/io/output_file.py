@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
@@ -12,7 +13,7 @@ from tilejit.io.target import (
     completing,
     disk_hint,
     local_target,
-    remove_with_sidecars,
+    remove_sidecars,
     replace_file,
     sync_path,
     temporary_of,
@@ -53,7 +54,7 @@ class OutputFile:
         """Rows and columns of the storage blocks."""
         self.temporary = temporary_of(self.target, profile.kept)
         """What it is called until it is complete."""
-        self.kept = profile.kept is not None and profile.kept.begun
+        self.kept = profile.kept is not None and profile.kept.stage == "begun"
         """Whether it stays where the output cannot be completed."""
         self._synced = synced
         self._flusher: Flusher | None = None
@@ -86,7 +87,9 @@ class OutputFile:
             self._flusher.stop()
         if self.kept:
             return
-        remove_with_sidecars(self.temporary)
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+            remove_sidecars(self.temporary)
 
     def completing(self, done: str = "completed") -> AbstractContextManager[None]:
         """Leave nothing behind where the output cannot be completed; see `target.completing`."""

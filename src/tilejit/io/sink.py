@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -29,10 +29,8 @@ class Kept:
 
     mark: str
     """What tells the run from others, in the temporary name."""
-    begun: bool
-    """Whether an earlier run has left it, and it is opened; if not, it is created anew."""
-    complete: bool = False
-    """Whether it lacks nothing but its name, or has that already."""
+    stage: Literal["new", "begun", "complete"]
+    """Whether it is created anew; or an earlier run has left it, and it is opened; or lacks nothing but its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,19 +82,17 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk")
 """What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
 
 
-def remove_with_sidecars(file: Path) -> None:
-    """Remove a file and what GDAL reads beside it, as far as they are there and can be removed."""
-    for suffix in ("", *_SIDECARS):
-        with contextlib.suppress(OSError):
-            Path(f"{file}{suffix}").unlink()
+def remove_sidecars(file: Path) -> None:
+    """Remove what GDAL reads beside a file."""
+    for suffix in _SIDECARS:
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
 
 
 def replace_file(new: Path, target: Path) -> None:
     """Give a file its name, in one step, without what lay beside the old one."""
     new.replace(target)
-    for suffix in _SIDECARS:
-        Path(f"{new}{suffix}").unlink(missing_ok=True)
-        Path(f"{target}{suffix}").unlink(missing_ok=True)
+    remove_sidecars(new)
+    remove_sidecars(target)
 
 
 @contextlib.contextmanager

@@ -45,26 +45,25 @@ class Journal:
     Args:
         path: The file; it is created where it is not there.
         fingerprint: What the run is, by part.
+        outputs: What each file and folder of its outputs is called until they are complete, and then.
 
     Raises:
         PlanError: The journal is of another run; with what differs.
         SinkError: Another run has it open, or it cannot be opened.
     """
 
-    def __init__(self, path: Path, fingerprint: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, fingerprint: Mapping[str, str], outputs: Sequence[tuple[Path, Path]]) -> None:
         self.path = path
         """The file."""
         self.entries: tuple[Entry, ...] = ()
         """What earlier runs have finished."""
         self.is_begun = False
         """Whether there is something to go on with: an earlier run's work, or this one's."""
-        self.outputs: Sequence[Path] = ()
-        """What the outputs' files and folders are called until they are complete."""
-        self.complete: list[int] | None = None
-        """Once they are: the numbers by which the file system knows them, whatever they are called."""
+        self.is_complete = False
+        """Whether an earlier run's outputs lack nothing but their names."""
         self.before_flush: Callable[[], None] | None = None
         """Is called before finished tiles are noted: adds those that nobody has told of yet."""
-        self._fingerprint = dict(fingerprint)
+        self._fingerprint, self._outputs = dict(fingerprint), outputs
         self._sinks: Sequence[KeptSink] = ()
         self._lines: list[bytes] = []
         self._lock = threading.Lock()
@@ -88,11 +87,21 @@ class Journal:
         header, *entries = (_parsed(self.path, number, line) for number, line in enumerate(lines, 1))
         self._check(header.get("fingerprint", {}) if _HEADER in header else {})
         if entries and _COMPLETE in entries[-1]:
-            self.complete = entries.pop()[_COMPLETE]
+            self.is_complete = self._are_there(entries.pop()[_COMPLETE])
+            if not self.is_complete:  # somebody has taken away what this is of
+                self.is_begun = False
+                return 0
         self.entries = tuple(
             Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), e["collisions"]) for e in entries
         )
         return sum(len(line) + 1 for line in lines)
+
+    def _are_there(self, outputs: Sequence[list[int]]) -> bool:
+        """Whether complete outputs are there as they were, by one name or the other."""
+        return all(
+            identity in [_identity(place) for place in places if place.exists()]
+            for places, identity in zip(self._outputs, outputs, strict=True)
+        )
 
     def _check(self, before: Mapping[str, str]) -> None:
         now = self._fingerprint
@@ -117,7 +126,7 @@ class Journal:
 
     def forget(self) -> None:
         """Begin anew: the outputs that it is of are not there."""
-        self.entries, self.is_begun, self.complete, self._end = (), False, None, 0
+        self.entries, self.is_begun, self._end = (), False, 0
 
     def begin(self, sinks: Sequence[KeptSink]) -> None:
         """Hand the outputs what earlier runs have written; from now on they and the journal stay when a run fails.
@@ -212,11 +221,10 @@ class Journal:
         Raises:
             SinkError: It cannot be noted.
         """
-        if self.complete is not None:
+        if self.is_complete:
             return
         try:
-            self.complete = [output.stat().st_ino for output in self.outputs]
-            self._write([_line({_COMPLETE: self.complete})])
+            self._write([_line({_COMPLETE: [_identity(temporary) for temporary, _ in self._outputs]})])
         except OSError as error:
             raise self._failed(error) from error
 
@@ -232,6 +240,15 @@ class Journal:
             if not self.is_begun:
                 self.path.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def _identity(place: Path) -> list[int]:
+    """What tells a file or a folder from others, whatever it is called, and from itself after a change.
+
+    Its number in the file system does not do alone: that of a file that is deleted is the next one's.
+    """
+    stat = place.stat()
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

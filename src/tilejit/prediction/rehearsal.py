@@ -41,9 +41,10 @@ _PROBE = 128 * 128
 _MOST_BYTES = 48_000_000
 """Bytes of inputs and outputs of the run that is measured: an eighth of a second with ZSTD on two cores."""
 _LEAST_BLOCKS = 24
-"""Blocks of one output, where they fit `_LARGEST_BYTES`: files of fewer than 16 are encoded exactly as asked, which
-took three times as long as DEFLATE 6 takes in larger ones (`codecs/effort`)."""
+"""Blocks of one output: files of fewer than 16 are encoded exactly as asked (`codecs/effort`), and three outputs with
+DEFLATE 6 seemed to take 2.3 times as long as they did."""
 _LARGEST_BYTES = 128_000_000
+"""Bytes of a run that is measured where so many blocks take more than `_MOST_BYTES`."""
 _MOST_BLOCKS = 4096
 """Blocks of one file: those of a single cell take 0.1 ms each."""
 _COMPUTE_SECONDS = 0.5
@@ -144,9 +145,9 @@ def rehearse(job: Job, likenesses: tuple[Likeness, ...]) -> Numbers:
     blocks = [*(r.block for r in job.plan.reads if r.block_bytes), *(w.block for w in job.plan.writes if w.path)]
     most = min((_MOST_BLOCKS * rows * cols for rows, cols in blocks), default=_MOST_BYTES)
     least = max((_LEAST_BLOCKS * w.block[0] * w.block[1] for w in job.plan.writes if w.path), default=0)
-    fitting = max(_MOST_BYTES / cell, min(least, _LARGEST_BYTES / cell))
+    size = min(max(_MOST_BYTES, least * cell), _LARGEST_BYTES)
     probe = _measure(job, likenesses, min(_PROBE, most), times=1)
-    pixels = int(min(fitting, _COMPUTE_SECONDS / max(probe["compute"], 1e-12)))
+    pixels = int(min(size / cell, _COMPUTE_SECONDS / max(probe["compute"], 1e-12)))
     return _measure(job, likenesses, min(max(_PROBE, pixels), most), times=2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tilejit.errors import PlanError
 from tilejit.io.open_sink import checked_target, is_begun, renames_of
@@ -59,9 +59,18 @@ def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journ
         SinkError: Another run is writing the outputs.
     """
     path, mark = _journal_place(profiles)
-    journal = Journal(path, job_fingerprint(job, profiles))
+    kept = _at_stage("begun", profiles, mark)
+    journal = Journal(path, job_fingerprint(job, profiles), [rename for p in kept for rename in renames_of(p)])
     try:
-        yield journal, _kept(journal, profiles, mark)
+        if journal.is_complete:
+            kept = _at_stage("complete", profiles, mark)
+        else:
+            for profile in profiles:
+                checked_target(profile)
+            if not (journal.is_begun and all(map(is_begun, kept))):
+                journal.forget()
+                kept = _at_stage("new", profiles, mark)
+        yield journal, kept
     except BaseException as error:
         if journal.is_begun:
             error.add_note(f"what is finished stays: give resume=True again to go on, or delete {path} to begin anew")
@@ -70,27 +79,11 @@ def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journ
         journal.close()
 
 
-def _kept(journal: Journal, profiles: Sequence[OutputProfile], mark: str) -> list[OutputProfile]:
-    """How outputs are opened: as an earlier run left them, or anew."""
-    kept = [replace(profile, kept=Kept(mark, begun=True)) for profile in profiles]
-    renames = [rename for profile in kept for rename in renames_of(profile)]
-    journal.outputs = [temporary for temporary, _ in renames]
-    if journal.complete is not None and _are_there(renames, journal.complete):
-        return [replace(profile, kept=Kept(mark, begun=True, complete=True)) for profile in profiles]
-    for profile in profiles:
-        checked_target(profile)
-    if journal.is_begun and journal.complete is None and all(map(is_begun, kept)):
-        return kept
-    journal.forget()
-    return [replace(profile, kept=Kept(mark, begun=False)) for profile in profiles]
-
-
-def _are_there(renames: Sequence[tuple[Path, Path]], numbers: Sequence[int]) -> bool:
-    """Whether all files and folders of complete outputs are there, by one name or the other."""
-    return all(
-        number in {place.stat().st_ino for place in rename if place.exists()}
-        for rename, number in zip(renames, numbers, strict=True)
-    )
+def _at_stage(
+    stage: Literal["new", "begun", "complete"], profiles: Sequence[OutputProfile], mark: str
+) -> list[OutputProfile]:
+    """How outputs are opened: anew, or as an earlier run left them."""
+    return [replace(profile, kept=Kept(mark, stage)) for profile in profiles]
 
 
 def _journal_place(profiles: Sequence[OutputProfile]) -> tuple[Path, str]:

@@ -30,7 +30,7 @@ class OutputFolder:
         """What the folder will be called."""
         self.temporary = temporary_of(target, kept)
         """What it is called until it is complete."""
-        self.kept = kept is not None and kept.begun
+        self.kept = kept is not None and kept.stage == "begun"
         """Whether it stays where the output cannot be completed."""
         if not self.kept:
             with self.completing("created"):
