@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "Run a kernel from raster file to raster file.",
-    "plan": "Show how a run would go, without reading a pixel.",
+    "plan": "Show how a run would go.",
     "merge": "Put the shards of a VRT together into one GeoTIFF.",
     "compare": "Measure every way of being parallel on your own kernel and raster.",
     "list": "List the kernels that are installed, or those of a file.",

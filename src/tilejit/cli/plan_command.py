@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from tilejit.planning.planner import Job
 
 
-@click.command("plan", help=f"""Show how a run would go, without reading a pixel.
+@click.command("plan", help=f"""Show how a run would go.
 
-Windows, halo, bytes, memory, which backend and why, and how long it will take. What this machine was never measured for
-is measured on made-up cells, once.
+Windows, halo, bytes, memory, which backend and why, without reading a pixel; and how long it will take. What this
+machine was never measured for is measured once, on some tiles whose results are thrown away.
 {INPUTS_HELP}""")  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True,

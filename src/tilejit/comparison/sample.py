@@ -13,15 +13,15 @@ from tilejit.errors import ParameterError
 from tilejit.io.gdal.storage import creation_options
 from tilejit.kernel.nodata import default_nodata
 from tilejit.planning.graph import SourceBand
-from tilejit.prediction.rehearsal import clipped
 from tilejit.raster.raster import Raster, from_array, open_raster
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from tilejit.grid import Grid
     from tilejit.io.source import BandInfo, Source
 
 _SIDE = 1024
@@ -109,12 +109,19 @@ def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Pa
     grid = replace(source.grid, height=stack.shape[1], width=stack.shape[2])
     made = from_array(stack, grid=grid, nodata=nodata)
     stored = (
-        clipped(options, grid) if options is not None else {"COMPRESS": "NONE" if not source.block_bytes else "ZSTD"}
+        _clipped(options, grid) if options is not None else {"COMPRESS": "NONE" if not source.block_bytes else "ZSTD"}
     )
     made.save(path, profile=stored, nodata=nodata, progress=False)
     open_raster(path)
     note = "stored as they are" if options is not None else f"stored with {stored['COMPRESS']}"
     return path, (band.info.index if together else 1), note
+
+
+def _clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
+    """Options whose blocks are no larger than the raster needs: a tile of 16384 x 16384 is encoded whole."""
+    sides = {"BLOCKYSIZE": grid.height, "BLOCKXSIZE": grid.width}
+    fitting = {n: str(min(int(options[n]), 16 * math.ceil(sides[n] / 16))) for n in sides if n in options}
+    return {**options, **fitting}
 
 
 def _nodata(info: BandInfo) -> float | None:

@@ -51,9 +51,10 @@ def predict_job(job: Job, *, new_process: bool | None = None, tell: Tell | None 
 
     Raises:
         PlanError: An input is neither an array nor a local GeoTIFF.
+        TilejitError: A part of the inputs that is tried cannot be read.
     """
     calibration = Calibration(calibration_file(), tell)
-    likenesses = tuple(likeness_of(r, s, calibration) for r, s in zip(job.plan.reads, job.sources, strict=True))
+    likenesses = tuple(likeness_of(r, s) for r, s in zip(job.plan.reads, job.sources, strict=True))
     names = " + ".join(k.name for k in job.kernels) or "a copy"
     busy = time.thread_time()
     key = rehearsal_key(job, likenesses)
@@ -62,15 +63,16 @@ def predict_job(job: Job, *, new_process: bool | None = None, tell: Tell | None 
     found = calibration.measured(
         f"speed of {names}",
         key,
-        ("decode", "compute", "encode", "finish"),
-        lambda: rehearse(job, likenesses),
+        ("decode", "compute", "encode", "once", "finish"),
+        lambda: rehearse(job),
     )
     start = 0.0
     if job.plan.steps and (("numba" not in sys.modules) if new_process is None else new_process):
         start = calibration.measured("start of a process", (), ("seconds",), measure_start)["seconds"]
         start += generating
     pixels = job.plan.window.height * job.plan.window.width
-    decode, compute, encode = (found[name] * pixels for name in ("decode", "compute", "encode"))
+    decode, compute = found["decode"] * pixels, found["compute"] * pixels
+    encode = found["encode"] * pixels + found["once"]
     seconds = start + _after_start(job.plan, decode, compute + encode, start) + found["finish"]
     return Prediction(seconds, job.plan.processes * job.plan.workers, decode, compute, encode, start)
 

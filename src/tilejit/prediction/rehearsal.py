@@ -1,4 +1,4 @@
-"""A job in small: made-up inputs stored as the real ones are, through the same sources, kernels and sinks."""
+"""A job in small: tiles of its own inputs through its sources, kernels and sinks, into files that are thrown away."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
-from math import ceil, isqrt
+from math import ceil, isqrt, log2, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,158 +17,180 @@ from tilejit.backends import get_backend
 from tilejit.errors import PlanError
 from tilejit.io.gdal.storage import creation_options
 from tilejit.io.open_sink import open_sink
-from tilejit.io.open_source import open_source
 from tilejit.io.sink import ArraySink, OutputProfile, Sink
-from tilejit.io.source import ArraySource
-from tilejit.pipeline.outputs import file_request
 from tilejit.pipeline.pipeline import run_job
-from tilejit.planning.graph import SourceBand
-from tilejit.planning.planner import Job, Settings, make_job
-from tilejit.prediction.synthetic import LEVELS, cells
-from tilejit.system.cores import available_cores
-from tilejit.window import Window
+from tilejit.planning.planner import Job
+from tilejit.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tilejit.grid import Grid
     from tilejit.io.source import Source
     from tilejit.pipeline.report import Report
-    from tilejit.planning.plan import Read, Write
-    from tilejit.prediction.calibration import Calibration, Numbers
+    from tilejit.planning.plan import Plan, Read, Write
+    from tilejit.prediction.calibration import Numbers
+    from tilejit.window import Window
 
 _PROBE = 128 * 128
 """Pixels of a first run, which compiles and tells how slow the kernels are."""
-_MOST_BYTES = 48_000_000
-"""Bytes of inputs and outputs of the run that is measured: an eighth of a second with ZSTD on two cores."""
-_LEAST_BLOCKS = 24
-"""Blocks of one output: files of fewer than 16 are encoded exactly as asked (`codecs/effort`), and three outputs with
+_MOST_BYTES = 32_000_000
+"""Bytes of inputs and outputs of the smaller of the two runs that are measured: a tenth of a second with ZSTD on two
+cores."""
+_LEAST_BLOCKS = 16
+"""Blocks of one output there: files of fewer are encoded exactly as asked (`codecs/effort`), and three outputs with
 DEFLATE 6 seemed to take 2.3 times as long as they did."""
-_LARGEST_BYTES = 128_000_000
-"""Bytes of a run that is measured where so many blocks take more than `_MOST_BYTES`."""
+_LARGEST_BYTES = 96_000_000
+"""Bytes of that run where so many blocks take more than `_MOST_BYTES`."""
+_TIMES_LARGER = 3
+"""The larger run. What it takes more tells what encoding a pixel takes: of sixteen blocks four are encoded several
+times to learn how, of ten thousand one in sixty. A slope with DEFLATE 6, most of whose blocks take a ninth of the time
+of those, seemed to take 1.5 times as long as it did."""
+_LARGEST_BLOCK = 128_000_000
+"""Bytes of an input's block beyond which nothing is measured: a tile of 16384 x 16384 would be decoded whole."""
 _MOST_BLOCKS = 4096
 """Blocks of one file: those of a single cell take 0.1 ms each."""
 _COMPUTE_SECONDS = 0.5
 """Core seconds that a slow kernel may take."""
 _MOST_WORKERS = 4
 """More threads than these are not measured: their buffers would outgrow the job's."""
-_SURFACES = 8
-"""How many surfaces there are for the bands of all inputs."""
-_RAW = ("BLOCKXSIZE", "BLOCKYSIZE", "TILED", "BIGTIFF")
+_RATIOS = 8
+"""How many steps of compression are told apart between a file and one that takes half as much: 9 % each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """What an input is like."""
-
-    options: Mapping[str, str] | None
-    """Creation options that store a file so; None of an array."""
-    dtype: np.dtype[Any]
-    """The type of its cells."""
-    nodata: float | None
-    """Its nodata value."""
-    count: int
-    """How many bands a likeness has."""
-    bands: tuple[int, ...]
-    """Which of them are read."""
-    level: int
-    """How well its cells compress; see `tilejit.prediction.synthetic.LEVELS`."""
-
-
-def likeness_of(read: Read, source: Source, calibration: Calibration) -> Likeness:
-    """Finds out, without reading a pixel, what an input is like.
+def likeness_of(read: Read, source: Source) -> str:
+    """Returns what the time of reading an input depends on: how it is stored, and how well it compresses.
 
     Raises:
-        PlanError: It is neither an array nor a local GeoTIFF.
+        PlanError: It is neither an array nor a local GeoTIFF, or its blocks are very large.
     """
     info = next(b for b in source.bands if b.index == read.bands[0])
-    dtype = np.dtype(np.uint8) if info.dtype.kind == "b" else info.dtype.newbyteorder("=")
-    own, numbers = len(read.bands), tuple(range(1, len(read.bands) + 1))
+    cells = f"{info.dtype} {info.nodata} {len(read.bands)}"
     if not source.block_bytes:
-        return Likeness(None, dtype, info.nodata, own, numbers, 0)
+        return cells
     options = creation_options(source.name)
     if options is None or source.stored_bytes is None:
         raise PlanError(f"{source.name} is no local GeoTIFF with a codec that keeps every cell")
-    rows, cols = source.grid.shape
-    ratio = source.stored_bytes / (len(source.bands) * dtype.itemsize * rows * cols)
-    level = _level_of(options, dtype, ratio, calibration)
-    if options["INTERLEAVE"] == "PIXEL":  # all its bands are decoded together
-        return Likeness(options, dtype, info.nodata, len(source.bands), read.bands, level)
-    return Likeness(options, dtype, info.nodata, own, numbers, level)
+    if source.block_bytes > _LARGEST_BLOCK:
+        raise PlanError(
+            f"{source.name}: decoding a block takes {format_size(source.block_bytes)}, too much to be tried"
+        )
+    raw = len(source.bands) * info.dtype.itemsize * prod(source.grid.shape)
+    ratio = round(_RATIOS * log2(max(1, source.stored_bytes) / raw))
+    return f"{cells} of {len(source.bands)} {sorted(options.items())} {ratio}"
 
 
-def _level_of(options: Mapping[str, str], dtype: np.dtype[Any], ratio: float, calibration: Calibration) -> int:
-    """The level of made-up cells that a codec brings to so many bytes stored for each raw one."""
-    if options["COMPRESS"] == "NONE":
-        return 0
-    codec = {name: value for name, value in options.items() if name not in (*_RAW, "INTERLEAVE")}
-    found = calibration.measured(
-        f"ratios of {options['COMPRESS']} {dtype}",
-        sorted(codec.items()),
-        map(str, LEVELS),
-        lambda: {str(level): _ratio(codec, dtype, level) for level in LEVELS},
-    )
-    # The noise of the highest levels no longer fits a small dtype.
-    ratios = np.maximum.accumulate([found[str(level)] for level in LEVELS])
-    return round(float(np.interp(ratio, ratios, LEVELS)))
-
-
-def _ratio(options: Mapping[str, str], dtype: np.dtype[Any], level: int) -> float:
-    with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
-        array = cells(dtype, level, (1024, 1024), 0, None)
-        report = _store(ArraySource.of(array), Path(folder) / "cells.tif", options)
-        return report.output_bytes / array.nbytes
-
-
-def _store(source: ArraySource, path: Path, options: Mapping[str, str]) -> Report:
-    """Writes an array into a file."""
-    bands = tuple(SourceBand(source, info) for info in source.bands)
-    request = file_request(bands, source.grid, str(path), options)
-    return _report_of(make_job(source.grid, [request], Settings("cpu", "", available_cores())))
-
-
-def rehearse(job: Job, likenesses: tuple[Likeness, ...]) -> Numbers:
-    """Runs a job in small.
-
-    Args:
-        job: The job.
-        likenesses: What each of its reads is like.
+def rehearse(job: Job) -> Numbers:
+    """Runs some tiles from the middle of a job.
 
     Returns:
-        Core seconds a pixel of the stages decode, compute and encode, and the seconds of finish.
+        Core seconds that each pixel adds to the stages decode, compute and encode, those that encoders take once, and
+        the seconds of finish.
 
     Raises:
         PlanError: A pixel has too many bands.
+        TilejitError: The tiles cannot be read, or not written into a temporary folder.
     """
-    cell = sum(k.count * k.dtype.itemsize for k in likenesses) + job.plan.output_bytes / _pixels(job)
+    plan = job.plan
+    cell = sum(map(_cell_bytes, plan.reads, job.sources)) + plan.output_bytes / _pixels(plan)
     if _PROBE * cell > _MOST_BYTES:
         raise PlanError(f"a pixel of its inputs and outputs takes {cell:,.0f} bytes, too many to be measured in small")
-    blocks = [*(r.block for r in job.plan.reads if r.block_bytes), *(w.block for w in job.plan.writes if w.path)]
+    blocks = [*(r.block for r in plan.reads if r.block_bytes), *(w.block for w in plan.writes if w.path)]
     most = min((_MOST_BLOCKS * rows * cols for rows, cols in blocks), default=_MOST_BYTES)
-    least = max((_LEAST_BLOCKS * w.block[0] * w.block[1] for w in job.plan.writes if w.path), default=0)
+    least = max((_LEAST_BLOCKS * w.block[0] * w.block[1] for w in plan.writes if w.path), default=0)
     size = min(max(_MOST_BYTES, least * cell), _LARGEST_BYTES)
-    probe = _measure(job, likenesses, min(_PROBE, most), times=1)
-    pixels = int(min(size / cell, _COMPUTE_SECONDS / max(probe["compute"], 1e-12)))
-    return _measure(job, likenesses, min(max(_PROBE, pixels), most), times=2)
+    probe = _measure(job, min(_PROBE, most), times=1)
+    slowest = _COMPUTE_SECONDS / max(probe.compute / probe.pixels, 1e-12)
+    pixels = max(_PROBE, int(min(size / cell, slowest)))
+    small, large = (_measure(job, min(p, most), times=2) for p in (pixels, _TIMES_LARGER * pixels))
+    return _per_pixel(small, large)
 
 
-def _pixels(job: Job) -> int:
-    return job.plan.window.height * job.plan.window.width
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What a run took."""
+
+    pixels: int
+    decode: float
+    compute: float
+    encode: float
+    finish: float
 
 
-def _measure(job: Job, likenesses: tuple[Likeness, ...], pixels: int, times: int) -> Numbers:
+def _per_pixel(small: _Cost, large: _Cost) -> Numbers:
+    """What each pixel takes, and what encoders take once; of a raster no larger than a rehearsal, all is pixels'."""
+    encode = large.encode / large.pixels
+    if large.pixels > small.pixels:
+        encode = max(0.0, large.encode - small.encode) / (large.pixels - small.pixels)
+    return {
+        "decode": large.decode / large.pixels,
+        "compute": large.compute / large.pixels,
+        "encode": encode,
+        "once": max(0.0, large.encode - encode * large.pixels),
+        "finish": large.finish,
+    }
+
+
+def _cell_bytes(read: Read, source: Source) -> int:
+    """Bytes of a pixel of an input, with the bands that lie between those that are read and are decoded with them."""
+    options = (creation_options(source.name) if source.block_bytes else None) or {}
+    together = source.bands if options.get("INTERLEAVE") == "PIXEL" else [source.bands[b - 1] for b in read.bands]
+    return sum(band.dtype.itemsize for band in together)
+
+
+def _pixels(plan: Plan) -> int:
+    return plan.window.height * plan.window.width
+
+
+def _measure(job: Job, pixels: int, times: int) -> _Cost:
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
-        small = _shrunk(job, likenesses, pixels, Path(folder))
-        runs = [_run(small) for _ in range(times)]
-    # What else the machine does only ever adds.
-    return {name: min(run[name] for run in runs) for name in runs[0]}
+        part = _part(job, _window(job.plan, pixels), Path(folder))
+        runs = [_run(part) for _ in range(times)]
+    # Not the best of them: a machine is not always at its best, and predictions then were 9 % short.
+    usual = {n: fmean(getattr(run, n) for run in runs) for n in ("decode", "compute", "encode", "finish")}
+    return _Cost(_pixels(part.plan), **usual)
+
+
+def _window(plan: Plan, pixels: int) -> Window:
+    """Returns whole tiles in the middle of what is computed, of about so many pixels, or a part of one tile."""
+    rows, cols = plan.task_shape
+    tiles = ceil(pixels / prod(plan.tile))
+    across = min(cols, tiles)
+    down = min(rows, ceil(tiles / across))
+    row, col = (rows - down) // 2, (cols - across) // 2
+    window = plan.tiles_window(row, row + down, col, col + across)
+    if tiles > 1 or pixels >= window.height * window.width:
+        return window
+    width = min(window.width, max(16, isqrt(pixels)))
+    return replace(window, height=min(window.height, max(16, pixels // width)), width=width)
+
+
+def _part(job: Job, window: Window, folder: Path) -> Job:
+    """Returns a job that computes a window of another's into a folder."""
+    writes = tuple(
+        replace(w, path=str(folder / f"out{n}{Path(w.path).suffix}") if w.path else "")
+        for n, w in enumerate(job.plan.writes)
+    )
+    plan = replace(job.plan, window=window, writes=writes, workers=min(job.plan.workers, _MOST_WORKERS))
+    return Job(plan, job.sources, job.kernels, job.parameters)
+
+
+def _run(job: Job) -> _Cost:
+    report = _report_of(job)
+    stages = report.stages
+    # A GPU's work is no thread's: the thread waits for it.
+    compute = stages["compute"].wall if job.plan.backend == "cuda" else stages["compute"].cpu
+    others = sum(stages[name].cpu for name in ("decode", "compute", "wait", "compile"))
+    encode = max(0.0, report.cpu_seconds - others)
+    # A few tiles decode the blocks around them for their halo, which in the whole are other tiles' own.
+    own = report.source_bytes / max(1, report.bytes_read) if job.plan.exchanges else 1.0
+    return _Cost(_pixels(job.plan), own * stages["decode"].cpu, compute, encode, stages["finish"].wall)
 
 
 def _report_of(job: Job) -> Report:
+    grid = job.plan.grid.part(job.plan.window)
     sinks: list[Sink] = []
     try:
         for write in job.plan.writes:
-            sinks.append(_sink(write, job))  # noqa: PERF401 - the open ones must be dropped
+            sinks.append(_sink(write, grid, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
         return run_job(job, sinks)
     except BaseException:
         for sink in sinks:
@@ -175,68 +198,8 @@ def _report_of(job: Job) -> Report:
         raise
 
 
-def _run(job: Job) -> Numbers:
-    report = _report_of(job)
-    stages, count = report.stages, _pixels(job)
-    # A GPU's work is no thread's: the thread waits for it.
-    compute = stages["compute"].wall if job.plan.backend == "cuda" else stages["compute"].cpu
-    others = sum(stages[name].cpu for name in ("decode", "compute", "wait", "compile"))
-    return {
-        "decode": stages["decode"].cpu / count,
-        "compute": compute / count,
-        "encode": max(0.0, report.cpu_seconds - others) / count,
-        "finish": stages["finish"].wall,
-    }
-
-
-def _shrunk(job: Job, likenesses: tuple[Likeness, ...], pixels: int, folder: Path) -> Job:
-    plan = job.plan
-    height, width = _shape(plan.grid, plan.tile, pixels)
-    grid = replace(plan.grid, height=height, width=width)
-    sources = tuple(_source(k, grid, folder / f"in{n}.tif", n) for n, k in enumerate(likenesses))
-    plan = replace(
-        plan,
-        grid=grid,
-        window=Window(0, 0, height, width),
-        reads=tuple(replace(r, bands=k.bands) for r, k in zip(plan.reads, likenesses, strict=True)),
-        writes=tuple(
-            replace(w, path=str(folder / f"out{n}{Path(w.path).suffix}") if w.path else "")
-            for n, w in enumerate(plan.writes)
-        ),
-        workers=min(plan.workers, _MOST_WORKERS),
-    )
-    return Job(plan, sources, job.kernels, job.parameters)
-
-
-def _shape(grid: Grid, tile: tuple[int, int], pixels: int) -> tuple[int, int]:
-    """Rows and columns of about so many pixels, in whole tiles where there is room for some."""
-    width = min(grid.width, tile[1], max(16, isqrt(pixels) if pixels < tile[0] * tile[1] else pixels))
-    rows = max(16, pixels // width)
-    if rows > tile[0]:
-        rows = ceil(rows / tile[0]) * tile[0]
-    return min(grid.height, rows), width
-
-
-def _source(like: Likeness, grid: Grid, path: Path, number: int) -> Source:
-    bands = [
-        cells(like.dtype, like.level, grid.shape, (3 * number + b) % _SURFACES, like.nodata) for b in range(like.count)
-    ]
-    made = ArraySource.of(np.stack(bands), grid, like.nodata)
-    if like.options is None:
-        return made
-    _store(made, path, clipped(like.options, grid))
-    return open_source(path)
-
-
-def clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:
-    """Options whose blocks are no larger than the raster needs: a tile of 16384 x 16384 is encoded whole."""
-    sides = {"BLOCKYSIZE": grid.height, "BLOCKXSIZE": grid.width}
-    fitting = {name: str(min(int(options[name]), 16 * ceil(sides[name] / 16))) for name in sides if name in options}
-    return {**options, **fitting}
-
-
-def _sink(write: Write, job: Job) -> Sink:
-    grid, count = job.plan.grid, len(write.planes)
+def _sink(write: Write, grid: Grid, workers: int) -> Sink:
+    count = len(write.planes)
     if not write.path:
         return ArraySink(np.empty((count, *grid.shape), write.dtype), grid)
     profile = OutputProfile(
@@ -248,10 +211,10 @@ def _sink(write: Write, job: Job) -> Sink:
         options=write.options,
         overwrite=True,
     )
-    return open_sink(profile, job.plan.workers)
+    return open_sink(profile, workers)
 
 
-def rehearsal_key(job: Job, likenesses: tuple[Likeness, ...]) -> list[str]:
+def rehearsal_key(job: Job, likenesses: tuple[str, ...]) -> list[str]:
     """Returns what a rehearsal depends on: how inputs and outputs are stored, and the kernels' generated source."""
     plan = job.plan
     backend = get_backend(plan.backend)

@@ -79,10 +79,10 @@ class Raster:
         return plan_job(self, path, options).plan
 
     def predict(self, path: str | os.PathLike[str] | None = None, **options: Unpack[RunOptions]) -> Prediction:
-        """Returns how long `save` or `compute` will take, without reading a pixel.
+        """Returns how long `save` or `compute` will take.
 
-        What this machine was never measured for is measured once, on made-up cells that are stored as the inputs are
-        and compress as well: a second or two, and the time that kernels take to compile.
+        What this machine was never measured for is measured once, on some tiles from the middle of the inputs, whose
+        results are thrown away: a second or two, and the time that kernels take to compile.
 
         Args:
             path: Where it would be saved; None for an array.
@@ -90,6 +90,7 @@ class Raster:
 
         Raises:
             PlanError: An input is neither an array nor a local GeoTIFF.
+            ReadError: Those tiles cannot be read.
         """
         from tilejit.prediction.prediction import predict_job
 
