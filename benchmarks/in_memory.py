@@ -338,8 +338,9 @@ def _contenders(case: Case, rounds: int, slow_rounds: int) -> dict[str, tuple[Ca
     cores = numba.config.NUMBA_NUM_THREADS
     contenders: dict[str, tuple[Callable[[], object], int]] = {"NumPy": (case.numpy, slow_rounds)}
     for n in sorted({1, cores}):
-        contenders[f"tilejit, {n} threads"] = (lambda n=n: case.tilejit(n, case.out), rounds)
-        contenders[f"by hand, {n} threads"] = (lambda n=n: _on(n, case.hand), rounds)
+        threads = f"{n} thread{'s' * (n > 1)}"
+        contenders[f"tilejit, {threads}"] = (lambda n=n: case.tilejit(n, case.out), rounds)
+        contenders[f"by hand, {threads}"] = (lambda n=n: _on(n, case.hand), rounds)
     contenders["tilejit, new array"] = (lambda: case.tilejit(cores), rounds)
     if case.peer is not None:
         contenders["xarray-spatial"] = (case.peer, slow_rounds)

@@ -88,7 +88,7 @@ def _over_by_hand(rows: list[dict], case: str) -> str:
     The two run one after the other in each round, so that a machine that slows down for a while slows both.
     """
     seconds = {row["contender"]: row["seconds"] for row in rows if row["case"] == case}
-    ours = [name for name in seconds if name.startswith("tilejit, ") and name.endswith(" threads")]
+    ours = [name for name in seconds if name.replace("tilejit", "by hand") in seconds.keys() - {name}]
     pairs = [zip(seconds[name], seconds[name.replace("tilejit", "by hand")], strict=True) for name in ours]
     return ", ".join(f"{statistics.median(h / t for t, h in pair):.2f}" for pair in pairs)
 
