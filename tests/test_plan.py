@@ -114,8 +114,8 @@ def test_memory_does_not_grow_with_the_raster(block):
     wide = [steep(Untouched(n, n).raster().band(1)).plan("out.tif", workers=2) for n in sizes]
     assert max(p.memory for p in wide[:3]) - wide[0].memory < 5e6
     assert wide[3].memory - wide[0].memory < 3e7
-    assert [-(-p.task_shape[1] // p.panel_tiles) for p in wide] == [1, 1, 2, 21]
-    assert "in 2 panels" in str(wide[2])
+    assert [-(-p.task_shape[1] // p.panel_tiles) for p in wide] == [1, 2, 3, 41]
+    assert "in 3 panels" in str(wide[2])
     assert "blocks at the seams are decoded more than once" in str(wide[2])
 
 

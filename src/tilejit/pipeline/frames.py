@@ -3,12 +3,13 @@
 A tile's own cells are decoded once, into the middle of its frame; neighbouring frames then hand each other the strips
 that lie in the other's halo, as MPI programs exchange halos. Whichever of two neighbours is decoded later does the
 exchange for both, so every pair is done once, and a frame is whole when all its pairs are. Where a tile's halo reaches
-beyond its panel, which tiles on the other side do not share, it decodes those cells itself.
+beyond its panel, which tiles on the other side do not share, it decodes those cells itself; but for what the panel
+before has left in the seam.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,34 @@ class Buffers:
         return layers
 
 
+class Seams:
+    """What panels leave to the next: the last columns of their last tiles, as far as those lie in another's halo.
+
+    Threads may share it. What a tile does not find here, because it is not decoded yet, it decodes itself.
+    """
+
+    def __init__(self) -> None:
+        self._strips: dict[tuple[int, int, int], list[NDArray[Any]]] = {}
+
+    def keep(self, number: int, layer: Layer, own: Window) -> None:
+        """Copies the last columns of a tile's own cells; ``number`` tells layers apart."""
+        down, across = layer.read.halo
+        if 0 < across <= own.width:
+            columns = slice(own.width, own.width + across)
+            strips = [array[:, down : down + own.height, columns].copy() for array in layer.arrays()]
+            self._strips[number, own.row_off, own.col_end] = strips
+
+    def fill(self, number: int, layer: Layer, own: Window) -> bool:
+        """Puts what was kept to the left of a tile's own cells, and lets go of it; whether there was any."""
+        strips = self._strips.pop((number, own.row_off, own.col_off), None)
+        if strips is None:
+            return False
+        down, across = layer.read.halo
+        for array, strip in zip(layer.arrays(), strips, strict=True):
+            array[:, down : down + own.height, :across] = strip
+        return True
+
+
 @dataclass(slots=True)
 class Frame:
     """One tile's inputs."""
@@ -77,6 +106,8 @@ class Frame:
     """The tiles that hand each other halos."""
     buffers: Buffers
     """The memory, to be given back."""
+    seams: Seams = field(default_factory=Seams)
+    """What the panel before has left to this one, and this one leaves to the next."""
     layers: list[Layer] = field(init=False)
     """Its cells, one layer for each read."""
 
@@ -99,13 +130,18 @@ class Frame:
 
     def decode(self, sources: Sequence[Source], whole: Window) -> int:
         """Reads the cells that no other tile hands over, inside ``whole``; returns the bytes decoded."""
-        total = 0
-        for layer, source in zip(self.layers, sources, strict=True):
+        total, own = 0, self.window
+        for number, (layer, source) in enumerate(zip(self.layers, sources, strict=True)):
             window = self.decoded(layer.read, whole)
-            rows, cols = window.slices(self.window.expand(*layer.read.halo))
+            is_alone = window.row_off == own.row_off and window.height == own.height
+            if window.col_off < own.col_off and is_alone and self.seams.fill(number, layer, own):
+                window = replace(window, col_off=own.col_off, width=window.col_end - own.col_off)
+            rows, cols = window.slices(own.expand(*layer.read.halo))
             valid = None if layer.valid is None else layer.valid[:, rows, cols]
             source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
             total += _decoded_bytes(layer.read, window, whole)
+            if own.col_end == self.panel.col_end < whole.col_end:
+                self.seams.keep(number, layer, own)
         return total
 
     def exchange(self, other: Frame, whole: Window) -> None:

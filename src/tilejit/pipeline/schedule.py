@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tilejit.pipeline.frames import Buffers, Frame
+from tilejit.pipeline.frames import Buffers, Frame, Seams
 
 if TYPE_CHECKING:
     from tilejit.planning.plan import Index, Plan
@@ -38,6 +38,7 @@ class Schedule:
         self._tiles = plan.tasks()
         self._next: tuple[Index, Window] | None = next(self._tiles, None)
         self._free = [Buffers(plan) for _ in range(plan.frames)]
+        self._seams = Seams()
         self._ready: deque[Index] = deque()
         self._open: dict[Index, Frame] = {}
         self._decoded: set[Index] = set()
@@ -69,7 +70,7 @@ class Schedule:
     def _start_read(self) -> Work:
         index, window = self._next  # type: ignore[misc]
         self._next = next(self._tiles, None)
-        self._open[index] = frame = Frame(window, self.plan.panel(index), self._free.pop())
+        self._open[index] = frame = Frame(window, self.plan.panel(index), self._free.pop(), self._seams)
         self._missing[index] = len(self._neighbours(index)) + 1
         return Work("read", index, frame)
 

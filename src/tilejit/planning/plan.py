@@ -29,12 +29,12 @@ BASE_BYTES = 260_000_000
 GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
 _DIRECT_BLOCKS, _GDAL_BLOCKS = 5, 3
-PANEL_BYTES = 70_000_000
+PANEL_BYTES = 35_000_000
 """What a row of tiles that waits for the row below may take before a raster is computed in panels of columns."""
 TILES_IN_HAND = 2
 """Tiles that a receiver holds: one, and the next before it lets go of that. One more waits for each worker."""
 SEAM_SHARE = 0.02
-"""The most of a raster that panels may decode a second time: the columns of blocks on both sides of a seam."""
+"""The most of a raster that panels may decode a second time: the column of blocks to the right of a seam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class Plan:
         cols = self.task_shape[1]
         waiting = self._reach_down * cols * self.frame_bytes
         wanted = ceil(waiting / PANEL_BYTES)
-        seam = 2 * max((r.block[1] for r in self.reads if r.block_bytes), default=0)
+        seam = max((r.block[1] for r in self.reads if r.block_bytes), default=0)
         most = 1 + int(SEAM_SHARE * self.window.width / seam) if seam else wanted
         return ceil(cols / max(1, min(wanted, most)))
 
