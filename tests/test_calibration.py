@@ -4,6 +4,7 @@ import json
 import re
 import tempfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tilejit.cli import main
 from tilejit.errors import PlanError, ReadError, SinkError
 from tilejit.io.blocks.block_source import BlockSource
 from tilejit.io.gdal.storage import creation_options
+from tilejit.pipeline.stopwatch import StageTime
 from tilejit.prediction import prediction, rehearsal
 from tilejit.prediction.calibration import Calibration, calibration_file, machine
 from tilejit.prediction.rehearsal import likeness_of, rehearsal_key
@@ -362,6 +364,19 @@ def test_what_an_encoder_takes_once_is_no_pixels(tmp_path, kept, monkeypatch, si
     assert found.compute == pytest.approx(1e-6 * side**2)
     assert found.encode == pytest.approx(3e-6 * side**2 + 0.25)
     assert found.seconds == pytest.approx(6e-6 * side**2 + 0.25 + 0.125)
+
+
+@pytest.mark.parametrize(("kernel", "tile", "decode"), [(steep, 512, 1.0), (ratio, 512, 2.0), (steep, 256, 2.0)])
+def test_blocks_around_what_is_tried_are_other_tiles_own(tmp_path, monkeypatch, kernel, tile, decode):
+    """Unless there is no halo, or tiles cut blocks: then the whole decodes them as often."""
+    stages = {name: StageTime(1, 0) for name in ("decode", "compute", "encode", "wait", "compile", "finish")}
+    report = SimpleNamespace(stages=stages | {"decode": StageTime(1, 2)}, cpu_seconds=2, source_bytes=10, bytes_read=20)
+    monkeypatch.setattr(rehearsal, "_report_of", lambda _: report)
+    raster = tj.open(write(tmp_path / "in.tif", np.zeros((1, 1024, 1024), np.uint8), tiled=True,
+                           blockxsize=512, blockysize=512))  # fmt: skip
+    made = kernel(*[raster] * (2 if kernel is ratio else 1))
+    job = job_of(made, tile=(tile, tile), profile={"blockxsize": 256, "blockysize": 256})
+    assert rehearsal._run(job).decode == decode
 
 
 def test_very_large_blocks_are_not_tried(tmp_path, kept, monkeypatch):

@@ -114,6 +114,9 @@ def test_memory_does_not_grow_with_the_raster(block):
     wide = [steep(Untouched(n, n).raster().band(1)).plan("out.tif", workers=2) for n in sizes]
     assert max(p.memory for p in wide[:3]) - wide[0].memory < 5e6
     assert wide[3].memory - wide[0].memory < 3e7
+    # One column of float32 of each row waits at a seam for the panel to its right.
+    assert [p.seam_bytes for p in wide] == [0, 4 * 32768, 4 * 65536, 4 << 20]
+    assert ", seams 262 kB, decoding" in str(wide[2])
     assert [-(-p.task_shape[1] // p.panel_tiles) for p in wide] == [1, 2, 3, 41]
     assert "in 3 panels" in str(wide[2])
     assert "blocks at the seams are decoded more than once" in str(wide[2])

@@ -81,7 +81,8 @@ class JobWords:
         """
         if len(paths) != len(self.kernels):
             names = " and ".join(k.name for k in self.kernels)
-            raise click.UsageError(f"{len(paths)} outputs for {len(self.kernels)} kernels: give one -o for {names}")
+            raise click.UsageError(f"{len(paths)} output{'s' * (len(paths) > 1)} for {len(self.kernels)} "
+                                   f"kernel{'s' * (len(self.kernels) > 1)}: give one -o for {names}")  # fmt: skip
         if len(set(paths)) < len(paths):
             raise click.UsageError(f"{', '.join(paths)}: give each output a name of its own")
         named: Iterable[tuple[str | os.PathLike[str], Raster]] = zip(paths, self.rasters, strict=True)

@@ -30,7 +30,8 @@ GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
 _DIRECT_BLOCKS, _GDAL_BLOCKS = 5, 3
 PANEL_BYTES = 35_000_000
-"""What a row of tiles that waits for the row below may take before a raster is computed in panels of columns."""
+"""What a row of tiles that waits for the row below may take before a raster is computed in panels of columns: that of
+16384 columns of float32 just fits."""
 TILES_IN_HAND = 2
 """Tiles that a receiver holds: one, and the next before it lets go of that. One more waits for each worker."""
 SEAM_SHARE = 0.02
@@ -326,7 +327,18 @@ class Plan:
     @property
     def buffer_bytes(self) -> int:
         """Bytes of all buffers."""
-        return self.frames * self.frame_bytes + self.workers * self.worker_bytes
+        return self.frames * self.frame_bytes + self.workers * self.worker_bytes + self.seam_bytes
+
+    @property
+    def seam_bytes(self) -> int:
+        """Bytes of the columns that panels leave to the next: of one seam, for they are let go of as they are taken."""
+        seams = self.panel_tiles < self.task_shape[1]
+        return sum(r.cell_bytes * r.halo[1] for r in self.reads) * self.window.height if seams else 0
+
+    def cuts(self, read: Read) -> bool:
+        """Whether tiles cut the blocks of a read, which are then decoded more than once."""
+        sizes = zip(self.tile, read.block, self.grid.shape, strict=True)
+        return bool(read.block_bytes) and any(tile % block and tile < size for tile, block, size in sizes)
 
     @property
     def memory(self) -> int:

@@ -92,11 +92,7 @@ def _nodata(write: Write) -> str:
 
 def _decoding(plan: Plan) -> str:
     files = [r for r in plan.reads if r.block_bytes]
-    split = [
-        r.source
-        for r in files
-        if any(t % b and t < s for t, b, s in zip(plan.tile, r.block, plan.grid.shape, strict=True))
-    ]
+    split = [r.source for r in files if plan.cuts(r)]
     counts = Counter((r.source, band) for r in files for band in r.bands)
     twice = dict.fromkeys(source for (source, _), count in counts.items() if count > 1)
     notes = []
@@ -115,11 +111,12 @@ def _memory(plan: Plan) -> str:
     decoding = f", decoding {format_size(plan.decoding_bytes)}" if plan.decoding_bytes else ""
     encoding = f", encoding {format_size(plan.encoding_bytes)}" if plan.encoding_bytes else ""
     result = f", the result {format_size(plan.array_bytes)}" if plan.array_bytes else ""
+    seams = f", seams {format_size(plan.seam_bytes)}" if plan.seam_bytes else ""
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     tiles = f"{plan.frames} tile{'s' * (plan.frames > 1)}"
     processes = f"{plan.processes} processes, each " if plan.processes > 1 else ""
     return (
         f"{format_size(plan.memory)} at most{limit}: {processes}inputs of {tiles} x {format_size(plan.frame_bytes)}, "
-        f"{plan.workers} workers x {format_size(plan.worker_bytes)}{decoding}{encoding}{result}, "
+        f"{plan.workers} workers x {format_size(plan.worker_bytes)}{seams}{decoding}{encoding}{result}, "
         f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
     )

@@ -180,8 +180,10 @@ def _run(job: Job) -> _Cost:
     compute = stages["compute"].wall if job.plan.backend == "cuda" else stages["compute"].cpu
     others = sum(stages[name].cpu for name in ("decode", "compute", "wait", "compile"))
     encode = max(0.0, report.cpu_seconds - others)
-    # A few tiles decode the blocks around them for their halo, which in the whole are other tiles' own.
-    own = report.source_bytes / max(1, report.bytes_read) if job.plan.exchanges else 1.0
+    # A few tiles decode the blocks around them for their halo, which in the whole are other tiles' own; but where tiles
+    # cut blocks, the whole decodes them as often.
+    is_once = job.plan.exchanges and not any(map(job.plan.cuts, job.plan.reads))
+    own = report.source_bytes / max(1, report.bytes_read) if is_once else 1.0
     return _Cost(_pixels(job.plan), own * stages["decode"].cpu, compute, encode, stages["finish"].wall)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEGMENT = 1 << 19
-"""Bytes that are written past the page cache at once; a disk is no faster with more, and a fifth slower with half."""
+"""Bytes that are written past the page cache at once; a disk is no faster with more, and slower with half."""
 SEGMENTS = 3
 """Segments in memory: one that is being filled, and others that are being written or wait for it."""
 PAGE = 4096
