@@ -81,7 +81,11 @@ def windows(z: np.ndarray, shape: tuple[int, int], outside: float) -> np.ndarray
 
 
 def propagate(footprint: np.ndarray) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
-    """Makes results NaN where a cell of the footprint is NaN or outside, by looking at each."""
+    """Makes results NaN where a cell of the footprint is NaN or outside, by looking at each.
+
+    The centre is one of them, also where the arithmetic skips it.
+    """
+    assert footprint[footprint.shape[0] // 2, footprint.shape[1] // 2]
 
     def decorate(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         @functools.wraps(function)
@@ -110,12 +114,12 @@ def gradient(z: np.ndarray, dx: float, dy: float) -> tuple[np.ndarray, np.ndarra
     return east, north
 
 
-@propagate(RING)
+@propagate(BOX)
 def slope(z, *, dx, dy):
     return np.degrees(np.arctan(np.linalg.norm(gradient(z, dx, dy), axis=0)))
 
 
-@propagate(RING)
+@propagate(BOX)
 def aspect(z, *, dx, dy):
     east, north = gradient(z, dx, dy)
     return np.where((east == 0) & (north == 0), np.nan, np.degrees(np.arctan2(-east, -north)) % 360)
@@ -131,12 +135,12 @@ def shade(z, *, azimuth, altitude, z_factor, dx, dy):
     return np.tensordot(light, normal, 1).clip(0)
 
 
-@propagate(RING)
+@propagate(BOX)
 def hillshade(z, *, azimuth, altitude, z_factor, dx, dy):
     return 1 + 254 * shade(z, azimuth=azimuth, altitude=altitude, z_factor=z_factor, dx=dx, dy=dy)
 
 
-@propagate(RING)
+@propagate(BOX)
 def multidirectional_hillshade(z, *, altitude, z_factor, dx, dy):
     east, north = gradient(z, dx, dy)
     level = (east == 0) & (north == 0)
@@ -253,7 +257,7 @@ def gaussian(z, *, sigma):
     return ndimage.gaussian_filter(z, sigma, radius=3)
 
 
-@propagate(RING)
+@propagate(BOX)
 def sobel(z):
     return np.hypot(ndimage.sobel(z, 0), ndimage.sobel(z, 1))
 

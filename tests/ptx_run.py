@@ -88,9 +88,7 @@ def report(kernel, dtype, compute_capability):
         "expected_loads": expected_loads(kernel),
         "math": sorted(math_used(kernel.form)),
         "integers": any(r.dtype is not None for r in kernel.rasters),
-        "asks_nan": kernel.nodata == "propagate"
-        and not kernel.carries_nan
-        and any(r.dtype is None for r in kernel.rasters),
+        "asks_nan": any(kernel.checked_cells.get(r.name) for r in kernel.rasters if r.dtype is None),
         "nan_tests": len(re.findall(r"setp\.(?:nan|num)\.", ptx)),
         "crude_sines": ptx.count("sin.approx"),
     }

@@ -43,12 +43,13 @@ def _kernel(folder, kind, parameters, body):
 
 
 def _expected_nodata(kernel, valid):
-    """A pixel is nodata where any cell of the footprint is: the definition, cell by cell."""
+    """A pixel is nodata where any cell of the footprint is, or its own: the definition, cell by cell."""
     rows, cols = kernel.radius
     height, width = valid[0].shape
     result = np.zeros((height - 2 * rows, width - 2 * cols), bool)
     for mask, raster in zip(valid, kernel.rasters, strict=True):
-        for dy, dx in kernel.form.footprint[raster.name]:
+        cells = set(kernel.form.footprint[raster.name])
+        for dy, dx in cells | ({(0, 0)} if cells else set()):
             top, left = rows + dy, cols + dx
             result |= mask[top : top + result.shape[0], left : left + result.shape[1]] == 0
     return result
@@ -128,9 +129,28 @@ def test_fast_kernels_still_see_nan(tmp_path):
     assert found.tolist() == [[5, 4, np.inf]]
 
 
+@pytest.mark.parametrize("kind", ["focal", 'focal(nodata="kernel")'])
+@pytest.mark.parametrize("body", ["z[0, 1] - z[0, -1] + q[1, 0]", "z[0, 1] if z[0, -1] > 0 else q[0, 0]"])
+def test_a_lone_hole_stays_one(tmp_path, kind, body):
+    """Of each raster that is read: floats whose NaN finds its own way or not, integers by their validity."""
+    text = f"@tj.{kind}\ndef body(z, q{{}}, unread):\n    return {body}\n"
+    for annotation in ("", ": np.uint8"):
+        kernel = write_module(tmp_path, text.format(annotation)).body
+        arrays = [np.ones((5 + 2 * kernel.radius[0], 9 + 2), d) for d in ("f4", "u1" if annotation else "f4", "f4")]
+        valid = [np.ones(a.shape, np.uint8) for a in arrays]
+        for k, (array, col) in enumerate(zip(arrays, (3, 6, 8), strict=True)):
+            hole = 2 + kernel.radius[0], col + 1
+            valid[k][hole] = 0
+            if array.dtype.kind == "f":
+                array[hole] = np.nan
+        (output,) = assert_same_bits(kernel, arrays, valid=valid)
+        assert np.isnan(output[2, [3, 6, 8]]).tolist() == [kind == "focal", kind == "focal", False]
+
+
 CARRIES = {
-    "return z[0, 1] + w[0, 0]": True,
-    "return (z[0, 1] - w[0, 0]) / (z[0, 1] + w[0, 0])": True,
+    "return z[0, 1] + w[0, 0]": False,
+    "return z[0, 1] - z[0, 0] + w[0, 0]": True,
+    "return (z[0, 0] - w[0, 0]) / (z[0, 0] + w[0, 0])": True,
     "return math.sqrt(z[0, 0]) * math.atan2(w[0, 0], 2.0)": True,
     "return z[0, 0] * 0 + w[0, 0]": True,
     "return z[0, 0] ** 2 + w[0, 0] ** 3": True,
@@ -164,8 +184,8 @@ CARRIES = {
 def test_nan_finds_its_own_way(tmp_path, body):
     helpers = "def pair(z, w):\n    return z[0, 0], w[0, 0]\n\ndef unused(a, b):\n    return a\n\n"
     kernel = write_module(tmp_path, f"{helpers}@tj.focal\ndef body(z, w, *, n=3):\n    {body}\n").body
-    assert kernel.carries_nan is CARRIES[body]
-    if not kernel.carries_nan:
+    assert kernel.is_checked is not CARRIES[body]
+    if kernel.is_checked:
         return
     special = np.float32([np.nan, 0, 1, -1, np.inf, -np.inf, 1e30, 1e-40])
     z, w = (np.ascontiguousarray(a) for a in np.meshgrid(special, special))
@@ -176,7 +196,7 @@ def test_nan_finds_its_own_way(tmp_path, body):
 
 def test_a_result_that_is_no_number_becomes_a_nodata_value_that_is_one(tmp_path):
     kernel = write_module(tmp_path, "@tj.local\ndef body(z):\n    return z / z\n").body
-    assert kernel.carries_nan
+    assert not kernel.is_checked
     (found,), collisions = launch(kernel, "cpu", [np.float32([[0, 2, np.nan]])], nodata=[-9999])
     assert found.tolist() == [[-9999, 1, -9999]]
     assert collisions == 0

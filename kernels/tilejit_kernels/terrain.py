@@ -2,8 +2,7 @@
 
 All of them take north-up rasters: rows run south and columns run east. `dx` and `dy` are the cell's width and
 height on the ground, both positive, in the unit of the elevations; a Raster brings them along, an array needs
-them given. Where a cell that is read is invalid or outside the raster, so is the result; `horn` reads all but
-the centre.
+them given. Where the cell itself or one that is read is invalid or outside the raster, so is the result.
 """
 
 import math

@@ -67,7 +67,7 @@ class PlainBody:
 
     def _valid(self, call: Call) -> list[list[bool]] | None:
         """Which pixels have all the cells that they read; NumPy finds it out for a whole tile at a time."""
-        if self.kernel.nodata != "propagate" or self.kernel.carries_nan:
+        if not self.kernel.is_checked:
             return None
         arrays, (rows, cols) = iter(call.arrays), self.kernel.radius
         height, width = call.window.shape
@@ -75,7 +75,7 @@ class PlainBody:
         for raster in self.kernel.rasters:
             array = next(arrays)
             whole = array == array if raster.dtype is None else next(arrays) != 0  # noqa: PLR0124 - NaN differs
-            for dy, dx in self.kernel.form.footprint.get(raster.name, ()):
+            for dy, dx in self.kernel.checked_cells[raster.name]:
                 top, left = rows + dy, cols + dx
                 valid &= whole[top : top + height, left : left + width]
         return valid.tolist()

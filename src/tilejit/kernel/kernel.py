@@ -17,12 +17,12 @@ from tilejit.language.lowering import Lowering
 from tilejit.language.parameters import read_output_dtypes, read_parameters
 from tilejit.language.signature import Signature
 from tilejit.language.source import FunctionSource, read_source
-from tilejit.language.validity import carries_nan
+from tilejit.language.validity import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilejit.language.form import Form
+    from tilejit.language.form import Form, Offset
     from tilejit.language.parameters import RasterParameter, ScalarParameter
 
 Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
@@ -100,9 +100,20 @@ class Kernel(RasterFunction):
         return replace(clean, footprint=self.form.footprint, radius=self.form.radius)
 
     @functools.cached_property
-    def carries_nan(self) -> bool:
-        """Whether NaN finds its own way to every result, so that no cell needs checking."""
-        return self.nodata == "propagate" and carries_nan(self.form)
+    def checked_cells(self) -> dict[str, frozenset[Offset]]:
+        """For each raster, the cells whose validity is asked for each pixel: NaN of the others finds its own way."""
+        if self.nodata != "propagate":
+            return {}
+        itself = carried(self.form)
+        return {
+            raster: frozenset((dy, dx) for dy, dx in offsets if (raster, dy, dx) not in itself)
+            for raster, offsets in self.form.footprint.items()
+        }
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether there is such a cell."""
+        return any(self.checked_cells.values())
 
     @property
     def c_functions(self) -> dict[str, Any]:
@@ -154,6 +165,10 @@ class Kernel(RasterFunction):
                 f"annotated with {len(declared)} results, returns {len(form.body.results)}",
                 "annotate each result: -> tuple[np.uint8, np.float32]",
             )
+        if self.kind == "focal" and self.nodata == "propagate":
+            # A lone hole stays one, also of a body that skips the centre.
+            centred = {r: offsets | {(0, 0)} if offsets else offsets for r, offsets in form.footprint.items()}
+            form = replace(form, footprint=centred)
         return form
 
     def signature(self, inputs: Sequence[np.dtype], nodata: Sequence[float | None] | None = None) -> Signature:

@@ -78,8 +78,9 @@ def focal(
 
     Args:
         body: A plain scalar function. Positional parameters are rasters, keyword-only ones scalars.
-        nodata: ``"propagate"``: where any cell that is read is invalid, so is the result. ``"kernel"``: the body sees
-            NaN there and asks ``tj.is_valid``.
+        nodata: ``"propagate"``: where any cell that is read is invalid, so is the result; the pixel's own cell counts
+            among them, whether the body reads it or not. ``"kernel"``: the body sees NaN there and asks
+            ``tj.is_valid``.
         radius: How far it reads, in cells or as (rows, columns); read from the offsets where they are literals.
         edge: What lies outside the raster: ``"nodata"``, ``"nearest"``, ``"reflect"`` (``dcba|abcd|dcba``),
             ``"wrap"`` or a number.

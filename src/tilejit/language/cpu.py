@@ -75,8 +75,7 @@ def cpu_source(kernel: Kernel, signature: Signature, *, whole: bool) -> str:
     constants, library = library_parts(math_used(kernel.form) & set(OWN), width, "@njit(**_MATH)")
     functions = [*library, *_saturation(kernel, signature), *_bodies(kernel, spelling)]
     two = has_two_variants(kernel)
-    checked = kernel.nodata == "propagate" and not kernel.carries_nan
-    clean = Variant(kernel, signature, kernel.clean_form, "_row", checked=checked, whole=whole)
+    clean = Variant(kernel, signature, kernel.clean_form, "_row", checked=kernel.is_checked, whole=whole)
     if two:
         also = replace(clean, form=_renamed(kernel.form), name="_row_checked", checked=False)
         functions += [f"{_DECORATOR}\n{text}" for text in (row_text(clean), row_text(also), is_clean_text(kernel))]

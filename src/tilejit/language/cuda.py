@@ -169,7 +169,7 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
     own = arguments_of(kernel, signature)
     before = form.body.scalars[len(kernel.scalars) :]
     arguments = [*own, *before, *["_collisions"] * counts_collisions(signature)]
-    checked = kernel.nodata == "propagate" and not kernel.carries_nan
+    checked = kernel.is_checked
     at_pixels, scalars = _scalars(kernel, form)
     lines = [
         "_col, _row = cuda.grid(2)",
@@ -212,7 +212,7 @@ def _call(kernel: Kernel, form: Form, scalars: list[str], *, checked: bool) -> l
         return [line]
     lines = ["_ok = True"]
     for window in form.body.windows:
-        lines += validity_test(form, window, lambda a, dy, dx: _cell(form, a, dy, dx), step="u64(_k)")
+        lines += validity_test(kernel, window, lambda a, dy, dx: _cell(form, a, dy, dx), step="u64(_k)")
     if not form.has_while:
         return [*lines, line]
     # NaN must not enter a loop that waits for a comparison to become true.

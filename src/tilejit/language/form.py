@@ -66,7 +66,10 @@ class Form:
     functions: tuple[Function, ...]
     """Helpers before their callers; the body comes last."""
     footprint: dict[str, frozenset[Offset]]
-    """For each raster, the offsets that it is read at; a box where they are not literals."""
+    """For each raster, the offsets that it is read at; a box where they are not literals.
+
+    Of a focal body under which nodata propagates, the centre is one of them wherever there are any.
+    """
     radius: tuple[int, int]
     """The reach in rows and columns."""
     has_while: bool

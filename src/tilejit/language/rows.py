@@ -123,7 +123,7 @@ def _pixel(variant: Variant, scalars: list[str]) -> list[str]:
     if variant.checked:
         lines.append("_ok = True")
         for window in form.body.windows:
-            lines += validity_test(form, window, lambda a, dy, dx: f"{a}[{_index(form, dy, dx)}]")
+            lines += validity_test(kernel, window, lambda a, dy, dx: f"{a}[{_index(form, dy, dx)}]")
     if variant.checked and form.takes_valid_cells_only:
         nothing = ", ".join(_NOTHING[kind] for kind in kernel.results) + variant.comma
         lines += ["if _ok:", f"    {variant.results} = {call}", "else:", f"    {variant.results} = {nothing}"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.form import Form, Window
+    from tilejit.language.form import Window
     from tilejit.language.signature import Signature
 
 _WRITTEN_OUT = 32
@@ -46,11 +46,11 @@ def _saturating_cast(dtype: np.dtype, signature: Signature, decorator: str) -> s
     return f"\n\n{decorator}\n" + "\n".join(lines) + "\n"
 
 
-def validity_test(form: Form, window: Window, cell: Callable[[str, int, int], str],
+def validity_test(kernel: Kernel, window: Window, cell: Callable[[str, int, int], str],
                   step: str = "_k") -> list[str]:  # fmt: skip
-    """The lines that fold the validity of a raster's footprint into ``_ok``; ``step`` moves an index by ``_k``."""
+    """The lines that fold the validity of a raster's cells into ``_ok``; ``step`` moves an index by ``_k``."""
     array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
-    offsets = sorted(form.footprint[window.raster])
+    offsets = sorted(kernel.checked_cells[window.raster])
     test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
     if len(offsets) <= _WRITTEN_OUT:
         return [f"_ok = _ok & ({test.format(cell(array, dy, dx))})" for dy, dx in offsets]

@@ -1,4 +1,4 @@
-"""Whether NaN finds its own way from every cell to every result, so that nothing needs checking."""
+"""From which cells NaN finds its own way to every result, so that they need no checking."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ class _OpaqueError(Exception):
     """The body branches, loops or compares: nothing can be said."""
 
 
-def carries_nan(form: Form) -> bool:
-    """Returns whether a NaN in any cell that is read makes every result NaN, by IEEE arithmetic alone.
+def carried(form: Form) -> Cells:
+    """Returns the cells of which each, where it is NaN, makes every result NaN, by IEEE arithmetic alone.
 
-    True for straight-line arithmetic such as a slope or a vegetation index; then the checked variant is the plain one.
+    All that are read by straight-line arithmetic such as a vegetation index, and all but the centre of a slope.
     """
-    needed = frozenset((r, dy, dx) for r, offsets in form.footprint.items() for dy, dx in offsets)
     if any(kind is not Kind.FLOAT for kind in (*form.body.results, *(w.kind for w in form.body.windows))):
-        return False
+        return NOTHING
     functions = {f.name: f for f in form.functions}
     try:
         results = _results(form.body, {w.name: w.raster for w in form.body.windows}, {}, functions)
     except _OpaqueError:
-        return False
-    return all(cells == needed for cells in results)
+        return NOTHING
+    return frozenset.intersection(*results)
 
 
 def _results(function: Function, windows: Mapping[str, str], values: Mapping[str, Cells],

@@ -100,14 +100,20 @@ class Evaluator:
                     collisions += self._finish(write, planes, plane, outputs[w][b], frame.window)
         return outputs, collisions
 
-    def _is_blank(self, number: int, planes: Sequence[tuple[Array, Array | None]]) -> bool:
-        return is_blank(*planes[number], self.plan.planes[number].nodata)
+    def _is_blank(
+        self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window, area: Window
+    ) -> bool:
+        """Whether a plane has no valid cell in ``area``."""
+        plane, (cells, valid) = self.plan.planes[number], planes[number]
+        place = area.slices(window.expand(*plane.halo))
+        return is_blank(cells[place], None if valid is None else valid[place], plane.nodata)
 
     def _step(
         self, number: int, window: Window, planes: list[tuple[Array, Array | None]], outputs: Sequence[Array]
     ) -> int:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
-        if any(self._is_blank(plane, planes) for plane in self._deciding[number]):
+        # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
+        if any(self._is_blank(plane, planes, window, area) for plane in self._deciding[number]):
             planes += [(cells, None) for cells in self._blank_results(step, area)]
             return 0
         results = []
