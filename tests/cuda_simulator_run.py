@@ -159,15 +159,16 @@ def on_arrays(kernel, *arrays, **parameters):
 
 
 def launched(kernel, arrays, shape, nodata=None, scalars=()):
-    """Results of both backends' launches, with the counts of collisions."""
+    """Results of both backends' launches, with what they count, collisions first."""
     signature = kernel.signature([a.dtype for a, r in arrays_of(kernel, arrays)], nodata)
     results = []
     for name in ("cuda", "python"):
         outputs = [np.empty(shape, d) for d in signature.outputs]
         values = [d.type(np.nan if n else v) for d, n, v in
                   zip(signature.outputs, signature.nan_nodata, nodata or [0] * len(outputs), strict=True)]  # fmt: skip
-        count = get_backend(name).compile(kernel, signature)(arrays, outputs, values, scalars)
-        results.append((*outputs, np.array([count])))
+        tally = get_backend(name).compile(kernel, signature)(arrays, outputs, values, scalars)
+        counts = [tally.collisions, *tally.beyond.values(), *tally.saturated.values()]
+        results.append((*outputs, np.array(counts)))
     return tuple(results)
 
 

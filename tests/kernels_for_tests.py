@@ -35,7 +35,7 @@ def write_module(folder, text, head=HEAD, name=None):
 
 
 def launch(kernel, backend, arrays, valid=None, nodata=None, **parameters):
-    """One tile: arrays padded by the radius -> (outputs of the inner shape, collisions)."""
+    """One tile: arrays padded by the radius -> (outputs of the inner shape, what is told of them)."""
     signature = kernel.signature([a.dtype for a in arrays], nodata)
     rows, cols = kernel.radius
     shape = arrays[0].shape[0] - 2 * rows, arrays[0].shape[1] - 2 * cols
@@ -50,8 +50,8 @@ def launch(kernel, backend, arrays, valid=None, nodata=None, **parameters):
         passed.append(np.ascontiguousarray(array))
         if raster.dtype is not None:
             passed.append(np.ones(array.shape, np.uint8) if valid is None else valid[k])
-    collisions = get_backend(backend).compile(kernel, signature)(passed, outputs, values, scalars)
-    return outputs, collisions
+    tally = get_backend(backend).compile(kernel, signature)(passed, outputs, values, scalars)
+    return outputs, tally
 
 
 def _quantity(scalar, value, compute, shape):

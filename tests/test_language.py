@@ -693,8 +693,8 @@ def test_collisions_are_counted(tmp_path):
     text = "@tj.local\ndef body(z) -> tuple[np.uint8, np.float32]:\n    return z, z * 2\n"
     kernel = write_module(tmp_path, text).body
     z = np.float32([[255, 254, 300, np.nan, -4, 7]])
-    (one, two), collisions = launch(kernel, "cpu", [z], nodata=[255, -8])
-    assert collisions == 3
+    (one, two), tally = launch(kernel, "cpu", [z], nodata=[255, -8])
+    assert tally.collisions == 3
     assert one.tolist() == [[255, 254, 255, 255, 0, 7]]
     assert two.tolist() == [[510, 508, 600, -8, -8, 14]]
     assert_same_bits(kernel, [z], nodata=[255, -8])

@@ -89,10 +89,10 @@ def stopping(monkeypatch, after, error=StopError):
     """Lets a run fail when so many tiles are written."""
     number, tile = count(), batches.Batches.tile
 
-    def failing(self, window, collisions):
+    def failing(self, window, tally):
         if next(number) == after:
             raise error("stop here")
-        return tile(self, window, collisions)
+        return tile(self, window, tally)
 
     monkeypatch.setattr(batches.Batches, "tile", failing)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.kernel.kernel import Kernel
+    from tilejit.kernel.tally import Tally
     from tilejit.language.signature import Signature
 
 
@@ -22,7 +23,7 @@ class Launch(Protocol):
         outputs: Sequence[NDArray[Any]],
         nodata: Sequence[Any],
         scalars: Sequence[Any],
-    ) -> int:
+    ) -> Tally:
         """Computes one tile.
 
         Args:
@@ -34,7 +35,7 @@ class Launch(Protocol):
                 or column a 1-D array over the inner rows or columns; for ROW and COL that of the first pixel.
 
         Returns:
-            How many valid pixels got a result that equals nodata.
+            What is to be told of its pixels, such as how many valid ones got a result that equals nodata.
         """
         ...
 

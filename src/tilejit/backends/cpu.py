@@ -6,14 +6,18 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tilejit.jit.cache import load_module
 from tilejit.jit.native_function import NativeFunction
 from tilejit.jit.object_code import compiler
 from tilejit.jit.private_module import private_module
+from tilejit.kernel.tally import Tally
 from tilejit.language.cpu import cpu_source
+from tilejit.language.stores import counters_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,28 +51,45 @@ class CpuBackend:
         return _whole(kernel, signature, workers)
 
 
+class _Count:
+    """Calls a compiled function, with an array to count in where it counts anything."""
+
+    def __init__(self, kernel: Kernel, signature: Signature) -> None:
+        self._name, self._counters = kernel.name, counters_of(kernel, signature)
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Tally:
+        if not self._counters:
+            function(*arguments)
+            return Tally()
+        counts = np.zeros(len(self._counters), np.int64)
+        function(*arguments, counts)
+        return Tally.of(self._name, self._counters, counts.tolist())
+
+
 class _Whole:
     """Hands whole arrays to the function that runs on all threads.
 
     Args:
         function: Numba's.
         workers: How many threads it uses.
+        count: What it counts.
     """
 
-    def __init__(self, function: Any, workers: int) -> None:
+    def __init__(self, function: Any, workers: int, count: _Count) -> None:
         import numba
 
         self._function, self._get, self._set = function, numba.get_num_threads, numba.set_num_threads
         self._workers = min(workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        self._count = count
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> int:  # fmt: skip
+                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
         with _PARALLEL:
             before = self._get()
             if before != self._workers:  # setting it takes longer than asking for it
                 self._set(self._workers)
             try:
-                return int(self._function(*arrays, *outputs, *nodata, *scalars))
+                return self._count(self._function, *arrays, *outputs, *nodata, *scalars)
             finally:
                 if before != self._workers:
                     self._set(before)
@@ -77,23 +98,23 @@ class _Whole:
 class _Tile:
     """Hands a tile to the machine code."""
 
-    def __init__(self, function: NativeFunction) -> None:
-        self.function = function
+    def __init__(self, function: NativeFunction, count: _Count) -> None:
+        self.function, self._count = function, count
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> int:  # fmt: skip
-        return self.function(*arrays, *outputs, *nodata, *scalars)
+                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
+        return self._count(self.function, *arrays, *outputs, *nodata, *scalars)
 
 
 @functools.lru_cache(maxsize=512)
 def _tile(kernel: Kernel, signature: Signature) -> _Tile:
     text = cpu_source(kernel, signature, whole=False)
-    return _Tile(NativeFunction(text, "tile", kernel.name, kernel.c_functions))
+    return _Tile(NativeFunction(text, "tile", kernel.name, kernel.c_functions), _Count(kernel, signature))
 
 
 @functools.lru_cache(maxsize=512)
 def _whole(kernel: Kernel, signature: Signature, workers: int) -> _Whole:
-    return _Whole(_whole_function(kernel, signature), workers)
+    return _Whole(_whole_function(kernel, signature), workers, _Count(kernel, signature))
 
 
 @functools.lru_cache(maxsize=512)

@@ -21,8 +21,10 @@ from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.errors import BackendError
 from tilejit.jit.cache import load_module
-from tilejit.language.cuda import counts_collisions, cuda_source, hoisted
+from tilejit.kernel.tally import Tally
+from tilejit.language.cuda import cuda_source, hoisted
 from tilejit.language.kinds import Kind
+from tilejit.language.stores import counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +115,7 @@ def argument_types(kernel: Kernel, signature: Signature) -> tuple[Any, ...]:
         for s in kernel.scalars
     ]
     scalars += [from_dtype(signature.compute)] * len(hoisted(kernel).names)
-    counter = [array(np.dtype(np.int64), 1)] * counts_collisions(signature)
+    counter = [array(np.dtype(np.int64), 1)] * bool(counters_of(kernel, signature))
     outputs = signature.outputs
     return (*inputs, *map(array, outputs), *map(from_dtype, outputs), *scalars, *counter)
 
@@ -123,18 +125,18 @@ class _Launch:
 
     def __init__(self, kernel: Kernel, signature: Signature) -> None:
         self.function = load_launch(kernel, signature)
-        self.counts = counts_collisions(signature)
+        self.kernel, self.counters = kernel, counters_of(kernel, signature)
         self.hoisted = hoisted(kernel)
         self.compute = signature.compute
         self.turn: Any = _SIMULATOR if simulating() else contextlib.nullcontext()
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> int:  # fmt: skip
+                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
         height, width = outputs[0].shape
         if not height * width:
-            return 0
+            return Tally()
         grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]))
-        count = np.zeros(1, np.int64)
+        counts = np.zeros(len(self.counters), np.int64)
         scalars = [*scalars, *self.hoisted.values(scalars, self.compute)]
         with self.turn:
             workspace = _workspace()
@@ -142,11 +144,11 @@ class _Launch:
             inputs = [workspace.upload(a).device for a in arrays]
             results = [workspace.take(o) for o in outputs]
             numbers = [workspace.upload(s).device if isinstance(s, np.ndarray) else s for s in scalars]
-            counter = [workspace.upload(count)] * self.counts
+            counter = [workspace.upload(counts)] if self.counters else []
             launch = self.function[grid, BLOCK, workspace.stream]
             launch(*inputs, *(r.device for r in results), *nodata, *numbers, *(c.device for c in counter))
-            workspace.download(zip([*results, *counter], [*outputs, *[count] * self.counts], strict=True))
-        return int(count[0])
+            workspace.download(zip([*results, *counter], [*outputs, *[counts] * bool(self.counters)], strict=True))
+        return Tally.of(self.kernel.name, self.counters, counts.tolist())
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends.scalars import Scalars
+from tilejit.kernel.tally import Tally
 from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _Interpreter:
         self.body = Scalars(signature.compute, _is_valid).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> int:  # fmt: skip
+                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
         cells = self._cells(arrays)
         collisions = 0
         with np.errstate(all="ignore"):
@@ -98,7 +99,7 @@ class _Interpreter:
                     value = None if results is None else _stored(results[k], output.dtype)
                     collisions += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
-        return collisions
+        return Tally(collisions)
 
     def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:
         remaining = iter(arrays)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tilejit.distribution.recipe import recipe_of
 from tilejit.distribution.worker import Part, run_part
 from tilejit.errors import PlanError, TilejitError
+from tilejit.kernel.tally import Tally
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import completing, output_bytes
 from tilejit.pipeline.report import Report, peak_memory, reset_peak_memory
@@ -69,7 +70,7 @@ class Distribution:
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
         self.tasks = self.bytes_read = 0
-        self.collisions = 0 if journal is None else journal.collisions
+        self.tally = Tally() if journal is None else journal.tally
         self.resumed = self._finished = 0
         self.stages = dict.fromkeys(STAGES, StageTime())
         self.peaks: dict[str, int] = {}
@@ -111,10 +112,10 @@ class Distribution:
         with self.watch.stage("encode"):
             kept = [sink.take(record) for sink, record in zip(self.sinks, result.records, strict=True)]
         if self.journal is not None:
-            self.journal.add([outcome.task.window], kept, result.collisions)
+            self.journal.add([outcome.task.window], kept, result.tally)
         self.tasks += result.tasks
         self.bytes_read += result.bytes_read
-        self.collisions += result.collisions
+        self.tally += result.tally
         for stage, time in result.stages.items():
             self.stages[stage] += time
         self.peaks[result.worker] = max(result.peak_memory, self.peaks.get(result.worker, 0))
@@ -190,7 +191,7 @@ def _report(done: Distribution) -> Report:
         bytes_read=done.bytes_read,
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
-        collisions=done.collisions,
+        tally=done.tally,
         executor=plan.executor,
         resumed=done.resumed,
     )

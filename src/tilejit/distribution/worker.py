@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.distribution.recipe import Recipe
     from tilejit.io.sink import BranchOpener, Record
+    from tilejit.kernel.tally import Tally
     from tilejit.pipeline.stopwatch import Stage, StageTime
     from tilejit.planning.planner import Job
     from tilejit.window import Window
@@ -50,8 +51,8 @@ class PartResult:
     """Tiles."""
     bytes_read: int
     """Bytes decoded, whole blocks counted."""
-    collisions: int
-    """Valid pixels whose result equals the nodata value."""
+    tally: Tally
+    """What is to be told of its pixels."""
     stages: Mapping[Stage, StageTime]
     """Time by stage."""
     worker: str
@@ -108,7 +109,7 @@ def _result(run: Run, records: Sequence[Record]) -> PartResult:
         tuple(records),
         run.done,
         run.bytes_read,
-        run.collisions,
+        run.tally,
         run.watch.stages(),
         process_name(),
         peak_memory(),

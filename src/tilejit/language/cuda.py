@@ -24,7 +24,7 @@ from tilejit.language.hoist import Hoisted, hoist
 from tilejit.language.kinds import Kind
 from tilejit.language.rows import arguments_of
 from tilejit.language.spelling import Spelling, device_parameters, function_text, math_used
-from tilejit.language.stores import saturating_casts, store_lines, unparse, validity_test
+from tilejit.language.stores import counters_of, saturating_casts, store_lines, unparse, validity_test
 
 if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
@@ -70,8 +70,7 @@ _NOTHING = {Kind.FLOAT: "_NAN", Kind.BOOL: "False", Kind.INT: "0"}
 def cuda_source(kernel: Kernel, signature: Signature) -> str:
     """Returns the module's text: ``launch`` takes padded inputs and outputs of the inner shape.
 
-    Where some nodata value is not NaN, its last argument is an integer array of one element, to which the number of
-    valid pixels whose result equals nodata is added.
+    Where `counters_of` has something to count, its last argument is an array of as many integers, which are added to.
 
     Args:
         kernel: The kernel.
@@ -96,11 +95,6 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
 def hoisted(kernel: Kernel) -> Hoisted:
     """What a launch computes before it starts: ``launch`` takes those values behind the kernel's own scalars."""
     return hoist(kernel, _with_power_calls(kernel.form))
-
-
-def counts_collisions(signature: Signature) -> bool:
-    """Whether ``launch`` takes an array to count in: NaN equals nothing, so only other nodata values collide."""
-    return not all(signature.nan_nodata)
 
 
 def _module(kernel: Kernel, signature: Signature, functions: list[str]) -> str:
@@ -168,7 +162,8 @@ def _cell(form: Form, array: str, dy: int, dx: int) -> str:
 def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
     own = arguments_of(kernel, signature)
     before = form.body.scalars[len(kernel.scalars) :]
-    arguments = [*own, *before, *["_collisions"] * counts_collisions(signature)]
+    counters = counters_of(kernel, signature)
+    arguments = [*own, *before, *["_counts"] * bool(counters)]
     checked = kernel.is_checked
     at_pixels, scalars = _scalars(kernel, form)
     lines = [
@@ -180,7 +175,7 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
         *at_pixels,
         *_call(kernel, form, scalars, checked=checked),
         *store_lines(kernel, signature, lambda k: f"_out{k}[_y, _x]", checked=checked,
-                     count="if {0}:\n    cuda.atomic.add(_collisions, 0, 1)"),
+                     count=lambda n, test: f"if {test}:\n    cuda.atomic.add(_counts, {counters.index(n)}, 1)"),
     ]  # fmt: skip
     text = "\n".join(f"    {line}" for part in lines for line in part.split("\n"))
     return f"@cuda.jit(**_OUTER)\ndef launch({', '.join(arguments)}):\n{text}"

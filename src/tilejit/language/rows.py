@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.language.kinds import Kind
 from tilejit.language.spelling import device_parameters
-from tilejit.language.stores import store_lines, validity_test
+from tilejit.language.stores import counters_of, store_lines, validity_test
 
 if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 STRIP_PIXELS = 65536
 """Pixels of a strip that is scanned for invalid cells and then computed: 256 kB of float32 stays in a core's L2."""
 
-_NONE_COUNTED, _COUNTED = "_count = np.int32(0)", "_count = np.int32(_count + ({0}))"
-"""A row's collisions in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
+_NONE_COUNTED, _COUNTED = "_row_{0} = np.int32(0)", "_row_{0} = np.int32(_row_{0} + ({1}))"
+"""A row's counts in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
 _NOTHING = {Kind.FLOAT: "_NAN", Kind.BOOL: "False", Kind.INT: "0"}
 
 
@@ -40,6 +40,11 @@ class Variant:
     """Whether outputs have the shape of the inputs; otherwise they are smaller by the radius on every side."""
 
     @property
+    def counters(self) -> tuple[str, ...]:
+        """What is counted."""
+        return counters_of(self.kernel, self.signature)
+
+    @property
     def results(self) -> str:
         """The left side of the call of the body."""
         names = ", ".join(f"_v{k}" for k in range(len(self.kernel.results)))
@@ -52,7 +57,7 @@ class Variant:
 
 
 def arguments_of(kernel: Kernel, signature: Signature) -> list[str]:
-    """The parameters of the entry function: arrays, outputs, nodata values, scalars."""
+    """The parameters of the entry function but for the counts: arrays, outputs, nodata values, scalars."""
     count = range(len(signature.outputs))
     outputs = [*(f"_out{k}" for k in count), *(f"_nodata{k}" for k in count)]
     return [*_arrays(kernel), *outputs, *kernel.form.body.scalars]
@@ -64,14 +69,23 @@ def _arrays(kernel: Kernel) -> list[str]:
 
 
 def row_text(variant: Variant) -> str:
-    """A function that goes over the pixels of one row and counts collisions with nodata."""
+    """A function that goes over the pixels of one row and returns what it counts there."""
     arguments = ", ".join(arguments_of(variant.kernel, variant.signature))
-    lines = [_NONE_COUNTED, *_row(variant), "return _count"]
+    lines = [*_none_counted(variant), *_row(variant), f"return {_here(variant)}"]
     return "\n".join([f"def {variant.name}({arguments}, _y):", *_indented(lines)])
 
 
+def _none_counted(variant: Variant) -> list[str]:
+    return [_NONE_COUNTED.format(name) for name in variant.counters]
+
+
+def _here(variant: Variant) -> str:
+    """The counts of one row, as a tuple."""
+    return "".join(f"_row_{name}, " for name in variant.counters).rstrip() or "0"
+
+
 def _row(variant: Variant) -> list[str]:
-    """The loop over the pixels of row ``_y``, which adds collisions to ``_count``."""
+    """The loop over the pixels of row ``_y``, which adds to the row's counts."""
     shrink = 2 * variant.form.radius[1] if variant.whole else 0
     at_row, at_pixels, values = _scalars(variant)
     loop = f"for _x in range(_out0.shape[1]{f' - {shrink}' if shrink else ''}):"
@@ -131,7 +145,7 @@ def _pixel(variant: Variant, scalars: list[str]) -> list[str]:
         lines.append(f"{variant.results} = {call}")
     row, col = (_moved(i, r) for i, r in zip(("_y", "_x"), form.radius if variant.whole else (0, 0), strict=True))
     return lines + store_lines(kernel, variant.signature, lambda k: f"_out{k}[{row}, {col}]",
-                               checked=variant.checked, count=_COUNTED)  # fmt: skip
+                               checked=variant.checked, count=_COUNTED.format)  # fmt: skip
 
 
 def _index(form: Form, dy: int, dx: int) -> str:
@@ -169,12 +183,12 @@ def entry_text(variant: Variant, *, two: bool) -> str:
     span = "prange" if whole else "range"
     return "\n".join([
         "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_NATIVE)",
-        f"def {'whole' if whole else 'tile'}({arguments}):",
+        f"def {'whole' if whole else 'tile'}({arguments}{', _counts' if variant.counters else ''}):",
         f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
-        "    _collisions = 0",
-        *_indented(_strips(kernel, arguments, span) if two else _all_rows(variant, span)),
+        *(f"    _{name} = 0" for name in variant.counters),
+        *_indented(_strips(variant, arguments, span) if two else _all_rows(variant, span)),
         *_border_columns(variant),
-        "    return _collisions",
+        *(f"    _counts[{k}] += _{name}" for k, name in enumerate(variant.counters)),
     ])  # fmt: skip
 
 
@@ -184,12 +198,18 @@ def _all_rows(variant: Variant, span: str) -> list[str]:
     The loop over a row stands here and not in a function of its own: as one that LLVM inlines, along with the body, it
     is 3 to 5 % slower. Inside the strips of two variants it is the other way round, by 8 %.
     """
-    row = [_NONE_COUNTED, *_row(variant), "_collisions += _count"]
+    row = [*_none_counted(variant), *_row(variant), *(f"_{name} += _row_{name}" for name in variant.counters)]
     return [f"for _y in {span}(_height):", *_indented(row)]
 
 
-def _strips(kernel: Kernel, arguments: str, span: str) -> list[str]:
+def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
     """The lines that scan one strip after the other and run one variant or the other over its rows."""
+    kernel, rows = variant.kernel, []
+    for name in ("_row", "_row_checked"):
+        line = f"{name}({arguments}, _y)"
+        counted = f"{_here(variant)} = {line}" if variant.counters else line
+        rows.append(["        for _y in range(_first, _last):", f"            {counted}",
+                     *(f"            _{n} += _row_{n}" for n in variant.counters)])  # fmt: skip
     reach = f" + {2 * kernel.radius[0]}" if kernel.radius[0] else ""
     return [
         f"_step = max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))",
@@ -197,9 +217,7 @@ def _strips(kernel: Kernel, arguments: str, span: str) -> list[str]:
         "    _first = _strip * _step",
         "    _last = min(_first + _step, _height)",
         f"    if _is_clean({', '.join(_arrays(kernel))}, _first, _last{reach}):",
-        "        for _y in range(_first, _last):",
-        f"            _collisions += _row({arguments}, _y)",
+        *rows[0],
         "    else:",
-        "        for _y in range(_first, _last):",
-        f"            _collisions += _row_checked({arguments}, _y)",
+        *rows[1],
     ]

@@ -67,8 +67,17 @@ def validity_test(kernel: Kernel, window: Window, cell: Callable[[str, int, int]
     return lines
 
 
+def counters_of(kernel: Kernel, signature: Signature) -> tuple[str, ...]:
+    """What a launch counts, each into an element of its last argument; where that is nothing, there is none.
+
+    Collisions with nodata: NaN equals nothing, so only other nodata values collide.
+    """
+    del kernel
+    return ("collisions",) * (not all(signature.nan_nodata))
+
+
 def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str], *, checked: bool,
-                count: str) -> list[str]:  # fmt: skip
+                count: Callable[[str, str], str]) -> list[str]:  # fmt: skip
     """The lines that store ``_v0``, ``_v1``, … where ``_ok`` (if ``checked``) says whether the pixel is valid.
 
     Args:
@@ -76,7 +85,7 @@ def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str]
         signature: Their dtypes and nodata.
         cell: Number of a result -> the text of its cell in the output array.
         checked: Whether ``_ok`` is known.
-        count: The statement that counts a collision with nodata, with ``{0}`` for its condition.
+        count: What is counted, and a condition -> the statement that counts it.
     """
     lines: list[str] = []
     for k, (kind, dtype, nan) in enumerate(zip(kernel.results, signature.outputs, signature.nan_nodata, strict=True)):
@@ -86,12 +95,12 @@ def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str]
             lines.append(f"{cell(k)} = {value} if _ok else _nodata{k}" if checked else f"{cell(k)} = {value}")
             continue
         if not tests:
-            lines += [f"_r{k} = {value}", count.format(f"_r{k} == _nodata{k}"), f"{cell(k)} = _r{k}"]
+            lines += [f"_r{k} = {value}", count("collisions", f"_r{k} == _nodata{k}"), f"{cell(k)} = _r{k}"]
             continue
         lines += [
             f"_bad{k} = {' | '.join(f'({t})' for t in tests)}",
             f"_r{k} = _nodata{k} if _bad{k} else {value}",
-            count.format(f"(_r{k} == _nodata{k}) & (not _bad{k})"),
+            count("collisions", f"(_r{k} == _nodata{k}) & (not _bad{k})"),
             f"{cell(k)} = _r{k}",
         ]
     return lines

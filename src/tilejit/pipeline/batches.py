@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tilejit.kernel.tally import Tally
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,7 +23,7 @@ class _Batch:
 
     branches: tuple[Branch, ...]
     windows: list[Window] = field(default_factory=list)
-    collisions: int = 0
+    tally: Tally = field(default_factory=Tally)
     writers: int = 0
     failed: bool = False
 
@@ -40,12 +42,12 @@ class Batches:
         journal.before_flush = self.close
 
     @contextmanager
-    def tile(self, window: Window, collisions: int) -> Iterator[Sequence[Branch]]:
+    def tile(self, window: Window, tally: Tally) -> Iterator[Sequence[Branch]]:
         """Notes a tile as finished when what runs inside has written it.
 
         Args:
             window: The tile.
-            collisions: Its valid pixels that equal the nodata value.
+            tally: What is to be told of its pixels.
 
         Yields:
             The outputs.
@@ -56,7 +58,7 @@ class Batches:
             yield batch.branches
             with self._lock:
                 batch.windows.append(window)
-                batch.collisions += collisions
+                batch.tally += tally
         except BaseException:
             batch.failed = True
             raise
@@ -88,4 +90,4 @@ class Batches:
     def _tell(self, batch: _Batch) -> None:
         if not batch.failed:
             kept = [sink.take(branch.finish()) for sink, branch in zip(self._sinks, batch.branches, strict=True)]
-            self._journal.add(batch.windows, kept, batch.collisions)
+            self._journal.add(batch.windows, kept, batch.tally)

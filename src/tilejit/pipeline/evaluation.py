@@ -11,6 +11,7 @@ from tilejit.io.source import blank, convert, flag, nodata_key
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.kernel.edges import fill_outside
 from tilejit.kernel.quantities import scalar_values
+from tilejit.kernel.tally import Tally
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -74,21 +75,21 @@ class Evaluator:
         rows, cols = self.plan.largest_task
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
-    def run(self, frame: Frame) -> tuple[list[Array], int]:
+    def run(self, frame: Frame) -> tuple[list[Array], Tally]:
         """Computes one tile.
 
         Returns:
-            For each write its (band, row, col) array, which lives until the next run; and how many valid pixels got a
-            result that equals nodata.
+            For each write its (band, row, col) array, which lives until the next run; and what is to be told of its
+            pixels.
         """
         planes = _planes(frame)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
             shape = len(write.planes), *frame.window.shape
             outputs.append(flat[: int(np.prod(shape))].reshape(shape))
-        collisions = 0
+        tally = Tally()
         for number in range(len(self.plan.steps)):
-            collisions += self._step(number, frame.window, planes, outputs)
+            tally += self._step(number, frame.window, planes, outputs)
         for w, write in enumerate(self.plan.writes):
             if all(is_constant(planes[plane][0]) for plane in write.planes):
                 outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), frame.window.shape)
@@ -97,8 +98,8 @@ class Evaluator:
                 if is_constant(planes[plane][0]):
                     outputs[w][b] = write.nodata
                 elif self._direct.get(plane) != (w, b):
-                    collisions += self._finish(write, planes, plane, outputs[w][b], frame.window)
-        return outputs, collisions
+                    tally += self._finish(write, planes, plane, outputs[w][b], frame.window)
+        return outputs, tally
 
     def _is_blank(
         self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window, area: Window
@@ -110,21 +111,21 @@ class Evaluator:
 
     def _step(
         self, number: int, window: Window, planes: list[tuple[Array, Array | None]], outputs: Sequence[Array]
-    ) -> int:
+    ) -> Tally:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
         if any(self._is_blank(plane, planes, window, area) for plane in self._deciding[number]):
             planes += [(cells, None) for cells in self._blank_results(step, area)]
-            return 0
+            return Tally()
         results = []
         for plane in step.results:
             write, band = self._direct.get(plane, (-1, -1))
             results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
         arrays, nodata, scalars = self._arguments(number, window, planes)
-        collisions = self.compiled[number](arrays, results, nodata, scalars)
+        tally = self.compiled[number](arrays, results, nodata, scalars)
         self._outside(step, area, results)
         planes += [(r, None) for r in results]
-        return collisions
+        return tally
 
     def first_arguments(self, frame: Frame) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
@@ -192,17 +193,17 @@ class Evaluator:
 
     def _finish(
         self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array, window: Window
-    ) -> int:
-        """Copies a plane into its output, with the nodata value that the file has; returns collisions."""
+    ) -> Tally:
+        """Copies a plane into its output, with the nodata value that the file has; returns collisions with that."""
         plane = self.plan.planes[number]
         place = window.slices(window.expand(*plane.halo))
         cells, valid = planes[number]
         cells = cells[place]
         np.copyto(output, cells, casting="unsafe")
         if write.nodata is None or (plane.nodata == write.nodata and output.dtype == cells.dtype):
-            return 0
+            return Tally()
         if cells.dtype.kind == "f" and (plane.nodata is None or np.isnan(plane.nodata)):
-            return 0 if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
+            return Tally() if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
         invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
         return _replace(output, invalid, write.nodata)
 
@@ -216,12 +217,12 @@ def _planes(frame: Frame) -> list[tuple[Array, Array | None]]:
     return planes
 
 
-def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> int:
+def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> Tally:
     """Puts nodata where cells are invalid; returns how many valid cells equal it already."""
     value = output.dtype.type(nodata)
     collisions = int(np.count_nonzero((output == value) & ~invalid))
     output[invalid] = value
-    return collisions
+    return Tally(collisions)
 
 
 def _shaped(flat: Array, shape: tuple[int, int]) -> Array:

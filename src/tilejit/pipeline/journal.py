@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError, SinkError, TilejitError
 from tilejit.io.blocks.append_file import write_all
 from tilejit.io.target import disk_hint, sync_path
+from tilejit.kernel.tally import Tally
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Entry:
     """The tiles."""
     records: tuple[Record, ...]
     """What each output's sink kept of them."""
-    collisions: int
-    """Their valid pixels that equal the nodata value."""
+    tally: Tally
+    """What is to be told of their pixels."""
 
 
 class Journal:
@@ -92,7 +93,7 @@ class Journal:
                 self.is_begun = False
                 return 0
         self.entries = tuple(
-            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), e["collisions"]) for e in entries
+            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), Tally(**e["tally"])) for e in entries
         )
         return sum(len(line) + 1 for line in lines)
 
@@ -120,9 +121,9 @@ class Journal:
         return [window for entry in self.entries for window in entry.windows]
 
     @property
-    def collisions(self) -> int:
-        """Their valid pixels that equal the nodata value."""
-        return sum(entry.collisions for entry in self.entries)
+    def tally(self) -> Tally:
+        """What is to be told of their pixels."""
+        return sum((entry.tally for entry in self.entries), Tally())
 
     def forget(self) -> None:
         """Begin anew: the outputs that it is of are not there."""
@@ -146,7 +147,7 @@ class Journal:
         for number, sink in enumerate(sinks):
             sink.keep(entry.records[number] for entry in self.entries)
 
-    def add(self, windows: Sequence[Window], records: Sequence[Record], collisions: int) -> None:
+    def add(self, windows: Sequence[Window], records: Sequence[Record], tally: Tally) -> None:
         """Note finished tiles; they are in the file after a second or so.
 
         Raises:
@@ -154,7 +155,7 @@ class Journal:
         """
         self.check()
         places = [[w.row_off, w.col_off, w.height, w.width] for w in windows]
-        line = _line({"windows": places, "records": list(records), "collisions": collisions})
+        line = _line({"windows": places, "records": list(records), "tally": asdict(tally)})
         with self._lock:
             self._lines.append(line)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tilejit.errors import SinkError, TilejitError
 from tilejit.io.open_sink import stored_bytes
+from tilejit.kernel.tally import Tally
 from tilejit.pipeline.batches import Batches
 from tilejit.pipeline.cancellation import Cancellation, stopped
 from tilejit.pipeline.evaluation import Evaluator, launches
@@ -54,7 +55,8 @@ class Run:
         self.cancellation, self.batches = cancellation, batches
         self.windows = (job.plan.window,) if windows is None else windows
         self.tasks = sum(replace(job.plan, window=window).task_count for window in self.windows)
-        self.bytes_read = self.collisions = self.done = 0
+        self.bytes_read = self.done = 0
+        self.tally = Tally()
         self.compiled: Sequence[Launch] = ()
         self.alone = job.plan.executor == "serial"
         self._lock = threading.Lock()
@@ -155,21 +157,21 @@ class Run:
         with self.watch.stage("compute", work.index, work.frame.window) as timing:
             timing.size = work.frame.size
             work.frame.complete(self.plan.grid.shape, self.job.sources)
-            outputs, collisions = evaluator.run(work.frame)
+            outputs, tally = evaluator.run(work.frame)
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
-        with self._taking(work.frame.window, collisions) as sinks:
+        with self._taking(work.frame.window, tally) as sinks:
             for sink, write, output in zip(sinks, self.plan.writes, outputs, strict=True):
                 self._write(sink, write.path, work, output)
         with self._lock:
-            self.collisions += collisions
+            self.tally += tally
             self.done += 1
         schedule.finished()
 
-    def _taking(self, window: Window, collisions: int) -> AbstractContextManager[Sequence[Sink | Branch]]:
+    def _taking(self, window: Window, tally: Tally) -> AbstractContextManager[Sequence[Sink | Branch]]:
         """What takes the outputs of a tile."""
-        return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, collisions)
+        return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, tally)
 
     def _write(self, sink: Sink | Branch, path: str, work: Work, output: NDArray[Any]) -> None:
         window = work.frame.window
@@ -237,7 +239,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
             run_tasks(run)
         if journal is not None:
             journal.remove()
-            run.collisions += journal.collisions
+            run.tally += journal.tally
         return _report(job, run)
 
 
@@ -308,7 +310,7 @@ def _report(job: Job, run: Run) -> Report:
         bytes_read=run.bytes_read,
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
-        collisions=run.collisions,
+        tally=run.tally,
         coding=tuple(_codings(run.sinks, plan)),
         executor=plan.executor,
         resumed=plan.window.height * plan.window.width - pixels,

@@ -14,6 +14,7 @@ from tilejit.sizes import format_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tilejit.kernel.tally import Tally
     from tilejit.pipeline.stopwatch import Stage
 
 
@@ -47,14 +48,19 @@ class Report:
     """Bytes of the cells needed, each once."""
     output_bytes: int
     """Bytes of the outputs as stored."""
-    collisions: int
-    """Valid pixels whose result equals the nodata value; in the halos of inner results, each time one is computed."""
+    tally: Tally
+    """What is to be told of its pixels; in the halos of inner results, each time one is computed."""
     coding: tuple[str, ...] = ()
     """What encoded the blocks of each output where there was a choice, and about how much that cost."""
     executor: str = "threads"
     """What ran the tasks."""
     resumed: int = 0
     """Pixels that an earlier run had finished."""
+
+    @property
+    def collisions(self) -> int:
+        """Valid pixels whose result equals the nodata value."""
+        return self.tally.collisions
 
     @property
     def speed(self) -> float:
@@ -94,6 +100,7 @@ class Report:
             lines.append(f"resumed   {self.resumed / 1e6:.1f} Mpx had been finished by an earlier run")
         if self.collisions:
             lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
+        lines += [f"told      {line}" for line in self.tally.lines()]
         return "\n".join(lines)
 
     def _wall(self) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class NodataWarning(UserWarning):
-    """A valid pixel got a result that equals the output's nodata value."""
+    """A result equals nodata, or its type does not hold it, or its body asked for cells beyond the radius."""
 
 
 def plan_job(raster: Raster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
@@ -138,12 +138,11 @@ def save_outputs(
             _opened(profiles, job, journal) as sinks,
         ):
             report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
+    told = list(report.tally.lines())
     if report.collisions:
-        return report, NodataWarning(
-            f"{label}: {report.collisions} valid pixels got a result that equals the nodata value "
-            f"{[w.nodata for w in job.plan.writes]}; give another with nodata="
-        )
-    return report, None
+        told.insert(0, f"{report.collisions} valid pixels got a result that equals the nodata value "
+                    f"{[w.nodata for w in job.plan.writes]}; give another with nodata=")  # fmt: skip
+    return report, NodataWarning(f"{label}: " + "\n".join(told)) if told else None
 
 
 def _resumed(
