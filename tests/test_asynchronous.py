@@ -416,7 +416,7 @@ def test_what_is_refused(tmp_path):
 
 def test_a_collision_is_told_to_the_task(tmp_path):
     raster = doubled(tj.from_array(np.array([[1, 2]], np.float32)))
-    with pytest.warns(tj.NodataWarning, match=r"out\.tif: 1 valid pixels"):
+    with pytest.warns(tj.NodataWarning, match=r"out\.tif: 1 valid pixel"):
         asyncio.run(raster.asave(tmp_path / "out.tif", nodata=4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -23,7 +23,7 @@ from tilejit.window import Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
-    pytest.mark.filterwarnings("ignore::tilejit.raster.running.NodataWarning"),
+    pytest.mark.filterwarnings("ignore::tilejit.errors.NodataWarning"),
 ]
 SHAPE = (48, 80)
 

@@ -253,7 +253,7 @@ def spread(z) -> np.int16:
 def test_floats_get_the_nodata_value_asked_for(tmp_path):
     array = np.float32([[1, np.nan, -9999], [-10000, 5, 6]])
     raster = plus_one(tj.from_array(array))
-    with pytest.warns(tj.NodataWarning, match=r"out\.tif: 1 valid pixels got .* nodata value \[-9999\.0\]"):
+    with pytest.warns(tj.NodataWarning, match=r"out\.tif: 1 valid pixel got .* nodata value \(-9999.0\)"):
         report = raster.save(tmp_path / "out.tif", nodata=-9999)
     assert report.collisions == 1
     cells, nodata = whole(tmp_path / "out.tif")
@@ -337,7 +337,7 @@ def test_a_copy_of_integers_without_nodata_has_none(tmp_path):
     array = np.arange(12, dtype=np.int16).reshape(3, 4)
     tj.from_array(array).save(tmp_path / "a.tif")
     assert whole(tmp_path / "a.tif")[1] is None
-    with pytest.warns(tj.NodataWarning, match="1 valid pixels"):
+    with pytest.warns(tj.NodataWarning, match="1 valid pixel "):
         tj.from_array(array).save(tmp_path / "b.tif", nodata=4)
     # A value that no byte equals marks nothing.
     tj.from_array(array.astype(np.uint8), nodata=-9999).save(tmp_path / "c.tif")

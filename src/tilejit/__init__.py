@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tilejit import errors, math
-from tilejit.errors import TilejitError
+from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.chain import Chain
 from tilejit.kernel.kernel import Kernel
 from tilejit.kernel.registry import chain, focal, local
@@ -42,7 +42,6 @@ Chain.door = staticmethod(chain_door)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
-    "NodataWarning": "tilejit.raster.running:NodataWarning",
     "Plan": "tilejit.planning.plan:Plan",
     "Prediction": "tilejit.prediction.prediction:Prediction",
     "Raster": "tilejit.raster.raster:Raster",
@@ -69,7 +68,7 @@ if TYPE_CHECKING:
     from tilejit.raster.merging import merge
     from tilejit.raster.raster import Raster, from_array
     from tilejit.raster.raster import open_raster as open  # noqa: A004 - as rasterio.open
-    from tilejit.raster.running import NodataWarning, save
+    from tilejit.raster.running import save
     from tilejit.window import Window
 
 

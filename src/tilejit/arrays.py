@@ -15,9 +15,14 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend
 from tilejit.errors import KernelError
+from tilejit.io.containers import Container, given_array
 from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
 from tilejit.kernel.quantities import scalar_values
+from tilejit.kernel.tally import Tally
+from tilejit.language.kinds import compute_dtype
+from tilejit.sizes import counted
+from tilejit.system.callers import warn_caller
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Backend, Launch
+    from tilejit.io.containers import Given
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
@@ -46,6 +52,8 @@ class ArrayJob:
     """The kernel."""
     arrays: tuple[Array, ...]
     """One C-contiguous array for each raster parameter."""
+    valid: tuple[NDArray[np.uint8] | None, ...]
+    """Beside each array of an integer parameter, where it holds data; None for everywhere."""
     parameters: Mapping[str, Any]
     """Its bound keyword-only parameters."""
     backend: Backend
@@ -59,21 +67,27 @@ class ArrayJob:
         height, width = self.arrays[0].shape
         return height, width
 
-    def run(self, out: Sequence[Array] | None = None) -> tuple[Array, ...]:
-        """Computes the results, into ``out`` where it is given."""
-        signature = self.kernel.signature([a.dtype for a in self.arrays])
+    @property
+    def signature(self) -> Signature:
+        """What the kernel is compiled for."""
+        return self.kernel.signature([a.dtype for a in self.arrays])
+
+    def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Tally]:
+        """Computes the results, into ``out`` where it is given.
+
+        Returns:
+            The results, and what is to be told of their pixels.
+        """
+        signature = self.signature
         outputs = tuple(np.empty(self.shape, d) for d in signature.outputs) if out is None else tuple(out)
-        for array, dtype in zip(outputs, signature.outputs, strict=True):
-            if array.shape != self.shape or array.dtype != dtype or not array.flags.c_contiguous:
-                raise KernelError(
-                    f"{self.kernel.name}: out= is {array.shape} {array.dtype}; it must be C-contiguous, "
-                    f"{self.shape} and {dtype}"
-                )
+        if not all(output.flags.c_contiguous for output in outputs):
+            raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
+        tally = Tally()
         if isinstance(self.backend, CpuBackend):
             rows, cols = self.kernel.radius
             inner = Window(rows, cols, max(0, self.shape[0] - 2 * rows), max(0, self.shape[1] - 2 * cols))
             if not inner.is_empty:
-                self._inner(self.backend, signature, inner, outputs)
+                tally = self._inner(self.backend, signature, inner, outputs)
             windows = _border(self.shape, inner) if rows or cols or inner.is_empty else []
             if windows and self.kernel.border_is_nodata:
                 _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
@@ -81,14 +95,14 @@ class ArrayJob:
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
         for window in windows:
-            self._strip(window, outputs)
-        return outputs
+            tally += self._strip(window, outputs)
+        return outputs, tally
 
-    def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> None:
+    def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> Tally:
         launch = backend.compile_whole(self.kernel, signature, self.workers)
-        self._launch(launch, signature, inner, self.arrays, outputs)
+        return self._launch(launch, signature, inner, self.arrays, outputs, self.valid)
 
-    def _strip(self, window: Window, outputs: Sequence[Array]) -> None:
+    def _strip(self, window: Window, outputs: Sequence[Array]) -> Tally:
         """Computes one window through padded copies."""
         place = window.slices(Window(0, 0, *self.shape))
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
@@ -96,9 +110,10 @@ class ArrayJob:
         signature = self.kernel.signature([a.dtype for a in arrays])
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
-        self._launch(launch, signature, window, arrays, parts, [valid for _, valid in padded])
+        tally = self._launch(launch, signature, window, arrays, parts, [valid for _, valid in padded])
         for output, part in zip(outputs, parts, strict=True):
             output[place] = part
+        return tally
 
     def _padded(self, array: Array, index: int, window: Window) -> tuple[Array, NDArray[np.uint8]]:
         """The window with its halo, outside cells filled by the kernel's edge, and the validity of each cell."""
@@ -106,19 +121,23 @@ class ArrayJob:
         edge = self.kernel.edge
         rows, cols = np.arange(halo.row_off, halo.row_end), np.arange(halo.col_off, halo.col_end)
         valid = np.ones(halo.shape, np.uint8)
+        known = self.valid[index]
         if is_index_edge(edge):
-            taken = array[inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)]
-            return taken, valid
+            taken = inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)
+            return array[taken], valid if known is None else known[taken]
         is_float = self.kernel.rasters[index].dtype is None
         compute = self.kernel.signature([a.dtype for a in self.arrays]).compute
         inside = halo.intersection(Window(0, 0, *self.shape))
         outside = (np.nan if is_float else 0) if edge == "nodata" else edge
         padded = np.full(halo.shape, outside, compute if is_float else array.dtype)
         place = inside.slices(halo)
-        padded[place] = array[inside.slices(Window(0, 0, *self.shape))]
+        part = inside.slices(Window(0, 0, *self.shape))
+        padded[place] = array[part]
         if edge == "nodata":
             valid[...] = 0
             valid[place] = 1
+        if known is not None:
+            valid[place] = known[part]
         return padded, valid
 
     def _launch(  # noqa: PLR0917 - what a launch takes, and where
@@ -128,16 +147,17 @@ class ArrayJob:
         window: Window,
         arrays: Sequence[Array],
         outputs: Sequence[Array],
-        valid: Sequence[Array] | None = None,
-    ) -> None:
+        valid: Sequence[Array | None],
+    ) -> Tally:
         passed: list[Array] = []
         for k, (array, raster) in enumerate(zip(arrays, self.kernel.rasters, strict=True)):
             passed.append(array)
             if raster.dtype is not None:
-                passed.append(np.ones(array.shape, np.uint8) if valid is None else valid[k])
+                known = valid[k]
+                passed.append(np.ones(array.shape, np.uint8) if known is None else known)
         nodata = [nodata_value(dtype, None) for dtype in signature.outputs]
         scalars = scalar_values(self.kernel, self.parameters, signature.compute, window, None)
-        launch(passed, outputs, nodata, scalars)
+        return launch(passed, outputs, nodata, scalars)
 
 
 def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
@@ -168,12 +188,13 @@ def run_on_arrays(
     backend: str,
     workers: int,
     out: Array | Sequence[Array] | None = None,
-) -> Array | tuple[Array, ...]:
+) -> Any:
     """Runs a kernel over arrays.
 
     Args:
         kernel: The kernel.
-        inputs: 2-D arrays of one shape, one for each raster parameter.
+        inputs: Arrays of one shape, one for each raster parameter: (row, col), or (1, row, col). Masked ones and
+            xarray's say which of their cells hold no data.
         parameters: Its keyword-only parameters.
         backend: The backend's name.
         workers: Threads to use.
@@ -181,35 +202,93 @@ def run_on_arrays(
             kernel, so a loop over many arrays does well to reuse its own.
 
     Returns:
-        One array, or a tuple of them where the body returns a tuple.
+        One array, or a tuple of them where the body returns a tuple; in what the inputs came in.
 
     Raises:
-        KernelError: An input is not 2-D, not of real numbers, or not of the others' shape.
+        KernelError: An input has several bands, is not of real numbers, or not of the others' shape.
     """
-    arrays = tuple(_checked(kernel, k, a) for k, a in enumerate(inputs))
+    given = [given_array(v, f"{kernel.name}: {r.name}") for v, r in zip(inputs, kernel.rasters, strict=True)]
+    masks = [None if g.mask is None and g.nodata is None else g.invalid() for g in given]
+    arrays = tuple(_checked(kernel, k, g.plane, masks[k]) for k, g in enumerate(given))
+    valid = tuple(
+        None if mask is None or raster.dtype is None else np.ascontiguousarray(~mask).view(np.uint8)
+        for mask, raster in zip(masks, kernel.rasters, strict=True)
+    )
     shapes = {a.shape for a in arrays}
     if len(shapes) > 1:
         named = ", ".join(f"{r.name} {a.shape}" for r, a in zip(kernel.rasters, arrays, strict=True))
         raise KernelError(f"{kernel.name}: the arrays differ in shape ({named}); they must lie on one grid")
-    job = ArrayJob(kernel, arrays, kernel.bind(parameters), get_backend(backend), workers)
-    given = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
-    if given is not None and len(given) != len(kernel.results):
-        raise KernelError(f"{kernel.name} gives {len(kernel.results)} arrays, and out= has {len(given)}")
-    if given is not None and any(np.may_share_memory(o, a) for o in given for a in arrays):
-        raise KernelError(f"{kernel.name}: out= shares memory with an input, whose cells are still to be read")
-    results = job.run(given)
-    return results if kernel.form.body.is_tuple else results[0]
+    job = ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers)
+    container = Container.of(given)
+    outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
+    if outs is not None:
+        check_out(kernel.name, outs, job.signature.outputs, container.shape(job.shape), given)
+    results, tally = job.run(None if outs is None else [_plane_of(o) for o in outs])
+    nodata = [nodata_value(result.dtype, None).item() for result in results]
+    warn_of(tally, kernel.name, nodata)
+    places = [None] * len(results) if outs is None else outs
+    held = [container.hold(r, v, kernel.name, o) for r, v, o in zip(results, nodata, places, strict=True)]
+    return tuple(held) if kernel.form.body.is_tuple else held[0]
 
 
-def _checked(kernel: Kernel, index: int, value: Any) -> Array:
+def check_out(
+    name: str, outs: Sequence[Any], dtypes: Sequence[np.dtype], shape: tuple[int, ...], inputs: Sequence[Given]
+) -> None:
+    """Refuses arrays that results cannot be computed into.
+
+    Args:
+        name: The kernel or chain.
+        outs: What was given as ``out=``.
+        dtypes: Those of the results.
+        shape: The shape of each.
+        inputs: What is read.
+
+    Raises:
+        KernelError: There are more or fewer, one has another shape or dtype, or shares memory with an input.
+    """
+    if len(outs) != len(dtypes):
+        raise KernelError(f"{name} gives {counted(len(dtypes), 'array')}, and out= has {len(outs)}")
+    for array, dtype in zip(outs, dtypes, strict=True):
+        if not isinstance(array, np.ndarray):
+            raise KernelError(f"{name}: out= is a {type(array).__name__}; it must be an array of {shape} {dtype}")
+        if array.shape != shape or array.dtype != dtype:
+            raise KernelError(f"{name}: out= is {array.shape} {array.dtype}; it must be {shape} and {dtype}")
+        read = (cells for one in inputs for cells in (one.cells, one.mask) if cells is not None)
+        if any(np.may_share_memory(array, cells) for cells in read):
+            raise KernelError(f"{name}: out= shares memory with an input, whose cells are still to be read")
+
+
+def warn_of(tally: Tally, name: str, nodata: Sequence[float | None]) -> None:
+    """Tells the caller what there is to be told of results in arrays."""
+    warning = tally.warning(name, nodata, "annotate the kernel with a type that has values to spare, as -> np.int32")
+    if warning is not None:
+        warn_caller(warning)
+
+
+def _plane_of(array: Array) -> Array:
+    """The (row, col) cells of an array to compute into."""
+    cells: Array = np.ma.getdata(array)
+    return cells[0] if cells.ndim == 3 else cells
+
+
+def _checked(kernel: Kernel, index: int, array: Array, invalid: NDArray[np.bool_] | None) -> Array:
+    """An input as the kernel takes it; where it has no data a float is NaN."""
+    cells = _as_taken(kernel, index, array)
+    if invalid is None or kernel.rasters[index].dtype is not None:
+        return cells
+    blanked = cells.astype(compute_dtype((cells.dtype,)))
+    blanked[invalid] = np.nan
+    return blanked
+
+
+def _as_taken(kernel: Kernel, index: int, array: Array) -> Array:
     parameter = kernel.rasters[index]
-    array = np.asarray(value)
     if array.ndim == 2 and array.dtype in _AS_THEY_ARE and parameter.dtype is None and array.flags.c_contiguous:
         return array
     if array.ndim != 2:
         raise KernelError(
-            f"{kernel.name}: {parameter.name} has the shape {array.shape}; a raster is 2-D (rows, columns), "
-            "so pass one band: array[0]"
+            f"{kernel.name}: {parameter.name} has the shape {array.shape}; a raster is one band, (rows, columns): "
+            "pass array[0]"
         )
     if array.dtype.kind not in "biuf":
         raise KernelError(f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers or real numbers")

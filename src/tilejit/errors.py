@@ -52,3 +52,7 @@ class RunStoppedError(TilejitError):
 
 class BackendError(TilejitError):
     """A backend is unknown, or cannot run on this machine."""
+
+
+class NodataWarning(UserWarning):
+    """A result equals nodata, or its type does not hold it, or its body asked for cells beyond the radius."""

@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes and counts as people write them."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ def format_size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number of things.
+
+    Example:
+        >>> counted(1, "tile"), counted(2, "tile"), counted(1200, "valid pixel")
+        ('1 tile', '2 tiles', '1200 valid pixels')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

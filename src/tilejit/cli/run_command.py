@@ -44,7 +44,8 @@ def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) 
 
 
 def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
-    from tilejit.raster.running import NodataWarning, save
+    from tilejit.errors import NodataWarning
+    from tilejit.raster.running import save
 
     job = read_job(**words, executor=executor, progress=False if quiet else None)
     with warnings.catch_warnings(record=True) as caught:

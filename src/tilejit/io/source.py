@@ -136,6 +136,8 @@ class ArraySource:
     """Nothing is decoded."""
     reader: str = "in memory"
     """How it is read."""
+    mask: NDArray[np.bool_] | None = None
+    """Where it holds no data, (band, row, col), whatever the nodata value says; None for nowhere."""
 
     @classmethod
     def of(
@@ -144,6 +146,7 @@ class ArraySource:
         grid: Grid | None = None,
         nodata: float | None = None,
         name: str = "array",
+        mask: NDArray[np.bool_] | None = None,
     ) -> ArraySource:
         """Wrap an array.
 
@@ -152,6 +155,7 @@ class ArraySource:
             grid: Where its cells lie; not georeferenced if left out.
             nodata: The value that marks a cell without data, in every band.
             name: What messages call it.
+            mask: Where it holds no data, of its shape.
 
         Returns:
             The source, which shares the array's memory.
@@ -170,8 +174,8 @@ class ArraySource:
         grid = grid or Grid(*stack.shape[1:])
         if grid.shape != stack.shape[1:]:
             raise SourceError(f"{name}: the array has {stack.shape[1:]} rows and cols, its grid {grid.shape}")
-        bands = tuple(BandInfo(i + 1, stack.dtype, nodata) for i in range(len(stack)))
-        return cls(stack, grid, bands, name)
+        bands = tuple(BandInfo(i + 1, stack.dtype, nodata, has_mask=mask is not None) for i in range(len(stack)))
+        return cls(stack, grid, bands, name, mask=None if mask is None else mask.reshape(stack.shape))
 
     @property
     def stored_bytes(self) -> int | None:
@@ -196,6 +200,12 @@ class ArraySource:
                 blank(out[i], cells, key)
             elif valid is not None:
                 flag(valid[i], cells, key)
+            if self.mask is not None:
+                masked = self.mask[band - 1, rows, cols]
+                if out.dtype.kind == "f":
+                    out[i][masked] = np.nan
+                elif valid is not None:
+                    valid[i][masked] = 0
 
     def reserve(self, threads: int) -> None:
         """Nothing to open."""

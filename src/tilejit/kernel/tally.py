@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tilejit.errors import NodataWarning
+from tilejit.sizes import counted
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,30 @@ class Tally:
             dict(Counter(self.saturated) + Counter(other.saturated)),
         )
 
+    def warning(self, label: str, nodata: Iterable[float | None], advice: str) -> NodataWarning | None:
+        """What a caller is to be warned of.
+
+        Args:
+            label: What was made.
+            nodata: The nodata value of each output.
+            advice: What to do where results equal it.
+        """
+        told = list(self.lines())
+        if self.collisions:
+            values = ", ".join(dict.fromkeys(map(str, nodata)))
+            pixels = counted(self.collisions, "valid pixel")
+            told.insert(0, f"{pixels} got a result that equals the nodata value ({values}): {advice}")
+        return NodataWarning(f"{label}: " + "\n".join(told)) if told else None
+
     def lines(self) -> Iterator[str]:
         """What there is to tell of each kernel, and what to do about it; collisions apart."""
         for kernel, count in self.beyond.items():
             yield (
-                f"{kernel}: {count} pixels asked for a cell beyond the declared radius, which is without data: "
-                "declare a larger radius="
+                f"{kernel}: {counted(count, 'pixel')} asked for a cell beyond the declared radius, "
+                "which is without data: declare a larger radius="
             )
         for kernel, count in self.saturated.items():
             yield (
-                f"{kernel}: {count} results do not fit the type of the output and became its nearest value: "
+                f"{kernel}: {counted(count, 'result')} beyond the type of the output became its nearest value: "
                 "annotate a wider one, as -> np.int64"
             )

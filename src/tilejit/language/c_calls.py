@@ -6,9 +6,9 @@ import ast
 from typing import TYPE_CHECKING
 
 from tilejit.language.c_functions import CFunctionError, CPointer, read_c_function
-from tilejit.language.checks import counted
 from tilejit.language.form import Value, call
 from tilejit.language.kinds import Kind, article, kind_of_dtype
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

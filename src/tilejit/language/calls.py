@@ -10,12 +10,12 @@ import numpy as np
 
 from tilejit.language.c_calls import lower_c_call
 from tilejit.language.c_functions import is_c_function
-from tilejit.language.checks import counted
 from tilejit.language.form import Value, call, is_call
 from tilejit.language.functions import MATH
 from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING, is_valid
 from tilejit.language.scope import Scope, cast
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from tilejit.sizes import counted
+
 if TYPE_CHECKING:
     from tilejit.language.source import FunctionSource
 
@@ -155,11 +157,6 @@ def _check_returns(source: FunctionSource) -> None:
             f"returns {counted(second, 'value')} here and {counted(first, 'value')} in line {lengths[first].lineno}",
             "return the same number of values on every path",
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns ``"1 value"``, ``"2 values"``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _ends(block: list[ast.stmt]) -> bool:

@@ -6,9 +6,9 @@ import ast
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from tilejit.language.checks import counted
 from tilejit.language.names import Names, plain_number
 from tilejit.language.source import read_source
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from tilejit.language.scope import Scope

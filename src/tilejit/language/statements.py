@@ -6,7 +6,6 @@ import ast
 from typing import TYPE_CHECKING
 
 from tilejit.language.calls import lower_call
-from tilejit.language.checks import counted
 from tilejit.language.expressions import condition, lower
 from tilejit.language.form import Value
 from tilejit.language.intervals import interval_of
@@ -15,6 +14,7 @@ from tilejit.language.names import MISSING
 from tilejit.language.scope import Scope, cast
 from tilejit.language.selects import as_selects
 from tilejit.language.unroll import literal_range
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.pipeline.stopwatch import WORKER_STAGES, StageTime
-from tilejit.sizes import format_size
+from tilejit.sizes import counted, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,9 @@ class Report:
         if self.resumed:
             lines.append(f"resumed   {self.resumed / 1e6:.1f} Mpx had been finished by an earlier run")
         if self.collisions:
-            lines.append(f"nodata    {self.collisions} valid pixels got a result that equals the nodata value")
+            lines.append(
+                f"nodata    {counted(self.collisions, 'valid pixel')} got a result that equals the nodata value"
+            )
         lines += [f"told      {line}" for line in self.tally.lines()]
         return "\n".join(lines)
 

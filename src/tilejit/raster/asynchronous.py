@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import warnings
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from tilejit.io.tile_sink import Tile, TileSink
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import run_job
-from tilejit.raster.running import read_window, save_outputs, tiles_job
+from tilejit.raster.running import read_window, save_outputs, tiles_job, warning_of
+from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
     import os
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.errors import NodataWarning
     from tilejit.pipeline.report import Report
     from tilejit.raster.raster import Raster
     from tilejit.raster.settings import RunOptions
@@ -125,25 +126,29 @@ async def asave(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unp
     """
     report, warning = await _in_thread(lambda cancellation: save_outputs(outputs, options, cancellation))
     if warning is not None:
-        warnings.warn(warning, stacklevel=2)
+        warn_caller(warning)
     return report
 
 
 async def acompute(raster: Raster, options: RunOptions) -> NDArray[Any]:
     """Computes all of a Raster into memory; see `Raster.acompute`."""
-    return await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation))
+    array, warning = await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation))
+    if warning is not None:
+        warn_caller(warning)
+    return array
 
 
 async def tiles(raster: Raster, options: RunOptions) -> AsyncGenerator[Tile, None]:
     """Yields a Raster's tiles as they are computed; see `Raster.tiles`."""
     sinks: list[TileSink] = []
 
-    def work(run: _Run[Report]) -> Report:
+    def work(run: _Run[NodataWarning | None]) -> NodataWarning | None:
         job, trace = tiles_job(raster, options)
         write = job.plan.writes[0]
         sinks.append(TileSink(raster.grid, len(write.planes), write.dtype, job.plan.workers, run.tell))
         with run.cancellation.calling(sinks[0].close):
-            return run_job(job, sinks, trace=trace, cancellation=run.cancellation)
+            report = run_job(job, sinks, trace=trace, cancellation=run.cancellation)
+        return warning_of(raster.label, report, job)
 
     run = _Run(work)
     try:
@@ -154,6 +159,8 @@ async def tiles(raster: Raster, options: RunOptions) -> AsyncGenerator[Tile, Non
             if is_over:
                 break
             await run.change()
-        await run.result()
+        warning = await run.result()
+        if warning is not None:
+            warn_caller(warning)
     finally:
         await run.stop()

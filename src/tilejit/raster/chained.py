@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.arrays import check_out, warn_of
 from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.grid import Grid, Metric
+from tilejit.io.containers import Container, given_array
 from tilejit.io.sink import ArraySink
 from tilejit.language.parameters import REQUIRED
 from tilejit.pipeline.pipeline import run_job
 from tilejit.planning.graph import ResultBand
 from tilejit.planning.planner import Request, Settings, make_job
-from tilejit.raster.raster import Raster, from_array
+from tilejit.raster.raster import Raster, from_array, raster_of
 from tilejit.raster.running import check_one_grid
 from tilejit.raster.settings import settings_of
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from tilejit.kernel.chain import Chain
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
-    from tilejit.planning.plan import Write
 
     Array = NDArray[Any]
 
@@ -91,55 +92,44 @@ def run_chain(
     backend: str,
     workers: int | None,
     out: Array | Sequence[Array] | None,
-) -> Array | tuple[Array, ...]:
+) -> Any:
     """Runs a chain over arrays.
 
     Args:
         chain: The chain.
-        inputs: 2-D arrays of one shape, one for each of its rasters.
+        inputs: Arrays of one shape, one for each of its rasters; see `tilejit.arrays.run_on_arrays`.
         parameters: Its keyword-only parameters.
         backend: The backend's name.
         workers: Threads to use; None for all cores.
         out: Arrays to compute into, one for each band; new ones if left out.
 
     Returns:
-        One array, or a tuple of them where there are several bands.
+        One array, or a tuple of them where there are several bands; in what the inputs came in.
 
     Raises:
-        KernelError: An input is not 2-D, or ``out`` does not fit.
+        KernelError: An input has several bands, or ``out`` does not fit.
     """
-    arrays = [np.asarray(value) for value in inputs]
-    for parameter, array in zip(chain.rasters, arrays, strict=True):
-        if array.ndim != 2:
+    given = [given_array(v, f"{chain.name}: {r.name}") for v, r in zip(inputs, chain.rasters, strict=True)]
+    for parameter, one in zip(chain.rasters, given, strict=True):
+        if one.plane.ndim != 2:
             raise KernelError(
-                f"{chain.name}: {parameter.name} has the shape {array.shape}; a raster is 2-D (rows, columns), "
-                "so pass one band: array[0]"
+                f"{chain.name}: {parameter.name} has the shape {one.cells.shape}; a raster is one band, "
+                "(rows, columns): pass array[0]"
             )
-    raster = apply_chain(chain, [from_array(array) for array in arrays], parameters)
+    raster = apply_chain(chain, [raster_of(one) for one in given], parameters)
     requests = [Request((band,)) for band in raster.bands]
     job = make_job(raster.grid, requests, settings_of(raster.bands, {"backend": backend, "workers": workers}))
-    results = _outputs(chain, raster.grid.shape, job.plan.writes, arrays, out)
-    run_job(job, [ArraySink(result[np.newaxis], raster.grid) for result in results])
-    return results if len(results) > 1 else results[0]
-
-
-def _outputs(
-    chain: Chain, shape: tuple[int, int], writes: Sequence[Write], arrays: Sequence[Array], out: Any
-) -> tuple[Array, ...]:
-    """The arrays to compute into: those given, or new ones."""
-    if out is None:
-        return tuple(np.empty(shape, write.dtype) for write in writes)
-    given = (out,) if isinstance(out, np.ndarray) else tuple(out)
-    if len(given) != len(writes):
-        raise KernelError(f"{chain.name} gives {len(writes)} arrays, and out= has {len(given)}")
-    for array, write in zip(given, writes, strict=True):
-        if array.shape != shape or array.dtype != write.dtype:
-            raise KernelError(
-                f"{chain.name}: out= is {array.shape} {array.dtype}; it must be {shape} and {write.dtype}"
-            )
-        if any(np.may_share_memory(array, other) for other in arrays):
-            raise KernelError(f"{chain.name}: out= shares memory with an input, whose cells are still to be read")
-    return given
+    container, writes = Container.of(given), job.plan.writes
+    shape = container.shape(raster.grid.shape)
+    outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
+    if outs is not None:
+        check_out(chain.name, outs, [w.dtype for w in writes], shape, given)
+    arrays = [np.empty(shape, write.dtype) for write in writes] if outs is None else outs
+    sinks = [ArraySink(np.ma.getdata(a).reshape(1, *raster.grid.shape), raster.grid) for a in arrays]
+    report = run_job(job, sinks)
+    warn_of(report.tally, chain.name, [w.nodata for w in writes])
+    held = tuple(container.hold(a, w.nodata, chain.name, a) for a, w in zip(arrays, writes, strict=True))
+    return held if len(held) > 1 else held[0]
 
 
 def launches_of(chain: Chain, dtypes: Sequence[np.dtype]) -> list[tuple[Kernel, Signature]]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tilejit.errors import ParameterError
+from tilejit.io.containers import given_array
 from tilejit.io.open_source import open_source
 from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
+from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
     import os
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.containers import Given
     from tilejit.io.tile_sink import Tile
     from tilejit.kernel.kernel import Kernel
     from tilejit.pipeline.report import Report
@@ -110,7 +113,10 @@ class Raster:
             ParameterError: The window reaches outside the raster.
             ReadError: A block cannot be read.
         """
-        return read_window(self, window, options)
+        array, warning = read_window(self, window, options)
+        if warning is not None:
+            warn_caller(warning)
+        return array
 
     def compute(self, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes all of it into memory; see `read`."""
@@ -207,11 +213,12 @@ def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Ras
     return raster if band is None else raster.band(band)
 
 
-def from_array(array: NDArray[Any], *, grid: Grid | None = None, nodata: float | None = None) -> Raster:
+def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = None) -> Raster:
     """Makes a Raster of an array.
 
     Args:
-        array: (row, col) or (band, row, col).
+        array: (row, col) or (band, row, col). Cells that a masked array masks hold no data; of a DataArray those that
+            equal the nodata value that xarray or rioxarray knows.
         grid: Where its cells lie.
         nodata: The value of invalid cells.
 
@@ -220,7 +227,13 @@ def from_array(array: NDArray[Any], *, grid: Grid | None = None, nodata: float |
         >>> from_array(np.zeros((2, 3), np.float32)).count
         1
     """
-    source = ArraySource.of(array, grid, nodata)
+    return raster_of(given_array(array, "array"), grid, nodata)
+
+
+def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = None) -> Raster:
+    """Makes a Raster of what a caller holds; see `from_array`."""
+    mask = given.mask if given.mask is not None and given.mask.any() else None
+    source = ArraySource.of(given.cells, grid, given.nodata if nodata is None else nodata, mask=mask)
     return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -21,6 +20,7 @@ from tilejit.pipeline.trace import checked_trace
 from tilejit.planning.graph import sources_of
 from tilejit.planning.planner import Request, make_job
 from tilejit.raster.settings import RunOptions, executor_of, settings_of
+from tilejit.system.callers import warn_caller
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.errors import NodataWarning
     from tilejit.executors.base import Executor
     from tilejit.grid import Grid
     from tilejit.io.sink import OutputProfile, Sink
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
     from tilejit.raster.raster import Raster
 
 
-class NodataWarning(UserWarning):
-    """A result equals nodata, or its type does not hold it, or its body asked for cells beyond the radius."""
-
-
 def plan_job(raster: Raster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
     """Plans a run that saves a Raster, or computes it into an array where there is no path."""
     requests = [_request(raster, os.fspath(path) if path else "", options)]
@@ -53,8 +50,8 @@ def plan_job(raster: Raster, path: str | os.PathLike[str] | None, options: RunOp
 
 def read_window(
     raster: Raster, window: Window | None, options: RunOptions, cancellation: Cancellation | None = None
-) -> NDArray[Any]:
-    """Computes a window of a Raster into memory; see `Raster.read`."""
+) -> tuple[NDArray[Any], NodataWarning | None]:
+    """Computes a window of a Raster into memory, see `Raster.read`, in whatever thread; the caller warns."""
     grid, whole = raster.grid, Window(0, 0, *raster.grid.shape)
     window = window or whole
     if window.is_empty or window.intersection(whole) != window:
@@ -68,12 +65,12 @@ def read_window(
         shape, part = (len(write.planes), *window.shape), grid.part(window)
         if executor is None or not executor.local:
             array = np.empty(shape, write.dtype)
-            _run(job, [ArraySink(array, part)], executor, cancellation, trace=trace)
-            return array
+            report = _run(job, [ArraySink(array, part)], executor, cancellation, trace=trace)
+            return array, warning_of(raster.label, report, job)
         with closing(SharedArray(shape, write.dtype)) as shared:
             sink = ArraySink(shared.array, part, shared=shared.memory)
-            _run(job, [sink], executor, cancellation, trace=trace)
-        return shared.array
+            report = _run(job, [sink], executor, cancellation, trace=trace)
+        return shared.array, warning_of(raster.label, report, job)
 
 
 def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, Path | None]:
@@ -121,7 +118,7 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
     """
     report, warning = save_outputs(outputs, options)
     if warning is not None:
-        warnings.warn(warning, stacklevel=2)
+        warn_caller(warning)
     return report
 
 
@@ -138,11 +135,18 @@ def save_outputs(
             _opened(profiles, job, journal) as sinks,
         ):
             report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
-    told = list(report.tally.lines())
-    if report.collisions:
-        told.insert(0, f"{report.collisions} valid pixels got a result that equals the nodata value "
-                    f"{[w.nodata for w in job.plan.writes]}; give another with nodata=")  # fmt: skip
-    return report, NodataWarning(f"{label}: " + "\n".join(told)) if told else None
+    return report, warning_of(label, report, job)
+
+
+def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
+    """What a run's caller is to be warned of.
+
+    Args:
+        label: What was made.
+        report: What the run did.
+        job: What it was to do.
+    """
+    return report.tally.warning(label, [write.nodata for write in job.plan.writes], "give another with nodata=")
 
 
 def _resumed(
