@@ -171,7 +171,9 @@ def test_list_has_a_line_for_each_kernel(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert re.search(
-        r"^terrain\.slope +focal +Slope in degrees.*\(z, \*, dx=GROUND_WIDTH, dy=GROUND_HEIGHT\)$", out, re.MULTILINE
+        r"^terrain\.slope +focal +Slope in degrees.*\(z, \*, z_factor=Z_FACTOR, dx=GROUND_WIDTH, dy=GROUND_HEIGHT\)$",
+        out,
+        re.MULTILINE,
     )
     assert main(["list", "mine.py"]) == 0
     out = capsys.readouterr().out

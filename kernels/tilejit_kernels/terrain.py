@@ -1,8 +1,10 @@
 """Terrain: what the 3x3 window around a cell says about an elevation raster.
 
-All of them take north-up rasters: rows run south and columns run east. `dx` and `dy` are the cell's width and
-height on the ground, both positive, in the unit of the elevations; a Raster brings them along, an array needs
-them given. Where the cell itself or one that is read is invalid or outside the raster, so is the result.
+Rows run south and columns run east, as a Raster shows itself to all kernels; an array is taken to. `dx` and `dy`
+are the cell's width and height on the ground, both positive, and `z_factor` is what elevations are multiplied with
+to be in their unit. A Raster brings all three along, in metres; an array needs `dx` and `dy` given, and its
+elevations are then taken to be in their unit. Where the cell itself or one that is read is invalid or outside the
+raster, so is the result.
 """
 
 import math
@@ -10,7 +12,7 @@ import math
 import tilejit as tj
 
 
-def horn(z, dx, dy):
+def horn(z, dx, dy, z_factor=1.0):
     """Returns the gradient towards east and towards north, after Horn (1981).
 
     Each is the mean of three central differences across the window, of which the middle one counts twice.
@@ -20,8 +22,9 @@ def horn(z, dx, dy):
 
     Args:
         z: Elevation.
-        dx: Width of a cell in the unit of `z`.
-        dy: Height of a cell in the unit of `z`.
+        dx: Width of a cell on the ground.
+        dy: Height of a cell on the ground.
+        z_factor: What elevations are multiplied with to be in the unit of `dx` and `dy`.
 
     Returns:
         Rise over run towards east and towards north.
@@ -31,17 +34,18 @@ def horn(z, dx, dy):
     """
     east = (z[-1, 1] - z[-1, -1]) + 2.0 * (z[0, 1] - z[0, -1]) + (z[1, 1] - z[1, -1])
     north = (z[-1, -1] - z[1, -1]) + 2.0 * (z[-1, 0] - z[1, 0]) + (z[-1, 1] - z[1, 1])
-    return east * (0.125 / dx), north * (0.125 / dy)
+    return east * (0.125 * z_factor / dx), north * (0.125 * z_factor / dy)
 
 
 @tj.focal(unit="degree")
-def slope(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
+def slope(z, *, z_factor=tj.Z_FACTOR, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Slope in degrees, Horn (1981).
 
     Args:
         z: Elevation.
-        dx: Width of a cell in the unit of `z`.
-        dy: Height of a cell in the unit of `z`.
+        z_factor: What elevations are multiplied with to be in the unit of `dx` and `dy`.
+        dx: Width of a cell on the ground.
+        dy: Height of a cell on the ground.
 
     Returns:
         Angle against the horizontal, 0 to 90 degrees.
@@ -55,7 +59,7 @@ def slope(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
         >>> slope(plane, dx=30, dy=30)[1, 1]
         np.float32(45.0)
     """
-    east, north = horn(z, dx, dy)
+    east, north = horn(z, dx, dy, z_factor)
     return math.degrees(math.atan(math.hypot(east, north)))
 
 
@@ -67,8 +71,8 @@ def aspect(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
 
     Args:
         z: Elevation.
-        dx: Width of a cell in the unit of `z`.
-        dy: Height of a cell in the unit of `z`.
+        dx: Width of a cell on the ground.
+        dy: Height of a cell on the ground.
 
     Returns:
         0 (falls to the north) up to, not including, 360; 90 is east.
@@ -90,7 +94,7 @@ def aspect(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
 
 
 @tj.focal
-def hillshade(z, *, azimuth=315.0, altitude=45.0, z_factor=1.0, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
+def hillshade(z, *, azimuth=315.0, altitude=45.0, z_factor=tj.Z_FACTOR, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Shaded relief, 1 (dark) to 255 (bright), Horn (1981).
 
     The cosine of the angle between the surface's normal and the light, scaled as ``gdaldem hillshade`` does
@@ -101,7 +105,7 @@ def hillshade(z, *, azimuth=315.0, altitude=45.0, z_factor=1.0, dx=tj.GROUND_WID
         z: Elevation.
         azimuth: Where the light comes from, in degrees clockwise from north.
         altitude: How high the light stands, in degrees above the horizon.
-        z_factor: What elevations are multiplied with: exaggeration, or the conversion to the unit of `dx`.
+        z_factor: What elevations are multiplied with: the conversion to the unit of `dx`, or exaggeration.
         dx: Width of a cell on the ground.
         dy: Height of a cell on the ground.
 
@@ -117,8 +121,7 @@ def hillshade(z, *, azimuth=315.0, altitude=45.0, z_factor=1.0, dx=tj.GROUND_WID
         >>> hillshade(level, altitude=90, dx=30, dy=30)[1, 1]
         np.float32(255.0)
     """
-    east, north = horn(z, dx, dy)
-    east, north = z_factor * east, z_factor * north
+    east, north = horn(z, dx, dy, z_factor)
     light_east = math.sin(math.radians(azimuth)) * math.cos(math.radians(altitude))
     light_north = math.cos(math.radians(azimuth)) * math.cos(math.radians(altitude))
     light_up = math.sin(math.radians(altitude))
@@ -128,7 +131,7 @@ def hillshade(z, *, azimuth=315.0, altitude=45.0, z_factor=1.0, dx=tj.GROUND_WID
 
 
 @tj.focal
-def multidirectional_hillshade(z, *, altitude=45.0, z_factor=1.0, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
+def multidirectional_hillshade(z, *, altitude=45.0, z_factor=tj.Z_FACTOR, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Shaded relief lit from 225, 270, 315 and 360 degrees at once, 1 (dark) to 255 (bright), Mark (1992).
 
     Every light counts with the square of the gradient along its azimuth, so ridges show whatever way they
@@ -137,7 +140,7 @@ def multidirectional_hillshade(z, *, altitude=45.0, z_factor=1.0, dx=tj.GROUND_W
     Args:
         z: Elevation.
         altitude: How high the lights stand, in degrees above the horizon; Mark has 30, ``gdaldem`` 45.
-        z_factor: What elevations are multiplied with: exaggeration, or the conversion to the unit of `dx`.
+        z_factor: What elevations are multiplied with: the conversion to the unit of `dx`, or exaggeration.
         dx: Width of a cell on the ground.
         dy: Height of a cell on the ground.
 
@@ -154,8 +157,7 @@ def multidirectional_hillshade(z, *, altitude=45.0, z_factor=1.0, dx=tj.GROUND_W
         >>> multidirectional_hillshade(level, altitude=30, dx=30, dy=30)[1, 1]
         np.float32(128.0)
     """
-    east, north = horn(z, dx, dy)
-    east, north = z_factor * east, z_factor * north
+    east, north = horn(z, dx, dy, z_factor)
     steepness = east * east + north * north
     up = math.sin(math.radians(altitude))
     across = math.cos(math.radians(altitude))
@@ -258,27 +260,28 @@ def roughness(z):
     return highest - lowest
 
 
-def quadratic(z, dx, dy):
+def quadratic(z, dx, dy, z_factor=1.0):
     """Returns coefficients D to H of the surface through the window, Zevenbergen & Thorne (1987).
 
     Args:
         z: Elevation.
-        dx: Width of a cell in the unit of `z`.
-        dy: Height of a cell in the unit of `z`.
+        dx: Width of a cell on the ground.
+        dy: Height of a cell on the ground.
+        z_factor: What elevations are multiplied with to be in the unit of `dx` and `dy`.
 
     Returns:
         D, E, F, G, H of Z = Ax²y² + Bx²y + Cxy² + Dx² + Ey² + Fxy + Gx + Hy + I, x running east and y north.
     """
-    d = ((z[0, -1] - z[0, 0]) + (z[0, 1] - z[0, 0])) * (0.5 / (dx * dx))
-    e = ((z[-1, 0] - z[0, 0]) + (z[1, 0] - z[0, 0])) * (0.5 / (dy * dy))
-    f = ((z[-1, 1] - z[-1, -1]) - (z[1, 1] - z[1, -1])) * (0.25 / (dx * dy))
-    g = (z[0, 1] - z[0, -1]) * (0.5 / dx)
-    h = (z[-1, 0] - z[1, 0]) * (0.5 / dy)
+    d = ((z[0, -1] - z[0, 0]) + (z[0, 1] - z[0, 0])) * (0.5 * z_factor / (dx * dx))
+    e = ((z[-1, 0] - z[0, 0]) + (z[1, 0] - z[0, 0])) * (0.5 * z_factor / (dy * dy))
+    f = ((z[-1, 1] - z[-1, -1]) - (z[1, 1] - z[1, -1])) * (0.25 * z_factor / (dx * dy))
+    g = (z[0, 1] - z[0, -1]) * (0.5 * z_factor / dx)
+    h = (z[-1, 0] - z[1, 0]) * (0.5 * z_factor / dy)
     return d, e, f, g, h
 
 
 @tj.focal(unit="1/m")
-def profile_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
+def profile_curvature(z, *, z_factor=tj.Z_FACTOR, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Profile curvature, along the slope's fall, Zevenbergen & Thorne (1987).
 
     Positive where the slope is convex and steepens downhill (water speeds up), negative where it is concave.
@@ -286,8 +289,9 @@ def profile_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
 
     Args:
         z: Elevation.
-        dx: Width of a cell in the unit of `z`.
-        dy: Height of a cell in the unit of `z`.
+        z_factor: What elevations are multiplied with to be in the unit of `dx` and `dy`.
+        dx: Width of a cell on the ground.
+        dy: Height of a cell on the ground.
 
     Returns:
         Change of gradient for each unit of ground, negated; any real number, in 1 / unit of `dx`.
@@ -302,14 +306,14 @@ def profile_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
         >>> profile_curvature(falls_faster_eastward, dx=1, dy=1)[1, 1]
         np.float32(2.0)
     """
-    d, e, f, g, h = quadratic(z, dx, dy)
+    d, e, f, g, h = quadratic(z, dx, dy, z_factor)
     steepness = g * g + h * h
     curvature = -2.0 * (d * g * g + e * h * h + f * g * h) / steepness
     return 0.0 if steepness == 0.0 else curvature
 
 
 @tj.focal(unit="1/m")
-def plan_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
+def plan_curvature(z, *, z_factor=tj.Z_FACTOR, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
     """Plan curvature, across the slope's fall, Zevenbergen & Thorne (1987).
 
     Positive where the slope is concave across and water gathers (a hollow), negative where it is convex and
@@ -317,8 +321,9 @@ def plan_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
 
     Args:
         z: Elevation.
-        dx: Width of a cell in the unit of `z`.
-        dy: Height of a cell in the unit of `z`.
+        z_factor: What elevations are multiplied with to be in the unit of `dx` and `dy`.
+        dx: Width of a cell on the ground.
+        dy: Height of a cell on the ground.
 
     Returns:
         Second derivative across the fall; any real number, in 1 / unit of `dx`.
@@ -332,7 +337,7 @@ def plan_curvature(z, *, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):
         >>> plan_curvature(valley_falls_south, dx=1, dy=1)[1, 1]
         np.float32(2.0)
     """
-    d, e, f, g, h = quadratic(z, dx, dy)
+    d, e, f, g, h = quadratic(z, dx, dy, z_factor)
     steepness = g * g + h * h
     curvature = 2.0 * (d * h * h + e * g * g - f * g * h) / steepness
     return 0.0 if steepness == 0.0 else curvature

@@ -32,6 +32,7 @@ CELL_WIDTH = Quantity.CELL_WIDTH
 CELL_HEIGHT = Quantity.CELL_HEIGHT
 GROUND_WIDTH = Quantity.GROUND_WIDTH
 GROUND_HEIGHT = Quantity.GROUND_HEIGHT
+Z_FACTOR = Quantity.Z_FACTOR
 X = Quantity.X
 Y = Quantity.Y
 ROW = Quantity.ROW
@@ -92,6 +93,7 @@ __all__ = [
     "GROUND_HEIGHT",
     "GROUND_WIDTH",
     "ROW",
+    "Z_FACTOR",
     "Chain",
     "Comparison",
     "Kernel",

@@ -51,6 +51,10 @@ class Metric:
     """The ellipsoid's inverse flattening; 0 for a sphere."""
     unit: float = 1.0
     """Metres per CRS unit where projected, radians per CRS unit where geographic."""
+    height_unit: float | None = None
+    """Metres per unit of height, where the CRS has a vertical axis."""
+    towards: tuple[int, int] = (1, 1)
+    """1 where x grows to the east, and y to the north; -1 where to the west, and to the south (EPSG:2053)."""
 
     def __post_init__(self) -> None:
         if not (self.semi_major > 0 and math.isfinite(self.semi_major)):
@@ -58,8 +62,9 @@ class Metric:
         # Below 1 the ellipsoid would be flatter than flat.
         if self.inverse_flattening != 0 and not self.inverse_flattening > 1:
             raise ValueError(f"an inverse flattening is 0 or above 1, not {self.inverse_flattening}")
-        if not (self.unit > 0 and math.isfinite(self.unit)):
-            raise ValueError(f"a unit is a positive number, not {self.unit}")
+        for unit in (self.unit, self.height_unit):
+            if unit is not None and not (unit > 0 and math.isfinite(unit)):
+                raise ValueError(f"a unit is a positive number, not {unit}")
 
     def radii(self, latitude: Float64s) -> tuple[Float64s, Float64s]:
         """The ellipsoid's radii of curvature.
@@ -144,6 +149,53 @@ class Grid:
         """Whether row 0 is the northernmost and column 0 the westernmost."""
         return not self.is_rotated and self.transform[0] > 0 > self.transform[4]
 
+    @property
+    def flips(self) -> tuple[bool, bool]:
+        """Whether rows, and whether columns, are turned around for bodies, which see all rasters north-up.
+
+        A raster that is not georeferenced is taken as it is. Of one that is rotated a mirror image is put right, so
+        that east lies to the right of north; north is then the grid's.
+
+        Example:
+            >>> Grid(2, 2, (30.0, 0.0, 0.0, 0.0, 30.0, 0.0)).flips
+            (True, False)
+        """
+        a, b, _, d, e, _ = self.transform
+        if (a, b, d, e) == (1, 0, 0, 1) and (self.crs is None or self.transform == IDENTITY):
+            return False, False
+        east, north = self.metric.towards
+        cols = a * east < 0
+        return ((a * e - b * d) * east * north > 0) != cols, cols
+
+    @property
+    def facing(self) -> tuple[slice, slice]:
+        """The index by which an array of its cells is seen north-up, as bodies see it; and by which it is put back."""
+        rows, cols = (slice(None, None, -1 if flip else None) for flip in self.flips)
+        return rows, cols
+
+    def north_up(self) -> Grid:
+        """The grid of the same place whose rows run south and whose columns run east, as bodies see it.
+
+        Example:
+            >>> Grid(2, 2, (30.0, 0.0, 0.0, 0.0, 30.0, 0.0)).north_up().transform
+            (30.0, 0.0, 0.0, 0.0, -30.0, 60.0)
+        """
+        a, b, c, d, e, f = self.transform
+        rows, cols = self.flips
+        if rows:
+            b, c, e, f = -b, c + b * self.height, -e, f + e * self.height
+        if cols:
+            a, c, d, f = -a, c + a * self.width, -d, f + d * self.width
+        return replace(self, transform=(a, b, c, d, e, f))
+
+    @property
+    def turn(self) -> float:
+        """Degrees, clockwise, from north to the way up that bodies see."""
+        _, b, _, _, e, _ = self.transform
+        east, north = self.metric.towards
+        sign = 1 if self.flips[0] else -1
+        return math.degrees(math.atan2(sign * b * east, sign * e * north)) if self.is_rotated else 0.0
+
     def x(self, cols: ArrayLike) -> Float64s:
         """The x of the cells' centres.
 
@@ -197,7 +249,7 @@ class Grid:
             Metres, of the same shape.
 
         Raises:
-            ParameterError: The raster has no CRS, or is rotated and not projected.
+            ParameterError: The raster has no CRS, is rotated and not projected, or reaches beyond a pole.
 
         Example:
             >>> degree = Grid(1, 1, (1.0, 0, 0, 0, -1.0, 0.5), None, Metric("geographic", unit=math.pi / 180))
@@ -225,7 +277,7 @@ class Grid:
             Metres, of the same shape.
 
         Raises:
-            ParameterError: The raster has no CRS, or is rotated and not projected.
+            ParameterError: The raster has no CRS, is rotated and not projected, or reaches beyond a pole.
 
         Example:
             >>> degree = Grid(1, 1, (1.0, 0, 0, 0, -1.0, 0.5), None, Metric("geographic", unit=math.pi / 180))
@@ -288,8 +340,21 @@ class Grid:
         y = self.y(rows)
         if self.metric.kind == "mercator":
             return np.asarray(np.arctan(np.sinh(y / self.metric.semi_major)), dtype=np.float64)
+        self._require_degrees()
         # A halo's rows may lie beyond a pole.
         return np.clip(y * self.metric.unit, -math.pi / 2, math.pi / 2)
+
+    def _require_degrees(self) -> None:
+        """Refuses metres that are said to be degrees: centres more than a cell beyond a pole."""
+        pole = math.pi / 2 / self.metric.unit
+        row = max(0, self.height - 1, key=lambda row: abs(float(self.y(row))))
+        y = float(self.y(row))
+        if abs(y) > pole + self.cell_height:
+            raise ParameterError(
+                f"row {row} lies at y = {y:.9g}, and {crs_name(self.crs)} has latitudes up to {pole:.9g}: the "
+                "coordinates look like metres or feet, so give the file the CRS that they are of (rio edit-info "
+                "--crs EPSG:… FILE, or gdal_edit.py -a_srs EPSG:… FILE)"
+            )
 
     def _require_unrotated(self, axis: str) -> None:
         if self.is_rotated:

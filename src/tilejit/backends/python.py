@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.kernel.kernel import Kernel
+    from tilejit.language.quantities import Quantity
     from tilejit.language.signature import Signature
 
 
@@ -116,12 +117,18 @@ class _Interpreter:
             axis = scalar.quantity.axis if scalar.quantity else "grid"
             index = {"row": row, "col": col}.get(axis)
             if index is not None:
-                value = value + index if scalar.quantity.is_index else value[index]  # type: ignore[union-attr] # noqa: PLW2901
+                value = self._along(scalar.quantity, value, index)  # type: ignore[arg-type] # noqa: PLW2901
             if scalar.kind is Kind.FLOAT:
                 values[scalar.name] = self.signature.compute.type(value)
             else:
                 values[scalar.name] = int(value) if scalar.kind is Kind.INT else bool(value)
         return values
+
+    def _along(self, quantity: Quantity, value: Any, index: int) -> Any:
+        """What a quantity that varies by row or column is at the ``index``-th of them."""
+        if not quantity.is_index:
+            return value[index]
+        return value - index if self.signature.sign(quantity) == "-" else value + index
 
     def _pixel(self, cells: dict[str, _Cells], scalars: dict[str, Any]) -> tuple[Any, ...] | None:
         """The body's results, or None where the pixel is nodata."""

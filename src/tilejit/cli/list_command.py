@@ -55,7 +55,7 @@ def signature_text(kernel: Applicable) -> str:
     Example:
         >>> from tilejit.kernel.discovery import find_kernel
         >>> signature_text(find_kernel("terrain.slope"))
-        '(z, *, dx=GROUND_WIDTH, dy=GROUND_HEIGHT)'
+        '(z, *, z_factor=Z_FACTOR, dx=GROUND_WIDTH, dy=GROUND_HEIGHT)'
     """
     parts = [r.name if r.dtype is None else f"{r.name}: {r.dtype}" for r in kernel.rasters]
     if kernel.scalars:

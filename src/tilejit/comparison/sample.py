@@ -65,7 +65,8 @@ def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> Sample:
     bands = [_source_band(raster) for raster in rasters]
     wanted = min(pixels, _MOST_PIXELS)
     height, width = rasters[0].grid.shape
-    if all(Path(band.source.name).is_file() for band in bands) and height * width <= 1.5 * wanted:
+    as_they_are = all(Path(band.source.name).is_file() for band in bands) and not any(rasters[0].grid.flips)
+    if as_they_are and height * width <= 1.5 * wanted:
         return Sample(tuple((b.source.name, b.info.index) for b in bands), height, width, 0, "the files themselves")
     pieces = _pieces(bands[0].source, wanted)
     paths, notes = [], []
@@ -106,7 +107,8 @@ def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Pa
     infos = source.bands if together else (band.info,)
     nodata = _nodata(band.info)
     stack = np.stack([_cells(source, info, pieces, nodata) for info in infos])
-    grid = replace(source.grid, height=stack.shape[1], width=stack.shape[2])
+    # Hand-written ways take rows as they come.
+    grid = replace(source.grid.north_up(), height=stack.shape[1], width=stack.shape[2])
     made = from_array(stack, grid=grid, nodata=nodata)
     stored = (
         _clipped(options, grid) if options is not None else {"COMPRESS": "NONE" if not source.block_bytes else "ZSTD"}

@@ -15,6 +15,7 @@ from tilejit.language.helpers import window_parameters
 from tilejit.language.kinds import Kind, compute_dtype
 from tilejit.language.lowering import Lowering
 from tilejit.language.parameters import read_output_dtypes, read_parameters
+from tilejit.language.quantities import Quantity
 from tilejit.language.signature import Signature
 from tilejit.language.source import FunctionSource, read_source
 from tilejit.language.validity import carried
@@ -212,7 +213,7 @@ class Kernel(RasterFunction):
             raise KernelError(f"{self.name}.debug takes {len(self.rasters)} arrays, a row and a column")
         cells = [_Cells(np.asarray(a), row, col, r) for a, r in zip(arrays, self.rasters, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
-        bound = self.bind(parameters)
+        bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
             if value is not None and not isinstance(value, (bool, int, float)):
                 raise ParameterError(f"{self.name}.debug needs {name}: give it as {name}=…")

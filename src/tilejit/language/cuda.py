@@ -165,7 +165,7 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
     counters = counters_of(kernel, signature)
     arguments = [*own, *before, *["_counts"] * bool(counters)]
     checked = kernel.is_checked
-    at_pixels, scalars = _scalars(kernel, form)
+    at_pixels, scalars = _scalars(kernel, signature, form)
     lines = [
         "_col, _row = cuda.grid(2)",
         "_y = u64(_row)",
@@ -181,7 +181,7 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
     return f"@cuda.jit(**_OUTER)\ndef launch({', '.join(arguments)}):\n{text}"
 
 
-def _scalars(kernel: Kernel, form: Form) -> tuple[list[str], list[str]]:
+def _scalars(kernel: Kernel, signature: Signature, form: Form) -> tuple[list[str], list[str]]:
     """The lines that look up what varies by row or column, and what the body is called with."""
     lines, values = [], []
     count = len(kernel.scalars)
@@ -192,7 +192,8 @@ def _scalars(kernel: Kernel, form: Form) -> tuple[list[str], list[str]]:
             values.append(name)
             continue
         held = f"_{name}_here"
-        lines.append(f"{held} = {name} + i64({index})" if scalar.quantity.is_index else f"{held} = {name}[{index}]")
+        counted = f"{name} {signature.sign(scalar.quantity)} i64({index})"
+        lines.append(f"{held} = {counted}" if scalar.quantity.is_index else f"{held} = {name}[{index}]")
         values.append(held)
     return lines, [*values, *form.body.scalars[count:]]
 

@@ -18,15 +18,16 @@ class Quantity(Enum):
     CELL_HEIGHT = "height of a cell in CRS units"
     GROUND_WIDTH = "width of a cell on the ground in metres, by row"
     GROUND_HEIGHT = "height of a cell on the ground in metres, by row"
+    Z_FACTOR = "metres per unit of height of the first raster; 1 where cells' sizes are given as numbers"
     X = "x of the cell's centre in CRS units"
     Y = "y of the cell's centre in CRS units"
-    ROW = "row of the cell, from 0"
-    COL = "column of the cell, from 0"
+    ROW = "row of the cell in its raster, from 0"
+    COL = "column of the cell in its raster, from 0"
 
     @property
     def axis(self) -> Literal["row", "col", "grid"]:
         """What the quantity varies along."""
-        if self in {Quantity.CELL_WIDTH, Quantity.CELL_HEIGHT}:
+        if self in {Quantity.CELL_WIDTH, Quantity.CELL_HEIGHT, Quantity.Z_FACTOR}:
             return "grid"
         return "col" if self in {Quantity.X, Quantity.COL} else "row"
 

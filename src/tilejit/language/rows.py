@@ -125,7 +125,8 @@ def _scalars(variant: Variant) -> tuple[list[str], list[str], list[str]]:
             continue
         held = f"_{name}_here"
         lines = at_rows if axis == "row" else at_pixels
-        lines.append(f"{held} = {name} + {index}" if scalar.quantity.is_index else f"{held} = {name}[{index}]")
+        sign = variant.signature.sign(scalar.quantity)
+        lines.append(f"{held} = {name} {sign} {index}" if scalar.quantity.is_index else f"{held} = {name}[{index}]")
         values.append(held)
     return at_rows, at_pixels, values
 

@@ -52,6 +52,7 @@ class Evaluator:
 
     def __init__(self, job: Job, compiled: Sequence[Launch]) -> None:
         self.job, self.plan, self.compiled = job, job.plan, compiled
+        self._facing = self.plan.grid.facing
         self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
         self._direct = self.plan.written_directly()
         self._deciding = [
@@ -82,14 +83,15 @@ class Evaluator:
             For each write its (band, row, col) array, which lives until the next run; and what is to be told of its
             pixels.
         """
-        planes = _planes(frame)
+        planes = self._planes(frame)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
             shape = len(write.planes), *frame.window.shape
             outputs.append(flat[: int(np.prod(shape))].reshape(shape))
+        seen = [output[:, *self._facing] for output in outputs]
         tally = Tally()
         for number in range(len(self.plan.steps)):
-            tally += self._step(number, frame.window, planes, outputs)
+            tally += self._step(number, frame.window, planes, seen)
         for w, write in enumerate(self.plan.writes):
             if all(is_constant(planes[plane][0]) for plane in write.planes):
                 outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), frame.window.shape)
@@ -98,7 +100,7 @@ class Evaluator:
                 if is_constant(planes[plane][0]):
                     outputs[w][b] = write.nodata
                 elif self._direct.get(plane) != (w, b):
-                    tally += self._finish(write, planes, plane, outputs[w][b], frame.window)
+                    tally += self._finish(write, planes, plane, seen[w][b], frame.window)
         return outputs, tally
 
     def _is_blank(
@@ -129,7 +131,19 @@ class Evaluator:
 
     def first_arguments(self, frame: Frame) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
-        return self._arguments(0, frame.window, _planes(frame))
+        return self._arguments(0, frame.window, self._planes(frame))
+
+    def _planes(self, frame: Frame) -> list[tuple[Array, Array | None]]:
+        """The cells of a tile's inputs as kernels see them, and their validity where it is apart.
+
+        All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
+        """
+        planes: list[tuple[Array, Array | None]] = []
+        for layer in frame.layers:
+            cells, valid = layer.cells[:, *self._facing], layer.valid
+            flags = [None] * len(cells) if valid is None else valid[:, *self._facing]
+            planes += list(zip(cells, flags, strict=True))
+        return planes
 
     def _arguments(
         self, number: int, window: Window, planes: Sequence[tuple[Array, Array | None]]
@@ -162,7 +176,7 @@ class Evaluator:
         if step.halo == (0, 0):
             return
         for result, nodata, number in zip(results, step.nodata, step.results, strict=True):
-            fill_outside(result, area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
+            fill_outside(result[self._facing], area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
 
     def _operand(
         self, number: int, index: int, operand: Operand, planes: Sequence[tuple[Array, Array | None]], window: Window
@@ -206,15 +220,6 @@ class Evaluator:
             return Tally() if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
         invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
         return _replace(output, invalid, write.nodata)
-
-
-def _planes(frame: Frame) -> list[tuple[Array, Array | None]]:
-    """The cells of a tile's inputs, and their validity where it is apart."""
-    planes: list[tuple[Array, Array | None]] = []
-    for layer in frame.layers:
-        valid = layer.valid if layer.valid is not None else [None] * len(layer.cells)
-        planes += list(zip(layer.cells, valid, strict=True))
-    return planes
 
 
 def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> Tally:

@@ -99,6 +99,8 @@ class Plane:
     """What lies outside the raster."""
     nodata: float | None
     """The value of invalid cells; None where validity is apart or nothing is invalid."""
+    turned: bool = False
+    """Whether kernels see it turned around: it is read, and its rows or columns do not run south and east."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Step:
     """What it computes beyond the tile, for the steps after it."""
     radius: Halo
     """How far it reads."""
+    heights: str = ""
+    """The unit that it takes heights to have, and why; empty where it does not ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +304,12 @@ class Plan:
         return any(o.plane in made for step in self.steps for o in step.operands)
 
     def written_directly(self) -> dict[int, tuple[int, int]]:
-        """Returns the results that kernels write straight into an output: plane -> number of the write, band."""
+        """Returns the results that kernels write straight into an output: plane -> number of the write, band.
+
+        There are none where rows or columns are turned around for kernels.
+        """
+        if any(self.grid.flips):
+            return {}
         places: dict[int, tuple[int, int]] = {}
         made = {p for step in self.steps for p in step.results}
         for w, write in enumerate(self.writes):

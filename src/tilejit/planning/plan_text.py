@@ -12,12 +12,18 @@ from tilejit.sizes import format_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tilejit.grid import Grid
     from tilejit.planning.plan import Halo, Plan, Read, Step, Write
+
+
+_STORED, _WAYS = ("rows", "columns"), ("from south to north", "from east to west")
 
 
 def plan_text(plan: Plan) -> str:
     """Returns the lines that ``print(raster.plan())`` shows."""
     lines = [f"grid      {plan.grid}"]
+    if plan.steps:
+        lines += _facing_lines(plan.grid)
     if plan.window.shape != plan.grid.shape:
         lines.append(f"window    {plan.window}")
     lines += [_read_line(read) for read in plan.reads]
@@ -27,6 +33,17 @@ def plan_text(plan: Plan) -> str:
     lines.append(f"memory    {_memory(plan)}")
     lines.append(f"backend   {plan.backend} on {_workers(plan)}: {plan.reason}")
     return "\n".join(lines)
+
+
+def _facing_lines(grid: Grid) -> list[str]:
+    """What kernels see otherwise than it is stored."""
+    stored = [f"{what} run {way}" for what, way, flip in zip(_STORED, _WAYS, grid.flips, strict=True) if flip]
+    notes = []
+    if stored:
+        notes.append(f"facing    {' and '.join(stored)}: kernels see them turned around, outputs keep their order")
+    if grid.is_rotated:
+        notes.append(f"facing    up is {grid.turn:.4g} degrees clockwise from north, and is taken for north by kernels")
+    return notes
 
 
 def _workers(plan: Plan) -> str:
@@ -74,7 +91,8 @@ def _step_line(plan: Plan, step: Step) -> str:
     inputs = ", ".join(Path(plan.planes[o.plane].label).name for o in step.operands)
     beyond = f", computed with {_reach(step.halo)}" if step.halo != (0, 0) else ""
     radius = f", radius {step.radius[0]} x {step.radius[1]}" if step.radius != (0, 0) else ""
-    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}"
+    heights = f"; {step.heights}" if step.heights else ""
+    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}"
 
 
 def _write_line(plan: Plan, write: Write) -> str:

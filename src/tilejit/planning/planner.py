@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.kernel.quantities import scalar_values
 from tilejit.language.kinds import compute_dtype
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
+from tilejit.planning.heights import with_heights
 from tilejit.planning.plan import Halo, Operand, Plan, Plane, Read, Step, Write
 from tilejit.planning.result_nodata import ResultNodata
 from tilejit.planning.tiling import fitting_plan
@@ -254,7 +255,10 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
     steps: list[Step] = []
     nodes = _producers_first(builder, requests)
     for key, node in nodes:
-        steps.append(_make_step(builder, key, node, planes, numbers))
+        step = _make_step(builder, key, node, planes, numbers)
+        counts = any(s.quantity is not None and s.quantity.is_index for s in node.application.kernel.scalars)
+        signature = replace(step.signature, counts_down=grid.flips) if counts else step.signature
+        steps.append(replace(step, signature=signature, heights=with_heights(node.application, grid)[1]))
     writes = tuple(_make_write(request, planes, numbers) for request in requests)
     whole = Window(0, 0, *grid.shape)
     plan = Plan(
@@ -275,9 +279,8 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
     blocks = [request.storage(write.dtype).block for request, write in zip(requests, writes, strict=True)]
     plan = fitting_plan(plan, blocks, settings.tile)
     sources = tuple(node.source for node in builder.reads.values())
-    return Job(
-        plan, sources, tuple(n.application.kernel for _, n in nodes), tuple(n.application.parameters for _, n in nodes)
-    )
+    kernels = tuple(node.application.kernel for _, node in nodes)
+    return Job(plan, sources, kernels, tuple(with_heights(node.application, grid)[0] for _, node in nodes))
 
 
 def _producers_first(builder: _Builder, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], _StepNode]]:
@@ -292,7 +295,8 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
         label = SourceBand(node.source, by_number[band]).label
         own = by_number[band].nodata
         marked = node.dtype.kind != "f" and not node.valid and holds_nodata(node.dtype, own)
-        planes.append(Plane(label, node.dtype, node.halo, node.edge, own if marked else None))
+        turned = any(node.source.grid.flips)
+        planes.append(Plane(label, node.dtype, node.halo, node.edge, own if marked else None, turned))
     source = node.source
     return Read(
         source.name,
@@ -334,15 +338,16 @@ def _make_step(
 
 def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], halo: Halo) -> Operand:
     plane, wanted = planes[number], kernel.rasters[index].dtype
+    whole = plane.halo == halo and not plane.turned
     if wanted is not None:
         if plane.dtype.kind == "f" or not np.can_cast(plane.dtype, wanted, "safe"):
             raise PlanError(
                 f"{kernel.name} takes {kernel.rasters[index].name} as {wanted}, and {plane.label} gives {plane.dtype}"
             )
-        return Operand(number, wanted, halo, valid=True, direct=plane.nodata is None and plane.halo == halo)
+        return Operand(number, wanted, halo, valid=True, direct=whole and plane.nodata is None)
     marked = plane.dtype.kind != "f" and plane.nodata is not None
     dtype = compute_dtype((plane.dtype,)) if marked else plane.dtype
-    return Operand(number, dtype, halo, valid=False, direct=not marked and plane.halo == halo)
+    return Operand(number, dtype, halo, valid=False, direct=whole and not marked)
 
 
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:

@@ -315,16 +315,19 @@ def metric_of(crs: Any) -> Metric:
     """
     errors = load_rasterio().errors
     try:
+        if not (crs.is_geographic or crs.is_projected):
+            return Metric()
+        axes = list(_axes(crs))
+        height_unit = next((_axis_unit(axis) for axis in axes if axis["direction"] in {"up", "down"}), None)
+        towards = _towards([axis["direction"] for axis in axes])
         if crs.is_geographic:
-            return Metric("geographic", *_ellipsoid(crs), unit=crs.units_factor[1])
-        if crs.is_projected:
-            if _WEB_MERCATOR.search(crs.to_wkt()):
-                return Metric("mercator", *_ellipsoid(crs))
-            return Metric("projected", unit=crs.linear_units_factor[1])
+            return Metric("geographic", *_ellipsoid(crs), crs.units_factor[1], height_unit, towards)
+        if _WEB_MERCATOR.search(crs.to_wkt()):
+            return Metric("mercator", *_ellipsoid(crs), height_unit=height_unit)
+        return Metric("projected", unit=crs.linear_units_factor[1], height_unit=height_unit, towards=towards)
     except (errors.CRSError, ValueError):
         # A damaged CRS: its raster can be read, and only asking for ground sizes is refused.
         return Metric()
-    return Metric()
 
 
 _WEB_MERCATOR = re.compile(r"Popular Visualisation Pseudo|Mercator_Auxiliary_Sphere|\+nadgrids=@null")
@@ -341,6 +344,30 @@ def _ellipsoid(crs: Any) -> tuple[float, float]:
         semi_minor = _number(ellipsoid["semi_minor_axis"])
         return semi_major, semi_major / (semi_major - semi_minor) if semi_major != semi_minor else 0.0
     raise ValueError("the CRS names no ellipsoid")
+
+
+def _axes(crs: Any) -> Iterator[Any]:
+    """The axes of a CRS, those of its vertical part among them, but not those of what it is derived from."""
+    tree = crs.to_dict(projjson=True)
+    while "source_crs" in tree:
+        tree = tree["source_crs"]
+    for part in tree.get("components", [tree]):
+        whole = part.get("source_crs", part)
+        yield from whole["coordinate_system"]["axis"]
+
+
+def _axis_unit(axis: Any) -> float:
+    """Metres per unit of a vertical axis."""
+    unit = axis["unit"]
+    return float(unit["conversion_factor"]) if isinstance(unit, dict) else 1.0
+
+
+def _towards(directions: list[str]) -> tuple[int, int]:
+    """The signs of x and y where they grow west and south; a polar projection's axes both point north, or south."""
+    x, y = directions[:2]
+    if {x, y}.issubset({"north", "south"}) or y in {"east", "west"}:
+        return 1, 1
+    return (-1 if x == "west" else 1), (-1 if y == "south" else 1)
 
 
 def _number(value: Any) -> float:
