@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CACHE_MEGABYTES = 8
 """GDAL's block cache while the host program has not chosen one.
@@ -198,3 +199,20 @@ def _listen() -> None:
 
     logger.addFilter(keep)
     logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
+
+
+def read_a_block(path: Path) -> None:
+    """Read one block of a file, as whoever opens it will: GDAL writes some that it does not read.
+
+    Raises:
+        OSError: It cannot be opened, or the block cannot be read.
+    """
+    rasterio = load_rasterio()
+    try:
+        with quiet(), complaints() as said, rasterio.open(path, sharing=False) as dataset:
+            rows, cols = (min(n, side) for n, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
+            dataset.read(1, window=((0, rows), (0, cols)))
+    except rasterio.errors.RasterioError as error:
+        said = [cause_of(error)]
+    if said:
+        raise OSError(f"what was written cannot be read again: {'; '.join(said)}")
