@@ -314,7 +314,9 @@ def test_only_blocks_of_one_value_are_remembered():
 
 def test_a_constant_is_encoded_once():
     encode = mock.Mock(return_value=b"abc")
-    blocks = ConstantBlocks(mock.Mock(dtype=np.dtype(np.float32), encode=encode), None, blocks=4, sparse=False)
+    blocks = ConstantBlocks(
+        mock.Mock(dtype=np.dtype(np.float32), encode=encode), None, blocks=4, sparse=False, auto=False
+    )
     block = np.broadcast_to(np.float32([3]), (8, 8, 1))
     assert [blocks.encode(block), blocks.encode(block.copy())] == [b"abc", b"abc"]
     assert encode.call_count == 1

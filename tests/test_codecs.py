@@ -138,11 +138,32 @@ def test_a_bomb_fills_no_more_than_its_block():
         c: BlockCodec(c, 1, np.dtype("u1")).encode(np.zeros((4096, 4096, 1), np.uint8)) for c in ("ZSTD", "DEFLATE")
     }
     around = np.ones((3, 4, 4, 1), np.uint8)
-    with pytest.raises(CodecError, match="ZSTD"):
-        BlockCodec("ZSTD", 1, np.dtype("u1")).decode(bombs["ZSTD"], around[1])
-    BlockCodec("DEFLATE", 1, np.dtype("u1")).decode(bombs["DEFLATE"], around[1])
-    assert (around[1] == 0).all()
-    assert (around[[0, 2]] == 1).all()
+    for compression, bomb in bombs.items():
+        around[1] = 1
+        BlockCodec(compression, 1, np.dtype("u1")).decode(bomb, around[1])
+        assert (around[1] == 0).all()
+        assert (around[[0, 2]] == 1).all()
+
+
+@pytest.mark.parametrize("compression", ["DEFLATE", "ZSTD"])
+def test_a_longer_stream_is_held_to_its_end(compression):
+    """A last strip may be stored whole, and then its stream, too, is whole: cut short, or with a bit flipped, it is not."""
+    codec = BlockCodec(compression, 1, np.dtype("u1"))
+    whole = np.random.default_rng(0).integers(0, 4, (64, 64, 1), np.uint8)
+    data, out = bytes(codec.encode(whole)), np.empty((16, 64, 1), np.uint8)
+    codec.decode(data + b"what follows", out)
+    assert_same_bits(out, whole[:16])
+    for damaged in (data[:-8], data[:40], bytes([*data[:-3], data[-3] ^ 4, *data[-2:]])):
+        with pytest.raises(CodecError, match=f"corrupt {compression}"):
+            codec.decode(damaged, out)
+
+
+@pytest.mark.parametrize("bits", ["100000000_100101100", "100000000_000000111_100000011", "000000111"])
+def test_a_code_of_lzw_that_is_in_no_table(bits):
+    """256 clears the table; 300 comes before there is a string, 259 before it is made, and nothing before 256."""
+    data = int(bits.replace("_", "").ljust(72, "0"), 2).to_bytes(9, "big")
+    with pytest.raises(CodecError, match="in no table"):
+        BlockCodec("LZW", 1, np.dtype("u1")).decode(data, np.empty((4, 4, 1), np.uint8))
 
 
 @pytest.mark.parametrize(

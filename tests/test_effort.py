@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ import tilejit as tj
 from tilejit.codecs import BlockCodec, Effort
 from tilejit.codecs.coders import coders_for
 from tilejit.codecs.sample import Sample
+from tilejit.errors import SinkError
 from tilejit.grid import Grid
 from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.output_file import OutputFile
@@ -209,3 +211,58 @@ def test_a_pair_is_the_fastest_that_keeps_the_limit():
     assert Sample({0: 0.52, 1: 0.505, 2: 0.5}, costs).pair(1.015) == (0, 1)
     assert Sample({0: 0.9, 1: 0.51, 2: 0.5}, costs).pair(1.015) == (1, 2)
     assert Sample({0: 0.9, 1: 0.8, 2: 0.5}, costs).pair(1.015) == (2, 2)
+
+
+EXACT = {
+    "DEFLATE": lambda data, level: imagecodecs.deflate_encode(data, level=level),
+    "ZSTD": lambda data, level: imagecodecs.zstd_encode(data, level=level),
+}
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("profile", "level"),
+    [
+        ({"compress": "zstd", "zstd_level": 1}, 1),
+        ({"compress": "zstd", "level": 3}, 3),
+        ({"compress": "deflate", "zlevel": 6}, 6),
+        ({"compress": "deflate", "zlevel": "1"}, 1),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".tif", ".vrt"])
+def test_a_level_that_is_given_is_obeyed_to_the_bit(tmp_path, profile, level, suffix):
+    """Every block is what libdeflate or ZSTD make of it at that level, however many there are."""
+    cells = hills(600, 600)
+    raster = halved(tj.from_array(cells))
+    profile = profile | {"predictor": 1, "blockxsize": 128, "blockysize": 128}
+    plan = str(raster.plan(tmp_path / f"half{suffix}", profile=profile))
+    assert "blocks by" not in plan
+    report = raster.save(tmp_path / f"half{suffix}", profile=profile)
+    assert "coding" not in str(report)
+    path = tmp_path / "half.tif" if suffix == ".tif" else next((tmp_path / "half.tiles").glob("*.tif"))
+    with tifffile.TiffFile(path) as tiff:
+        page, found = tiff.pages.first, path.read_bytes()
+        assert len(page.dataoffsets) == 25
+        decode = UNPACK[profile["compress"].upper()]
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            stored = found[offset : offset + count]
+            assert stored == EXACT[profile["compress"].upper()](decode(stored), level)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("given", [{}, {"zlevel": "auto"}, {"level": "AUTO"}])
+def test_where_no_level_is_given_the_plan_and_the_report_name_who_encodes(tmp_path, given):
+    raster, profile = (
+        halved(tj.from_array(hills(600, 600))),
+        {"compress": "deflate", "blockxsize": 128, "blockysize": 128},
+    )
+    plan = str(raster.plan(tmp_path / "half.tif", profile=profile | given))
+    assert "ZLEVEL=AUTO" in plan
+    assert "; blocks by DEFLATE level 6, or by ISA-L level 1 or DEFLATE level 1 or DEFLATE level 3 where" in plan
+    report = raster.save(tmp_path / "half.tif", profile=profile | given)
+    assert "ISA-L level 1" in str(report)
+
+
+def test_a_level_of_what_has_none_is_refused(tmp_path):
+    with pytest.raises(SinkError, match="LEVEL is for COMPRESS=DEFLATE and ZSTD, not LZW"):
+        halved(tj.from_array(hills(64, 64))).save(tmp_path / "half.tif", profile={"compress": "lzw", "level": 6})

@@ -4,6 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from tilejit.errors import SinkError
 from tilejit.grid import Grid, Metric
 from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.gdal.creation_options import block_of, default_options
+from tilejit.io.gdal.gdal_info import CODECS, codecs
 from tilejit.io.gdal.rasterio_sink import RasterioSink
 from tilejit.io.gdal.rasterio_source import open_rasterio
+from tilejit.io.geotiff_sink import open_geotiff
 from tilejit.io.open_sink import open_sink
 from tilejit.io.output_file import OutputFile
 from tilejit.io.sink import ArraySink, OutputProfile
@@ -215,7 +218,7 @@ def test_defaults():
     options = default_options(np.dtype(np.float32), 5000, 40, {})
     assert options == {
         "COMPRESS": "ZSTD",
-        "ZSTD_LEVEL": "1",
+        "ZSTD_LEVEL": "AUTO",
         "PREDICTOR": "3",
         "BIGTIFF": "IF_SAFER",
         "TILED": "YES",
@@ -390,3 +393,40 @@ def test_nothing_follows_a_failed_write(tmp_path):
             again()
     sink.abort()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_what_gdal_can_write_is_readable_or_refused_before_the_run(tmp_path, codec, count, dtype):
+    """WEBP takes colours of bytes that lie together, and JPEG bytes; all else takes all."""
+    if codec not in codecs():
+        pytest.skip(f"this GDAL has no {codec}")
+    profile = profile_of(tmp_path, count=count, dtype=np.dtype(dtype), options={"COMPRESS": codec}, nodata=None)
+    possible = {"WEBP": dtype == "uint8" and count > 1, "JPEG": dtype == "uint8"}.get(codec, True)
+    if not possible:
+        with pytest.raises(SinkError, match=f"COMPRESS={codec}.* do not work for {dtype}"):
+            open_geotiff(profile)
+        return
+    sink, cells = open_geotiff(profile), noise(profile)
+    write_all(sink, cells)
+    sink.commit()
+    with rasterio.open(profile.path) as dataset:
+        assert codec in {"WEBP", "JPEG"} or np.array_equal(dataset.read(), cells)
+        assert dataset.read().shape == cells.shape
+
+
+def test_a_file_that_gdal_does_not_read_gets_no_name(tmp_path, monkeypatch, open_either):
+    profile = profile_of(tmp_path)
+    sink = open_either(profile)
+    write_all(sink, noise(profile))
+    monkeypatch.setattr(rasterio.io.DatasetReader, "read", mock.Mock(side_effect=rasterio.errors.RasterioIOError("no")))
+    with pytest.raises(SinkError, match="what was written cannot be read again: no"):
+        sink.commit()
+    assert not list(tmp_path.iterdir())
+
+
+def test_webp_of_separate_bands_is_refused_before_the_run(tmp_path):
+    options = {"COMPRESS": "WEBP", "INTERLEAVE": "BAND"}
+    with pytest.raises(SinkError, match=r"COMPRESS=WEBP, INTERLEAVE=BAND.* do not work for uint8"):
+        open_geotiff(profile_of(tmp_path, count=3, dtype=np.dtype(np.uint8), options=options, nodata=None))

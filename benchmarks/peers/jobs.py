@@ -69,10 +69,16 @@ JOBS = {
 }
 
 PROFILES = {
+    "zstd": {"COMPRESS": "ZSTD", "ZSTD_LEVEL": "1"},
     "zstd1": {"COMPRESS": "ZSTD", "ZSTD_LEVEL": "1"},
+    "deflate": {"COMPRESS": "DEFLATE", "ZLEVEL": "6"},
     "deflate6": {"COMPRESS": "DEFLATE", "ZLEVEL": "6"},
 }
-"""Compressors by what ``--profiles`` calls them; of the second, NDVI and slope alone are run unless asked for."""
+"""Compressors by what ``--profiles`` calls them; NDVI and slope alone are run with all but the first."""
+
+OUR_DEFAULTS = {"zstd": {"ZSTD_LEVEL": "AUTO"}, "deflate": {"ZLEVEL": "AUTO"}}
+"""What tilejit is given where others are given a level: none, so that cheaper encoders may stand in. With the other
+profiles everybody obeys the same level."""
 
 CREATION = {"TILED": "YES", "BLOCKXSIZE": "512", "BLOCKYSIZE": "512", "PREDICTOR": "3", "BIGTIFF": "IF_SAFER"}
 """GDAL's creation options of every output, whoever writes it, beside the compressor."""

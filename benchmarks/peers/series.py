@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.compare import difference, profile_of
-from peers.jobs import CREATION, JOBS, PROFILES, Job
+from peers.jobs import CREATION, JOBS, OUR_DEFAULTS, PROFILES, Job
 from peers.measure import ContenderError, run
 from peers.roster import CONTENDERS, FLOOR, OURS, Contender
 from peers.task import Task
@@ -204,7 +204,10 @@ class _Group:
         inputs = tuple(str(self._input(n)) for n in self.job.inputs)
         outputs = tuple(str(self.folder / f"{label}-{name}-{o.name}.tif") for o in self.job.outputs)
         _remove(outputs)
-        return Task(self.job.name, inputs, outputs, finished, CREATION | PROFILES[self.profile])
+        creation = CREATION | PROFILES[self.profile]
+        if name == OURS:
+            creation |= OUR_DEFAULTS.get(self.profile, {})
+        return Task(self.job.name, inputs, outputs, finished, creation)
 
     def _input(self, name: str) -> Path:
         return self.folder / f"{self.size}-{name}.tif"

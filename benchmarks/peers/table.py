@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from peers.series import Row
 
-_PROFILES = {"zstd1": "ZSTD 1", "deflate6": "DEFLATE 6"}
+_PROFILES = {
+    "zstd": "ZSTD, tilejit's own level",
+    "zstd1": "ZSTD 1",
+    "deflate": "DEFLATE, tilejit's own level",
+    "deflate6": "DEFLATE 6",
+}
 
 
 def short_table(rows: Sequence[Row], large: int) -> list[str]:
@@ -49,7 +54,7 @@ def short_table(rows: Sequence[Row], large: int) -> list[str]:
 def file_share(ours: Row, floor: Row | None) -> str:
     """Bytes of tilejit's files over the floor's, which GDAL encodes at the level asked for; empty where one is missing.
 
-    tilejit lets cheaper encoders of the same format stand in, so a table of its times says what that cost.
+    Where no level is given, tilejit lets cheaper encoders of the same format stand in: this says what that cost.
     """
     if floor is None or not floor.medians or not ours.medians:
         return ""

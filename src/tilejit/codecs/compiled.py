@@ -1,4 +1,4 @@
-"""The predictors, compiled."""
+"""The predictors and LZW, compiled."""
 
 from __future__ import annotations
 
@@ -17,12 +17,21 @@ for _name in COMPILED:
 """
 
 
-@functools.cache
 def predictor(name: str) -> NativeFunction:
     """Returns a function of `tilejit.codecs.predictors` as machine code.
 
     Args:
         name: One of its ``COMPILED``.
     """
-    text = Path(__file__).with_name("predictors.py").read_text("utf-8")
-    return NativeFunction(text + _DECORATE, name, f"predictors_{name}")
+    return _compiled("predictors", name)
+
+
+def lzw_decoder() -> NativeFunction:
+    """Returns `tilejit.codecs.lzw.decode_lzw` as machine code."""
+    return _compiled("lzw", "decode_lzw")
+
+
+@functools.cache
+def _compiled(module: str, name: str) -> NativeFunction:
+    text = Path(__file__).with_name(f"{module}.py").read_text("utf-8")
+    return NativeFunction(text + _DECORATE, name, f"{module}_{name}")

@@ -45,6 +45,12 @@ class Effort:
 
     Decisions of several threads may cross; the totals do not.
 
+    Args:
+        compression: One of `tilejit.codecs.entropy.COMPRESSIONS`.
+        level: How small the file is to be; None for the library's own.
+        blocks: How many the file has.
+        auto: Whether others than the coder of that level may encode; a level that somebody gave is obeyed bit for bit.
+
     Example:
         >>> import numpy as np
         >>> effort = Effort("DEFLATE", 6)
@@ -52,9 +58,9 @@ class Effort:
         True
     """
 
-    def __init__(self, compression: str, level: int | None, blocks: int = _FEW) -> None:
+    def __init__(self, compression: str, level: int | None, blocks: int = _FEW, *, auto: bool = True) -> None:
         coders = coders_for(compression, level)
-        self._coders = coders if blocks >= _FEW else coders[-1:]
+        self._coders = coders if auto and blocks >= _FEW else coders[-1:]
         self._last = len(self._coders) - 1
         """The number of the coder that was asked for."""
         self._costs = tuple(coder.cost for coder in self._coders)

@@ -1,17 +1,20 @@
-"""The entropy coders, by TIFF's names for them: imagecodecs' bindings, which release the GIL."""
+"""The entropy coders, by TIFF's names: imagecodecs' bindings, which release the GIL, and an LZW decoder of our own."""
 
 from __future__ import annotations
 
 import functools
+import threading
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.codecs.compiled import lzw_decoder
+from tilejit.codecs.lzw import CORRUPT, TABLE
 from tilejit.errors import CodecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -23,13 +26,18 @@ _NAMES = {"DEFLATE": "deflate", "LZW": "lzw", "ZSTD": "zstd"}
 
 COMPRESSIONS = ("NONE", *_NAMES)
 """What can be coded."""
+_PIECE, _ZSTD_PIECE = 1 << 18, 64
+"""Bytes that are decoded, and ZSTD's that are given, at a time where a stream is longer than its block."""
+_local = threading.local()
 
 
 def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
     """Decode into an array that the result fills to the last byte.
 
     Never more is written than the array holds, whatever the data says of its own size. Data that goes on behind the end
-    of the block is taken, as by libtiff, but for ZSTD.
+    of the block is taken, as by libtiff, and rows beyond the block's, too: some writers store the last strip whole. But
+    a stream of DEFLATE and ZSTD has to be whole, with its checksum where it has one: DEFLATE always does, ZSTD seldom,
+    and LZW never, so that a flipped bit there may decode to other cells.
 
     Args:
         compression: One of `COMPRESSIONS`.
@@ -37,31 +45,79 @@ def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
         out: (byte,).
 
     Raises:
-        CodecError: The data is corrupt, or decodes to another size.
+        CodecError: The data is corrupt, or decodes to fewer bytes.
     """
-    if compression == "NONE":
-        size = _copy(data, out)
-    else:
-        try:
-            size = len(_function(compression, "decode")(data, out=out))
-        except (RuntimeError, ValueError) as error:
-            if "INSUFFICIENT_SPACE" not in str(error):
-                raise CodecError(f"corrupt {compression} data: {error}") from error
-            size = _begin_inflating(data, out)
+    size = _DECODERS[compression](data, out)
     if size != out.size:
         raise CodecError(f"the {compression} data holds {size:,} bytes, and a block is {out.size:,}")
 
 
-def _begin_inflating(data: Encoded, out: NDArray[np.uint8]) -> int:
-    """Decodes what fits; libdeflate decodes all or nothing.
-
-    Some writers store the last strip whole, with rows beyond the raster. GDAL 3.10 with libdeflate gives what its
-    memory held for such a strip, and reports nothing; zlib gives the rows.
-    """
+def _inflate(data: Encoded, out: NDArray[np.uint8]) -> int:
     try:
-        return _copy(zlib.decompressobj().decompress(memoryview(data), out.size), out)  # type: ignore[arg-type]
+        return len(_function("DEFLATE", "decode")(data, out=out))
+    except (RuntimeError, ValueError) as error:
+        # libdeflate decodes all or nothing.
+        if "INSUFFICIENT_SPACE" not in str(error):
+            raise CodecError(f"corrupt DEFLATE data: {error}") from error
+    try:
+        return _take(_inflated(data), out)
     except zlib.error as error:
         raise CodecError(f"corrupt DEFLATE data: {error}") from error
+
+
+def _inflated(data: Encoded) -> Iterator[bytes]:
+    """What a stream holds, to its checksum."""
+    stream, left = zlib.decompressobj(), bytes(data)
+    while not stream.eof:
+        part = stream.decompress(left, _PIECE)
+        left = stream.unconsumed_tail
+        if not part and not left and not stream.eof:
+            raise CodecError("corrupt DEFLATE data: it ends within a block")
+        yield part
+
+
+def _decode_zstd(data: Encoded, out: NDArray[np.uint8]) -> int:
+    try:
+        return len(_function("ZSTD", "decode")(data, out=out))
+    except (RuntimeError, ValueError) as error:
+        whole, cause = bytes(data), error
+    import zstandard
+
+    try:
+        return _take(_frame(whole), out)
+    except zstandard.ZstdError as error:
+        raise CodecError(f"corrupt ZSTD data: {cause}") from error
+
+
+def _frame(data: bytes) -> Iterator[bytes]:
+    """What the first frame holds: ZSTD's own function takes nothing behind it, and no more than it has room for."""
+    import zstandard
+
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    # A few bytes at a time: four of them may be 128 KB of zeros.
+    for begin in range(0, len(data), _ZSTD_PIECE):
+        yield stream.decompress(data[begin : begin + _ZSTD_PIECE])
+        if stream.eof:
+            return
+    raise CodecError("corrupt ZSTD data: it ends within a frame")
+
+
+def _decode_lzw(data: Encoded, out: NDArray[np.uint8]) -> int:
+    table: NDArray[np.int64] | None = getattr(_local, "table", None)
+    if table is None:
+        table = _local.table = np.empty((2, TABLE), np.int64)
+    size = lzw_decoder()(np.frombuffer(data, np.uint8), table[0], table[1], out)
+    if size == CORRUPT:
+        raise CodecError("corrupt LZW data: a code is in no table")
+    return size
+
+
+def _take(parts: Iterable[bytes], out: NDArray[np.uint8]) -> int:
+    """Keeps what there is room for, and goes to the end; returns how much that was."""
+    done = 0
+    for part in parts:
+        done += _copy(part, out[done:])
+    return done
 
 
 def _copy(data: Encoded, out: NDArray[np.uint8]) -> int:
@@ -95,3 +151,12 @@ def _function(compression: str, verb: str) -> Callable[..., Any]:
 
     function: Callable[..., Any] = getattr(imagecodecs, f"{_NAMES[compression]}_{verb}")
     return function
+
+
+_DECODERS: dict[str, Callable[[Encoded, NDArray[np.uint8]], int]] = {
+    "NONE": _copy,
+    "DEFLATE": _inflate,
+    "LZW": _decode_lzw,
+    "ZSTD": _decode_zstd,
+}
+"""What decodes; returns how many bytes it wrote."""

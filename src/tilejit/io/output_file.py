@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tilejit.errors import SinkError
 from tilejit.io.flusher import Flusher
 from tilejit.io.gdal.creation_options import block_of, default_options, stored_dtype
+from tilejit.io.gdal.library import read_a_block
 from tilejit.io.source import nodata_key
 from tilejit.io.target import (
     completing,
@@ -65,11 +66,12 @@ class OutputFile:
             self._flusher = Flusher(self.temporary)
 
     def sync(self) -> None:
-        """Wait until the temporary file is on the disk.
+        """Have GDAL read a block of the closed file, and wait until all are on the disk.
 
         Raises:
-            OSError: A page could not be written.
+            OSError: GDAL does not read it, or a page could not be written.
         """
+        read_a_block(self.temporary)
         if self._flusher is not None:
             self._flusher.finish()
         if self._synced:

@@ -7,6 +7,9 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilejit.codecs.coders import coders_for
+from tilejit.io.gdal.creation_options import is_auto, level_of
+from tilejit.io.sink import WRITTEN_DIRECTLY
 from tilejit.sizes import format_size
 
 if TYPE_CHECKING:
@@ -99,9 +102,17 @@ def _write_line(plan: Plan, write: Write) -> str:
     name = write.path or ("tiles, one by one" if write.handed_over else "an array")
     bands = f"{len(write.planes)} x " if len(write.planes) > 1 else ""
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
-    stored = f" before compression, {write.writer}; {options}" if write.path else ""
+    stored = f" before compression, {write.writer}; {options}{_encoders(write)}" if write.path else ""
     size = format_size(write.raw_bytes(plan.window))
     return f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, {size}{stored}"
+
+
+def _encoders(write: Write) -> str:
+    """Who may encode blocks where no level was given."""
+    if WRITTEN_DIRECTLY not in write.writer or not is_auto(write.options):
+        return ""
+    *cheaper, asked = (coder.name for coder in coders_for(write.options["COMPRESS"], level_of(write.options)))
+    return f"; blocks by {asked}, or by {' or '.join(cheaper)} where the file stays about as small"
 
 
 def _nodata(write: Write) -> str:

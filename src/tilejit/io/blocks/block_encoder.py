@@ -25,20 +25,30 @@ if TYPE_CHECKING:
 
 
 class BlockEncoder:
-    """What a thread, or a worker in another process, needs to encode its own blocks; threads may share it."""
+    """What a thread, or a worker in another process, needs to encode its own blocks; threads may share it.
 
-    def __init__(self, profile: OutputProfile, blocks: BlockGrid, codec: BlockCodec, *, sparse: bool) -> None:
+    Args:
+        profile: What the file will be.
+        blocks: Its blocks.
+        codec: What encodes them.
+        sparse: Whether blocks of nothing but nodata are left out.
+        auto: Whether cheaper encoders may stand in for the codec's level.
+    """
+
+    def __init__(
+        self, profile: OutputProfile, blocks: BlockGrid, codec: BlockCodec, *, sparse: bool, auto: bool
+    ) -> None:
         self.profile = profile
         """What the file will be."""
-        self._made_of = profile, blocks, codec, sparse
+        self._made_of = profile, blocks, codec
+        self._how = functools.partial(BlockEncoder, sparse=sparse, auto=auto)
         self._blocks = blocks
         self._cutter = BlockCutter(blocks, codec.samples)
-        self._constants = ConstantBlocks(codec, profile.nodata, blocks=blocks.count, sparse=sparse)
+        self._constants = ConstantBlocks(codec, profile.nodata, blocks=blocks.count, sparse=sparse, auto=auto)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process begins without what this one knows of the blocks so far."""
-        *arguments, sparse = self._made_of
-        return functools.partial(BlockEncoder, sparse=sparse), tuple(arguments)
+        return self._how, self._made_of
 
     @property
     def coding(self) -> str:

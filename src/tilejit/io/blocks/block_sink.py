@@ -15,7 +15,7 @@ from tilejit.io.blocks.block_branch import AppendingOpener, SendingOpener
 from tilejit.io.blocks.block_encoder import BlockEncoder
 from tilejit.io.blocks.block_grid import BlockGrid
 from tilejit.io.blocks.tiff_skeleton import read_skeleton
-from tilejit.io.gdal.creation_options import is_sparse, level_of
+from tilejit.io.gdal.creation_options import is_auto, is_sparse, level_of
 from tilejit.io.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.io.target import sync_path
 
@@ -72,7 +72,9 @@ class BlockSink:
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
-        self._encoder = BlockEncoder(profile, self._blocks, skeleton.codec, sparse=is_sparse(file.options))
+        self._encoder = BlockEncoder(
+            profile, self._blocks, skeleton.codec, sparse=is_sparse(file.options), auto=is_auto(file.options)
+        )
         if profile.kept is None:
             self._appended = open_append_file(file.temporary, profile.raw_bytes)
         else:  # what a journal says must not lie in a buffer of this process, and who keeps the journal syncs

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class BlockSource:
     """A GeoTIFF that is read without GDAL; threads may read at the same time.
 
-    What it is, GDAL has said; a window with a block that cannot be decoded is GDAL's to read, so that its pixels or
-    its error are what they would have been.
+    What it is, GDAL has said; for its cells GDAL is never asked: what the decoder here knows to be damaged, GDAL may
+    take for pixels (it looks at no checksum of DEFLATE).
     """
 
     reader = "read directly"
@@ -99,7 +99,8 @@ class BlockSource:
                 place = (slice(None), *part.slices(window))
                 self._read_part(bands, (row, col), part, out[place], None if valid is None else valid[place])
         except (CodecError, OSError) as error:
-            self._read_by_gdal(bands, window, out, valid, error)
+            numbers = ", ".join(map(str, bands))
+            raise ReadError(f"{self.name}: cannot read band {numbers}, {window}: {error}") from error
 
     def reserve(self, threads: int) -> None:  # noqa: ARG002 - one open file serves any number
         """Open the file again if it was closed or written since; threads share it."""
@@ -195,7 +196,7 @@ class BlockSource:
         if count < stored[0] * row_bytes:
             raise CodecError(f"it is stored in {count:,} bytes, and holds {stored[0] * row_bytes:,}")
         if self.stored_bytes is not None and offset + count > self.stored_bytes:
-            # Be the rows there or not: GDAL refuses it.
+            # Be the rows there or not.
             raise CodecError(f"the file ends at byte {self.stored_bytes:,}, and the block at {offset + count:,}")
         self._fill(out.reshape(-1).view(np.uint8), offset + row * row_bytes)
         if not self._layout.codec.dtype.isnative:
@@ -215,20 +216,6 @@ class BlockSource:
             if got == 0:
                 raise CodecError(f"the file ends {data.size - done:,} bytes before it, at byte {offset + done:,}")
             done += got
-
-    def _read_by_gdal(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None,
-        cause: Exception,
-    ) -> None:
-        """GDAL takes what its own writers never made, such as data behind a block's end, and knows its errors best."""
-        try:
-            self._gdal.read(bands, window, out, valid)
-        except ReadError as error:
-            raise ReadError(f"{error}; {cause}") from error
 
     def _descriptor(self) -> int:
         """The open file."""

@@ -23,9 +23,9 @@ _MOST_KNOWN = 64
 class ConstantBlocks:
     """A codec that knows blocks of one value when it sees them; threads may share it."""
 
-    def __init__(self, codec: BlockCodec, nodata: float | None, *, blocks: int, sparse: bool) -> None:
+    def __init__(self, codec: BlockCodec, nodata: float | None, *, blocks: int, sparse: bool, auto: bool) -> None:
         self._codec = codec
-        self.effort = Effort(codec.compression, codec.level, blocks)
+        self.effort = Effort(codec.compression, codec.level, blocks, auto=auto)
         """What chooses the coder of all other blocks."""
         native = codec.dtype.newbyteorder("=")
         self._left_out = np.asarray(0 if nodata is None else nodata, native)

@@ -39,20 +39,20 @@ class TiffLayout:
     grid: BlockGrid
     """Where they lie in the raster."""
     offsets: NDArray[Any]
-    """The first byte of each block; 0 where there is none."""
+    """The first byte of each block; says nothing where there is none."""
     counts: NDArray[Any]
     """The bytes of each block; 0 where there is none."""
 
     def is_missing(self, number: int) -> bool:
-        """Whether a block is not stored, because its cells are all nodata or 0."""
-        return not self.counts[number] and not self.offsets[number]
+        """Whether a block is not stored, because its cells are all nodata or 0; GDAL looks at its byte count alone."""
+        return not self.counts[number]
 
     def first_missing(self, band: int) -> tuple[int, int] | None:
         """Returns the row and column of a cell of a band, from 1, in a block that is not stored; None without one."""
         down, across = self.grid.blocks
         start = (band - 1) * down * across if self.grid.planes > 1 else 0
         part = slice(start, start + down * across)
-        missing = np.flatnonzero((self.counts[part] == 0) & (self.offsets[part] == 0))
+        missing = np.flatnonzero(self.counts[part] == 0)
         if not missing.size:
             return None
         row, col = divmod(int(missing[0]), across)
@@ -126,10 +126,21 @@ def _read_directory(source: Source) -> TiffLayout:
         offsets = _array(tiff, f"{kind}Offsets", grid.count)
         counts = _array(tiff, f"{kind}ByteCounts", grid.count)
     layout = TiffLayout(codec, grid, offsets, counts)
+    if not grid.tiled and _looks_wrong(layout, source.stored_bytes or 0):
+        raise _NotOurs("its byte counts look wrong, and libtiff makes its own")
     # No compression takes twice the size of what it compresses: that is a damaged count, and memory.
     if counts.max() > 2 * layout.block_bytes + 4096:
         raise _NotOurs("a block is stored in more bytes than it holds")
     return layout
+
+
+def _looks_wrong(layout: TiffLayout, size: int) -> bool:
+    """Whether libtiff would not believe the byte counts of strips, which old writers got wrong."""
+    counts, offsets, plain = layout.counts, layout.offsets, layout.codec.compression == "NONE"
+    if len(counts) == 1:
+        count, offset, whole = int(counts[0]), int(offsets[0]), layout.block_bytes
+        return bool(offset and not count) or (plain and count > 0 and (count < whole or offset + count > size > offset))
+    return plain and len(counts) > 2 and counts[0] != counts[1] and bool(counts[0] and counts[1])
 
 
 def _check_plain(tags: Any, source: Source) -> None:

@@ -26,6 +26,12 @@ _REFUSED = {
     "TFW": "the georeferencing is inside the file",
     "WORLDFILE": "the georeferencing is inside the file",
 }
+_LEVELS = {"DEFLATE": ("ZLEVEL", "6"), "ZSTD": ("ZSTD_LEVEL", "1")}
+"""The option of a compression's level, and the level that files are as small as where nobody gave one."""
+AUTO = "AUTO"
+"""What a level says where nobody gave one: files are about as small as by that of `_LEVELS`, whoever encodes."""
+_PIXELS_ONLY = {"WEBP"}
+"""Compressions of colours, which have to lie together; GDAL writes a file of separate bands, and does not read it."""
 _YES, _NO = ("YES", "TRUE", "ON", "1"), ("NO", "FALSE", "OFF", "0")
 
 
@@ -40,6 +46,9 @@ def default_options(
 
     ZSTD at level 1 instead of GDAL's 9 writes five times faster for 1.5 % more bytes (8192 x 8192 float32
     terrain: 69 against 13 Mpx per CPU second, 199.0 against 196.1 MB).
+
+    ZLEVEL and ZSTD_LEVEL are AUTO where nobody gave one, or asked for that: cheaper encoders may stand in for DEFLATE 6
+    and ZSTD 1. A number is obeyed. LEVEL, which is the COG driver's name, stands for either.
 
     Args:
         dtype: The type to store.
@@ -60,12 +69,13 @@ def default_options(
     """
     user = {name.upper(): str(value) for name, value in user_options.items()}
     options = {"COMPRESS": user.get("COMPRESS", "ZSTD").upper(), "BIGTIFF": "IF_SAFER"}
-    if options["COMPRESS"] == "ZSTD":
-        options["ZSTD_LEVEL"] = "1"
+    user = _with_level(user, options["COMPRESS"])
+    if options["COMPRESS"] in _LEVELS:
+        options[_LEVELS[options["COMPRESS"]][0]] = AUTO
     predictor = _predictor(np.dtype(dtype))
     if predictor and options["COMPRESS"] in {"ZSTD", "DEFLATE", "LZW"} and "NBITS" not in user:
         options["PREDICTOR"] = predictor
-    if count > 1:
+    if count > 1 and options["COMPRESS"] not in _PIXELS_ONLY:
         options["INTERLEAVE"] = "BAND"
     if user.get("TILED", "YES").upper() in _NO:
         options["BLOCKYSIZE"] = str(min(height, max(1, _STRIP_CELLS // width)))
@@ -103,9 +113,46 @@ def is_sparse(options: Mapping[str, str]) -> bool:
 
 
 def level_of(options: Mapping[str, str]) -> int | None:
-    """How hard a compression compresses, by the option or as GDAL does without it; None where it has no levels."""
-    known = {"DEFLATE": ("ZLEVEL", "6"), "ZSTD": ("ZSTD_LEVEL", "9")}.get(options["COMPRESS"])
-    return None if known is None else int(options.get(*known))
+    """How hard a compression compresses, by the option or as `_LEVELS` says; None where it has no levels."""
+    known = _LEVELS.get(options["COMPRESS"])
+    return None if known is None else int(gdal_options(options)[known[0]])
+
+
+def is_auto(options: Mapping[str, str]) -> bool:
+    """Whether cheaper encoders may stand in for the level.
+
+    Args:
+        options: What `default_options` returned.
+
+    Example:
+        >>> is_auto({"COMPRESS": "ZSTD", "ZSTD_LEVEL": "1"})
+        False
+    """
+    known = _LEVELS.get(options["COMPRESS"])
+    return known is not None and options.get(known[0]) == AUTO
+
+
+def gdal_options(options: Mapping[str, str]) -> dict[str, str]:
+    """The options as GDAL takes them: with a number for each level.
+
+    Example:
+        >>> gdal_options({"COMPRESS": "ZSTD", "ZSTD_LEVEL": "AUTO"})
+        {'COMPRESS': 'ZSTD', 'ZSTD_LEVEL': '1'}
+    """
+    return dict(options) | {name: ours for name, ours in _LEVELS.values() if options.get(name) == AUTO}
+
+
+def _with_level(user: Mapping[str, str], compress: str) -> dict[str, str]:
+    """The user's options, with LEVEL under the name that the compression has for it."""
+    options = dict(user)
+    if "LEVEL" in options:
+        if compress not in _LEVELS:
+            raise SinkError(
+                f"LEVEL is for COMPRESS={' and '.join(_LEVELS)}, not {compress}: give the option of its own"
+            )
+        options = {_LEVELS[compress][0]: options.pop("LEVEL")} | options
+    levels = [name for name, _ in _LEVELS.values() if options.get(name, "").upper() == AUTO]
+    return options | dict.fromkeys(levels, AUTO)
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -145,12 +192,14 @@ def _check_options(
         if not side.isdecimal() or int(side) < 1:
             raise SinkError(f"{name} is a number of cells, one or more, not {side}")
     asked = ", ".join(f"{name}={value}" for name, value in user.items()) or "tilejit's own"
-    _try_options(tuple(options.items()), f"the creation options ({asked}) do not work for {dtype}", dtype, count)
+    _try_options(
+        tuple(gdal_options(options).items()), f"the creation options ({asked}) do not work for {dtype}", dtype, count
+    )
 
 
 @functools.lru_cache(maxsize=64)
 def _try_options(options: tuple[tuple[str, str], ...], complaint: str, dtype: np.dtype[Any], count: int) -> None:
-    """Write a raster of a few cells in memory with the options; once, which is half of what opening a sink takes."""
+    """Write a raster of a few cells in memory with the options, and read it; once, for it takes as long as the rest."""
     rasterio = load_rasterio()
     shape = (min(count, 4), 16, 16)
     profile = {"count": shape[0], "height": 16, "width": 16, "dtype": stored_dtype(dtype).name}
@@ -162,6 +211,9 @@ def _try_options(options: tuple[tuple[str, str], ...], complaint: str, dtype: np
             memory.open(driver="GTiff", **profile, **dict(options)) as dataset,
         ):
             dataset.write(np.zeros(shape, stored_dtype(dtype)))
+            dataset.close()
+            with memory.open() as written:
+                written.read(1)
     except Exception as error:
         raise SinkError(f"{complaint}: {cause_of(error)}") from error
     if warned:

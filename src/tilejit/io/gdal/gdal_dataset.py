@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import SinkError
 from tilejit.grid import IDENTITY
 from tilejit.io.file_tags import colour_options, write_tags
-from tilejit.io.gdal.creation_options import stored_dtype
+from tilejit.io.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.io.gdal.library import cause_of, load_rasterio, messages, quiet
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
 
     Args:
         file: The output.
-        options: GDAL's creation options.
+        options: The creation options.
 
     Returns:
         The rasterio dataset, open for writing.
@@ -36,7 +36,7 @@ def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
     path = file.profile.path
     try:
         with quiet(), messages() as warned:
-            dataset = _open(file, options)
+            dataset = _open(file, gdal_options(options))
     except Exception as error:
         raise SinkError(f"{path}: cannot be created: {cause_of(error)}") from error
     if warned:

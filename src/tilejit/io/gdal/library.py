@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 import threading
 import warnings
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CACHE_MEGABYTES = 8
 """GDAL's block cache while the host program has not chosen one.
@@ -104,6 +107,13 @@ def cause_of(error: BaseException, path: str = "") -> str:
 _SIGNALLED = "GDAL signalled an error"
 
 
+def _plain(text: str) -> str:
+    """GDAL's words, without rasterio's before them."""
+    # "CPLE_IllegalArg in ZSTD_LEVEL=99 ..." and "GDAL signalled an error: err_no=1, msg='...'"
+    text = text.partition("msg=")[2].strip("'") if text.startswith(_SIGNALLED) else text
+    return text.split(" in ", 1)[-1] if text.startswith("CPLE_") else text
+
+
 class _Collector(logging.Filter):
     """Keeps one thread's GDAL messages, and keeps them out of the host program's log."""
 
@@ -118,9 +128,7 @@ class _Collector(logging.Filter):
         told = record.levelno >= logging.WARNING or text.startswith(_SIGNALLED)
         if record.thread != self._thread or not told:
             return record.levelno >= self.host_level
-        # "CPLE_IllegalArg in ZSTD_LEVEL=99 ..." and "GDAL signalled an error: err_no=1, msg='...'"
-        text = text.partition("msg=")[2].strip("'") if text.startswith(_SIGNALLED) else text
-        text = text.split(" in ", 1)[-1] if text.startswith("CPLE_") else text
+        text = _plain(text)
         if text not in self.messages:
             self.messages.append(text)
         return False
@@ -148,3 +156,63 @@ def messages() -> Iterator[list[str]]:
         finally:
             logger.removeFilter(collector)
             logger.setLevel(level)
+
+
+_DAMAGE = re.compile(r"Corrupt JPEG data|Premature end of")
+"""Warnings, of libjpeg, by which a block is damaged. It warns of no more than a run of wrong pixels that follows."""
+_NO_DAMAGE = "PROJ:"
+"""What errors begin with that are about a source's CRS, which a VRT opens when it is read."""
+_listening = threading.local()
+
+
+@contextmanager
+def complaints() -> Iterator[list[str]]:
+    """Collect what GDAL says of damaged blocks in this thread while it reads, and rasterio does not raise.
+
+    LZMA's decoder signals an error and is believed to have succeeded; libjpeg warns of corrupt data, and goes on with
+    grey. rasterio hands both to the logger ``rasterio._err``. Reads in other threads go on meanwhile.
+
+    Yields:
+        A list that fills while the block runs.
+    """
+    _listen()
+    said: list[str] = []
+    _listening.messages = said
+    try:
+        yield said
+    finally:
+        _listening.messages = None
+
+
+@functools.cache
+def _listen() -> None:
+    logger = logging.getLogger("rasterio._err")
+    own = logger.level
+
+    def keep(record: logging.LogRecord) -> bool:
+        said, text = getattr(_listening, "messages", None), record.getMessage()
+        told = text.startswith(_SIGNALLED) or _DAMAGE.search(text)
+        if said is None or not told or _plain(text).startswith(_NO_DAMAGE):
+            return record.levelno >= (own or (logger.parent or logger).getEffectiveLevel())
+        said.append(_plain(text))
+        return False
+
+    logger.addFilter(keep)
+    logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
+
+
+def read_a_block(path: Path) -> None:
+    """Read one block of a file, as whoever opens it will: GDAL writes some that it does not read.
+
+    Raises:
+        OSError: It cannot be opened, or the block cannot be read.
+    """
+    rasterio = load_rasterio()
+    try:
+        with quiet(), complaints() as said, rasterio.open(path, sharing=False) as dataset:
+            rows, cols = (min(n, side) for n, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
+            dataset.read(1, window=((0, rows), (0, cols)))
+    except rasterio.errors.RasterioError as error:
+        said = [cause_of(error)]
+    if said:
+        raise OSError(f"what was written cannot be read again: {'; '.join(said)}")

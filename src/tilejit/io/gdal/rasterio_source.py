@@ -13,7 +13,7 @@ import numpy as np
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import IDENTITY, Grid, Metric
 from tilejit.io.file_tags import read_tags
-from tilejit.io.gdal.library import cause_of, load_rasterio, quiet
+from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet
 from tilejit.io.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
 
 if TYPE_CHECKING:
@@ -177,14 +177,26 @@ class RasterioSource:
         dataset = self._handle()
         read = dataset.read_masks if masks else dataset.read
         place = (window.row_off, window.row_end), (window.col_off, window.col_end)
+        what = f"{'the mask of band' if masks else 'band'} {', '.join(map(str, bands))}, {window}"
         try:
-            read(list(bands), window=place, out=out)
+            with complaints() as said:
+                read(list(bands), window=place, out=out)
         except Exception as error:
-            what = "the mask of band" if masks else "band"
-            number = ", ".join(map(str, bands))
+            raise ReadError(f"{self.name}: cannot read {what}: {cause_of(error, self.name)}") from error
+        if said:
+            # GDAL keeps the block, and says nothing the next time.
+            self._drop_handle()
             raise ReadError(
-                f"{self.name}: cannot read {what} {number}, {window}: {cause_of(error, self.name)}"
-            ) from error
+                f"{self.name}: cannot read {what}: a block is damaged: {'; '.join(dict.fromkeys(said))} "
+                "(gdal_translate copies what GDAL makes of it)"
+            )
+
+    def _drop_handle(self) -> None:
+        """Close this thread's dataset, with the blocks that it keeps."""
+        dataset, self._local.dataset = self._local.dataset, None
+        with self._lock:
+            self._handles.remove(dataset)
+        dataset.close()
 
     def _handle(self) -> Any:
         """This thread's dataset, opened on its first read."""
