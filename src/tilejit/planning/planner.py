@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import PlanError
+from tilejit.io.output_file import can_be_written
 from tilejit.io.sink import Storage
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.kernel.quantities import scalar_values
@@ -375,4 +376,5 @@ def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> 
         return None
     files = [b.info.nodata for b in request.bands if isinstance(b, SourceBand)]
     own = [p.nodata for p in planes if p.dtype == dtype and dtype.kind != "f"]
-    return next((value for value in (*files, *own) if holds_nodata(dtype, value)), None)
+    kept = (value for value in (*files, *own) if holds_nodata(dtype, value))
+    return next((value for value in kept if not request.path or can_be_written(dtype, value)), None)
