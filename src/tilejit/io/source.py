@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_CHUNK_CELLS = 1 << 16
-"""Cells per step of the nodata pass: 64 K cells and their flags stay in a core's second cache."""
+CHUNK_CELLS = 1 << 16
+"""Cells per step of a pass over cells: 64 K cells and their flags stay in a core's second cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class BandInfo:
     """The unit of its values."""
     has_mask: bool = False
     """Whether a mask or an alpha band, and not the nodata value, says which cells hold data."""
+    scale: float = 1.0
+    """What a cell is to be multiplied by."""
+    offset: float = 0.0
+    """What is to be added then."""
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether its cells are counts, and its values others."""
+        return (self.scale, self.offset) != (1.0, 0.0)
 
     @property
     def may_be_invalid(self) -> bool:
@@ -308,7 +317,7 @@ def blank(out: NDArray[Any], cells: NDArray[Any], key: np.generic | None) -> Non
     """
     if key is None or np.isnan(key):
         return
-    step = max(1, _CHUNK_CELLS // max(1, out.shape[1]))
+    step = max(1, CHUNK_CELLS // max(1, out.shape[1]))
     for row in range(0, len(out), step):
         hits = _equals(cells[row : row + step], key)
         # Most chunks of most rasters hold no nodata, and looking is cheaper than a masked copy.
@@ -325,7 +334,7 @@ def flag(valid: NDArray[np.uint8], cells: NDArray[Any], key: np.generic | None) 
         key: The nodata value.
     """
     valid[...] = 1
-    step = max(1, _CHUNK_CELLS // max(1, valid.shape[1]))
+    step = max(1, CHUNK_CELLS // max(1, valid.shape[1]))
     for row in range(0, len(valid), step):
         part = cells[row : row + step]
         if key is not None and not np.isnan(key):

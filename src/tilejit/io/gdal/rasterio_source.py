@@ -6,6 +6,7 @@ import math
 import os
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,9 +258,11 @@ def _bands_of(path: str, dataset: Any) -> tuple[BandInfo, ...]:
     with quiet():
         flags = dataset.mask_flag_enums
         names = zip(dataset.descriptions, dataset.units, strict=True)
+        scales = zip(dataset.scales, dataset.offsets, strict=True)
         nodata = dataset.nodatavals if _is_exact(dataset) else _exact_nodata(dataset)
         parts = zip(dataset.dtypes, nodata, names, flags, strict=True)
-        return tuple(_band(path, i, part) for i, part in enumerate(parts, 1))
+        bands = tuple(_band(path, i, part) for i, part in enumerate(parts, 1))
+        return tuple(_with_scale(band, *scale) for band, scale in zip(bands, scales, strict=True))
 
 
 def _is_exact(dataset: Any) -> bool:
@@ -288,6 +291,12 @@ def _band(path: str, index: int, part: tuple[str, float | None, tuple[str, str],
     if nodata is not None and dtype.kind in "iu":
         nodata = _integer_nodata(dtype, nodata)
     return BandInfo(index, dtype, nodata, description or None, unit or None, has_mask)
+
+
+def _with_scale(band: BandInfo, scale: float, offset: float) -> BandInfo:
+    """The band with its scale and offset, if they are such: 0 and infinity come from broken tags."""
+    is_such = scale != 0 and math.isfinite(scale) and math.isfinite(offset)
+    return replace(band, scale=float(scale), offset=float(offset)) if is_such else band
 
 
 def _integer_nodata(dtype: np.dtype[Any], nodata: float) -> int | None:
