@@ -176,6 +176,16 @@ def test_statistics_of_a_masked_band_stay_behind(tmp_path):
         assert not dataset.tags(1)
 
 
+def test_a_nodata_value_that_cannot_be_written_gives_way(tmp_path):
+    """Of int64 rasterio writes nodata values below 2 ** 53 alone."""
+    cells = np.array([[2**63 - 1, 2**63 - 2, 5]])
+    tifffile.imwrite(tmp_path / "a.tif", cells, extratags=[(42113, "s", 0, str(2**63 - 1), True)])
+    tj.open(tmp_path / "a.tif").save(tmp_path / "b.tif")
+    copy = tj.open(tmp_path / "b.tif")
+    assert copy.bands[0].info.nodata == -(2**53) + 1
+    assert copy.read().tolist() == [[[-(2**53) + 1, 2**63 - 2, 5]]]
+
+
 def test_estimates_stay_behind(tmp_path):
     source, _ = make(tmp_path / "source.tif", band_tags={1: STATISTICS | {"STATISTICS_APPROXIMATE": "YES"}})
     assert not tags_of(open_source(source)).bands[0].tags

@@ -62,7 +62,7 @@ def parse_input(text: str) -> Input:
     return Input(name, band[1], int(band[2]))
 
 
-def open_inputs(kernels: Sequence[Applicable], words: Sequence[str]) -> list[list[Raster]]:
+def open_inputs(kernels: Sequence[Applicable], words: Sequence[str], scaled: bool | None = None) -> list[list[Raster]]:
     """Opens the inputs of kernels that run in one pass.
 
     Kernels share inputs by the names of their parameters. One alone goes to every kernel that takes one.
@@ -70,6 +70,7 @@ def open_inputs(kernels: Sequence[Applicable], words: Sequence[str]) -> list[lis
     Args:
         kernels: The kernels.
         words: What was typed for each input.
+        scaled: As `tilejit.open` takes it.
 
     Returns:
         For each kernel its Rasters, in order.
@@ -80,10 +81,10 @@ def open_inputs(kernels: Sequence[Applicable], words: Sequence[str]) -> list[lis
     """
     inputs = [parse_input(word) for word in words]
     if len(inputs) == 1 and inputs[0].name is None and all(len(k.rasters) == 1 for k in kernels):
-        raster = _open(inputs[0], kernels[0], kernels[0].rasters[0].name)
+        raster = _open(inputs[0], kernels[0], kernels[0].rasters[0].name, scaled)
         return [[raster] for _ in kernels]
     given = _matched(kernels, inputs)
-    rasters = {name: _open(given[name], *_taker(kernels, name)) for name in given}
+    rasters = {name: _open(given[name], *_taker(kernels, name), scaled) for name in given}
     return [[rasters[r.name] for r in kernel.rasters] for kernel in kernels]
 
 
@@ -116,10 +117,10 @@ def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, str]:
     return next(k for k in kernels if any(r.name == name for r in k.rasters)), name
 
 
-def _open(one: Input, kernel: Applicable, parameter: str) -> Raster:
+def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -> Raster:
     from tilejit.raster.raster import open_raster
 
-    raster = open_raster(one.path, band=one.band)
+    raster = open_raster(one.path, band=one.band, scaled=scaled)
     if raster.count > 1:
         raise ParameterError(
             f"{one.path} has {raster.count} bands, and {kernel.name} takes one as {parameter}: "

@@ -49,6 +49,9 @@ _OPTIONS = (
                  help="Rows and columns of a task."),
     click.option("--nodata", metavar="VALUE", callback=option_callback(parse_nodata),
                  help="Nodata value of the outputs."),
+    click.option("--scaled/--counts", "scaled", default=None,
+                 help="Take bands that have a scale and an offset as values everywhere, or as what is stored. "
+                 "Unless given, kernels take values, and parameters annotated with an integer dtype what is stored."),
     click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
                  help="GDAL's creation options, as compress=deflate,zlevel=6."),
 )  # fmt: skip
@@ -89,7 +92,9 @@ class JobWords:
         return dict(named)
 
 
-def read_job(kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> JobWords:
+def read_job(
+    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], scaled: bool | None = None, **options: Any
+) -> JobWords:
     """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read.
 
     Raises:
@@ -97,7 +102,7 @@ def read_job(kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], 
     """
     kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
     bound = bind_parameters(kernels, parameters)
-    rasters = open_inputs(kernels, inputs)
+    rasters = open_inputs(kernels, inputs, scaled)
     applied = tuple(k(*r, **b) for k, r, b in zip(kernels, rasters, bound, strict=True))
     given: RunOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
     return JobWords(kernels, applied, given)

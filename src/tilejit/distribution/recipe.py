@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError, SourceError, TilejitError
 from tilejit.io.open_source import is_opened_by_name, open_source
+from tilejit.io.scaled_source import ScaledSource
 from tilejit.kernel.discovery import find_single_kernel
 from tilejit.planning.planner import Job
 from tilejit.system.main_guard import main_file, require_guard
@@ -54,13 +55,23 @@ class KernelName:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """A source by the name that opens it in another process."""
+
+    name: str
+    """The file."""
+    is_scaled: bool
+    """Whether its values are read, and not its counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A job that can be pickled."""
 
     plan: Plan
     """The plan of the whole."""
-    sources: tuple[str, ...]
-    """The file of each of its reads."""
+    sources: tuple[Input, ...]
+    """What each of its reads reads."""
     kernels: tuple[KernelName, ...]
     """The kernel of each of its steps."""
     parameters: tuple[Mapping[str, Any], ...]
@@ -78,8 +89,9 @@ class Recipe:
         """
         sys.path.extend(folder for folder in self.path if folder not in sys.path)
         kernels = tuple(kernel.find() for kernel in self.kernels)
-        by_name = {name: open_source(name) for name in dict.fromkeys(self.sources)}
-        sources = tuple(by_name[name] for name in self.sources)
+        opened = {name: open_source(name) for name in dict.fromkeys(i.name for i in self.sources)}
+        made = {i: ScaledSource(opened[i.name]) if i.is_scaled else opened[i.name] for i in dict.fromkeys(self.sources)}
+        sources = tuple(made[i] for i in self.sources)
         for read, source in zip(self.plan.reads, sources, strict=True):
             here, there = source.grid.shape, self.plan.grid.shape
             if (here, source.stored_bytes) != (there, read.stored_bytes):
@@ -98,19 +110,20 @@ def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
     """
     kernels = {id(k): k for k in job.kernels}
     names = {key: KernelName(name_of(k), fingerprint_of(k)) for key, k in kernels.items()}
-    sources = tuple(_source_name(source) for source in job.sources)
+    sources = tuple(_input_of(source) for source in job.sources)
     return Recipe(
         job.plan, sources, tuple(names[id(k)] for k in job.kernels), job.parameters, tuple(branches), tuple(sys.path)
     )
 
 
-def _source_name(source: Source) -> str:
+def _input_of(source: Source) -> Input:
     if not is_opened_by_name(source):
         raise PlanError(
             f"{source.name}: worker processes open inputs by name, and this one is in memory: save it to a file and "
             "open that, or leave executor= out, by which threads share the memory"
         )
-    return str(Path(source.name).absolute()) if Path(source.name).exists() else source.name
+    name = str(Path(source.name).absolute()) if Path(source.name).exists() else source.name
+    return Input(name, isinstance(source, ScaledSource))
 
 
 def name_of(kernel: Kernel) -> str:

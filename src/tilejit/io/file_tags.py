@@ -39,6 +39,11 @@ class BandTags:
     table: Mapping[int, Colour] | None = None
     """The colour of each cell value."""
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values are others than the cells."""
+        return (self.scale, self.offset) != (1.0, 0.0)
+
     def without_statistics(self) -> dict[str, str]:
         """Its tags that hold of the cells whatever these are."""
         return {name: value for name, value in self.tags.items() if not name.startswith("STATISTICS_")}
@@ -114,7 +119,7 @@ def write_tags(dataset: Any, tags: FileTags, *, colours: bool) -> None:
     for index, band in enumerate(tags.bands, 1):
         if band.tags:
             dataset.update_tags(index, **band.tags)
-    if any((band.scale, band.offset) != (1.0, 0.0) for band in tags.bands):
+    if any(band.is_scaled for band in tags.bands):
         dataset.scales = tuple(band.scale for band in tags.bands)
         dataset.offsets = tuple(band.offset for band in tags.bands)
     if colours:

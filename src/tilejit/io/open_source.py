@@ -8,6 +8,7 @@ from tilejit.io.blocks.block_source import BlockSource
 from tilejit.io.blocks.tiff_layout import read_layout
 from tilejit.io.gdal.library import load_rasterio, quiet
 from tilejit.io.gdal.rasterio_source import RasterioSource, open_rasterio
+from tilejit.io.scaled_source import ScaledSource
 
 if TYPE_CHECKING:
     import os
@@ -46,5 +47,6 @@ def files_of(name: str) -> list[str]:
 
 
 def is_opened_by_name(source: Source) -> bool:
-    """Whether `open_source` gives the same in another process, by its name."""
-    return isinstance(source, (BlockSource, RasterioSource))
+    """Whether `open_source` gives the same in another process, by its name, or what its values are made of."""
+    stored = source.counts if isinstance(source, ScaledSource) else source
+    return isinstance(stored, (BlockSource, RasterioSource))

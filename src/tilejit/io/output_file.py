@@ -23,6 +23,9 @@ from tilejit.io.target import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import Any
+
+    import numpy as np
 
     from tilejit.io.sink import OutputProfile
 
@@ -125,7 +128,12 @@ def check_values(profile: OutputProfile) -> None:
         return
     if nodata_key(stored_dtype(dtype), nodata) is None:
         raise SinkError(f"{name}: no {dtype} equals the nodata value {nodata}: give another")
-    if dtype.kind in "iu" and abs(nodata) >= _EXACT_NODATA:
+    if not can_be_written(dtype, nodata):
         raise SinkError(
             f"{name}: rasterio writes a nodata value exactly below 2 ** 53 only, not {nodata}: give another",
         )
+
+
+def can_be_written(dtype: np.dtype[Any], nodata: float | None) -> bool:
+    """Whether rasterio writes a nodata value as it is."""
+    return nodata is None or dtype.kind not in "iu" or abs(nodata) < _EXACT_NODATA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,10 +14,12 @@ from tilejit.grid import Grid
 from tilejit.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-_CHUNK_CELLS = 1 << 16
-"""Cells per step of the nodata pass: 64 K cells and their flags stay in a core's second cache."""
+CHUNK_CELLS = 1 << 16
+"""Cells per step of a pass over cells: 64 K cells and their flags stay in a core's second cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,15 @@ class BandInfo:
     """The unit of its values."""
     has_mask: bool = False
     """Whether a mask or an alpha band, and not the nodata value, says which cells hold data."""
+    scale: float = 1.0
+    """What a cell is to be multiplied by."""
+    offset: float = 0.0
+    """What is to be added then."""
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether its cells are counts, and its values others."""
+        return (self.scale, self.offset) != (1.0, 0.0)
 
     @property
     def may_be_invalid(self) -> bool:
@@ -83,7 +95,7 @@ class Source(Protocol):
         """Read a window that lies inside the raster into an array of any real type.
 
         Values convert as GDAL converts them: rounded and clamped to what ``out`` holds. The nodata value is
-        compared in the band's own type.
+        compared in the band's own type, as GDAL's mask does.
 
         Args:
             bands: Band numbers, from 1.
@@ -275,10 +287,12 @@ def survives(native: np.dtype[Any], out: np.dtype[Any], key: np.generic | None) 
     Returns:
         True where no other value of the band's type converts to what the nodata value converts to.
     """
-    if key is None or np.can_cast(native, out, "safe"):
+    if key is None:
         return True
-    # Every integer up to 2 ** 24 is a float32 of its own, and up to 2 ** 53 a float64.
-    return native.kind in "iu" and abs(int(key)) < 2 ** (np.finfo(out).nmant + 1)
+    # Every integer up to 2 ** 24 is a float32 of its own, and up to 2 ** 53 a float64; NumPy calls int64 safe in it.
+    if native.kind in "iu":
+        return abs(int(key)) < int(2 ** (np.finfo(out).nmant + 1))
+    return bool(np.can_cast(native, out, "safe"))
 
 
 def convert(cells: NDArray[Any], out: NDArray[Any]) -> None:
@@ -313,7 +327,7 @@ def blank(out: NDArray[Any], cells: NDArray[Any], key: np.generic | None) -> Non
     """
     if key is None or np.isnan(key):
         return
-    step = max(1, _CHUNK_CELLS // max(1, out.shape[1]))
+    step = max(1, CHUNK_CELLS // max(1, out.shape[1]))
     for row in range(0, len(out), step):
         hits = _equals(cells[row : row + step], key)
         # Most chunks of most rasters hold no nodata, and looking is cheaper than a masked copy.
@@ -330,7 +344,7 @@ def flag(valid: NDArray[np.uint8], cells: NDArray[Any], key: np.generic | None) 
         key: The nodata value.
     """
     valid[...] = 1
-    step = max(1, _CHUNK_CELLS // max(1, valid.shape[1]))
+    step = max(1, CHUNK_CELLS // max(1, valid.shape[1]))
     for row in range(0, len(valid), step):
         part = cells[row : row + step]
         if key is not None and not np.isnan(key):
@@ -340,20 +354,65 @@ def flag(valid: NDArray[np.uint8], cells: NDArray[Any], key: np.generic | None) 
 
 
 def _equals(cells: NDArray[Any], key: np.generic) -> NDArray[np.bool_]:
-    """Which cells equal the nodata value; near a float's largest, within GDAL's tolerance.
+    """Which cells GDAL's mask takes for nodata; ``cells`` may have been widened since the key's type."""
+    if key.dtype.kind != "f":
+        equal: NDArray[np.bool_] = cells == cells.dtype.type(key)
+        return equal
+    hits = np.zeros(cells.shape, np.bool_)
+    for low, high in _alike(key.dtype, float(key)):
+        # Nodata mostly lies beyond all data, so that a look at the end towards zero is all that it takes.
+        part = cells <= high if high <= 0 else cells >= low
+        if part.any():
+            hits |= part & (cells >= low if high <= 0 else cells <= high)
+    return hits
 
-    Files spell -FLT_MAX with too few digits (-3.4028231e38) and GDAL forgives that, comparing within four
-    epsilons. For an ordinary value that would take valid neighbours too, so there the test is equality.
+
+@functools.lru_cache(maxsize=256)
+def _alike(dtype: np.dtype[Any], nodata: float) -> tuple[tuple[float, float], ...]:
+    """The ranges of a float type that GDAL's mask takes for a nodata value.
+
+    Equal to GDAL is what lies within four float32 epsilons, in float64 too (ARE_REAL_EQUAL in gdal_priv.h). The sum of
+    two large floats overflows, and whatever makes it do so counts as equal: -1e38 where -3.4e38 is nodata. So there may
+    be a second range, up to the type's largest.
+
+    Args:
+        dtype: The band's type.
+        nodata: The nodata value, as the type holds it; not NaN.
     """
-    wanted: NDArray[np.bool_]
-    middle = cells.dtype.type(key)
-    if cells.dtype.kind == "f" and 1e30 < abs(float(middle)) < math.inf:
-        # The epsilon of the band's own type: the cells may have been widened to float64 since.
-        slack = abs(middle) * cells.dtype.type(4 * 0.5 ** np.finfo(str(key.dtype)).nmant)
+    if nodata == 0 or math.isinf(nodata):
+        return ((nodata, nodata),)
+    middle, largest = _ordinal(dtype.type(abs(nodata))), _ordinal(np.finfo(dtype).max)
+    # GDAL compares float16 as float32.
+    kind = np.promote_types(dtype, np.float32).type
+    key = kind(_float_at(dtype, middle))
+
+    def total(number: int) -> Any:
         with np.errstate(over="ignore"):
-            wanted = (cells >= middle - slack) & (cells <= middle + slack)
-        # The far end may round to infinity, which is a value and not nodata.
-        wanted &= np.isfinite(cells)
-    else:
-        wanted = cells == middle
-    return wanted
+            return kind(_float_at(dtype, number)) + key
+
+    def is_apart(number: int) -> bool:
+        return bool(abs(kind(_float_at(dtype, number)) - key) >= kind(2.0**-23) * total(number) * kind(2))
+
+    first = _last(lambda number: not np.isinf(total(number)), 0, largest + 1) + 1
+    low = _last(is_apart, -1, middle) + 1
+    high = _last(lambda number: not is_apart(number), middle, max(first, middle + 1))
+    ranges = [(low, largest)] if high + 1 >= first else [(low, high), (first, largest)][: 1 + (first <= largest)]
+    values = [(float(_float_at(dtype, a)), float(_float_at(dtype, b))) for a, b in ranges]
+    return tuple(values if nodata > 0 else [(-b, -a) for a, b in values])
+
+
+def _last(is_so: Callable[[int], bool], start: int, stop: int) -> int:
+    """The last number of which something is so, as it is of ``start``; from some number on it is not."""
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        start, stop = (middle, stop) if is_so(middle) else (start, middle)
+    return start
+
+
+def _ordinal(value: np.generic) -> int:
+    """The number of a float that is not negative, counted from 0."""
+    return int(value.view(f"u{value.dtype.itemsize}"))
+
+
+def _float_at(dtype: np.dtype[Any], number: int) -> Any:
+    return np.array(number, f"u{dtype.itemsize}").view(dtype)[()]

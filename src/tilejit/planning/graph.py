@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tilejit.io.scaled_source import ScaledSource
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
 
     from tilejit.io.source import BandInfo, Source
     from tilejit.kernel.kernel import Kernel
@@ -20,6 +24,17 @@ class SourceBand:
     """Where it is read from."""
     info: BandInfo
     """Its number, dtype and nodata."""
+    values: Source | None = None
+    """Where kernels read it from, if its cells are counts that have a scale."""
+
+    def for_kernel(self, dtype: np.dtype | None) -> SourceBand:
+        """Returns what a parameter takes of it: its values, or its counts where it is annotated with a dtype."""
+        source = self.source
+        if dtype is not None and isinstance(source, ScaledSource):
+            source = source.counts
+        elif dtype is None and self.values is not None:
+            source = self.values
+        return self if source is self.source else SourceBand(source, source.bands[self.info.index - 1])
 
     @property
     def label(self) -> str:

@@ -62,6 +62,9 @@ class Read:
     """The file's size."""
     reader: str
     """How it is read, and why."""
+    scales: tuple[tuple[float, float], ...] = ()
+    """What the stored cells of each band are multiplied by, and what is added then; empty where they are taken as they
+    are."""
 
     @property
     def cell_bytes(self) -> int:

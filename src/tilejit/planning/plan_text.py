@@ -76,7 +76,21 @@ def _read_line(read: Read) -> str:
     edge = f", edge {read.edge}" if read.halo != (0, 0) else ""
     blocks = f"blocks {read.block[0]} x {read.block[1]}{stored}, " if read.block_bytes else ""
     valid = " and which cells are valid" if read.valid else ""
-    return f"read      {read.source}{bands} as {read.dtype}{valid}, {_reach(read.halo)}{edge}, {blocks}{read.reader}"
+    form = f"{read.dtype}{valid}{_scales(read)}"
+    return f"read      {read.source}{bands} as {form}, {_reach(read.halo)}{edge}, {blocks}{read.reader}"
+
+
+def _scales(read: Read) -> str:
+    """What becomes of the stored cells: ``, cells times 0.0001 plus -0.1``, by bands where they differ."""
+    by_scale: dict[tuple[float, float], list[int]] = {}
+    for band, scale in zip(read.bands, read.scales, strict=False):
+        if scale != (1.0, 0.0):
+            by_scale.setdefault(scale, []).append(band)
+    whole = len(by_scale) == 1 and len(read.bands) == sum(map(len, by_scale.values()))
+    return "".join(
+        f", cells{'' if whole else f' of {_ranges(bands)}'} times {scale:.15g} plus {offset:.15g}"
+        for (scale, offset), bands in by_scale.items()
+    )
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import PlanError
+from tilejit.io.output_file import can_be_written
+from tilejit.io.scaled_source import scales_of
 from tilejit.io.sink import Storage
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.kernel.quantities import scalar_values
@@ -145,7 +147,7 @@ class _Builder:
         for node in [n for n in self.steps.values() if n.application is application]:
             kernel = application.kernel
             halo = _sum(node.halo, kernel.radius)
-            for k, band in enumerate(application.inputs):
+            for k, band in enumerate(_taken(application)):
                 if isinstance(band, SourceBand):
                     dtype, valid = read_form(kernel, k, band, halo)
                     self._demand_read(band, dtype, valid=valid, edge=kernel.edge, halo=halo)
@@ -156,6 +158,13 @@ class _Builder:
                         f"save {band.label} to a file first, then open that"
                     )
                 self._demand_step(band.application, kernel.edge, halo)
+
+
+def _taken(application: Application) -> list[Band]:
+    """An application's inputs, as its kernel takes them."""
+    rasters = application.kernel.rasters
+    pairs = zip(application.inputs, rasters, strict=True)
+    return [band.for_kernel(raster.dtype) if isinstance(band, SourceBand) else band for band, raster in pairs]
 
 
 def _plane_of(
@@ -309,6 +318,7 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
         source.block_bytes,
         source.stored_bytes,
         source.reader,
+        scales_of(source, node.bands),
     )
 
 
@@ -319,7 +329,7 @@ def _make_step(
     halo = _sum(node.halo, kernel.radius)
     inputs = [
         _plane_of(numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo)
-        for k, b in enumerate(node.application.inputs)
+        for k, b in enumerate(_taken(node.application))
     ]
     operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
     dtypes = [o.dtype for o in operands]
@@ -380,4 +390,5 @@ def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> 
         return None
     files = [b.info.nodata for b in request.bands if isinstance(b, SourceBand)]
     own = [p.nodata for p in planes if p.dtype == dtype and dtype.kind != "f"]
-    return next((value for value in (*files, *own) if holds_nodata(dtype, value)), None)
+    kept = (value for value in (*files, *own) if holds_nodata(dtype, value))
+    return next((value for value in kept if not request.path or can_be_written(dtype, value)), None)

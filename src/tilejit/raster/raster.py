@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from tilejit.errors import ParameterError
 from tilejit.io.containers import given_array
 from tilejit.io.open_source import open_source
+from tilejit.io.scaled_source import ScaledSource
 from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from tilejit.grid import Grid
     from tilejit.io.containers import Given
+    from tilejit.io.source import Source
     from tilejit.io.tile_sink import Tile
     from tilejit.kernel.kernel import Kernel
     from tilejit.pipeline.report import Report
@@ -197,20 +199,34 @@ def _file_label(band: Band) -> str:
     return band.source.name if isinstance(band, SourceBand) else band.application.kernel.name
 
 
-def open_raster(path: str | os.PathLike[str], *, band: int | None = None) -> Raster:
+def open_raster(path: str | os.PathLike[str], *, band: int | None = None, scaled: bool | None = None) -> Raster:
     """Opens a raster file lazily: its grid and bands are read, no pixel is.
 
     Args:
         path: Anything that GDAL opens: a GeoTIFF, a VRT, ``/vsicurl/…``.
         band: One band, from 1; None for all.
+        scaled: What becomes of a band with a scale and an offset, as most of netCDF. None: kernels take its values,
+            cell * scale + offset, but for parameters that are annotated with an integer dtype; copies, and what is read
+            of an untouched band, are the stored cells. True: it is values everywhere. False: it is what is stored.
 
     Raises:
         SourceError: It is missing, no raster, or holds what tilejit does not read.
         ParameterError: It has no such band.
     """
     source = open_source(path)
-    raster = Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
+    raster = Raster(source.grid, _bands(source, scaled))
     return raster if band is None else raster.band(band)
+
+
+def _bands(source: Source, scaled: bool | None) -> tuple[SourceBand, ...]:
+    """The bands of a source, as counts or as values."""
+    if scaled is False or not any(info.is_scaled for info in source.bands):
+        return tuple(SourceBand(source, info) for info in source.bands)
+    values = ScaledSource(source)
+    if scaled:
+        sources = (values if info.is_scaled else source for info in source.bands)
+        return tuple(SourceBand(each, each.bands[k]) for k, each in enumerate(sources))
+    return tuple(SourceBand(source, info, values if info.is_scaled else None) for info in source.bands)
 
 
 def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = None) -> Raster:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 from tilejit.errors import SourceError
 from tilejit.grid import IDENTITY
+from tilejit.io.file_tags import BandTags
 from tilejit.io.gdal.creation_options import stored_dtype
 from tilejit.io.gdal.library import load_rasterio, quiet
 from tilejit.window import Window
@@ -104,6 +105,10 @@ def _add_band(root: ET.Element, profile: OutputProfile, band: int, first: Mappin
             _add(element, tag, texts[band - 1])
     if profile.nodata is not None:
         _add(element, "NoDataValue", str(profile.nodata))
+    tags = profile.tags.bands[band - 1] if profile.tags.bands else BandTags()
+    if tags.is_scaled:
+        _add(element, "Offset", repr(tags.offset))
+        _add(element, "Scale", repr(tags.scale))
     if "colours" in first and first["colours"][band - 1] != "Undefined":
         _add(element, "ColorInterp", first["colours"][band - 1])
     return element

@@ -110,6 +110,9 @@ def _attributes(profile: OutputProfile, number: int) -> dict[str, Any]:
     for key, texts in (("long_name", profile.descriptions), ("units", profile.units)):
         if texts and texts[number - 1]:
             attributes[key] = texts[number - 1]
+    tags = profile.tags.bands[number - 1] if profile.tags.bands else None
+    if tags is not None and tags.is_scaled:
+        attributes |= {"scale_factor": tags.scale, "add_offset": tags.offset}
     if profile.nodata is not None:
         attributes["_FillValue"] = _fill_value(profile)
     return attributes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import IDENTITY, Grid, Metric
 from tilejit.io.file_tags import read_tags
+from tilejit.io.gdal.dataset_xml import dataset_xml
 from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet
 from tilejit.io.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
 
@@ -26,9 +29,6 @@ if TYPE_CHECKING:
 
 _MOST_BLOCK_BYTES = 1 << 30
 """GDAL decodes whole blocks: a file whose block is bigger cannot be read in windows at all."""
-
-_EXACT_NODATA = 2**53
-"""rasterio hands nodata over as a float64, which is exact below this."""
 
 
 def open_rasterio(path: str | os.PathLike[str]) -> RasterioSource:
@@ -270,8 +270,24 @@ def _bands_of(path: str, dataset: Any) -> tuple[BandInfo, ...]:
     with quiet():
         flags = dataset.mask_flag_enums
         names = zip(dataset.descriptions, dataset.units, strict=True)
-        parts = zip(dataset.dtypes, dataset.nodatavals, names, flags, strict=True)
-        return tuple(_band(path, i, part) for i, part in enumerate(parts, 1))
+        scales = zip(dataset.scales, dataset.offsets, strict=True)
+        nodata = dataset.nodatavals if _is_exact(dataset) else _exact_nodata(dataset)
+        parts = zip(dataset.dtypes, nodata, names, flags, strict=True)
+        bands = tuple(_band(path, i, part) for i, part in enumerate(parts, 1))
+        return tuple(_with_scale(band, *scale) for band, scale in zip(bands, scales, strict=True))
+
+
+def _is_exact(dataset: Any) -> bool:
+    """Whether rasterio says all of the nodata values: those of 64-bit integers are rounded, or missing."""
+    parts = zip(dataset.dtypes, dataset.nodatavals, dataset.mask_flag_enums, strict=True)
+    marked = [(name, nodata) for name, nodata, flags in parts if "nodata" in {flag.name for flag in flags}]
+    return not any(nodata is None or name in {"int64", "uint64"} for name, nodata in marked)
+
+
+def _exact_nodata(dataset: Any) -> list[float | None]:
+    """The nodata value of each band, in GDAL's own spelling."""
+    texts = [band.findtext("NoDataValue") for band in dataset_xml(dataset).findall("VRTRasterBand")]
+    return [None if text is None else int(text) if text.lstrip("-").isdecimal() else float(text) for text in texts]
 
 
 def _band(path: str, index: int, part: tuple[str, float | None, tuple[str, str], list[Any]]) -> BandInfo:
@@ -284,11 +300,23 @@ def _band(path: str, index: int, part: tuple[str, float | None, tuple[str, str],
     dtype = np.dtype(type_name)
     names = {flag.name for flag in flags}
     has_mask = "all_valid" not in names and names != {"nodata"}
-    if nodata is not None and dtype.kind in "iu" and float(nodata).is_integer():
-        # GDAL's own mask knows the exact value; what rasterio says of it has been rounded.
-        has_mask = has_mask or abs(nodata) >= _EXACT_NODATA
-        nodata = int(nodata)
+    if nodata is not None and dtype.kind in "iu":
+        nodata = _integer_nodata(dtype, nodata)
     return BandInfo(index, dtype, nodata, description or None, unit or None, has_mask)
+
+
+def _with_scale(band: BandInfo, scale: float, offset: float) -> BandInfo:
+    """The band with its scale and offset, if they are such: 0 and infinity come from broken tags."""
+    is_such = scale != 0 and math.isfinite(scale) and math.isfinite(offset)
+    return replace(band, scale=float(scale), offset=float(offset)) if is_such else band
+
+
+def _integer_nodata(dtype: np.dtype[Any], nodata: float) -> int | None:
+    """The integer that GDAL's mask compares cells with: cut off, as C's casts do; None where no cell can hold it."""
+    if not math.isfinite(nodata):
+        return None
+    value, info = math.trunc(nodata), np.iinfo(dtype)
+    return value if info.min <= value <= info.max else None
 
 
 def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tuple[int, int], int]:
