@@ -56,11 +56,18 @@ def moved(z, *, down=0, right=0):
 
 
 @tj.local
-def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.X) -> tuple[np.uint8, np.float32, np.int16]:
+def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.GROUND_WIDTH) -> tuple[np.uint8, np.float32, np.int16]:
     return qa & 3, z * x, row + z
 
 
-OTHERS = {k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several)}
+@tj.local
+def located(z, *, x=tj.X) -> np.float32:
+    return z * x
+
+
+OTHERS = {
+    k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several, located)
+}
 TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)
          for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip
 CASES = {**{name: (o.kernel, "float32") for name, o in SINGLE.items()}, **OTHERS, **TYPED}

@@ -18,7 +18,9 @@ from tilejit.errors import BackendError
 
 SCRIPT = Path(__file__).with_name("ptx_run.py")
 CAPABILITIES = ("8 0", "9 0")
-NARROW = [c for c in CASES if "int32" not in c and "float64" not in c and c != "precise_sine"]
+WIDE = [c for c in CASES if "int32" in c or "float64" in c or c == "located"]
+"""Wide inputs, and a kernel that takes a coordinate."""
+NARROW = [c for c in CASES if c not in {*WIDE, "precise_sine"}]
 """All shipped kernels over narrow inputs. The exception is a test's own sine of a pixel: the device library reduces
 arguments beyond 1e5 in float64."""
 MOST_REGISTERS = 40
@@ -74,8 +76,8 @@ def test_float32_stays_float32(reports, case, capability):
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", [c for c in TYPED if "int32" in c or "float64" in c])
-def test_wide_inputs_compute_in_float64(reports, case):
+@pytest.mark.parametrize("case", WIDE)
+def test_wide_inputs_and_coordinates_compute_in_float64(reports, case):
     assert reports["9 0"][case]["float64_instructions"] > 0
 
 

@@ -70,6 +70,25 @@ def test_quantities_reach_into_the_halo():
     np.testing.assert_array_equal(raster.read(tile=(7, 45))[0], rows[:, None] * np.ones(45))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "python"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_coordinates_keep_what_float64_holds(dtype, backend):
+    """In the body, whatever its inputs are, and in a result that nothing narrows; float32 is rounded to at the end."""
+    grid = Grid(40, 3, (0.1, 0.0, 500000.0, 0.0, -0.1, 5e6), None, Metric("projected", unit=1.0))
+    z = tj.from_array(np.ones(grid.shape, dtype), grid=grid)
+    y = 5e6 - 0.1 * (np.arange(40) + 0.5)
+    northing, above = (kernel(z).read(tile=(16, 3), backend=backend)[0, :, 0] for kernel in (shown(tj.Y), risen))
+    assert northing.dtype == np.float64
+    np.testing.assert_array_equal(northing - 1.0, y)
+    assert len(np.unique(above)) == 40
+    np.testing.assert_array_equal(above, (y - 4999990.0).astype(np.float32))
+
+
+@tj.local
+def risen(z, *, y=tj.Y) -> np.float32:
+    return z * (y - 4999990.0)
+
+
 def test_a_number_stands_in_for_the_grid():
     raster = tj.from_array(np.zeros((2, 2)))
     assert shown(tj.GROUND_WIDTH)(raster, value=30).read().tolist() == [[[30, 30], [30, 30]]]

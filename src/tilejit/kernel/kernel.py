@@ -183,14 +183,19 @@ class Kernel(RasterFunction):
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
     def _signature(self, inputs: tuple[np.dtype, ...], nodata: tuple[float | None, ...] | None) -> Signature:
-        floats = tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None)
-        compute = compute_dtype(floats)
+        compute = self._compute(inputs)
         defaults = {Kind.FLOAT: compute} | _DEFAULT_RESULT
         outputs = self.declared_outputs or tuple(defaults[k] for k in self.results)
         given = nodata or (None,) * len(outputs)
         nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124
         arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
         return Signature(arrays, compute, outputs, nan)
+
+    def _compute(self, inputs: Sequence[np.dtype]) -> np.dtype:
+        """What it computes floats in; no coordinate is rounded to float32, nor what is made of one."""
+        if any(s.quantity is not None and s.quantity.is_coordinate for s in self.scalars):
+            return np.dtype(np.float64)
+        return compute_dtype(tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None))
 
     def debug(self, *arguments: Any, **parameters: Any) -> Any:
         """Runs the undecorated body on one pixel in plain Python, where print and a debugger work.
@@ -211,7 +216,9 @@ class Kernel(RasterFunction):
         *arrays, row, col = arguments
         if len(arrays) != len(self.rasters):
             raise KernelError(f"{self.name}.debug takes {len(self.rasters)} arrays, a row and a column")
-        cells = [_Cells(np.asarray(a), row, col, r) for a, r in zip(arrays, self.rasters, strict=True)]
+        arrays = [np.asarray(a) for a in arrays]
+        compute = self._compute([a.dtype for a in arrays])
+        cells = [_Cells(a, row, col, None if r.dtype else compute) for a, r in zip(arrays, self.rasters, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
@@ -226,16 +233,15 @@ class Kernel(RasterFunction):
 class _Cells:
     """The neighbours of one pixel of an array, as a body sees them; NaN outside."""
 
-    def __init__(self, array: np.ndarray, row: int, col: int, parameter: RasterParameter) -> None:
-        self._array, self._row, self._col, self._parameter = array, row, col, parameter
+    def __init__(self, array: np.ndarray, row: int, col: int, compute: np.dtype | None) -> None:
+        self._array, self._row, self._col, self._compute = array, row, col, compute
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
         row, col = self._row + offset[0], self._col + offset[1]
         inside = 0 <= row < self._array.shape[0] and 0 <= col < self._array.shape[1]
-        if self._parameter.dtype is not None:
+        if self._compute is None:
             return int(self._array[row, col]) if inside else 0
-        compute = compute_dtype((self._array.dtype,))
-        return compute.type(self._array[row, col] if inside else np.nan)
+        return self._compute.type(self._array[row, col] if inside else np.nan)
 
 
 def declare(

@@ -32,6 +32,11 @@ class Quantity(Enum):
         return "col" if self in {Quantity.X, Quantity.COL} else "row"
 
     @property
+    def is_coordinate(self) -> bool:
+        """Whether it is a place in the CRS, which float32 rounds to half a metre at 5,000 km."""
+        return self in {Quantity.X, Quantity.Y}
+
+    @property
     def is_index(self) -> bool:
         """Whether it counts cells (an integer) rather than measures them."""
         return self in {Quantity.ROW, Quantity.COL}
