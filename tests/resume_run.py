@@ -19,6 +19,7 @@ from pathlib import Path
 
 import tilejit as tj
 from executor_kernels import scaled, smooth
+from tilejit.io import target
 from tilejit.pipeline import journal
 
 OPTIONS = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
@@ -81,6 +82,7 @@ def killed_at(number, dem, folder, overwrite):
     def noted(self):
         note(self)
         Path.rename, Path.replace = dying(Path.rename), dying(Path.replace)
+        target.rename_new = dying(target.rename_new)
         journal.Journal.remove = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 
     journal.Journal.note_complete = noted

@@ -437,7 +437,7 @@ class TestRows:
                 assert min(shares.values()) >= 0
 
     def test_a_report_that_cannot_be_written(self, tmp_path):
-        with pytest.raises(SinkError, match="cannot be written"):
+        with pytest.raises(SinkError, match="none does not exist"):
             self.comparison().save_html(tmp_path / "none" / "report.html")
 
     @pytest.mark.parametrize("width", [390, 1280])

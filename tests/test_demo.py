@@ -50,9 +50,13 @@ def test_it_says_what_comes_next(tmp_path, capsys):
     assert not err
 
 
-def test_it_runs_again_over_its_own_files(tmp_path):
-    for _ in range(2):
-        assert main(["demo", "--size", "32", "--folder", str(tmp_path)]) == 0
+def test_it_replaces_its_own_files_where_that_is_asked_for(tmp_path, capsys):
+    (tmp_path / "demo_preview.png").write_text("somebody's own")
+    assert main(["demo", "--size", "32", "--folder", str(tmp_path)]) == 1
+    assert "demo_preview.png: exists already: give another name, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "demo_preview.png").read_text() == "somebody's own"
+    assert [p.name for p in tmp_path.iterdir()] == ["demo_preview.png"]
+    assert main(["demo", "--size", "32", "--folder", str(tmp_path), "--overwrite"]) == 0
 
 
 def test_the_terrain_is_the_same_wherever_it_is_cut():
@@ -94,5 +98,5 @@ def test_colours_blend_between_their_stops():
 
 
 def test_a_picture_that_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(tj.errors.SinkError, match=r"no/p\.png: cannot be written"):
+    with pytest.raises(tj.errors.SinkError, match=r"no/p\.png: the folder .*no does not exist"):
         write_png(tmp_path / "no" / "p.png", np.zeros((4, 4, 3), np.uint8))

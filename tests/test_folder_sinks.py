@@ -23,6 +23,7 @@ from test_failures import SLOW_RUN
 from test_sink import GRID, TRANSFORM, TYPES, UTM, names, noise, profile_of, small_disk, write_all
 from tilejit.errors import SinkError
 from tilejit.grid import Grid
+from tilejit.io import target
 from tilejit.io.folders import shard_writer
 from tilejit.io.folders.shard_writer import rectangles
 from tilejit.io.open_sink import checked_target, open_sink, places_of, storage_of, stored_bytes
@@ -378,15 +379,15 @@ def test_a_commit_that_fails_leaves_the_old_output(tmp_path, kind, monkeypatch):
     sink = open_sink(profile)
     write_all(sink, array + 1)
     sink.prepare()
-    rename = {"vrt": "replace", "zarr": "rename"}[kind]
-    own = getattr(Path, rename)
+    owner, rename = {"vrt": (Path, "replace"), "zarr": (target, "rename_new")}[kind]
+    own = getattr(owner, rename)
 
-    def fails(self, target):
-        if ".tmp" in self.name and self.suffix in {".vrt", ".zarr"}:
+    def fails(old, new):
+        if ".tmp" in old.name and old.suffix in {".vrt", ".zarr"}:
             raise OSError("no luck")
-        return own(self, target)
+        return own(old, new)
 
-    monkeypatch.setattr(Path, rename, fails)
+    monkeypatch.setattr(owner, rename, fails)
     with pytest.raises(SinkError, match="cannot be completed: no luck"):
         sink.commit()
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 
 import tilejit as tj
 from oracles import SINGLE
-from ptx_run import CASES, TYPED
+from ptx_run import CASES
 from tilejit.backends import ptx
 from tilejit.errors import BackendError
 

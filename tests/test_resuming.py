@@ -26,6 +26,7 @@ from tilejit.errors import ParameterError, PlanError, ReadError, SinkError
 from tilejit.executors.serial import SerialExecutor
 from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.folders.folder_sink import FolderSink
+from tilejit.io.open_sink import stored_bytes
 from tilejit.pipeline import batches, journal
 from tilejit.pipeline.journal import Journal
 from tilejit.planning.parts import unfinished
@@ -185,9 +186,9 @@ def test_an_old_side_file_does_not_stay_beside_new_pixels(dem, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "remove", lambda _: (_ for _ in ()).throw(StopError("stop here")))
         with pytest.raises(StopError):
-            raster(dem).save(path, resume=True, **OPTIONS)
+            raster(dem).save(path, resume=True, overwrite=True, **OPTIONS)
     side.write_text("<PAMDataset/>")
-    raster(dem).save(path, resume=True, executor="processes", workers=1, **OPTIONS)
+    raster(dem).save(path, resume=True, overwrite=True, executor="processes", workers=1, **OPTIONS)
     assert names(tmp_path) == ["out.tif"]
 
 
@@ -323,6 +324,22 @@ def test_a_full_disk(dem, wanted, tmp_path, suffix, often):
         assert not [name for name in names(small) if name.startswith(".")]
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".vrt"])
+def test_what_was_written_before_anything_was_finished_leaves_no_bytes(dem, tmp_path, monkeypatch, suffix):
+    """As after a full disk: the journal has its first line and no tile, and blocks are in the output."""
+    path = tmp_path / f"out{suffix}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_flush", lambda _: None)
+        stopping(patch, 200)
+        with pytest.raises(tj.TilejitError, match="stop here"):
+            raster(dem).save(path, resume=True, **OPTIONS)
+    assert journal_of(tmp_path).read_bytes().count(b"\n") == 1
+    assert raster(dem).save(path, resume=True, workers=1, **OPTIONS).resumed == 0
+    raster(dem).save(tmp_path / f"plain{suffix}", workers=1, **OPTIONS)
+    assert stored_bytes(str(path)) == pytest.approx(stored_bytes(str(tmp_path / f"plain{suffix}")), abs=4096)
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
 
 
 def after_one(add):

@@ -12,7 +12,7 @@ import tilejit as tj
 from tilejit.cli import main
 from tilejit.errors import SinkError, TilejitError
 from tilejit.pipeline.stopwatch import STAGES, WORKER_STAGES, Stopwatch
-from tilejit.pipeline.trace import trace_of, write_trace
+from tilejit.pipeline.trace import checked_trace, trace_of, write_trace
 from tilejit.raster.raster import SourceBand
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -176,13 +176,15 @@ def test_names_that_are_refused_before_the_run(tmp_path, raster, name, message):
     (tmp_path / "in.tif").rename(tmp_path / "in.json")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(SinkError, match=message):
-        steep(tj.open(tmp_path / "in.json")).save(tmp_path / "out.tif", trace=tmp_path / name)
+        steep(tj.open(tmp_path / "in.json")).save(tmp_path / "out.tif", trace=tmp_path / name, overwrite=True)
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_trace_replaces_an_older_one_whole(tmp_path, raster):
+def test_a_trace_replaces_an_older_one_whole_where_that_is_asked_for(tmp_path, raster):
     (tmp_path / "t.json").write_text("old")
-    doubled(raster).save(tmp_path / "out.tif", trace=tmp_path / "t.json")
+    with pytest.raises(SinkError, match=r"t\.json: exists already: give another name, or overwrite=True"):
+        doubled(raster).save(tmp_path / "out.tif", trace=tmp_path / "t.json")
+    doubled(raster).save(tmp_path / "out.tif", trace=tmp_path / "t.json", overwrite=True)
     assert load(tmp_path / "t.json")[0]
     assert (tmp_path / "t.json").stat().st_mode == (tmp_path / "out.tif").stat().st_mode
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.tif", "t.json"]
@@ -192,9 +194,9 @@ def test_a_trace_that_cannot_be_written_leaves_the_outputs(tmp_path, raster, mon
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    monkeypatch.setattr("tilejit.io.target.rename_new", full)
     with pytest.raises(SinkError, match=r"t\.json: the trace cannot be written: No space left on device"):
-        write_trace(tmp_path / "t.json", [])
+        write_trace(checked_trace(tmp_path / "t.json", overwrite=False), [])
     assert list(tmp_path.iterdir()) == []
 
 

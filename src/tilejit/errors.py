@@ -5,9 +5,15 @@ A low floor says what is wrong; the floor above adds the file, the window and th
 
 from __future__ import annotations
 
+from tilejit.text import printable
+
 
 class TilejitError(Exception):
     """The base of every error that tilejit raises on purpose."""
+
+    def __str__(self) -> str:
+        """Returns the message; what a file's name would do to a terminal is spelled out."""
+        return printable(super().__str__())
 
 
 class KernelError(TilejitError):
@@ -36,6 +42,10 @@ class CodecError(TilejitError):
 
 class SinkError(TilejitError):
     """An output cannot be created or written: an unwritable folder, a full disk, an existing file."""
+
+
+class NameTakenError(SinkError):
+    """An output is finished, and somebody has its name by now: it stays under a temporary one, which is told."""
 
 
 class PlanError(TilejitError):

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tilejit.cli.console import say
 from tilejit.errors import KernelError, TilejitError
+from tilejit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +33,8 @@ COMMANDS = {
 }
 """Name -> what it does. Each lies in ``tilejit.cli.<name>_command`` as ``command``."""
 
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that tell a program to end: by kill or the system, and when its terminal is closed."""
 _OPTION_NAMES = re.compile(r"\b(backend|executor|memory|nodata|profile|resume|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
 
@@ -101,7 +105,7 @@ def run_commands(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - one line, whatever went wrong
         code, message = _verdict(error)
         if "--debug" in arguments:
-            click.echo(traceback.format_exc(), err=True, nl=False)
+            say(traceback.format_exc().rstrip("\n"), aside=True)
         click.echo(message, err=True)
     return code if isinstance(code, int) else 0
 
@@ -112,11 +116,22 @@ def _cleanly_ended() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    before = {number: signal.getsignal(number) for number in _ENDS}
+    # Who is told to go on when the terminal is gone, by nohup, does.
+    heard = [number for number, handler in before.items() if handler not in {None, signal.SIG_IGN}]
+
+    def end(number: int, _: Any) -> None:
+        for other in heard:  # once: a second one would end the cleaning up
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + number)
+
     try:
+        for number in heard:
+            signal.signal(number, end)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _verdict(error: BaseException) -> tuple[int, str]:
@@ -128,17 +143,17 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         case click.ClickException():
             context = getattr(error, "ctx", None)
             hint = f" (see {context.command_path} --help)" if context is not None else ""
-            return 2, f"{label} {error.format_message()}{hint}"
+            return 2, f"{label} {printable(error.format_message())}{hint}"
         case click.Abort() | KeyboardInterrupt():
             return 130, f"{label} interrupted: no output is left half written{_notes(error)}"
         case TilejitError():
             return 1, f"{label} {in_shell_words(error)}{_notes(error)}"
-    return 1, f"{label} {type(error).__name__}: {error} (a fault of tilejit's own; --debug shows where)"
+    return 1, f"{label} {type(error).__name__}: {printable(str(error))} (a fault of tilejit's own; --debug shows where)"
 
 
 def _notes(error: BaseException) -> str:
     """What else is to be said of an error, in lines of their own."""
-    return "".join(f"\n  {_with_flags(note)}" for note in getattr(error, "__notes__", ()))
+    return "".join(f"\n  {printable(_with_flags(note))}" for note in getattr(error, "__notes__", ()))
 
 
 def _with_flags(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tilejit.cli.console import console, on_terminal, show_labelled
+from tilejit.cli.console import console, on_terminal, say, show_labelled
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
 from tilejit.cli.options import INPUTS_HELP
 from tilejit.errors import ParameterError
@@ -52,10 +52,11 @@ table says what each costs, what limits it, and which to use. It takes a minute 
               help="How long the fastest way should take for the sample.")  # fmt: skip
 @click.option("--way", "ways", metavar="NAME", multiple=True, help="Only this way; may be repeated.")
 @click.option("--html", metavar="FILE", help="Write a report with charts, one file that needs no other.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not say what is being measured.")
 def command(  # noqa: PLR0917 - click calls it by name
     kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], cores: list[int] | None, seconds: float,
-    ways: tuple[str, ...], html: str | None, quiet: bool,
+    ways: tuple[str, ...], html: str | None, overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compares."""
     from tilejit.comparison.compare import compare
@@ -65,10 +66,10 @@ def command(  # noqa: PLR0917 - click calls it by name
     rasters = open_inputs([found], inputs)[0]
 
     def tell(what: str) -> None:
-        click.echo(f"measuring {what}" if "choosing" not in what else what, err=True)
+        say(f"measuring {what}" if "choosing" not in what else what, aside=True)
 
     result = compare(
-        found, *rasters, cores=cores, seconds=seconds, ways=ways or None, html=html,
+        found, *rasters, cores=cores, seconds=seconds, ways=ways or None, html=html, overwrite=overwrite,
         tell=None if quiet else tell, **bound_values(bound),
     )  # fmt: skip
     show(result)
@@ -82,7 +83,7 @@ def bound_values(bound: dict[str, object]) -> dict[str, object]:
     Raises:
         ParameterError: One has the name of an option of ``tj.compare``, which has no other way in.
     """
-    taken = {"cores", "seconds", "ways", "html", "tell"} & set(bound)
+    taken = {"cores", "seconds", "ways", "html", "overwrite", "tell"} & set(bound)
     if taken:
         raise ParameterError(
             f"{', '.join(sorted(taken))} is also an option of compare: give the parameter another name"
@@ -93,7 +94,7 @@ def bound_values(bound: dict[str, object]) -> dict[str, object]:
 def show(comparison: Comparison) -> None:
     """Prints a comparison: a table on a terminal, plain text elsewhere."""
     if not on_terminal():
-        click.echo(str(comparison))
+        say(str(comparison))
         return
     from rich.table import Table
 

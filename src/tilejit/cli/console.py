@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tilejit.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -28,8 +30,19 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
+def say(text: str, *, aside: bool = False) -> None:
+    """Prints a line; what a name in it would do to a terminal is spelled out.
+
+    Args:
+        text: The line.
+        aside: Whether it goes to standard error.
+    """
+    click.echo(printable(text), err=aside)
+
+
 def show_labelled(text: str) -> None:
     """Prints lines of a word and what is said of it; on a terminal long ones fold beneath their beginning."""
+    text = printable(text)
     if not on_terminal():
         click.echo(text)
         return
@@ -60,6 +73,7 @@ def _grid() -> Table:
 
 def show_source(text: str) -> None:
     """Prints Python source; on a terminal in colours."""
+    text = printable(text)
     if not on_terminal():
         click.echo(text, nl=not text.endswith("\n"))
         return

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tilejit.cli.console import console, on_terminal
+from tilejit.cli.console import console, on_terminal, say
 from tilejit.kernel.discovery import collections, kernels_in
 from tilejit.language.parameters import REQUIRED
+from tilejit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def _show_lines(rows: Sequence[Row]) -> None:
     lines = [(name, kind, summary.replace("\n", " "), signature) for name, kind, signature, summary in rows]
     widths = [max(len(line[k]) for line in lines) for k in range(3)]
     for line in lines:
-        click.echo("  ".join([*map(str.ljust, line[:3], widths), line[3]]))
+        say("  ".join([*map(str.ljust, line[:3], widths), line[3]]))
 
 
 def _show_table(rows: Sequence[Row]) -> None:
@@ -83,7 +84,7 @@ def _show_table(rows: Sequence[Row]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, kind, signature, summary in rows:
+    for name, kind, signature, summary in (map(printable, row) for row in rows):
         broken = kind == "broken"
         said = Text(summary, style="red" if broken else "")
         said.append(f"\n{signature}", style="dim")

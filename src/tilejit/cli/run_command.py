@@ -9,6 +9,7 @@ import click
 
 from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
+from tilejit.text import printable
 
 
 @click.command("run", help=f"""Run KERNEL over the INPUT rasters into files.
@@ -52,6 +53,6 @@ def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, 
         warnings.simplefilter("always", NodataWarning)
         report = save(job.outputs(outputs), **job.options)
     for warning in caught:
-        click.echo(f"{click.style('warning:', fg='yellow')} {warning.message}", err=True)
+        click.echo(f"{click.style('warning:', fg='yellow')} {printable(str(warning.message))}", err=True)
     if not quiet:
         show_labelled(f"{report}\nwritten   {', '.join(outputs)}")

@@ -113,10 +113,10 @@ def terrain(size: int) -> Raster:
     return result
 
 
-def write_terrain(path: Path, size: int) -> Report:
+def write_terrain(path: Path, size: int, *, overwrite: bool = False) -> Report:
     """Writes the terrain; lakes are nodata.
 
     Raises:
         SinkError: The file cannot be written.
     """
-    return terrain(size).save(path, overwrite=True)
+    return terrain(size).save(path, overwrite=overwrite)

@@ -18,6 +18,9 @@ from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.task import Task, kernel_name
 from tilejit.comparison.ways import REFERENCE, WAYS
 from tilejit.errors import BackendError, ParameterError, TilejitError
+from tilejit.io.open_source import check_no_input
+from tilejit.io.target import checked_file
+from tilejit.planning.graph import sources_of
 from tilejit.prediction.calibration import machine
 from tilejit.raster.raster import Raster, apply_kernel, from_array, open_raster
 from tilejit.sizes import format_size
@@ -46,6 +49,7 @@ def compare(
     seconds: float = 1.0,
     ways: Iterable[str] | None = None,
     html: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     **parameters: Any,
 ) -> Comparison:
@@ -61,6 +65,7 @@ def compare(
         seconds: How long the fastest way should take for the sample; no slower way runs much longer than that.
         ways: Names of ways; None for all.
         html: Where to write a report with charts.
+        overwrite: Whether a report that is there may be replaced.
         tell: Called with a line before each way.
         **parameters: The kernel's keyword-only parameters.
 
@@ -71,6 +76,7 @@ def compare(
         KernelError: Other processes cannot find the kernel.
         ParameterError: An input, a parameter, a count of cores or a way is not as it should be.
         BackendError: tilejit's own threads did not run.
+        SinkError: The report cannot be written there; nothing is measured.
 
     Example:
         ``print(tj.compare(slope, "dem.tif", html="report.html"))``
@@ -82,6 +88,10 @@ def compare(
         )
     rasters = [_raster(one) for one in inputs]
     _check(kernel, rasters, parameters)
+    if html is not None:
+        page = checked_file(os.fspath(html), overwrite=overwrite)
+        sources = [source for raster in rasters for source in sources_of(raster.bands)]
+        check_no_input(os.fspath(html), [page], sources, "the report")
     chosen, counts = _chosen(ways), _counts(cores)
     if not seconds > 0:
         raise ParameterError(f"seconds={seconds!r}; it is how long the fastest way should take, more than 0")
@@ -89,7 +99,7 @@ def compare(
         bench = _Bench(kernel, rasters, parameters, seconds, Path(folder), tell or (lambda _: None))
         found = bench.compare(chosen, counts)
     if html is not None:
-        found.save_html(html)
+        found.save_html(html, overwrite=overwrite)
     return found
 
 

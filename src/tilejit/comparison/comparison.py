@@ -113,15 +113,19 @@ class Comparison:
 
         return verdict(self)
 
-    def save_html(self, path: str | os.PathLike[str]) -> None:
+    def save_html(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes a report with charts: one file that needs no other, and no network.
 
+        Args:
+            path: The file.
+            overwrite: Whether one that is there may be replaced.
+
         Raises:
-            SinkError: It cannot be written.
+            SinkError: It cannot be written, or is there already.
         """
         from tilejit.comparison.report_page import write_page
 
-        write_page(self, path)
+        write_page(self, path, overwrite=overwrite)
 
     def __str__(self) -> str:
         from tilejit.comparison.wording import text

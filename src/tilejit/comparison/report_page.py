@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.comparison.charts import roofline_chart, speed_up_chart, stage_chart
 from tilejit.comparison.ways import WAYS
 from tilejit.comparison.wording import HEADINGS, cells, notes, verdict
 from tilejit.errors import SinkError
-from tilejit.system.files import replace_text
+from tilejit.io.target import checked_file, write_text
 
 if TYPE_CHECKING:
-    import os
-
     from tilejit.comparison.comparison import Comparison, Row
 
 # Okabe and Ito's colours, which the colour-blind tell apart, and some between: darker on white, lighter on black.
@@ -135,14 +133,21 @@ def _row(comparison: Comparison, row: Row) -> str:
     return f'<tr class="{kind}">{name}{rest}</tr>'
 
 
-def write_page(comparison: Comparison, path: str | os.PathLike[str]) -> None:
+def write_page(comparison: Comparison, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Writes the report.
+
+    Args:
+        comparison: What it is of.
+        path: The file.
+        overwrite: Whether one that is there may be replaced.
 
     Raises:
         SinkError: It cannot be written.
     """
+    name = os.fspath(path)
+    target = checked_file(name, overwrite=overwrite)
     try:
-        replace_text(Path(path), page(comparison))
+        write_text(name, target, page(comparison), overwrite=overwrite)
     except OSError as error:
         raise SinkError(
             f"{path}: the report cannot be written: {error.strerror or error}; give another name"

@@ -58,7 +58,13 @@ class DaskExecutor:
             self._start()
         # Results are not a function of the task's text alone: a part that is tried again must not be taken from memory.
         pool = self._client.get_executor(pure=False)
-        return bounded(functools.partial(pool.submit, function), tasks, 2 * self.workers)
+        try:
+            yield from bounded(functools.partial(pool.submit, function), tasks, 2 * self.workers)
+        except BaseException:
+            # Also where this is closed: workers go on with their tasks, and would write where all is being removed.
+            if self._cluster is not None:
+                self.close(at_once=True)
+            raise
 
     def _start(self) -> None:
         distributed = _distributed()

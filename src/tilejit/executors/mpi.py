@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _leading: list[Any] = []
 """The pool of the ranks, while `ranks` is open."""
+_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that end a program."""
 
 
 class MpiExecutor:
@@ -53,7 +55,7 @@ class MpiExecutor:
 
     def close(self, *, at_once: bool = False) -> None:
         """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""
-        if at_once:
+        if at_once and not _leading:  # where ranks are split, that is done when all is cleaned up
             self._mpi.COMM_WORLD.Abort(130)
         if self._own is not None:
             self._own.shutdown()
@@ -69,23 +71,57 @@ def ranks() -> Iterator[bool]:
     Raises:
         PlanError: mpi4py is not installed.
     """
-    world = _mpi4py().COMM_WORLD
-    from mpi4py.futures import MPICommExecutor
+    # While ranks find each other one that ended in its own way would wait for the others, in MPI_Finalize, and they for
+    # it. One that a signal ends takes all with it, and there is nothing to clean up yet.
+    with _signals(signal.SIG_DFL) as restore:
+        world = _mpi4py().COMM_WORLD
+        from mpi4py.futures import MPICommExecutor
 
-    if world.Get_size() == 1 or _is_shared():
-        yield True
-        return
-    if world.Get_rank():
-        _ignore_interrupts()
-    with MPICommExecutor(world, root=0, main=False) as pool:
-        if pool is None:
-            yield False
-            return
-        _leading.append(pool)
-        try:
+        if world.Get_size() == 1 or _is_shared():
+            restore()
             yield True
-        finally:
-            _leading.pop()
+            return
+        if world.Get_rank():
+            _ignore_interrupts()
+        with MPICommExecutor(world, root=0, main=False) as pool:
+            if pool is None:
+                yield False
+                return
+            _leading.append(pool)
+            try:
+                restore()
+                yield True
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    world.Abort(_exit_code(error))
+                raise
+            finally:
+                _leading.pop()
+
+
+@contextlib.contextmanager
+def _signals(action: signal.Handlers) -> Iterator[Callable[[], None]]:
+    """Has signals that end a program handled so inside, and as before after that; yields what does that earlier."""
+    before = {number: signal.getsignal(number) for number in _ENDS} if _is_main_thread() else {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if handler is not None:  # one that is not Python's
+                signal.signal(number, handler)
+
+    try:
+        for number, handler in before.items():
+            if handler not in {None, signal.SIG_IGN}:  # as nohup has it
+                signal.signal(number, action)
+        yield restore
+    finally:
+        restore()
+
+
+def _exit_code(error: BaseException) -> int:
+    """The exit code of a program that an error ends."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, int) else 130
 
 
 def _shared_pool() -> Any:
@@ -118,9 +154,14 @@ def _machines() -> list[str]:
 
 
 def _ignore_interrupts() -> None:
-    """Leaves Ctrl-C, which reaches every rank, to the one that cleans up."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leaves what ends a program, which reaches every rank, to the one that cleans up."""
+    if _is_main_thread():
+        for number in _ENDS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _mpi4py() -> Any:

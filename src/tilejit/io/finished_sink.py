@@ -6,10 +6,10 @@ import shutil
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.errors import SinkError
-from tilejit.io.target import completing, remove_sidecars, replace_file, replaced_folder, replacing_folder, sync_path
+from tilejit.io.target import completing, give_name, remove_sidecars, replaced_folder, replacing_folder, sync_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,17 +24,21 @@ class FinishedSink:
     Args:
         profile: What the output is.
         renames: Its files and folders: what they are called until it is complete, and then.
+        check: Refuses to replace a folder for what it holds.
     """
 
     concurrent = True
     """Nobody writes."""
 
-    def __init__(self, profile: OutputProfile, renames: Sequence[tuple[Path, Path]]) -> None:
+    def __init__(
+        self, profile: OutputProfile, renames: Sequence[tuple[Path, Path]], check: Callable[[Path], None]
+    ) -> None:
         self.grid = profile.grid
         """Where its cells lie."""
         self.block = (1, 1)
         """Nobody writes blocks."""
-        self._path, self._renames = profile.path, renames
+        self._path, self._renames, self._overwrite = profile.path, renames, profile.overwrite
+        self._check = check if profile.overwrite else None
 
     def write(self, window: Window, array: NDArray[Any]) -> NoReturn:  # noqa: ARG002 - a sink's
         """Refuses: all is written.
@@ -69,12 +73,13 @@ class FinishedSink:
         for temporary, target in self._renames:
             with completing(self._path, temporary, self.abort):
                 if temporary.is_dir():
-                    with replacing_folder(temporary, target):
+                    with replacing_folder(self._path, temporary, target, self._check):
                         pass
                 elif temporary.exists():
-                    replace_file(temporary, target)
+                    give_name(self._path, temporary, target, overwrite=self._overwrite)
                 # It may have been killed in the middle of either.
-                remove_sidecars(target)
+                if self._overwrite:
+                    remove_sidecars(target)
                 shutil.rmtree(replaced_folder(temporary), ignore_errors=True)
                 sync_path(target.parent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
 from tilejit.io.finished_sink import FinishedSink
-from tilejit.io.folders.shard_sink import ShardSink, checked_shards, shard_storage, tiles_of
-from tilejit.io.folders.zarr_sink import ZarrSink, checked_zarr, zarr_storage
+from tilejit.io.folders.shard_sink import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
+from tilejit.io.folders.zarr_sink import ZarrSink, check_zarr_replaced, checked_zarr, zarr_storage
 from tilejit.io.geotiff_sink import geotiff_storage, open_geotiff
 from tilejit.io.output_file import checked_geotiff
 from tilejit.io.target import temporary_of
+from tilejit.system.exclusive import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,14 +42,22 @@ class OutputFormat:
     """Opens the sink; the number is of the threads that compress, where GDAL does."""
     beside: Callable[[Path], Path] | None = None
     """What else it is, beside the file of its name."""
+    check_replaced: Callable[[OutputProfile, Path], None] = lambda _, __: None
+    """Refuses to replace a folder for what it holds."""
 
 
 FORMATS = (
     OutputFormat("GeoTIFF", (".tif", ".tiff", ".gtiff"), geotiff_storage, checked_geotiff, open_geotiff),
     OutputFormat(
-        "a VRT of GeoTIFF shards", (".vrt",), shard_storage, checked_shards, lambda p, _: ShardSink(p), tiles_of
+        "a VRT of GeoTIFF shards",
+        (".vrt",),
+        shard_storage,
+        checked_shards,
+        lambda p, _: ShardSink(p),
+        tiles_of,
+        check_shards_replaced,
     ),
-    OutputFormat("Zarr", (".zarr",), zarr_storage, checked_zarr, lambda p, _: ZarrSink(p)),
+    OutputFormat("Zarr", (".zarr",), zarr_storage, checked_zarr, lambda p, _: ZarrSink(p), None, check_zarr_replaced),
 )
 """All that is written."""
 
@@ -111,7 +121,8 @@ def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
         SinkError: The name is no format's, or the output cannot be created.
     """
     if profile.kept is not None and profile.kept.stage == "complete":
-        return FinishedSink(profile, renames_of(profile))
+        check = functools.partial(format_of(profile.path).check_replaced, profile)
+        return FinishedSink(profile, renames_of(profile), check)
     return format_of(profile.path).open(profile, threads)
 
 
@@ -135,7 +146,7 @@ def renames_of(profile: OutputProfile) -> list[tuple[Path, Path]]:
 def is_begun(profile: OutputProfile) -> bool:
     """Whether an earlier run has left what a profile keeps."""
     temporary, _ = renames_of(profile)[0]
-    return temporary.exists()
+    return kind_of(temporary) is not None
 
 
 def stored_bytes(path: str) -> int:

@@ -9,9 +9,12 @@ from tilejit.io.blocks.tiff_layout import read_layout
 from tilejit.io.gdal.library import load_rasterio, quiet
 from tilejit.io.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.io.scaled_source import ScaledSource
+from tilejit.io.target import beside, check_not_read
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from tilejit.io.source import Source
 
@@ -44,6 +47,27 @@ def files_of(name: str) -> list[str]:
     """The files that a raster is: itself, what lies beside it, and what a VRT shows."""
     with quiet(), load_rasterio().open(name) as dataset:
         return list(dict.fromkeys((name, *dataset.files)))
+
+
+def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source], what: str = "an output") -> None:
+    """Refuse to write what is read; see `check_not_read`.
+
+    Args:
+        name: What is to be written.
+        places: Its files and folders.
+        sources: What is read.
+        what: What is to be written, for the message.
+
+    Raises:
+        SinkError: A place is a source's file, or holds one.
+    """
+    if not beside(places):  # an input is there; and to ask for its files opens it, which may be far away
+        return
+    by_name = {source.name: source for source in sources}
+    files = {
+        file: name for name, s in by_name.items() for file in (files_of(name) if is_opened_by_name(s) else (name,))
+    }
+    check_not_read(name, places, files, what)
 
 
 def is_opened_by_name(source: Source) -> bool:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tilejit.errors import SinkError
+from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.flusher import Flusher
 from tilejit.io.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.gdal.library import read_a_block
 from tilejit.io.source import nodata_key
 from tilejit.io.target import (
+    checked_file,
     completing,
     disk_hint,
-    local_target,
+    give_name,
+    remove_own,
     remove_sidecars,
-    replace_file,
+    require_own,
     sync_path,
     temporary_of,
 )
+from tilejit.system.exclusive import rename_new
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -56,12 +59,28 @@ class OutputFile:
         """All the creation options but NUM_THREADS."""
         self.block = block_of(self.options, *shape)
         """Rows and columns of the storage blocks."""
-        self.temporary = temporary_of(self.target, profile.kept)
-        """What it is called until it is complete."""
         self.kept = profile.kept is not None and profile.kept.stage == "begun"
         """Whether it stays where the output cannot be completed."""
+        self._found = None if profile.kept is None else temporary_of(self.target, profile.kept)
+        self.temporary = self._found if self._found is not None and self.kept else temporary_of(self.target)
+        """What it is called until it is complete."""
+        if self.kept:
+            require_own(self.temporary)
         self._synced = synced
         self._flusher: Flusher | None = None
+
+    def settle(self) -> None:
+        """Give the new file the name by which the next run finds it, if one is to.
+
+        GDAL makes it under a name that nobody can guess: it follows links, and the other name can be foretold.
+
+        Raises:
+            SinkError: What is there under that name is not this user's.
+        """
+        if self._found is not None and not self.kept:
+            remove_own(self._found)
+            rename_new(self.temporary, self._found)
+            self.temporary = self._found
 
     def start_flusher(self) -> None:
         """Send the temporary file's pages to the disk from now on."""
@@ -81,8 +100,16 @@ class OutputFile:
             sync_path(self.temporary)
 
     def publish(self) -> None:
-        """Give the temporary file its name, without what lay beside the old file."""
-        replace_file(self.temporary, self.target)
+        """Give the temporary file its name, without what lay beside the old file.
+
+        Raises:
+            NameTakenError: Something that may not be replaced has the name by now; the file stays.
+        """
+        try:
+            give_name(self.profile.path, self.temporary, self.target, overwrite=self.profile.overwrite)
+        except NameTakenError:
+            self.kept = True
+            raise
         if self._synced:
             sync_path(self.target.parent)
 
@@ -111,12 +138,7 @@ def checked_geotiff(profile: OutputProfile) -> Path:
     Raises:
         SinkError: It is not a local file, cannot be written to, or exists already.
     """
-    target = local_target(profile.path)
-    if target.is_dir():
-        raise SinkError(f"{profile.path}: is a folder: give a file's name")
-    if target.exists() and not profile.overwrite:
-        raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
-    return target
+    return checked_file(profile.path, overwrite=profile.overwrite, sidecars=True)
 
 
 def check_values(profile: OutputProfile) -> None:

@@ -1,4 +1,4 @@
-"""Where an output goes: what is refused of its name, what happens where it cannot be completed, and what it takes."""
+"""Where an output goes: what is refused of its name, how it gets it, and what happens where it cannot be completed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilejit.errors import SinkError
+from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.gdal.library import cause_of
+from tilejit.system.exclusive import kind_of, rename_new, why_not_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tilejit.io.sink import Kept
+
+
+_LONGEST = 255
+"""Bytes of a file's name, where the system does not say."""
+_STEM = 60
+"""Bytes of a target's name that a temporary name has: enough to tell it by, and all of that fits any file system."""
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
+"""What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
 
 
 def local_target(name: str) -> Path:
     """The place behind a name.
 
     Raises:
-        SinkError: It is not local, or its folder is not there or cannot be written to.
+        SinkError: It is not local, or its folder is not there or cannot be written to, or its name is too long.
     """
     if name.startswith("/vsi") or "://" in name:
         raise SinkError(f"{name}: tilejit writes local files: write one, and copy it there after that")
@@ -33,14 +42,145 @@ def local_target(name: str) -> Path:
         raise SinkError(f"{name}: the folder {target.parent} does not exist: create it first")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise SinkError(f"{name}: the folder {target.parent} cannot be written to: choose another")
+    check_length(name, target)
     return target
 
 
+def checked_file(name: str, *, overwrite: bool, sidecars: bool = False) -> Path:
+    """The place behind the name of a file that is to be written: the one check for all that tilejit writes.
+
+    Args:
+        name: The file.
+        overwrite: Whether a file that is there may be replaced.
+        sidecars: Whether GDAL reads what lies beside it.
+
+    Raises:
+        SinkError: As for `local_target`; or something else than a file is there, or a file that may not be replaced.
+    """
+    target = local_target(name)
+    check_place(name, target, overwrite=overwrite)
+    for side in _sidecars(target) if sidecars else ():
+        check_place(f"{name}: what GDAL would read beside it, {side},", side, overwrite=overwrite)
+    return target
+
+
+def check_place(name: str, place: Path, *, overwrite: bool) -> None:
+    """Refuse a place that a file may not take.
+
+    Raises:
+        SinkError: A folder, a device, a FIFO, a socket or a link that leads nowhere is there; or there is a file that
+            may not be replaced.
+    """
+    said = name if name.endswith(",") else f"{name}:"
+    match kind_of(place):
+        case None:
+            return
+        case "a file":
+            if not overwrite:
+                raise SinkError(f"{said} exists already: give another name, or overwrite=True")
+        case "a folder":
+            raise SinkError(f"{said} is a folder: give a file's name")
+        case kind:
+            raise SinkError(f"{said} is {kind}, and only files are replaced: give another name")
+
+
+def check_length(name: str, place: Path) -> None:
+    """Refuse a name that the file system does not take.
+
+    Raises:
+        SinkError: It is too long.
+    """
+    length, longest = len(os.fsencode(place.name)), _longest(place.parent)
+    if length > longest:
+        raise SinkError(
+            f"{name}: the name {place.name} has {length} bytes, and {place.parent} takes {longest}: give a shorter one"
+        )
+
+
+def _longest(folder: Path) -> int:
+    """Bytes that a name in a folder may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return _LONGEST
+
+
+def beside(places: Iterable[Path]) -> list[Path]:
+    """Files and folders, and what GDAL would read beside them, as far as they are there."""
+    return [side for place in places for side in (place, *_sidecars(place)) if kind_of(side) is not None]
+
+
+def check_not_read(name: str, places: Iterable[Path], inputs: Mapping[str, str], what: str = "an output") -> None:
+    """Refuse to write what is read.
+
+    Args:
+        name: What is to be written.
+        places: Its files and folders.
+        inputs: Each file that is read -> the input that it belongs to.
+        what: What is to be written, for the message.
+
+    Raises:
+        SinkError: A place is an input's file, by whatever name, or holds one; or one lies where GDAL would look for it
+            beside a place.
+    """
+    there = beside(places)
+    names, numbers = {os.path.realpath(place) for place in there}, {_number(place) for place in there} - {None}
+    for file, source in inputs.items():
+        real = Path(os.path.realpath(file))
+        if not names.isdisjoint(map(str, (real, *real.parents))) or _number(real) in numbers:
+            belongs = f"{file} is an input" if file == source else f"{file}, of the input {source}, is an input"
+            other = "output" if what == "an output" else what.removeprefix("the ")
+            raise SinkError(f"{belongs} and would be written as {what} {name}: give the {other} another name")
+
+
+def _number(place: Path) -> tuple[int, int] | None:
+    """What tells a file from others by whatever name, also where capitals do not count."""
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def temporary_of(target: Path, kept: Kept | None = None) -> Path:
-    """What an output is called until it is complete: a name of nobody else's, or one that the next run finds, too."""
-    end = f"{os.getpid()}-{secrets.token_hex(4)}.tmp" if kept is None else f"{kept.mark}.resume"
-    # A name of its own length: the target's may already be as long as the file system takes.
-    return target.parent / f".{target.stem[:60]}.{end}{target.suffix}"
+    """What an output is called until it is complete: a name that nobody can guess, or one that the next run finds."""
+    end = f"{os.getpid()}-{secrets.token_hex(8)}.tmp" if kept is None else f"{kept.mark}.resume"
+    return hidden_beside(target, f"{end}{target.suffix}")
+
+
+def hidden_beside(target: Path, end: str) -> Path:
+    """A hidden name beside a target, of a length of its own: the target's may be as long as the file system takes.
+
+    Example:
+        >>> hidden_beside(Path("data/slope.tif"), "resume.tif").name
+        '.slope.resume.tif'
+        >>> len(os.fsencode(hidden_beside(Path("🏔" * 60), "tmp").name))
+        65
+    """
+    stem = os.fsencode(target.stem)[:_STEM].decode("utf-8", "ignore")
+    return target.parent / f".{stem}.{end}"
+
+
+def require_own(place: Path) -> None:
+    """Refuse what an earlier run should have left, and somebody else may have put there.
+
+    Raises:
+        SinkError: It is a link, a device or such, or belongs to another user, or is a file by another name as well.
+    """
+    reason = why_not_own(os.lstat(place))
+    if reason is not None:
+        raise SinkError(f"{place} {reason}: it is not gone on with, nor replaced; move it away, or write elsewhere")
+
+
+def remove_own(place: Path) -> None:
+    """Remove a file that an earlier run has left, if there is one.
+
+    Raises:
+        SinkError: It is not this user's.
+    """
+    if kind_of(place) is not None:
+        require_own(place)
+        place.unlink()
 
 
 @contextlib.contextmanager
@@ -58,6 +198,8 @@ def completing(path: str, temporary: Path, remove: Callable[[], None], done: str
     """
     try:
         yield
+    except NameTakenError:  # it is complete, and stays
+        raise
     except Exception as error:
         hint = disk_hint(temporary.parent, error)
         remove()
@@ -78,45 +220,131 @@ def disk_hint(folder: Path, error: BaseException) -> str:
     return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
 
 
-_SIDECARS = (".aux.xml", ".ovr", ".msk")
-"""What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
+def _sidecars(file: Path) -> list[Path]:
+    """What GDAL would read beside a file, as far as such names can be."""
+    longest = _longest(file.parent)
+    sides = [Path(f"{file}{suffix}") for suffix in _SIDECARS]
+    return [side for side in sides if len(os.fsencode(side.name)) <= longest]
 
 
 def remove_sidecars(file: Path) -> None:
     """Remove what GDAL reads beside a file."""
-    for suffix in _SIDECARS:
-        Path(f"{file}{suffix}").unlink(missing_ok=True)
+    for side in _sidecars(file):
+        side.unlink(missing_ok=True)
 
 
-def replace_file(new: Path, target: Path) -> None:
-    """Give a file its name, in one step, without what lay beside the old one."""
+def give_name(path: str, new: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a file its name, in one step; with ``overwrite`` without what lay beside the old one.
+
+    Raises:
+        NameTakenError: Something has the name that may not be replaced; the file stays.
+        OSError: It cannot be renamed.
+    """
+    if not overwrite:
+        with name_taken_told(path, new):
+            rename_new(new, target)
+        return
+    with name_taken_told(path, new):
+        check_place(path, target, overwrite=True)
     new.replace(target)
     remove_sidecars(new)
     remove_sidecars(target)
 
 
 @contextlib.contextmanager
-def replacing_folder(new: Path, target: Path) -> Iterator[None]:
-    """Give a folder its name, in two steps, for no system has one; undone where the body fails.
+def name_taken_told(path: str, finished: Path) -> Iterator[None]:
+    """Say where a finished output is whose name somebody has taken while the run went on.
+
+    Raises:
+        NameTakenError: Somebody has.
+    """
+    try:
+        yield
+    except (FileExistsError, SinkError) as error:
+        cause = str(error).removeprefix(f"{path}: ") if isinstance(error, SinkError) else "somebody has made that name"
+        raise NameTakenError(
+            f"{path}: is finished, and does not replace what is there since the run began ({cause}): it is {finished}; "
+            "give that a name"
+        ) from error
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet; no link is followed.
+
+    Raises:
+        OSError: It is there, or cannot be written.
+    """
+    with path.open("xb") as file:
+        file.write(content)
+
+
+def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
+    """Write a small file whole, as UTF-8: under a temporary name first.
+
+    Args:
+        path: What messages call it.
+        target: Where it goes; `checked_file` has returned it.
+        text: What it holds.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        NameTakenError: Something has the name by now; the file stays under another.
+        OSError: It cannot be written; nothing is left of it.
+    """
+    temporary = temporary_of(target)
+    try:
+        write_new(temporary, text.encode("utf-8"))
+        give_name(path, temporary, target, overwrite=overwrite)
+    except NameTakenError:
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path], None] | None) -> Iterator[None]:
+    """Give a folder its name, in two steps where one is replaced, for no system has one; undone where the body fails.
 
     Where it ends in between, as in a kill, the folder that was there before is at `replaced_folder`.
+
+    Args:
+        path: The output, for messages.
+        new: The folder.
+        target: Its name.
+        check: Refuses to replace a folder for what it holds; None where none may be replaced.
+
+    Raises:
+        NameTakenError: A folder of that name may not be replaced; the new one stays.
+        OSError: It cannot be renamed.
     """
     old = replaced_folder(new)
     try:
-        if target.exists():
-            # What a kill has left there was replaced by what is the target now.
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-        new.rename(target)
+        with name_taken_told(path, new):
+            if check is not None and kind_of(target) is not None:
+                # What a kill has left there was replaced by what is the target now.
+                shutil.rmtree(old, ignore_errors=True)
+                target.rename(old)
+                check(old)  # now that nobody puts anything into it by its name
+            rename_new(new, target)
         yield
     except BaseException:
-        if target.exists() and not new.exists():
-            target.rename(new)
-        if old.exists():
-            old.rename(target)
+        if kind_of(new) is None:
+            rename_new(target, new)
+        if kind_of(old) is not None:
+            rename_new(old, target)
         raise
     sync_path(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that others may still write to: under another name, by which they do not find it."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    with contextlib.suppress(OSError):
+        folder.rename(gone)
+        folder = gone
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def replaced_folder(new: Path) -> Path:

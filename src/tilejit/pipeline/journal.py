@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError, SinkError, TilejitError
 from tilejit.io.blocks.append_file import write_all
-from tilejit.io.target import disk_hint, sync_path
+from tilejit.io.target import disk_hint, require_own, sync_path
 from tilejit.kernel.tally import Tally
+from tilejit.system.exclusive import open_regular
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Journal:
 
     def _read(self) -> int:
         """Read what is there; returns where it ends: a line that was cut off counts for nothing."""
-        data = self.path.read_bytes()
+        data = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
         lines = data.split(b"\n")[:-1]
         if not lines:
             return 0
@@ -264,6 +266,19 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return values
 
 
+def _opened(path: Path) -> int:
+    """Open a journal that is this user's, or make it.
+
+    Raises:
+        SinkError: It is somebody else's, or a link.
+        OSError: It cannot be opened.
+    """
+    with contextlib.suppress(FileExistsError):
+        return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    require_own(path)
+    return open_regular(path, os.O_RDWR)
+
+
 def _locked(path: Path) -> int:
     """Open a file that no other run has open.
 
@@ -274,7 +289,9 @@ def _locked(path: Path) -> int:
 
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = _opened(path)
+        except FileNotFoundError:
+            continue  # the run that had it has removed it just now
         except OSError as error:
             raise SinkError(f"{path}: the journal cannot be opened: {error}{disk_hint(path.parent, error)}") from error
         try:

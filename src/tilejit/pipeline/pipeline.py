@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tilejit.errors import SinkError, TilejitError
+from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.io.open_sink import stored_bytes
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.batches import Batches
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.io.sink import Branch, KeptSink, Sink
     from tilejit.pipeline.journal import Journal
+    from tilejit.pipeline.trace import TraceFile
     from tilejit.planning.plan import Plan
     from tilejit.planning.planner import Job
 
@@ -208,7 +209,7 @@ def _failures_named(plan: Plan, work: Work) -> Iterator[None]:
         raise TilejitError(f"{doing} failed at {work.frame.window}: {type(error).__name__}: {error}") from error
 
 
-def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: Path | None = None,
+def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: TraceFile | None = None,
             cancellation: Cancellation | None = None, *, journal: Journal | None = None) -> Report:  # fmt: skip
     """Runs a job to its end: all outputs in their place, or none.
 
@@ -270,16 +271,33 @@ def completing(
             cancellation.check()
             if journal is not None:
                 journal.note_complete()
-            for sink in sinks:
-                sink.commit()
+            _commit(sinks)
     except BaseException:
         for sink in sinks:
             sink.abort()
         raise
 
 
+def _commit(sinks: Sequence[Sink]) -> None:
+    """Gives all outputs their names; one whose name somebody has taken takes none from the others.
+
+    Raises:
+        NameTakenError: With where such an output is.
+    """
+    taken: list[NameTakenError] = []
+    for sink in sinks:
+        try:
+            sink.commit()
+        except NameTakenError as error:  # the others are finished, too
+            taken.append(error)
+    for other in taken[1:]:
+        taken[0].add_note(str(other))
+    if taken:
+        raise taken[0]
+
+
 @contextmanager
-def _traced(watch: Stopwatch, path: Path | None) -> Iterator[None]:
+def _traced(watch: Stopwatch, path: TraceFile | None) -> Iterator[None]:
     """Writes the trace of a run, however it ends; what ended the run goes before what is wrong with its trace."""
     try:
         yield

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.pipeline.stopwatch import WORKER_STAGES, StageTime
 from tilejit.sizes import counted, format_size
+from tilejit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +94,7 @@ class Report:
             f"bytes     {decoded}, {format_size(self.output_bytes)} written",
             f"backend   {self.backend}: {self.reason}",
         ]
-        lines += [f"coding    {line}" for line in self.coding]
+        lines += [f"coding    {printable(line)}" for line in self.coding]
         if self.executor != "threads":
             lines.append(f"executor  {self.executor}")
         if self.resumed:

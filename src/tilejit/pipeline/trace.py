@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
-from tilejit.system.files import replace_text
+from tilejit.io.target import checked_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,32 +17,41 @@ if TYPE_CHECKING:
     from tilejit.pipeline.stopwatch import Span
 
 
-def checked_trace(path: str | os.PathLike[str]) -> Path:
+@dataclass(frozen=True, slots=True)
+class TraceFile:
+    """Where a trace goes."""
+
+    name: str
+    """What messages call it."""
+    target: Path
+    """The file."""
+    overwrite: bool
+    """Whether one that is there may be replaced."""
+
+
+def checked_trace(path: str | os.PathLike[str], *, overwrite: bool) -> TraceFile:
     """Returns where a trace goes, and refuses before the run what could not be written after it.
 
-    An existing trace is replaced; a name that ends otherwise might be that of a raster.
-
-    Raises:
-        SinkError: The name is not a JSON file's, or its folder is not there.
-    """
-    target = Path(path)
-    if target.suffix.lower() != ".json":
-        raise SinkError(f"{target}: a trace is JSON: give a name that ends in .json")
-    if target.is_dir():
-        raise SinkError(f"{target}: is a folder: give a file's name")
-    folder = target.absolute().parent
-    if not folder.is_dir():
-        raise SinkError(f"{target}: the folder {folder} does not exist: create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise SinkError(f"{target}: the folder {folder} cannot be written to: choose another")
-    return target
-
-
-def write_trace(path: Path, spans: Sequence[Span], error: BaseException | None = None) -> None:
-    """Writes a trace under a temporary name and renames it.
+    A name that ends otherwise might be that of a raster.
 
     Args:
         path: The file.
+        overwrite: Whether one that is there may be replaced.
+
+    Raises:
+        SinkError: The name is not a JSON file's, or its folder is not there, or it may not be replaced.
+    """
+    name = os.fspath(path)
+    if Path(name).suffix.lower() != ".json":
+        raise SinkError(f"{name}: a trace is JSON: give a name that ends in .json")
+    return TraceFile(name, checked_file(name, overwrite=overwrite), overwrite)
+
+
+def write_trace(trace: TraceFile, spans: Sequence[Span], error: BaseException | None = None) -> None:
+    """Writes a trace under a temporary name and renames it.
+
+    Args:
+        trace: The file.
         spans: What the threads did.
         error: What ended the run, if something did.
 
@@ -49,9 +59,9 @@ def write_trace(path: Path, spans: Sequence[Span], error: BaseException | None =
         SinkError: It cannot be written.
     """
     try:
-        replace_text(path, json.dumps(trace_of(spans, error)))
+        write_text(trace.name, trace.target, json.dumps(trace_of(spans, error)), overwrite=trace.overwrite)
     except OSError as failure:
-        raise SinkError(f"{path}: the trace cannot be written: {failure.strerror or failure}") from failure
+        raise SinkError(f"{trace.name}: the trace cannot be written: {failure.strerror or failure}") from failure
 
 
 def trace_of(spans: Sequence[Span], error: BaseException | None = None) -> dict[str, Any]:

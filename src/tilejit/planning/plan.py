@@ -7,6 +7,7 @@ from math import ceil, isnan
 from typing import TYPE_CHECKING
 
 from tilejit.io.sink import WRITTEN_DIRECTLY
+from tilejit.text import printable
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -404,7 +405,7 @@ class Plan:
     def __str__(self) -> str:
         from tilejit.planning.plan_text import plan_text
 
-        return plan_text(self)
+        return printable(plan_text(self))
 
 
 def _cells(tile: tuple[int, int], halo: Halo) -> int:

@@ -14,6 +14,7 @@ from tilejit.io.gdal.cog import write_cog
 from tilejit.io.gdal.storage import colour_options, creation_options
 from tilejit.io.open_sink import format_of
 from tilejit.io.sink import OutputProfile
+from tilejit.io.target import check_not_read
 from tilejit.pipeline.progress import progress_bar
 from tilejit.raster.raster import open_raster
 from tilejit.raster.running import upper_options
@@ -77,10 +78,8 @@ def merge(
 
 
 def _check_not_a_shard(mosaic: Mosaic, target: str) -> None:
-    real = os.path.realpath(target)
-    for place in (mosaic.path, *(tile.path for tile in mosaic.tiles)):
-        if os.path.realpath(place) == real:
-            raise SinkError(f"{place} is an input and would be written as an output: give the output another name")
+    files = {str(place): str(mosaic.path) for place in (mosaic.path, *(tile.path for tile in mosaic.tiles))}
+    check_not_read(target, [Path(target)], files)
 
 
 def _profile_of(mosaic: Mosaic, target: str, *, overwrite: bool) -> OutputProfile:

@@ -11,7 +11,7 @@ from tilejit.errors import PlanError
 from tilejit.io.open_sink import checked_target, is_begun, renames_of
 from tilejit.io.open_source import is_opened_by_name
 from tilejit.io.sink import WRITTEN_DIRECTLY, Kept
-from tilejit.io.target import local_target
+from tilejit.io.target import hidden_beside, local_target
 from tilejit.pipeline.journal import Journal
 from tilejit.raster.fingerprint import job_fingerprint
 
@@ -67,7 +67,8 @@ def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journ
         else:
             for profile in profiles:
                 checked_target(profile)
-            if not (journal.is_begun and all(map(is_begun, kept))):
+            # Where nothing is noted as finished, nothing of the outputs is worth keeping.
+            if not (journal.entries and all(map(is_begun, kept))):
                 journal.forget()
                 kept = _at_stage("new", profiles, mark)
         yield journal, kept
@@ -90,4 +91,4 @@ def _journal_place(profiles: Sequence[OutputProfile]) -> tuple[Path, str]:
     """The journal's file, beside the first output, and the mark of this run's files: which outputs it has."""
     targets = [local_target(profile.path) for profile in profiles]
     mark = hashlib.sha256("\0".join(map(str, targets)).encode()).hexdigest()[:8]
-    return targets[0].parent / f".{targets[0].stem[:60]}.{mark}.resume.jsonl", mark
+    return hidden_beside(targets[0], f"{mark}.resume.jsonl"), mark

@@ -11,6 +11,7 @@ import numpy as np
 
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.io.open_sink import checked_target, open_sink, places_of
+from tilejit.io.open_source import check_no_input
 from tilejit.io.shared_memory import SharedArray
 from tilejit.io.sink import ArraySink
 from tilejit.pipeline.outputs import file_request, output_profile
@@ -21,6 +22,7 @@ from tilejit.planning.graph import sources_of
 from tilejit.planning.planner import Request, make_job
 from tilejit.raster.settings import RunOptions, executor_of, settings_of
 from tilejit.system.callers import warn_caller
+from tilejit.text import printable
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
     from tilejit.executors.base import Executor
     from tilejit.grid import Grid
     from tilejit.io.sink import OutputProfile, Sink
+    from tilejit.io.source import Source
     from tilejit.pipeline.cancellation import Cancellation
     from tilejit.pipeline.journal import Journal
     from tilejit.pipeline.pipeline import Progress
     from tilejit.pipeline.report import Report
+    from tilejit.pipeline.trace import TraceFile
     from tilejit.planning.planner import Job
     from tilejit.raster.raster import Raster
 
@@ -73,7 +77,7 @@ def read_window(
         return shared.array, warning_of(raster.label, report, job)
 
 
-def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, Path | None]:
+def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, TraceFile | None]:
     """Plans a run whose tiles are handed over one by one, and says where its trace goes.
 
     Raises:
@@ -146,7 +150,8 @@ def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
         report: What the run did.
         job: What it was to do.
     """
-    return report.tally.warning(label, [write.nodata for write in job.plan.writes], "give another with nodata=")
+    nodata = [write.nodata for write in job.plan.writes]
+    return report.tally.warning(printable(label), nodata, "give another with nodata=")
 
 
 def _resumed(
@@ -191,7 +196,7 @@ def _run(
     cancellation: Cancellation | None,
     *,
     progress: Progress | None = None,
-    trace: Path | None = None,
+    trace: TraceFile | None = None,
     journal: Journal | None = None,
 ) -> Report:
     """Runs a job in this process, or on an executor."""
@@ -226,7 +231,7 @@ def _make_job(
 
 def _checked_outputs(
     outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, executor: Executor | None
-) -> tuple[Job, list[OutputProfile], Path | None]:
+) -> tuple[Job, list[OutputProfile], TraceFile | None]:
     """The job, what each output will be, and where the trace goes."""
     if not outputs:
         raise PlanError("nothing to save: give {path: raster}")
@@ -246,18 +251,24 @@ def _checked_outputs(
     return job, profiles, _trace_of(options, requests, executor)
 
 
-def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Executor | None) -> Path | None:
-    """Where the trace goes, which must be no input: outputs are never JSON."""
+def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Executor | None) -> TraceFile | None:
+    """Where the trace goes, which is no input and in no output."""
     given = options.get("trace")
     if given is None:
         return None
     if executor is not None:
         raise PlanError(f"trace={given}: a trace shows the threads of one process: leave executor= out")
-    trace = checked_trace(given)
-    for source in (s for request in requests for s in sources_of(request.bands)):
-        if os.path.realpath(source.name) == os.path.realpath(trace):
-            raise SinkError(f"{trace} is an input and would be written as the trace: give the trace another name")
+    trace = checked_trace(given, overwrite=options.get("overwrite", False))
+    check_no_input(trace.name, [trace.target], _inputs(requests), "the trace")
+    for request in requests:
+        outputs = {os.path.realpath(place) for place in (places_of(request.path) if request.path else ())}
+        if not outputs.isdisjoint(map(str, trace.target.parents)):
+            raise SinkError(f"{trace.name}: lies in the output {request.path}: give the trace another name")
     return trace
+
+
+def _inputs(requests: Sequence[Request]) -> list[Source]:
+    return [source for request in requests for source in sources_of(request.bands)]
 
 
 def _request(raster: Raster, path: str, options: RunOptions) -> Request:
@@ -290,9 +301,4 @@ def _check_paths(requests: Sequence[Request]) -> None:
                 raise SinkError(f"{request.path} and {seen[real]} are one file: give each output a name of its own")
             seen[real] = request.path
     for request in requests:
-        for source in sources_of(request.bands):
-            file = Path(os.path.realpath(source.name))
-            if any(str(place) in seen for place in (file, *file.parents)):
-                raise SinkError(
-                    f"{source.name} is an input and would be written as an output: give the output another name"
-                )
+        check_no_input(request.path, places_of(request.path), _inputs(requests))

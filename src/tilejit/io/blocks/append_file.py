@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tilejit.system.cores import available_memory
+from tilejit.system.exclusive import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ class CachedAppendFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDWR)
+        self.descriptor = open_regular(path, os.O_RDWR)
         self._turn = threading.Lock()
         self._end = os.fstat(self.descriptor).st_size
 
@@ -118,7 +119,7 @@ class DirectAppendFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDWR)
+        self.descriptor = open_regular(path, os.O_RDWR)
         self._direct = _open_direct(path)
         self._end = -(-os.fstat(self.descriptor).st_size // PAGE) * PAGE
         self._turn = threading.Lock()
@@ -202,9 +203,9 @@ def _checked_end(end: int, most: int) -> int:
 def _open_direct(path: Path) -> int:
     """Returns a descriptor past the page cache, or through it where the system or the file system has no other."""
     try:
-        return os.open(path, os.O_WRONLY | getattr(os, "O_DIRECT", 0))
+        return open_regular(path, os.O_WRONLY | getattr(os, "O_DIRECT", 0))
     except OSError:
-        return os.open(path, os.O_WRONLY)
+        return open_regular(path, os.O_WRONLY)
 
 
 def write_all(descriptor: int, left: memoryview, offset: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tilejit.errors import CodecError, SinkError
 from tilejit.io.target import disk_hint
+from tilejit.system.exclusive import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ class AppendingBranch:
         encoder.check(window, array)
         with _failures_named(encoder.profile.path, window):
             # A descriptor of its own, whose position no other thread moves.
-            descriptor = os.open(self._opener.temporary, os.O_WRONLY | os.O_APPEND)
+            descriptor = open_regular(self._opener.temporary, os.O_WRONLY | os.O_APPEND)
             try:
                 entries = [(number, *self._append(descriptor, data)) for number, data in encoder.encode(window, array)]
             finally:

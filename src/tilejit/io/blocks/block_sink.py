@@ -69,6 +69,7 @@ class BlockSink:
         file, profile = self._file, self._file.profile
         if dataset is not None:
             close_dataset(dataset)
+            file.settle()
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(self.grid.shape, self.block, skeleton.tiled, profile.count // samples)
@@ -141,8 +142,8 @@ class BlockSink:
             )
         self._file.kept = True
         if end:  # what lies behind was written after the last entry of the journal
+            os.ftruncate(self._open_file().descriptor, end)
             self._close()
-            os.truncate(self._file.temporary, end)
             self._appended = CachedAppendFile(self._file.temporary)
 
     def sync(self) -> None:

@@ -13,6 +13,7 @@ from tilejit.io.blocks.tiff_skeleton import read_skeleton
 from tilejit.io.gdal.creation_options import block_of, default_options
 from tilejit.io.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.io.output_file import OutputFile
+from tilejit.system.exclusive import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,7 +106,7 @@ class _Copy:
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
         tiles = self._mosaic.tiles
-        out = os.open(self._file.temporary, os.O_RDWR)
+        out = open_regular(self._file.temporary, os.O_RDWR)
         try:
             end = os.fstat(out).st_size
             for done, tile in enumerate(tiles, 1):

@@ -47,7 +47,8 @@ class FolderSink(ABC):
         self._writers = 0
         self._failure: str | None = None
         self._open, self._prepared = True, False
-        self._folder = OutputFolder(profile.path, folder, profile.kept)
+        check = self._check_replaced if profile.overwrite else None
+        self._folder = OutputFolder(profile.path, folder, profile.kept, check)
         try:
             with self._folder.completing("created"):
                 if not self._folder.kept:
@@ -76,6 +77,10 @@ class FolderSink(ABC):
     @abstractmethod
     def _publish(self) -> None:
         """Give the output its name."""
+
+    @abstractmethod
+    def _check_replaced(self, folder: Path) -> None:
+        """Refuse to replace the folder, wherever it is now, for what it holds."""
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
         """Write a window of whole blocks; see `Sink.write`.

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tilejit.errors import SinkError
-from tilejit.io.target import completing, disk_hint, replacing_folder, sync_file_system, temporary_of
+from tilejit.errors import NameTakenError, SinkError
+from tilejit.io.target import (
+    completing,
+    disk_hint,
+    remove_folder,
+    replacing_folder,
+    require_own,
+    sync_file_system,
+    temporary_of,
+)
+from tilejit.system.exclusive import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -17,13 +27,21 @@ if TYPE_CHECKING:
 
 
 class OutputFolder:
-    """A folder under a temporary name beside its target, which it replaces in the end.
+    """A folder under a temporary name beside its target, whose name it gets in the end.
+
+    Args:
+        path: What messages call the output.
+        target: What the folder will be called.
+        kept: What it is for a later run; None where nothing is to be left.
+        check: Refuses to replace a folder for what it holds; None where none may be replaced.
 
     Raises:
-        SinkError: It cannot be created.
+        SinkError: It cannot be created, or what an earlier run should have left is not this user's.
     """
 
-    def __init__(self, path: str, target: Path, kept: Kept | None = None) -> None:
+    def __init__(
+        self, path: str, target: Path, kept: Kept | None = None, check: Callable[[Path], None] | None = None
+    ) -> None:
         self.path = path
         """What messages call the output."""
         self.target = target
@@ -32,6 +50,9 @@ class OutputFolder:
         """What it is called until it is complete."""
         self.kept = kept is not None and kept.stage == "begun"
         """Whether it stays where the output cannot be completed."""
+        self._check = check
+        if kept is not None and kind_of(self.temporary) is not None:
+            require_own(self.temporary)
         if not self.kept:
             with self.completing("created"):
                 if kept is not None:  # what a run left that had not begun yet
@@ -46,14 +67,24 @@ class OutputFolder:
         """
         sync_file_system(self.temporary)
 
-    def published(self) -> AbstractContextManager[None]:
-        """Give the folder its name; where the body fails, what was there before is there again."""
-        return replacing_folder(self.temporary, self.target)
+    @contextmanager
+    def published(self) -> Iterator[None]:
+        """Give the folder its name; where the body fails, what was there before is there again.
+
+        Raises:
+            NameTakenError: Something that may not be replaced has the name by now; the folder stays.
+        """
+        try:
+            with replacing_folder(self.path, self.temporary, self.target, self._check):
+                yield
+        except NameTakenError:
+            self.kept = True
+            raise
 
     def remove(self) -> None:
         """Leave nothing behind but the target, unless it is kept; nothing happens after `published`, or again."""
         if not self.kept:
-            shutil.rmtree(self.temporary, ignore_errors=True)
+            remove_folder(self.temporary)
 
     def completing(self, done: str = "completed") -> AbstractContextManager[None]:
         """Leave nothing behind where the output cannot be completed; see `target.completing`."""
@@ -64,20 +95,20 @@ class OutputFolder:
         return disk_hint(self.target.parent, error)
 
 
-def check_replaceable(path: str, folder: Path, is_own: Callable[[str], bool]) -> None:
+def check_replaceable(path: str, target: Path, folder: Path, strangers: Iterable[Path]) -> None:
     """Refuse to replace a folder that holds what no output of tilejit's would.
 
     Args:
         path: The output, for the message.
-        folder: What would be replaced.
-        is_own: Whether a name in the folder is one that such an output has.
+        target: What the folder is called.
+        folder: Where it is now.
+        strangers: What in it is no part of such an output.
 
     Raises:
-        SinkError: With a name that is not.
+        SinkError: There is something; with its name.
     """
-    strange = next((name for name in sorted(file.name for file in folder.iterdir()) if not is_own(name)), None)
-    if strange is not None:
+    for strange in strangers:
         raise SinkError(
-            f"{path}: {folder} would be replaced, and holds {strange}, which is no part of such an output: "
-            "give another name, or move that"
+            f"{path}: {target} would be replaced, and holds {strange.relative_to(folder)}, which is no part of such an "
+            "output: give another name, or move that"
         )

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.errors import SinkError
+from tilejit.errors import NameTakenError, SinkError, SourceError
 from tilejit.io.folders.folder_sink import FolderSink
 from tilejit.io.folders.output_folder import check_replaceable
 from tilejit.io.folders.shard_writer import SHARD_BYTES, ShardOpener
-from tilejit.io.folders.vrt import Shard, write_vrt
+from tilejit.io.folders.vrt import Shard, read_shards, write_vrt
 from tilejit.io.geotiff_sink import geotiff_storage
 from tilejit.io.output_file import check_values
-from tilejit.io.target import local_target, sync_path
+from tilejit.io.target import check_length, checked_file, give_name, remove_own, sync_path
+from tilejit.system.exclusive import kind_of
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
     from tilejit.io.sink import OutputProfile, Record, Storage
 
-_OWN_NAME = re.compile(r"r\d+_c\d+_\d+x\d+\.tif(\.aux\.xml|\.ovr|\.msk)?")
+_OWN_NAME = re.compile(r"(r\d+_c\d+_\d+x\d+\.tif)(\.aux\.xml|\.ovr|\.msk)?")
 
 
 def tiles_of(target: Path) -> Path:
@@ -45,19 +48,46 @@ def checked_shards(profile: OutputProfile) -> Path:
         SinkError: It is not local, cannot be written to, or it or its folder of shards exists already, or that
             folder holds something else.
     """
-    target = local_target(profile.path)
+    target = checked_file(profile.path, overwrite=profile.overwrite, sidecars=True)
     tiles = tiles_of(target)
-    if target.is_dir():
-        raise SinkError(f"{profile.path}: is a folder: give a file's name")
-    for place in (target, tiles):
-        if place.exists() and not profile.overwrite:
-            name = profile.path if place == target else f"{profile.path}: its folder of shards, {place},"
-            raise SinkError(f"{name}{':' * (place == target)} exists already: give another name, or overwrite=True")
-    if tiles.exists():
-        if not tiles.is_dir():
-            raise SinkError(f"{profile.path}: the shards go to {tiles}, which is a file: give another name")
-        check_replaceable(profile.path, tiles, lambda name: _OWN_NAME.fullmatch(name) is not None)
+    check_length(profile.path, tiles)
+    kind = kind_of(tiles)
+    if kind not in {None, "a folder"}:
+        raise SinkError(f"{profile.path}: the shards go to {tiles}, which is {kind}: give another name")
+    if kind is not None:
+        if not profile.overwrite:
+            raise SinkError(
+                f"{profile.path}: its folder of shards, {tiles}, exists already: give another name, or overwrite=True"
+            )
+        check_shards_replaced(profile, tiles)
     return target
+
+
+def check_shards_replaced(profile: OutputProfile, folder: Path) -> None:
+    """Refuse to replace a folder of shards that holds anything else, wherever it is now.
+
+    Raises:
+        SinkError: It does.
+    """
+    target = Path(os.path.realpath(profile.path))
+    check_replaceable(profile.path, tiles_of(target), folder, _strangers(folder, target))
+
+
+def _strangers(folder: Path, target: Path) -> Iterator[Path]:
+    """What is no shard, or none that the VRT names."""
+    listed = _listed(target)
+    for place in sorted(folder.iterdir()):
+        own = _OWN_NAME.fullmatch(place.name)
+        if own is None or kind_of(place) != "a file" or (listed is not None and own[1] not in listed):
+            yield place
+
+
+def _listed(target: Path) -> set[str] | None:
+    """The names of a VRT's shards; None where there is no such VRT."""
+    try:
+        return {Path(shard.name).name for shard in read_shards(target)}
+    except SourceError:
+        return None
 
 
 class ShardSink(FolderSink):
@@ -78,6 +108,9 @@ class ShardSink(FolderSink):
         """What opens a worker's end; see `SharedSink.branch`."""
         return ShardOpener(self._profile, str(self._folder.temporary), local)
 
+    def _check_replaced(self, folder: Path) -> None:
+        check_shards_replaced(self._profile, folder)
+
     def _create(self) -> None:
         self.branch(local=True)().check()
 
@@ -90,7 +123,11 @@ class ShardSink(FolderSink):
         for file in self._folder.temporary.iterdir():
             if file.name not in known:
                 file.unlink()
-        write_vrt(self._temporary, self._profile, self._folder.temporary, self._shards, self._folder.target.name)
+        self._write_vrt(self._folder.target.name)
+
+    def _write_vrt(self, beside: str) -> None:
+        remove_own(self._temporary)
+        write_vrt(self._temporary, self._profile, self._folder.temporary, self._shards, beside)
         sync_path(self._temporary)
 
     @property
@@ -99,10 +136,17 @@ class ShardSink(FolderSink):
         return self._folder.temporary.with_suffix(self._target.suffix)
 
     def _publish(self) -> None:
-        with self._folder.published():
-            self._temporary.replace(self._target)
+        try:
+            with self._folder.published():
+                give_name(self._profile.path, self._temporary, self._target, overwrite=self._profile.overwrite)
+        except NameTakenError:
+            if self._profile.kept is None:  # so that the two can be used as they are; a later run names them anyway
+                self._write_vrt(self._folder.temporary.name)
+            raise
 
     def abort(self) -> None:
         """Remove what was written; nothing happens after `commit`."""
         super().abort()
-        self._temporary.unlink(missing_ok=True)
+        if not self._folder.kept:
+            with suppress(OSError):  # which would hide what ended the run, on a disk that has gone read-only
+                self._temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from tilejit.grid import IDENTITY
 from tilejit.io.file_tags import BandTags
 from tilejit.io.gdal.creation_options import stored_dtype
 from tilejit.io.gdal.library import load_rasterio, quiet
+from tilejit.io.target import write_new
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def write_vrt(path: Path, profile: OutputProfile, folder: Path, shards: Sequence
     """Write the VRT of shards.
 
     Args:
-        path: The file to write.
+        path: The file to write, which is not there.
         profile: The whole raster.
         folder: Where the shards lie now.
         shards: Where they belong.
@@ -61,7 +62,7 @@ def write_vrt(path: Path, profile: OutputProfile, folder: Path, shards: Sequence
         for shard in ordered:
             _add_source(element, beside, shard, band, _properties(profile, shard, first))
     ET.indent(root, " ")
-    path.write_bytes(ET.tostring(root, encoding="utf-8"))
+    write_new(path, ET.tostring(root, encoding="utf-8"))
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:

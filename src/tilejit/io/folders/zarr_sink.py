@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
 from tilejit.io.folders.folder_sink import FolderSink, check_folder, check_profile_write, numbers_of, stored_cells
 from tilejit.io.folders.output_folder import check_replaceable
+from tilejit.io.folders.zarr_contents import METADATA, strangers
 from tilejit.io.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
 from tilejit.io.output_file import check_values
 from tilejit.io.sink import Storage
 from tilejit.io.target import local_target
+from tilejit.system.exclusive import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -82,14 +86,23 @@ def checked_zarr(profile: OutputProfile) -> Path:
     """
     target = local_target(profile.path)
     load_zarr(profile.path)
-    if target.exists() and not profile.overwrite:
-        raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
-    if target.is_file():
-        raise SinkError(f"{profile.path}: is a file, and a Zarr output is a folder: give another name")
-    metadata = ("zarr.json", ".zgroup", ".zarray")
-    if target.exists() and not any((target / name).exists() for name in metadata):
-        check_replaceable(profile.path, target, lambda _: False)
+    kind = kind_of(target)
+    if kind not in {None, "a folder"}:
+        raise SinkError(f"{profile.path}: is {kind}, and a Zarr output is a folder: give another name")
+    if kind is not None:
+        if not profile.overwrite:
+            raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
+        check_zarr_replaced(profile, target)
     return target
+
+
+def check_zarr_replaced(profile: OutputProfile, folder: Path) -> None:
+    """Refuse to replace a Zarr that holds anything that its own metadata does not name, wherever it is now.
+
+    Raises:
+        SinkError: It does.
+    """
+    check_replaceable(profile.path, Path(os.path.realpath(profile.path)), folder, strangers(folder))
 
 
 class ZarrSink(FolderSink):
@@ -108,6 +121,9 @@ class ZarrSink(FolderSink):
     def branch(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
         """What opens a worker's end; see `SharedSink.branch`."""
         return ZarrOpener(self._profile, str(self._folder.temporary))
+
+    def _check_replaced(self, folder: Path) -> None:
+        check_zarr_replaced(self._profile, folder)
 
     def _create(self) -> None:
         create_group(self._folder.temporary, self._profile, self._storage)
@@ -143,14 +159,14 @@ class ZarrOpener:
         """
         check_folder(self.profile.path, self.folder)
         group = load_zarr(self.profile.path).open_group(self.folder, mode="r+")
-        return ZarrWriter(self.profile, [group[name] for name in band_names(self.profile)])
+        return ZarrWriter(self.profile, Path(self.folder), [group[name] for name in band_names(self.profile)])
 
 
 class ZarrWriter:
     """Writes windows of whole chunks; threads may share it."""
 
-    def __init__(self, profile: OutputProfile, arrays: list[Any]) -> None:
-        self._profile, self._arrays = profile, arrays
+    def __init__(self, profile: OutputProfile, folder: Path, arrays: list[Any]) -> None:
+        self._profile, self._folder, self._arrays = profile, folder, arrays
         self._windows: list[Window] = []
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
@@ -159,7 +175,18 @@ class ZarrWriter:
         place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
         for band, cells in zip(self._arrays, stored_cells(array), strict=True):
             band[place] = cells
+        self._check_wanted()
         self._windows.append(window)
+
+    def _check_wanted(self) -> None:
+        """Drop what was written for a run that has failed meanwhile: zarr makes a chunk's folders anew.
+
+        Raises:
+            SinkError: It has.
+        """
+        if not (self._folder / METADATA).exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise SinkError(f"{self._profile.path}: its run has ended")
 
     def finish(self) -> Record:
         """Returns the windows that were written since the last call."""

@@ -6,6 +6,7 @@ import glob
 import importlib
 from typing import TYPE_CHECKING
 
+from tilejit.errors import NameTakenError
 from tilejit.io.gdal.library import load_rasterio, messages, quiet
 from tilejit.io.output_file import OutputFile
 from tilejit.system.cores import available_cores
@@ -38,6 +39,8 @@ def write_cog(source: Path, profile: OutputProfile, options: Mapping[str, str]) 
             _refuse(said)
             file.sync()
             file.publish()
+    except NameTakenError:  # it is finished, and stays
+        raise
     except BaseException:
         # Overviews that were not finished lie beside it.
         for left in file.temporary.parent.glob(f"{glob.escape(file.temporary.name)}*"):

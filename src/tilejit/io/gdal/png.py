@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilejit.errors import SinkError
+from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.gdal.library import cause_of, load_rasterio, quiet
+from tilejit.io.target import checked_file, give_name, temporary_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8]) -> None:
+def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8], *, overwrite: bool = False) -> None:
     """Writes a picture.
 
     Args:
-        path: The file; one that is there is replaced.
+        path: The file.
         colours: (row, col, 3): red, green, blue.
+        overwrite: Whether one that is there may be replaced.
 
     Raises:
         SinkError: It cannot be written; what was there stays.
     """
-    rasterio, target = load_rasterio(), Path(path)
-    temporary = target.parent / f".{target.stem}.{os.getpid()}.tmp.png"
+    rasterio, name = load_rasterio(), os.fspath(path)
+    target = checked_file(name, overwrite=overwrite)
+    temporary = temporary_of(target)
     height, width, count = colours.shape
     profile = {
         "driver": "PNG",
@@ -43,9 +45,12 @@ def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8]) -> None:
             rasterio.open(temporary, "w", **profile) as dataset,
         ):
             dataset.write(colours.transpose(2, 0, 1))
-        temporary.replace(target)
-    except Exception as error:
-        raise SinkError(f"{path}: cannot be written: {cause_of(error, str(temporary))}") from error
-    finally:
+        give_name(name, temporary, target, overwrite=overwrite)
+    except NameTakenError:
+        raise
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if not isinstance(error, Exception):
+            raise
+        raise SinkError(f"{path}: cannot be written: {cause_of(error, str(temporary))}") from error
