@@ -289,18 +289,6 @@ def test_a_file_that_was_replaced(tmp_path):
         source.read((1,), window, np.empty((1, *window.shape)))
 
 
-def test_a_copy_of_the_file_is_as_good(tmp_path):
-    path = write(tmp_path / "a.tif", cells_of("uint8"), COMPRESS="ZSTD")
-    source, out = open_source(path), np.empty((2, HEIGHT, WIDTH), np.uint8)
-    data = path.read_bytes()
-    path.unlink()
-    path.write_bytes(data)
-    source.reserve(1)
-    source.read((1, 2), WINDOWS[0], out)
-    source.close()
-    np.testing.assert_array_equal(out, cells_of("uint8"))
-
-
 def test_a_source_travels_by_its_path(tmp_path):
     cells = cells_of("uint8")
     source = open_source(write(tmp_path / "a.tif", cells))

@@ -10,6 +10,7 @@ import threading
 import time
 import types
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import tilejit as tj
 from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
 from test_executors import ENVIRONMENT, MPIEXEC, dask_warnings, needs_dask, needs_mpi, workers
-from tilejit.distribution.recipe import fingerprint_of, name_of
+from tilejit.distribution.recipe import fingerprint_of, name_of, recipe_of
 from tilejit.errors import ParameterError, PlanError, ReadError, SourceError, TilejitError
 from tilejit.executors.base import Outcome
 from tilejit.executors.dask import DaskExecutor
@@ -37,6 +38,7 @@ from tilejit.io.sink import ArraySink, OutputProfile
 from tilejit.pipeline.frames import Frame
 from tilejit.planning import parts
 from tilejit.planning.parts import parts_of
+from tilejit.raster.running import plan_job
 from tilejit.system.cores import available_cores
 from tilejit.window import Window, tiles
 
@@ -364,8 +366,23 @@ def test_a_file_that_is_another_by_now(dem, pool, tmp_path):
     copy.write_bytes(dem.read_bytes())
     raster = scaled(tj.open(copy))
     copy.write_bytes(dem.read_bytes() + b"more")
-    with pytest.raises(SourceError, match=r"copy\.tif: has 701 x 389 cells in \d+ bytes in a worker"):
+    with pytest.raises(ReadError, match=r"copy\.tif: another file has taken its place since it was opened"):
         raster.compute(executor=pool)
+
+
+def test_a_worker_holds_its_file_against_the_one_that_was_planned_with(dem, tmp_path):
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(dem.read_bytes())
+    recipe = recipe_of(plan_job(scaled(tj.open(copy)), None, {}), [])
+    elsewhere = replace(recipe, sources=tuple(replace(i, machine="another") for i in recipe.sources))
+    (tmp_path / "same.tif").write_bytes(dem.read_bytes())
+    (tmp_path / "same.tif").replace(copy)
+    with pytest.raises(ReadError, match=r"copy\.tif: another file has taken its place since it was opened"):
+        recipe.job()
+    assert elsewhere.job().sources[0].name == str(copy)
+    copy.write_bytes(dem.read_bytes() + b"more")
+    with pytest.raises(SourceError, match=r"copy\.tif: has 701 x 389 cells in \d+ bytes in a worker"):
+        elsewhere.job()
 
 
 def test_a_corrupt_block_fails_three_times_and_leaves_nothing(dem, pool, tmp_path):

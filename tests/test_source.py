@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import Grid
+from tilejit.io.file_names import absolute_name
 from tilejit.io.gdal.library import CACHE_MEGABYTES, quiet
 from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.open_source import open_source
@@ -22,6 +24,7 @@ from tilejit.io.source import ArraySource, nodata_key
 from tilejit.window import Window, tiles
 
 rasterio = pytest.importorskip("rasterio")
+rasterio_shutil = pytest.importorskip("rasterio.shutil")
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
@@ -324,12 +327,65 @@ def test_threads_read_through_their_own_handles(test_data):
     source.close()
 
 
-def test_a_file_that_was_replaced_is_not_read_as_the_old_one(tmp_path):
-    source = open_rasterio(write(tmp_path / "a.tif", np.ones((1, 2, 2), np.uint8)))
+@pytest.mark.parametrize("opened", [open_source, open_rasterio])
+def test_a_file_that_was_replaced_is_not_read_as_the_old_one(tmp_path, opened):
+    """Be it alike in all but its cells."""
+    source = opened(write(tmp_path / "a.tif", np.ones((1, 2, 2), np.uint8)))
     source.close()
-    write(tmp_path / "a.tif", np.ones((1, 3, 2), np.uint8))
+    write(tmp_path / "b.tif", np.zeros((1, 2, 2), np.uint8)).replace(tmp_path / "a.tif")
+    for ask in (lambda: source.reserve(1), lambda: read_floats(source)):
+        with pytest.raises(ReadError, match="another file has taken its place since it was opened: open it again"):
+            ask()
+
+
+def test_what_a_vrt_shows_must_be_the_same(tmp_path):
+    write(tmp_path / "a.tif", np.ones((1, 2, 2), np.uint8))
+    with quiet(), rasterio.open(tmp_path / "a.tif") as dataset:
+        rasterio_shutil.copy(dataset, tmp_path / "a.vrt", driver="VRT")
+    source = open_source(tmp_path / "a.vrt")
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(ReadError, match=r"a\.vrt: .*a\.tif, of which it is made: is gone since it was opened"):
+        source.reserve(1)
+    write(tmp_path / "a.tif", np.zeros((1, 2, 2), np.uint8))
+    with pytest.raises(ReadError, match="of which it is made: another file has taken its place"):
+        source.reserve(1)
+    source.close()
+
+
+def test_names_hold_in_another_folder(tmp_path, monkeypatch):
+    for number, folder in enumerate((tmp_path / "one", tmp_path / "two")):
+        folder.mkdir()
+        write(folder / "a.tif", np.full((1, 2, 2), number, np.uint8))
+        with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+            archive.write(folder / "a.tif", "a.tif")
+    monkeypatch.chdir(tmp_path / "one")
+    names = ["a.tif", "../one/a.tif", "/vsizip/a.zip/a.tif", "/vsizip/{a.zip}/a.tif", "zip://a.zip!a.tif"]
+    sources = [open_source(name) for name in (*names, "GTIFF_DIR:1:a.tif")]
+    monkeypatch.chdir(tmp_path / "two")
+    for source in sources:
+        source.close()
+        assert not read_floats(source).any(), source.name
+        source.close()
+    monkeypatch.chdir(tmp_path / "one")
+    (tmp_path / "two" / "a.zip").replace("a.zip")
     with pytest.raises(ReadError, match="another file has taken its place"):
-        source.read((1,), Window(0, 0, 2, 2), np.empty((1, 2, 2)))
+        sources[2].reserve(1)
+
+
+def test_absolute_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.nc").touch()
+    (tmp_path / "b:c.tif").touch()
+    for name, expected in {
+        'NETCDF:"a.nc":height': f'NETCDF:"{tmp_path}/a.nc":height',
+        "HDF5:a.nc://group/height": f"HDF5:{tmp_path}/a.nc://group/height",
+        "b:c.tif": f"{tmp_path}/b:c.tif",
+        "/vsisubfile/5_9,a.nc": f"/vsisubfile/5_9,{tmp_path}/a.nc",
+        "/vsizip//vsicurl/https://a.org/b.zip/c.tif": "/vsizip//vsicurl/https://a.org/b.zip/c.tif",
+        "https://a.org/b.tif": "https://a.org/b.tif",
+        "<VRTDataset/>": "<VRTDataset/>",
+    }.items():
+        assert absolute_name(name) == expected
 
 
 def test_a_source_travels_by_its_path(tmp_path):

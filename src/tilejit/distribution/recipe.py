@@ -6,13 +6,14 @@ import ast
 import functools
 import hashlib
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError, SourceError, TilejitError
+from tilejit.io.file_names import check_unchanged
 from tilejit.io.open_source import is_opened_by_name, open_source
 from tilejit.io.scaled_source import ScaledSource
 from tilejit.kernel.discovery import find_single_kernel
@@ -22,6 +23,7 @@ from tilejit.system.main_guard import main_file, require_guard
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tilejit.io.file_names import State
     from tilejit.io.sink import BranchOpener
     from tilejit.io.source import Source
     from tilejit.kernel.kernel import Kernel
@@ -62,6 +64,21 @@ class Input:
     """The file."""
     is_scaled: bool
     """Whether its values are read, and not its counts."""
+    states: tuple[tuple[str, State], ...]
+    """What told its files from others where the run was planned."""
+    machine: str
+    """Where that was: other machines may have a copy."""
+
+    def open(self) -> Source:
+        """Opens the file, in a worker.
+
+        Raises:
+            TilejitError: It is not here, or is another than the one that the run was planned with.
+        """
+        source = open_source(self.name)
+        if platform.node() == self.machine:
+            check_unchanged(self.name, dict(self.states))
+        return source
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,7 @@ class Recipe:
         """
         sys.path.extend(folder for folder in self.path if folder not in sys.path)
         kernels = tuple(kernel.find() for kernel in self.kernels)
-        opened = {name: open_source(name) for name in dict.fromkeys(i.name for i in self.sources)}
+        opened = {name: i.open() for name, i in {i.name: i for i in self.sources}.items()}
         made = {i: ScaledSource(opened[i.name]) if i.is_scaled else opened[i.name] for i in dict.fromkeys(self.sources)}
         sources = tuple(made[i] for i in self.sources)
         for read, source in zip(self.plan.reads, sources, strict=True):
@@ -106,6 +123,7 @@ def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
     """Names all that is alive in a job.
 
     Raises:
+        ReadError: An input is another file than when it was opened.
         PlanError: An input is in memory, or a kernel is where a worker cannot import it; with what to do.
     """
     kernels = {id(k): k for k in job.kernels}
@@ -122,8 +140,9 @@ def _input_of(source: Source) -> Input:
             f"{source.name}: worker processes open inputs by name, and this one is in memory: save it to a file and "
             "open that, or leave executor= out, by which threads share the memory"
         )
-    name = str(Path(source.name).absolute()) if Path(source.name).exists() else source.name
-    return Input(name, isinstance(source, ScaledSource))
+    stored: Any = source.counts if isinstance(source, ScaledSource) else source
+    check_unchanged(source.name, stored.states)
+    return Input(source.name, stored is not source, tuple(stored.states.items()), platform.node())
 
 
 def name_of(kernel: Kernel) -> str:

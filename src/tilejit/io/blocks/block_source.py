@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import numpy as np
 from tilejit.errors import CodecError, ReadError
 from tilejit.io.blocks.block_grid import Place
 from tilejit.io.blocks.constant_blocks import KnownBlocks
-from tilejit.io.blocks.tiff_layout import TiffLayout, read_layout
-from tilejit.io.gdal.rasterio_source import open_rasterio
+from tilejit.io.file_names import check_unchanged, identity_of
 from tilejit.io.source import blank, check_request, convert, flag, nodata_key
 from tilejit.kernel.blanks import is_constant
 from tilejit.window import Window
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.blocks.tiff_layout import TiffLayout
+    from tilejit.io.file_names import State
     from tilejit.io.file_tags import FileTags
     from tilejit.io.gdal.rasterio_source import RasterioSource
     from tilejit.io.source import BandInfo, Source
@@ -48,6 +48,8 @@ class BlockSource:
         """All its bands."""
         self.tags: FileTags = source.tags
         """What it says beside its cells."""
+        self.states: dict[str, State] = source.states
+        """What tells each of its files from another of its name."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
         self.block_bytes: int = max(source.block_bytes, layout.decoding_bytes)
@@ -62,7 +64,6 @@ class BlockSource:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._file: int | None = None
-        self._identity: tuple[int, ...] | None = None
         self._descriptor()
         source.close()
 
@@ -103,9 +104,8 @@ class BlockSource:
             raise ReadError(f"{self.name}: cannot read band {numbers}, {window}: {error}") from error
 
     def reserve(self, threads: int) -> None:  # noqa: ARG002 - one open file serves any number
-        """Open the file again if it was closed or written since; threads share it."""
-        if self._file is not None and not self._is_there():
-            self.close()
+        """Open the file again if it was closed; threads share it."""
+        check_unchanged(self.name, self.states)
         self._descriptor()
 
     def close(self) -> None:
@@ -231,34 +231,10 @@ class BlockSource:
             file = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}") from error
-        try:
-            identity = _identity_of(os.fstat(file))
-            if self._identity not in {None, identity}:
-                self._check_unchanged()
-        except BaseException:
+        if identity_of(os.fstat(file)) != self.states.get(self.name):
             os.close(file)
-            raise
-        self._identity = identity
-        return file
-
-    def _is_there(self) -> bool:
-        """Whether the open file is still the one of that name, as it was."""
-        try:
-            return _identity_of(Path(self.name).stat()) == self._identity
-        except OSError:
-            return False
-
-    def _check_unchanged(self) -> None:
-        """Refuses a file that was written since, unless all is where it was, as in one that was copied or mended."""
-        source = open_rasterio(self.name)
-        try:
-            layout = read_layout(source, source.driver)
-        finally:
-            source.close()
-        # As text, because a nodata value of NaN equals nothing.
-        same = source.grid == self.grid and str(source.bands) == str(self.bands)
-        if not same or isinstance(layout, str) or not layout.same_as(self._layout):
             raise ReadError(f"{self.name}: another file has taken its place since it was opened: open it again")
+        return file
 
 
 def _missing_cell(source: RasterioSource, layout: TiffLayout, band: BandInfo) -> NDArray[Any]:
@@ -273,10 +249,6 @@ def _missing_cell(source: RasterioSource, layout: TiffLayout, band: BandInfo) ->
         if cell.dtype.kind == "f" and np.isnan(cell) and band.nodata is not None:
             cell[...] = band.nodata
     return cell.reshape(1, 1)
-
-
-def _identity_of(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _scratch(local: threading.local, name: str, size: int) -> NDArray[np.uint8]:

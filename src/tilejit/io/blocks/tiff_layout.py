@@ -62,12 +62,6 @@ class TiffLayout:
         """Returns what a block in a row of blocks is stored as: (row, col, sample)."""
         return self.grid.stored_rows(row), self.grid.block[1], self.codec.samples
 
-    def same_as(self, other: TiffLayout) -> bool:
-        """Whether all blocks of two layouts lie at the same places and are coded alike."""
-        places = (self.offsets, other.offsets), (self.counts, other.counts)
-        same = (self.codec, self.grid) == (other.codec, other.grid)
-        return same and all(np.array_equal(a, b) for a, b in places)
-
     @property
     def block_bytes(self) -> int:
         """Bytes of a whole block, decoded."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import IDENTITY, Grid, Metric
+from tilejit.io.file_names import absolute_name, check_unchanged, states_of
 from tilejit.io.file_tags import read_tags
 from tilejit.io.gdal.dataset_xml import dataset_xml
 from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.io.file_names import State
     from tilejit.io.file_tags import FileTags
     from tilejit.window import Window
 
@@ -44,7 +46,7 @@ def open_rasterio(path: str | os.PathLike[str]) -> RasterioSource:
         SourceError: There is no such file, GDAL does not read it, or it holds what tilejit does not read: no
             bands, complex numbers, rotated cells, or blocks above 1 GiB.
     """
-    return RasterioSource(os.fspath(path))
+    return RasterioSource(absolute_name(os.fspath(path)))
 
 
 class RasterioSource:
@@ -69,6 +71,8 @@ class RasterioSource:
             """All its bands."""
             self.tags: FileTags = read_tags(dataset)
             """What it says beside its cells."""
+            self.states: dict[str, State] = states_of((path, *dataset.files))
+            """What tells each of its files from another of its name; a VRT's include those that it shows."""
             self.block: tuple[int, int]
             """Rows and columns of its storage blocks."""
             self.block_bytes: int
@@ -113,6 +117,7 @@ class RasterioSource:
 
     def reserve(self, threads: int) -> None:
         """Open a handle for each of so many threads, here and now; see `Source.reserve`."""
+        check_unchanged(self.name, self.states)
         handles = [self._new_handle() for _ in range(threads - len(self._idle))]
         with self._lock:
             self._idle += handles
@@ -210,10 +215,12 @@ class RasterioSource:
 
     def _new_handle(self) -> Any:
         dataset = _open(self.name)
-        grid = getattr(self, "grid", None)
-        if grid is not None and (grid.shape, len(self.bands)) != (dataset.shape, dataset.count):
+        states = getattr(self, "states", {})
+        try:
+            check_unchanged(self.name, {name: state for name, state in states.items() if name == self.name})
+        except BaseException:
             dataset.close()
-            raise ReadError(f"{self.name}: another file has taken its place since it was opened: open it again")
+            raise
         with self._lock:
             self._handles.append(dataset)
         return dataset
