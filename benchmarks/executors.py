@@ -93,8 +93,8 @@ class _Limited:
         self._executor = executor
         self.name, self.local, self.workers = executor.name, executor.local, 2
 
-    def map(self, function, tasks):
-        return self._executor.map(function, tasks)
+    def map(self, function, tasks, waiting):
+        return self._executor.map(function, tasks, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """The inner one is closed by who opened it."""

@@ -114,7 +114,7 @@ class Forgetful(SerialExecutor):
 
     workers = 2
 
-    def map(self, function, tasks):
+    def map(self, function, tasks, _waiting):
         tried = {}
         for task in tasks:
             tried[task.window] = number = tried.get(task.window, 0) + 1
@@ -401,7 +401,7 @@ def test_a_corrupt_block_fails_three_times_and_leaves_nothing(dem, pool, tmp_pat
 
 def test_what_ends_every_worker_is_said_with_file_and_window(dem, tmp_path):
     class Deadly(SerialExecutor):
-        def map(self, _, tasks):
+        def map(self, _, tasks, _waiting):
             return (Outcome(task, error=TilejitError("a worker process was ended by SIGKILL")) for task in tasks)
 
     with pytest.raises(TilejitError, match="SIGKILL") as caught:

@@ -54,6 +54,29 @@ def flag(q: np.int16) -> np.uint8:
     return q & 1
 
 
+@tj.local
+def iterated(c, *, steps=100):
+    x = 0.0
+    for _ in range(steps):
+        x = x * x + c
+    return x
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shape", "workers", "tasks", "pixels"),
+    [
+        (steep, (1200, 1500), 16, 9, 512 * 512),  # every worker gets one, where the blocks allow
+        (steep, (1200, 1500), 2, 3, 512 * 1536),
+        (steep, (30_000, 30_000), 4, 885, 512 * 2048),  # what is large and cheap stays in large pieces
+        (iterated, (30_000, 30_000), 4, 3481, 512 * 512),  # whoever loops may take long
+    ],
+)
+def test_tasks_for_all_workers_and_small_ones_where_a_pixel_may_take_long(kernel, shape, workers, tasks, pixels):
+    plan = kernel(Untouched(*shape).raster().band(1)).plan("out.tif", workers=workers, memory="60GB")
+    assert plan.task_count == tasks
+    assert plan.tile[0] * plan.tile[1] == pixels
+
+
 def test_a_plan_is_a_value():
     raster = Untouched(5000, 7000).raster().band(1)
     plan = steep(raster).plan("out.tif", workers=2)

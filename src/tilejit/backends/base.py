@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.backends.pulse import Pulse
     from tilejit.kernel.kernel import Kernel
     from tilejit.kernel.tally import Tally
     from tilejit.language.signature import Signature
@@ -23,6 +24,7 @@ class Launch(Protocol):
         outputs: Sequence[NDArray[Any]],
         nodata: Sequence[Any],
         scalars: Sequence[Any],
+        pulse: Pulse | None = None,
     ) -> Tally:
         """Computes one tile.
 
@@ -33,6 +35,7 @@ class Launch(Protocol):
             nodata: For each result its nodata value, in the result's dtype.
             scalars: For each keyword-only parameter a number in the compute dtype; for a quantity that varies by row
                 or column a 1-D array over the inner rows or columns; for ROW and COL that of the first pixel.
+            pulse: What stops it, and tells how far it is. A launch that was stopped leaves its outputs half written.
 
         Returns:
             What is to be told of its pixels, such as how many valid ones got a result that equals nodata.

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends.pulse import interruptible, new_pulse
 from tilejit.jit.cache import load_module
 from tilejit.jit.native_function import NativeFunction
 from tilejit.jit.object_code import compiler
 from tilejit.jit.private_module import private_module
+from tilejit.kernel.operations import is_open_ended, operations
 from tilejit.kernel.tally import Tally
 from tilejit.language.cpu import cpu_source
 from tilejit.language.stores import counters_of
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
+    from tilejit.backends.pulse import Pulse
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
+_LONG, _LONG_OPEN_ENDED = 2e9, 10_000
+"""Operations, and pixels of a kernel whose text does not tell how long one takes, from which a call may last long
+enough for somebody to press Ctrl-C: a second, or half of one at 50 microseconds a pixel. Handing a call to another
+thread takes 50 microseconds itself."""
 _PARALLEL = threading.Lock()
 """The workqueue layer, the only one that is always there, aborts the process when two threads are in it at once."""
 
@@ -73,23 +80,33 @@ class _Whole:
         function: Numba's.
         workers: How many threads it uses.
         count: What it counts.
+        long: The pixels from which a call may take long.
     """
 
-    def __init__(self, function: Any, workers: int, count: _Count) -> None:
+    def __init__(self, function: Any, workers: int, count: _Count, long: float) -> None:
         import numba
+
+        self._long = long
 
         self._function, self._get, self._set = function, numba.get_num_threads, numba.set_num_threads
         self._workers = min(workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self._count = count
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+        pulse = new_pulse() if pulse is None else pulse
+        arguments = (pulse, *arrays, *outputs, *nodata, *scalars)
+        if outputs[0].size < self._long:
+            return self._call(arguments)
+        return interruptible(lambda: self._call(arguments), pulse)
+
+    def _call(self, arguments: Sequence[Any]) -> Tally:
         with _PARALLEL:
             before = self._get()
             if before != self._workers:  # setting it takes longer than asking for it
                 self._set(self._workers)
             try:
-                return self._count(self._function, *arrays, *outputs, *nodata, *scalars)
+                return self._count(self._function, *arguments)
             finally:
                 if before != self._workers:
                     self._set(before)
@@ -98,23 +115,33 @@ class _Whole:
 class _Tile:
     """Hands a tile to the machine code."""
 
-    def __init__(self, function: NativeFunction, count: _Count) -> None:
-        self.function, self._count = function, count
+    def __init__(self, function: NativeFunction, count: _Count, long: float) -> None:
+        self.function, self._count, self._long = function, count, long
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
-        return self._count(self.function, *arrays, *outputs, *nodata, *scalars)
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+        pulse = new_pulse() if pulse is None else pulse
+        arguments = (pulse, *arrays, *outputs, *nodata, *scalars)
+        if outputs[0].size < self._long:
+            return self._count(self.function, *arguments)
+        return interruptible(lambda: self._count(self.function, *arguments), pulse)
+
+
+def _long(kernel: Kernel) -> float:
+    """The pixels from which a call may take long."""
+    return _LONG_OPEN_ENDED if is_open_ended(kernel) else _LONG / max(1, operations(kernel))
 
 
 @functools.lru_cache(maxsize=512)
 def _tile(kernel: Kernel, signature: Signature) -> _Tile:
     text = cpu_source(kernel, signature, whole=False)
-    return _Tile(NativeFunction(text, "tile", kernel.name, kernel.c_functions), _Count(kernel, signature))
+    function = NativeFunction(text, "tile", kernel.name, kernel.c_functions)
+    return _Tile(function, _Count(kernel, signature), _long(kernel))
 
 
 @functools.lru_cache(maxsize=512)
 def _whole(kernel: Kernel, signature: Signature, workers: int) -> _Whole:
-    return _Whole(_whole_function(kernel, signature), workers, _Count(kernel, signature))
+    return _Whole(_whole_function(kernel, signature), workers, _Count(kernel, signature), _long(kernel))
 
 
 @functools.lru_cache(maxsize=512)

@@ -19,6 +19,7 @@ from tilejit.backends.cuda_adapter import numba_cuda, part, simulating, versions
 from tilejit.backends.cuda_buffers import Workspace
 from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
+from tilejit.backends.pulse import ROWS, STOP
 from tilejit.errors import BackendError
 from tilejit.jit.cache import load_module
 from tilejit.kernel.tally import Tally
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
+    from tilejit.backends.pulse import Pulse
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
@@ -131,9 +133,10 @@ class _Launch:
         self.turn: Any = _SIMULATOR if simulating() else contextlib.nullcontext()
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
         height, width = outputs[0].shape
-        if not height * width:
+        # What a device has begun it ends: a run stops between tiles.
+        if not height * width or (pulse is not None and pulse[STOP]):
             return Tally()
         grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]))
         counts = np.zeros(len(self.counters), np.int64)
@@ -148,6 +151,8 @@ class _Launch:
             launch = self.function[grid, BLOCK, workspace.stream]
             launch(*inputs, *(r.device for r in results), *nodata, *numbers, *(c.device for c in counter))
             workspace.download(zip([*results, *counter], [*outputs, *[counts] * bool(self.counters)], strict=True))
+        if pulse is not None:
+            pulse[ROWS] += height
         return Tally.of(self.kernel.name, self.counters, counts.tolist())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends.pulse import ROWS, STOP, new_pulse
 from tilejit.backends.scalars import Scalars
 from tilejit.kernel.tally import Tally
 from tilejit.language.kinds import Kind
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
+    from tilejit.backends.pulse import Pulse
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.quantities import Quantity
     from tilejit.language.signature import Signature
@@ -88,11 +90,15 @@ class _Interpreter:
         self.body = Scalars(signature.compute, _is_valid).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any]) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+        pulse, before = (new_pulse(), 0) if pulse is None else (pulse, int(pulse[ROWS]))
         cells = self._cells(arrays)
         collisions = 0
         with np.errstate(all="ignore"):
             for row, col in itertools.product(*map(range, outputs[0].shape)):
+                if pulse[STOP]:
+                    break
+                pulse[ROWS] = before + row
                 for cell in cells.values():
                     cell.row, cell.col = row, col
                 results = self._pixel(cells, self._scalars(scalars, row, col))
@@ -100,6 +106,7 @@ class _Interpreter:
                     value = None if results is None else _stored(results[k], output.dtype)
                     collisions += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
+        pulse[ROWS] = before + outputs[0].shape[0]
         return Tally(collisions)
 
     def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:

@@ -21,8 +21,8 @@ from tilejit.backends.numba_info import numba_versions
 from tilejit.comparison.task import Task
 from tilejit.comparison.threads import on_threads
 from tilejit.comparison.work import Reader, Work
+from tilejit.kernel.operations import operations
 from tilejit.kernel.registry import local
-from tilejit.planning.dispatch import operations
 from tilejit.window import Window
 
 if TYPE_CHECKING:

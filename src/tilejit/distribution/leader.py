@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.distribution.recipe import recipe_of
-from tilejit.distribution.worker import Part, run_part
+from tilejit.distribution.worker import Part, run_part, stop_parts
 from tilejit.errors import PlanError, TilejitError
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.cancellation import Cancellation
@@ -78,8 +78,18 @@ class Distribution:
     def __call__(self) -> None:
         """Computes all parts; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""
         left = self._unfinished()
+        try:
+            # Not through `waiting` alone: an executor may run a part in the thread that asks for it.
+            with self.cancellation.calling(lambda: stop_parts(self._run)):
+                self._compute(left)
+        except BaseException:
+            stop_parts(self._run)
+            raise
+
+    def _compute(self, left: Iterator[Window]) -> None:
         while True:
-            with closing(self.executor.map(run_part, self._parts(left))) as outcomes:  # type: ignore[type-var]
+            check = self.cancellation.check
+            with closing(self.executor.map(run_part, self._parts(left), check)) as outcomes:  # type: ignore[type-var]
                 for outcome in outcomes:
                     self.cancellation.check()
                     self._take(outcome)
@@ -120,7 +130,7 @@ class Distribution:
             self.stages[stage] += time
         self.peaks[result.worker] = max(result.peak_memory, self.peaks.get(result.worker, 0))
         if self.progress is not None:
-            self.progress(self._finished + self.tasks, self.job.plan.task_count)
+            self.progress(self._finished + self.tasks, self.job.plan.task_count, "")
 
     def _note_failure(self, window: Window, error: BaseException | None) -> None:
         """Puts a part back, or gives the run up."""
@@ -152,7 +162,7 @@ def run_distributed(
         sinks: One for each of the plan's writes.
         executor: What runs the parts.
         progress: Called now and then with tasks done and tasks in all.
-        cancellation: What another thread may stop it by, when the next part ends.
+        cancellation: What another thread may stop it by.
         journal: Where finished parts are kept; those that it has are not computed again.
 
     Raises:

@@ -11,7 +11,7 @@ from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tilejit.errors import ParameterError
+from tilejit.errors import ParameterError, RunStoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,8 @@ def opened(given: Any, workers: int | None) -> Iterator[Executor | None]:
         yield executor
     except BaseException as error:
         if executor is not given:
-            executor.close(at_once=not isinstance(error, Exception))
+            is_stopped = isinstance(error, RunStoppedError) and given in _STARTS_WORKERS
+            executor.close(at_once=is_stopped or not isinstance(error, Exception))
         raise
     if executor is not given:
         executor.close()

@@ -30,6 +30,10 @@ class Outcome(Generic[Task, Result]):
     """What it raised, or what ended its worker; None where there is a result."""
 
 
+def nothing() -> None:
+    """What is done while nobody minds waiting."""
+
+
 class Executor(Protocol):
     """What runs a function on tasks, several at once, in any order."""
 
@@ -45,7 +49,9 @@ class Executor(Protocol):
     def local(self) -> bool:
         """Whether every worker is on this machine: what they write to its files and memory is here."""
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task.
 
         Closing the iterator gives up the tasks that are under way.
@@ -54,6 +60,7 @@ class Executor(Protocol):
             function: A function of a module; it is handed over by name.
             tasks: Small values that can be pickled. They are taken as workers come free: never are more than twice as
                 many as there are workers taken and not yet given back.
+            waiting: Is called several times a second while no task ends; what it raises ends the map.
 
         Yields:
             One outcome for each task, in the order in which they end. An error of the function, or the end of a
@@ -68,8 +75,12 @@ class Executor(Protocol):
         """
 
 
+GLANCE = 0.2
+"""Seconds between two calls of ``waiting``."""
+
+
 def bounded(
-    submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], most: int
+    submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], most: int, waiting: Callable[[], None] = nothing
 ) -> Iterator[Outcome[Task, Result]]:
     """Runs tasks through futures, never more than ``most`` at a time; see `Executor.map`."""
     left, flying = iter(tasks), dict[Future[Result], Task]()
@@ -79,7 +90,9 @@ def bounded(
                 flying[_submitted(submit, task)] = task
             if not flying:
                 return
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            while not (done := wait(flying, GLANCE, return_when=FIRST_COMPLETED).done):
+                waiting()
+            for future in done:
                 yield outcome_of(flying.pop(future), future)
     finally:
         for future in flying:

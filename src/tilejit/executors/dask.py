@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError
-from tilejit.executors.base import bounded, interrupts_held_back, machine
+from tilejit.executors.base import bounded, interrupts_held_back, machine, nothing
 from tilejit.system.cores import available_cores
 from tilejit.system.main_guard import require_guard
 
@@ -52,14 +52,16 @@ class DaskExecutor:
         self.local = set(self._client.run(machine).values()) == {machine()}
         """Whether every worker is on this machine."""
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
         if self._client is None:
             self._start()
         # Results are not a function of the task's text alone: a part that is tried again must not be taken from memory.
         pool = self._client.get_executor(pure=False)
         try:
-            yield from bounded(functools.partial(pool.submit, function), tasks, 2 * self.workers)
+            yield from bounded(functools.partial(pool.submit, function), tasks, 2 * self.workers, waiting)
         except BaseException:
             # Also where this is closed: workers go on with their tasks, and would write where all is being removed.
             if self._cluster is not None:

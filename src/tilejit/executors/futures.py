@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from tilejit.executors.base import bounded, machine
+from tilejit.executors.base import bounded, machine, nothing
 from tilejit.system.cores import available_cores
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ class FuturesExecutor:
         """Whether a worker is on this machine: one is asked."""
         return self._pool.submit(machine).result() == machine()
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        return bounded(lambda task: self._pool.submit(function, task), tasks, 2 * self.workers)
+        return bounded(lambda task: self._pool.submit(function, task), tasks, 2 * self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """The pool is the caller's."""

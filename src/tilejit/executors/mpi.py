@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError
-from tilejit.executors.base import bounded, machine
+from tilejit.executors.base import bounded, machine, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,9 +49,11 @@ class MpiExecutor:
         self.local = all(set(future.result()) == {machine()} for future in asked)
         """Whether every rank is on this machine."""
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        return bounded(functools.partial(self._pool.submit, function), tasks, 2 * self.workers)
+        return bounded(functools.partial(self._pool.submit, function), tasks, 2 * self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""

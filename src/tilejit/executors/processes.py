@@ -19,7 +19,7 @@ from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import TilejitError
-from tilejit.executors.base import Outcome, Task, interrupts_held_back
+from tilejit.executors.base import GLANCE, Outcome, Task, interrupts_held_back, nothing
 from tilejit.system.cores import available_cores
 from tilejit.system.main_guard import require_guard
 
@@ -101,7 +101,9 @@ class ProcessesExecutor:
         """How many tasks run at once."""
         self._idle: list[Worker] = []
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
         left, busy = iter(tasks), dict[Any, tuple[Worker, Task]]()
         try:
@@ -116,7 +118,9 @@ class ProcessesExecutor:
                         yield Outcome(task, error=failure)  # type: ignore[arg-type]
                 if not busy:
                     return
-                for pipe in pipes.wait(list(busy)):
+                while not (answered := pipes.wait(list(busy), GLANCE)):
+                    waiting()
+                for pipe in answered:
                     worker, done = busy[pipe]
                     result, error = worker.receive()
                     del busy[pipe]

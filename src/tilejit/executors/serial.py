@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilejit.executors.base import Outcome
+from tilejit.executors.base import Outcome, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +24,11 @@ class SerialExecutor:
     workers = 1
     local = True
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
+        del waiting  # nothing else goes on meanwhile
         for task in tasks:
             try:
                 outcome: Outcome[Task, Result] = Outcome(task, result=function(task))

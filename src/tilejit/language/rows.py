@@ -19,6 +19,9 @@ STRIP_PIXELS = 65536
 
 _NONE_COUNTED, _COUNTED = "_row_{0} = np.int32(0)", "_row_{0} = np.int32(_row_{0} + ({1}))"
 """A row's counts in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
+_UNLESS_STOPPED = "if _pulse[0] == 0:"
+"""Asked before each row, of memory that another thread writes: see `tilejit.backends.pulse`."""
+_ROW_DONE = "_pulse[1] += 1"
 _NOTHING = {Kind.FLOAT: "_NAN", Kind.BOOL: "False", Kind.INT: "0"}
 
 
@@ -184,7 +187,7 @@ def entry_text(variant: Variant, *, two: bool) -> str:
     span = "prange" if whole else "range"
     return "\n".join([
         "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_NATIVE)",
-        f"def {'whole' if whole else 'tile'}({arguments}{', _counts' if variant.counters else ''}):",
+        f"def {'whole' if whole else 'tile'}(_pulse, {arguments}{', _counts' if variant.counters else ''}):",
         f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
         *(f"    _{name} = 0" for name in variant.counters),
         *_indented(_strips(variant, arguments, span) if two else _all_rows(variant, span)),
@@ -200,7 +203,12 @@ def _all_rows(variant: Variant, span: str) -> list[str]:
     is 3 to 5 % slower. Inside the strips of two variants it is the other way round, by 8 %.
     """
     row = [*_none_counted(variant), *_row(variant), *(f"_{name} += _row_{name}" for name in variant.counters)]
-    return [f"for _y in {span}(_height):", *_indented(row)]
+    return [f"for _y in {span}(_height):", *_indented([_UNLESS_STOPPED, *_indented([*row, *_row_done(variant)])])]
+
+
+def _row_done(variant: Variant) -> list[str]:
+    """The line that counts a row; several threads would count over each other."""
+    return [] if variant.whole else [_ROW_DONE]
 
 
 def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
@@ -209,8 +217,9 @@ def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
     for name in ("_row", "_row_checked"):
         line = f"{name}({arguments}, _y)"
         counted = f"{_here(variant)} = {line}" if variant.counters else line
-        rows.append(["        for _y in range(_first, _last):", f"            {counted}",
-                     *(f"            _{n} += _row_{n}" for n in variant.counters)])  # fmt: skip
+        row = [counted, *(f"_{n} += _row_{n}" for n in variant.counters), *_row_done(variant)]
+        rows.append(["        for _y in range(_first, _last):", f"            {_UNLESS_STOPPED}",
+                     *(f"                {part}" for part in row)])  # fmt: skip
     reach = f" + {2 * kernel.radius[0]}" if kernel.radius[0] else ""
     return [
         f"_step = max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))",

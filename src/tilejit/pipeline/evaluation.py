@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import get_backend
+from tilejit.backends.pulse import OF
 from tilejit.io.source import blank, convert, flag, nodata_key
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.kernel.edges import fill_outside
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
+    from tilejit.backends.pulse import Pulse
     from tilejit.pipeline.frames import Frame
     from tilejit.planning.plan import Halo, Operand, Step, Write
     from tilejit.planning.planner import Job
@@ -76,14 +78,19 @@ class Evaluator:
         rows, cols = self.plan.largest_task
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
-    def run(self, frame: Frame) -> tuple[list[Array], Tally]:
+    def run(self, frame: Frame, pulse: Pulse) -> tuple[list[Array], Tally]:
         """Computes one tile.
+
+        Args:
+            frame: Its inputs.
+            pulse: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
 
         Returns:
             For each write its (band, row, col) array, which lives until the next run; and what is to be told of its
             pixels.
         """
         planes = self._planes(frame)
+        pulse[OF] = sum(frame.window.height + 2 * step.halo[0] for step in self.plan.steps)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
             shape = len(write.planes), *frame.window.shape
@@ -91,7 +98,7 @@ class Evaluator:
         seen = [output[:, *self._facing] for output in outputs]
         tally = Tally()
         for number in range(len(self.plan.steps)):
-            tally += self._step(number, frame.window, planes, seen)
+            tally += self._step(number, frame.window, planes, seen, pulse)
         for w, write in enumerate(self.plan.writes):
             if all(is_constant(planes[plane][0]) for plane in write.planes):
                 outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), frame.window.shape)
@@ -112,7 +119,12 @@ class Evaluator:
         return is_blank(cells[place], None if valid is None else valid[place], plane.nodata)
 
     def _step(
-        self, number: int, window: Window, planes: list[tuple[Array, Array | None]], outputs: Sequence[Array]
+        self,
+        number: int,
+        window: Window,
+        planes: list[tuple[Array, Array | None]],
+        outputs: Sequence[Array],
+        pulse: Pulse,
     ) -> Tally:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
@@ -124,7 +136,7 @@ class Evaluator:
             write, band = self._direct.get(plane, (-1, -1))
             results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
         arrays, nodata, scalars = self._arguments(number, window, planes)
-        tally = self.compiled[number](arrays, results, nodata, scalars)
+        tally = self.compiled[number](arrays, results, nodata, scalars, pulse)
         self._outside(step, area, results)
         planes += [(r, None) for r in results]
         return tally

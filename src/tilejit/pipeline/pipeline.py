@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tilejit.backends.pulse import ROWS
 from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.io.open_sink import stored_bytes
 from tilejit.kernel.tally import Tally
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
+    from tilejit.backends.pulse import Pulse
     from tilejit.io.sink import Branch, KeptSink, Sink
     from tilejit.pipeline.journal import Journal
     from tilejit.pipeline.trace import TraceFile
     from tilejit.planning.plan import Plan
     from tilejit.planning.planner import Job
 
-    Progress = Callable[[int, int], None]
-    """Called with tasks done and tasks in all."""
+    Progress = Callable[[float, int, str], None]
+    """Called with tasks done, tasks in all, and what takes the time where it is not these."""
 
 
 class Run:
@@ -87,7 +89,7 @@ class Run:
                 thread.start()
             # Workers read the first tiles meanwhile: importing Numba alone takes a third of a second.
             self._compile(schedule)
-            self._wait(threads)
+            self._wait(threads, schedule)
         except BaseException as error:
             schedule.fail(error)
             for thread in threads:
@@ -99,7 +101,9 @@ class Run:
 
     def _compile(self, schedule: Schedule) -> None:
         with self.watch.stage("compile"):
-            self.compiled = self.compiled or launches(self.job)
+            if not self.compiled:
+                self._show(doing="compiling")
+                self.compiled = launches(self.job)
         schedule.compiled()
 
     def _run_alone(self, schedule: Schedule) -> None:
@@ -109,18 +113,19 @@ class Run:
         if schedule.failure is not None:
             raise schedule.failure
 
-    def _wait(self, threads: Sequence[threading.Thread]) -> None:
-        shown = -1
+    def _wait(self, threads: Sequence[threading.Thread], schedule: Schedule) -> None:
+        shown = -1.0
         while any(t.is_alive() for t in threads):
             for thread in threads:
                 # A join without a timeout would not let Ctrl-C through.
                 thread.join(0.05)
-            if self.progress is not None and self.done != shown:
-                shown = self.done
-                self._show()
+            done = self.done + schedule.under_way()
+            if self.progress is not None and done != shown:
+                shown = done
+                self._show(done)
 
     def _work(self, schedule: Schedule) -> None:
-        evaluator: Evaluator | None = None
+        evaluator, pulse = None, schedule.pulse()
         try:
             while (work := self._take(schedule)) is not None:
                 with _failures_named(self.plan, work):
@@ -128,16 +133,16 @@ class Run:
                         self._read(schedule, work)
                         continue
                     evaluator = evaluator or Evaluator(self.job, self.compiled)
-                    self._compute(schedule, evaluator, work)
+                    self._compute(schedule, evaluator, work, pulse)
                     if self.alone:
-                        self._show()
+                        self._show(self.done)
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 
-    def _show(self) -> None:
+    def _show(self, done: float = 0, doing: str = "") -> None:
         """Shows what is done; what an earlier run has finished is done."""
         if self.progress is not None:
-            self.progress(self.plan.task_count - self.tasks + self.done, self.plan.task_count)
+            self.progress(self.plan.task_count - self.tasks + done, self.plan.task_count, doing)
 
     def _take(self, schedule: Schedule) -> Work | None:
         with self.watch.stage("wait"):
@@ -154,11 +159,11 @@ class Run:
             self.bytes_read += timing.size
         schedule.exchanged(work.index, partners)
 
-    def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Work) -> None:
+    def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Work, pulse: Pulse) -> None:
         with self.watch.stage("compute", work.index, work.frame.window) as timing:
             timing.size = work.frame.size
             work.frame.complete(self.plan.grid.shape, self.job.sources)
-            outputs, tally = evaluator.run(work.frame)
+            outputs, tally = evaluator.run(work.frame, pulse)
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
@@ -168,6 +173,7 @@ class Run:
         with self._lock:
             self.tally += tally
             self.done += 1
+            pulse[ROWS] = 0
         schedule.finished()
 
     def _taking(self, window: Window, tally: Tally) -> AbstractContextManager[Sequence[Sink | Branch]]:
@@ -216,9 +222,9 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
     Args:
         job: The job.
         sinks: One for each of the plan's writes.
-        progress: Called now and then with tasks done and tasks in all.
+        progress: Called now and then with tasks done, tasks in all, and what takes the time where it is not these.
         trace: Where a Chrome trace of the run is written, also when it fails.
-        cancellation: What another thread may stop it by: workers then end with the tile that they are at.
+        cancellation: What another thread may stop it by: workers then end with the row that they are at.
         journal: Where finished tiles are kept; those that it has are not computed again.
 
     Raises:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bar(label: str, *, show: bool | None) -> Iterator[Callable[[int, int], None] | None]:
-    """Gives a function to call with tasks done and tasks in all, or None where nothing is shown.
+def progress_bar(label: str, *, show: bool | None) -> Iterator[Callable[[float, int, str], None] | None]:
+    """Gives a function to call with tasks done, tasks in all and what else is going on; None where nothing is shown.
 
     Args:
         label: What is being made.
@@ -29,4 +29,9 @@ def progress_bar(label: str, *, show: bool | None) -> Iterator[Callable[[int, in
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(printable(label), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def told(done: float, total: int, doing: str = "") -> None:
+            described = printable(f"{label}: {doing}" if doing else label)
+            bar.update(task, completed=done, total=total, description=described)
+
+        yield told

@@ -11,9 +11,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tilejit.backends.pulse import OF, ROWS, STOP, new_pulse
 from tilejit.pipeline.frames import Buffers, Frame, Seams
 
 if TYPE_CHECKING:
+    from tilejit.backends.pulse import Pulse
     from tilejit.planning.plan import Index, Plan
     from tilejit.window import Window
 
@@ -47,6 +49,7 @@ class Schedule:
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._compiled = False
+        self._pulses: list[Pulse] = []
 
     def compiled(self) -> None:
         """Lets tiles be computed: until then workers only read."""
@@ -122,7 +125,21 @@ class Schedule:
         with self._changed:
             if self._failure is None:
                 self._failure = error
+            for pulse in self._pulses:
+                pulse[STOP] = 1
             self._changed.notify_all()
+
+    def pulse(self) -> Pulse:
+        """Returns what stops the launches of a worker when the run has failed, and tells how far they are."""
+        pulse = new_pulse()
+        with self._changed:
+            self._pulses.append(pulse)
+            pulse[STOP] = self._failure is not None
+        return pulse
+
+    def under_way(self) -> float:
+        """How many tiles' worth is computed of those that are not finished."""
+        return sum(min(1.0, int(p[ROWS]) / max(1, int(p[OF]))) for p in list(self._pulses))
 
     @property
     def failure(self) -> BaseException | None:

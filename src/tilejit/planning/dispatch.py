@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING
 
 from tilejit.backends import BACKENDS, get_backend
 from tilejit.errors import BackendError
+from tilejit.kernel.operations import operations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,6 @@ A core does about 2.5e11 simple float32 operations a second in vector code (slop
 operations, measured), the PCIe link moves 13.7 Gpx/s of float32 in and out (calculated, no card seen yet). Sixteen such
 cores match the link at 150-300 operations a pixel; below that the CPU computes faster than the pixels can travel.
 """
-_LOOP_OPERATIONS = 1000
-"""What a loop whose length is not known counts as: an iteration per pixel is compute-bound in all likelihood."""
-_MATH_OPERATIONS = 20
-"""What a function of ``math`` counts as."""
 
 
 def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]:
@@ -59,16 +55,3 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
             f"about {count} operations a pixel; below {GPU_OPERATIONS} moving pixels to the GPU and back takes longer"
         )
     return "cuda", f"about {count} operations a pixel, at least {GPU_OPERATIONS}"
-
-
-def operations(kernel: Kernel) -> int:
-    """Returns about how many operations a kernel does for a pixel; an unbounded loop counts as a thousand."""
-    return sum(_weight(node) for f in kernel.form.functions for s in f.body for node in ast.walk(s))
-
-
-def _weight(node: ast.AST) -> int:
-    if isinstance(node, (ast.For, ast.While)):
-        return _LOOP_OPERATIONS
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return {"_math": _MATH_OPERATIONS, "_float": 0}.get(node.func.id, 1)
-    return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp))

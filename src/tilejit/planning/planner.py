@@ -13,6 +13,7 @@ from tilejit.io.output_file import can_be_written
 from tilejit.io.scaled_source import scales_of
 from tilejit.io.sink import Storage
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
+from tilejit.kernel.operations import is_open_ended
 from tilejit.kernel.quantities import scalar_values
 from tilejit.language.kinds import compute_dtype
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
@@ -286,7 +287,8 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         processes=settings.processes,
     )
     blocks = [request.storage(write.dtype).block for request, write in zip(requests, writes, strict=True)]
-    plan = fitting_plan(plan, blocks, settings.tile)
+    is_slow = any(is_open_ended(node.application.kernel) for _, node in nodes)
+    plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
     kernels = tuple(node.application.kernel for _, node in nodes)
     return Job(plan, sources, kernels, tuple(with_heights(node.application, grid)[0] for _, node in nodes))

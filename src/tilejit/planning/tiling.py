@@ -22,19 +22,25 @@ CHAIN_PIXELS = 1 << 18
 
 An 11x11 mean in two kernels computes 990 Mpx/s in tiles of 512 x 512, 680 in 512 x 1536, and 350 in 512 x 4096, where
 rows are a multiple of 4096 bytes apart besides, and fall on each other in L1."""
+SLOW_PIXELS = 1 << 18
+"""The same where a kernel's text does not tell how long a pixel takes: at 20 microseconds a pixel a tile is five
+seconds of work, so that it is divided evenly and a person sees it go on."""
 BUFFER_BYTES = 104_000_000
 """What the buffers may come to before tasks get narrower: a raster twice as wide then takes no more memory."""
 _LARGEST_BLOCK_ROWS = 4096
 """Beyond this, tasks that hold whole blocks of every file at once are not worth their memory."""
 
 
-def fitting_plan(plan: Plan, output_blocks: Sequence[tuple[int, int]], tile: tuple[int, int] | None) -> Plan:
+def fitting_plan(
+    plan: Plan, output_blocks: Sequence[tuple[int, int]], tile: tuple[int, int] | None, *, is_slow: bool = False
+) -> Plan:
     """Returns the plan with the largest task shape that fits, or refuses it.
 
     Args:
         plan: The plan, its tile not chosen yet.
         output_blocks: Storage blocks of the outputs.
         tile: The task shape asked for, or None.
+        is_slow: Whether a kernel's text does not tell how long a pixel takes.
 
     Raises:
         PlanError: The tile asked for would write parts of blocks.
@@ -43,7 +49,10 @@ def fitting_plan(plan: Plan, output_blocks: Sequence[tuple[int, int]], tile: tup
     if tile:
         candidates = [_asked(tile, output_blocks, plan)]
     else:
-        whole, parts = _whole_blocks(plan, output_blocks), _part_blocks(plan, output_blocks)
+        whole, parts = (
+            _whole_blocks(plan, output_blocks, _most_pixels(plan, is_slow=is_slow)),
+            _part_blocks(plan, output_blocks),
+        )
         thrifty = [t for t in whole if replace(plan, tile=t).buffer_bytes <= BUFFER_BYTES]
         candidates = [*thrifty, *sorted(whole, key=prod), *parts]
     limit = plan.memory_limit
@@ -74,13 +83,19 @@ def _asked(tile: tuple[int, int], output_blocks: Sequence[tuple[int, int]], plan
     return tile
 
 
-def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _most_pixels(plan: Plan, *, is_slow: bool) -> int:
+    """The pixels that a task may have: few enough for each worker to get one, where the blocks allow it."""
+    most = CHAIN_PIXELS if plan.is_chain else SLOW_PIXELS if is_slow else MOST_PIXELS
+    share = plan.window.height * plan.window.width // (plan.workers * plan.processes)
+    return max(1, min(most, share))
+
+
+def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[tuple[int, int]]:
     """Task shapes that hold whole blocks of every file, the largest first."""
     height, width = plan.grid.shape
     out_rows, out_cols = _output_block(output_blocks)
     rows = _common([r.block[0] for r in plan.reads], out_rows, height)
     cols = _common([r.block[1] for r in plan.reads], out_cols, width)
-    pixels = CHAIN_PIXELS if plan.is_chain else MOST_PIXELS
     most = min(ceil(width / cols), max(1, pixels // (rows * cols)))
     shapes = [(rows, count * cols) for count in range(most, 0, -1)]
     # Strips of a few rows are taken together, as long as there are some tasks for each worker.

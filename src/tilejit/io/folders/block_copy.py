@@ -67,7 +67,9 @@ def _times(shape: tuple[int, int]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 
-def copy_blocks(mosaic: Mosaic, profile: OutputProfile, progress: Callable[[int, int], None] | None = None) -> None:
+def copy_blocks(
+    mosaic: Mosaic, profile: OutputProfile, progress: Callable[[float, int, str], None] | None = None
+) -> None:
     """Write one GeoTIFF of the blocks of shards.
 
     Args:
@@ -104,7 +106,7 @@ class _Copy:
         self._offsets = np.zeros(self._blocks.count, np.int64)
         self._counts = np.zeros(self._blocks.count, np.int64)
 
-    def run(self, progress: Callable[[int, int], None] | None) -> None:
+    def run(self, progress: Callable[[float, int, str], None] | None) -> None:
         tiles = self._mosaic.tiles
         out = open_regular(self._file.temporary, os.O_RDWR)
         try:
@@ -112,7 +114,7 @@ class _Copy:
             for done, tile in enumerate(tiles, 1):
                 end = self._copy_tile(tile, out, end)
                 if progress is not None:
-                    progress(done, len(tiles))
+                    progress(done, len(tiles), "")
             self._skeleton.enter(out, self._offsets, self._counts)
         finally:
             os.close(out)

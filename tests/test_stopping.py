@@ -1,0 +1,141 @@
+"""Ctrl-C, cancelled tasks and time-outs end a run in the middle of a tile, wherever its workers are."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import rasterio
+
+import tilejit as tj
+from kernels_for_tests import write_module
+from tilejit.backends import get_backend
+from tilejit.backends.pulse import ROWS, STOP, new_pulse
+from tilejit.executors.serial import SerialExecutor
+
+SLOW = """
+import signal
+import sys
+import warnings
+
+@tj.local
+def slow(z, *, steps=20_000):
+    for k in range(steps):
+        z = math.sin(z) + k * 1e-9
+    return z
+
+def main(way, source, output):
+    raster = slow(tj.open(source))
+    slow(np.ones((9, 9), np.float32), steps=1)  # compiled, so that it is the loop that is stopped
+    cells = np.ones((1000, 1500), np.float32)
+    print("ready", flush=True)
+    if way == "array":
+        slow(cells)
+    else:
+        raster.save(output, executor=way, workers=1 if way == "serial" else 2)
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(*sys.argv[1:])
+"""
+"""A run of minutes, in rows of milliseconds."""
+HANGS = 30
+"""Seconds after which a run has not stopped; to its end it would take minutes."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("slow")
+    profile = {"driver": "GTiff", "width": 1500, "height": 1000, "count": 1, "dtype": "float32", "tiled": True,
+               "blockxsize": 256, "blockysize": 256, "crs": "EPSG:32632",
+               "transform": rasterio.Affine(30, 0, 5e5, 0, -30, 5e6)}  # fmt: skip
+    with rasterio.open(made / "z.tif", "w", **profile) as file:
+        file.write(np.ones((1, 1000, 1500), np.float32))
+    return made
+
+
+@pytest.fixture(scope="module")
+def slow(folder):
+    return write_module(folder, SLOW, name="slow_kernels").slow
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal here")
+@pytest.mark.parametrize("way", ["array", "serial", "threads", "processes"])
+def test_ctrl_c_stops_a_slow_kernel(folder, slow, tmp_path, way):
+    script = [sys.executable, str(folder / "slow_kernels.py"), way, str(folder / "z.tif"), str(tmp_path / "out.tif")]
+    process = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=HANGS)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT, errors
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("executor", ["threads", "serial", "pool", "in this thread"])
+def test_a_time_out_stops_a_slow_kernel(folder, slow, tmp_path, executor):
+    raster = slow(tj.open(folder / "z.tif"))
+    raster.read(tj.Window(0, 0, 1, 1))  # compiled
+
+    async def limited(given):
+        await asyncio.wait_for(raster.asave(tmp_path / "out.tif", executor=given), 1)
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        given = {"pool": pool, "in this thread": SerialExecutor()}.get(executor, executor)
+        with pytest.raises(TimeoutError):
+            asyncio.run(limited(given))
+    assert time.monotonic() - started < HANGS
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["python", "cpu"])
+def test_a_launch_hears_and_tells(slow, backend):
+    """Nothing is computed after the word is given, and the rows that are done are counted."""
+    signature = slow.signature([np.dtype(np.float32)])
+    launch = get_backend(backend).compile(slow, signature)
+    z, out, pulse = np.ones((5, 7), np.float32), np.full((5, 7), 77, np.float32), new_pulse()
+    launch([z], [out], [np.float32(np.nan)], [3], pulse)
+    assert (out != 77).all()
+    assert pulse[ROWS] == 5
+    out[...], pulse[STOP] = 77, 1
+    launch([z], [out], [np.float32(np.nan)], [3], pulse)
+    assert (out == 77).all()
+
+
+def test_whole_arrays_hear(slow):
+    signature = slow.signature([np.dtype(np.float32)])
+    launch = get_backend("cpu").compile_whole(slow, signature, 2)
+    z, out, pulse = np.ones((500, 700), np.float32), np.full((500, 700), 77, np.float32), new_pulse()
+    threading.Timer(0.3, lambda: pulse.__setitem__(STOP, 1)).start()
+    launch([z], [out], [np.float32(np.nan)], [20_000], pulse)
+    assert (out[-1] == 77).all()
+
+
+def test_the_progress_bar_moves_within_a_tile_and_says_what_else_goes_on(slow, tmp_path, monkeypatch):
+    shown = []
+
+    @contextlib.contextmanager
+    def bar(_label, *, show):
+        assert show is None
+        yield lambda *told: shown.append(told)
+
+    monkeypatch.setattr("tilejit.raster.running.progress_bar", bar)
+    raster = slow(tj.from_array(np.ones((256, 512), np.float32)), steps=2000)
+    raster.save(tmp_path / "out.tif", tile=(256, 512), workers=1)
+    assert shown[0] == (0, 1, "compiling")
+    done = [d for d, _, _ in shown]
+    assert done == sorted(done)
+    assert any(0 < d < 1 for d in done)
+    assert {(total, doing) for _, total, doing in shown[1:]} == {(1, "")}
