@@ -393,7 +393,7 @@ def test_a_tile_that_fails_ends_the_loop_with_the_error():
 
 def test_a_kernel_that_fails(tmp_path, monkeypatch):
     class Broken(evaluation.Evaluator):
-        def run(self, frame):
+        def run(self, frame, _pulse):
             raise FloatingPointError(frame.window)
 
     monkeypatch.setattr("tilejit.pipeline.pipeline.Evaluator", Broken)

@@ -78,10 +78,10 @@ def test_a_source_of_ones_own_that_fails(tmp_path, error):
 
 def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     class Broken(evaluation.Evaluator):
-        def run(self, frame):
+        def run(self, frame, pulse):
             if frame.window.row_off == 64:
                 raise FloatingPointError("1 / 0")
-            return super().run(frame)
+            return super().run(frame, pulse)
 
     monkeypatch.setattr("tilejit.pipeline.pipeline.Evaluator", Broken)
     before = left(tmp_path)
