@@ -5,10 +5,13 @@ import pytest
 import rasterio
 import rasterio.shutil
 import tifffile
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 import tilejit as tj
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
+from tilejit.io.gdal.library import quiet
 from tilejit.io.open_source import open_source
 from tilejit.io.sink import OutputProfile
 from tilejit.raster.raster import Raster
@@ -221,7 +224,7 @@ def test_files_that_disagree(tmp_path):
         assert dataset.tags() == {"AREA_OR_POINT": "Area", "YEAR": "2020"}
 
 
-def test_what_kernels_make_keeps_the_grids_tag_alone(tmp_path):
+def test_what_kernels_make_keeps_what_is_said_of_the_grid(tmp_path):
     source, _ = make(
         tmp_path / "source.tif",
         colours=COLOURS,
@@ -233,8 +236,65 @@ def test_what_kernels_make_keeps_the_grids_tag_alone(tmp_path):
     with rasterio.open(tmp_path / "twice.tif") as dataset:
         assert dataset.tags() == {"AREA_OR_POINT": "Point"}
         assert dataset.transform == TRANSFORM
-        assert (dataset.tags(1), dataset.scales, dataset.tags(ns="RPC")) == ({}, (1.0,), {})
+        assert (dataset.tags(1), dataset.scales) == ({}, (1.0,))
+        assert {**RPC, **dataset.tags(ns="RPC")}.keys() == RPC.keys()
+        assert dataset.tags(ns="RPC")
         assert dataset.colorinterp == (ColorInterp.gray,)
+
+
+ROTATED_POLE = (
+    'GEOGCRS["rotated",BASEGEOGCRS["unknown",DATUM["unknown",ELLIPSOID["sphere",6371229,0]]],'
+    'DERIVINGCONVERSION["pole",METHOD["PROJ ob_tran o_proj=longlat"],PARAMETER["o_lat_p",40],PARAMETER["o_lon_p",0],'
+    'PARAMETER["lon_0",10]],CS[ellipsoidal,2],AXIS["longitude",east],AXIS["latitude",north],'
+    'ANGLEUNIT["degree",0.0174532925199433]]'
+)
+PLACED = {
+    "points": {"gcps": [GroundControlPoint(r, c, 10 + c / 70, 50 - r / 40, 9) for r in (0, 40) for c in (0, 70)]},
+    "rotated pole": {"crs": CRS.from_wkt(ROTATED_POLE), "transform": TRANSFORM},
+    "no EPSG code": {"crs": "ESRI:54035", "transform": TRANSFORM},
+    "a site's own": {"crs": CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'), "transform": TRANSFORM},
+    "point": {"crs": "EPSG:32630", "transform": TRANSFORM},
+}
+"""Where rasters lie, in ways that not every format has keys for."""
+
+
+def placed(path):
+    """All that rasterio tells of where cells lie, but for the text of ids and names that WKT rounds."""
+    with quiet(), rasterio.open(path) as d:
+        points = [(p.row, p.col, p.x, p.y, p.z) for p in d.gcps[0]]
+        crs = d.crs or d.gcps[1]
+        return points, crs, d.transform, d.tags().get("AREA_OR_POINT", "Area"), d.tags(ns="RPC")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "vrt"])
+@pytest.mark.parametrize("name", PLACED)
+def test_where_cells_lie_is_what_gdals_copy_says(tmp_path, name, suffix):
+    source, driver = tmp_path / "source.tif", {"tif": "GTiff", "vrt": "VRT"}[suffix]
+    size = {"height": SHAPE[0], "width": SHAPE[1], "count": 1, "dtype": "uint8"}
+    with (
+        quiet(),
+        rasterio.open(source, "w", driver="GTiff", **size, **({"crs": "EPSG:4326"} | PLACED[name])) as dataset,
+    ):
+        dataset.write(np.ones((1, *SHAPE), np.uint8))
+        if name == "point":
+            dataset.update_tags(AREA_OR_POINT="Point")
+            dataset.update_tags(ns="RPC", **RPC)
+    with quiet(), rasterio.open(source) as dataset:
+        rasterio.shutil.copy(dataset, tmp_path / f"gdals.{suffix}", driver=driver)
+    expected = placed(tmp_path / f"gdals.{suffix}")
+    raster = tj.open(source)
+    for output, made in (("copy", raster), ("made", twice(raster))):
+        path = tmp_path / f"{output}.{suffix}"
+        made.save(path, progress=False)
+        assert placed(path) == expected
+        assert path.with_name(f"{path.name}.aux.xml").exists() == (
+            suffix == "tif" and name in {"rotated pole", "no EPSG code"}
+        )
+        assert ("aux.xml" in str(made.plan(path))) == path.with_name(f"{path.name}.aux.xml").exists()
+        made.save(path, overwrite=True, progress=False)
+        assert placed(path) == expected
+    if name == "points":
+        assert "Zarr does not keep ground control points" in str(raster.plan(tmp_path / "a.zarr"))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,13 @@ def test_north_england(test_data):
     assert "2401 rows x 3601 cols" in str(grid)
 
 
+def test_metric_of_a_sites_own_crs():
+    for unit, metres in (("metre", 1), ("US survey foot", 0.304800609601219)):
+        metric = metric_of(rasterio.crs.CRS.from_wkt(f'LOCAL_CS["site",UNIT["{unit}",{metres}]]'))
+        assert (metric.kind, metric.unit) == ("projected", metres)
+    assert metric_of(rasterio.crs.CRS.from_wkt('LOCAL_CS["site",UNIT["degree",0.0174532925199433]]')).kind == "none"
+
+
 @pytest.mark.parametrize(
     ("epsg", "kind", "unit"),
     [

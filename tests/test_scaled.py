@@ -113,6 +113,10 @@ def test_outputs_carry_the_scale_of_what_they_store(tmp_path, suffix):
     raster.save(out)
     np.testing.assert_array_equal(tj.open(out).read(), raster.read())
     assert scales() == list(zip(SCALES, OFFSETS, strict=True))
+    if suffix == "vrt":
+        tj.merge(out, tmp_path / "merged.tif")
+        with rasterio.open(tmp_path / "merged.tif") as dataset:
+            assert (dataset.scales, dataset.offsets) == (SCALES, OFFSETS)
     tj.open(path, scaled=True).save(out, overwrite=True)
     assert scales() == [(1.0, 0.0)] * 3
     smooth(raster.band(1)).save(out, overwrite=True)

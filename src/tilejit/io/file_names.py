@@ -43,7 +43,7 @@ def absolute_name(name: str) -> str:
             return match[1] + brace + absolute_name(match[2].removeprefix(brace))
     if name.startswith("/vsi") or re.match(r"[\w+]+://", name):
         return name
-    if ":" in name and not Path(name).exists():
+    if ":" in name and not _is_there(name):
         return _absolute_parts(name)
     return str(Path(name).absolute())
 
@@ -52,10 +52,18 @@ def _absolute_parts(name: str) -> str:
     """The name of a subdataset: ``DRIVER:"path":part`` or ``DRIVER:path:part``."""
     quoted = _QUOTED.search(name)
     parts = [quoted[1]] if quoted is not None else name.split(":")[1:]
-    path = next((part for part in parts if part and Path(part).exists()), None)
+    path = next((part for part in parts if part and _is_there(part)), None)
     if path is None:
         return name if name.split(":", maxsplit=1)[0].isupper() else str(Path(name).absolute())
     return name.replace(path, str(Path(path).absolute()), 1)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        Path(name).stat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def states_of(files: Iterable[str]) -> dict[str, State]:

@@ -50,6 +50,16 @@ class BandTags:
 
 
 @dataclass(frozen=True, slots=True)
+class GroundControl:
+    """Points of a raster whose places are known, of a scene that was not warped yet."""
+
+    points: tuple[tuple[float, float, float, float, float], ...]
+    """Row, column, x, y and z of each."""
+    crs: str | None
+    """What x, y and z are in, as WKT."""
+
+
+@dataclass(frozen=True, slots=True)
 class FileTags:
     """What a file says of all its bands, and of each."""
 
@@ -57,6 +67,8 @@ class FileTags:
     """Namespace -> name -> value; the default namespace is empty."""
     bands: tuple[BandTags, ...] = ()
     """One for each band; empty for none."""
+    ground: GroundControl | None = None
+    """Where some of its cells lie, if it has no transform."""
 
 
 def tags_of(source: Source) -> FileTags:
@@ -71,9 +83,15 @@ def read_tags(dataset: Any) -> FileTags:
         tags = {space: _fresh(dataset.tags(ns=space)) for space in _SPACES}
         # Each of these asks every band, and a damaged file may have 65,535.
         parts = zip(dataset.indexes, dataset.colorinterp, dataset.scales, dataset.offsets, strict=True)
-        return FileTags(tags, tuple(_band(dataset, *part) for part in parts))
+        return FileTags(tags, tuple(_band(dataset, *part) for part in parts), _ground(dataset))
     except Exception:  # noqa: BLE001 - GDAL raises anything for a damaged file, and what is no UTF-8 is no text
         return FileTags()
+
+
+def _ground(dataset: Any) -> GroundControl | None:
+    points, crs = dataset.gcps
+    told = tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
+    return GroundControl(told, crs.to_wkt() if crs else None) if told else None
 
 
 def _fresh(tags: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.errors import SinkError
+from tilejit.io.gdal.side_file import write_side_file
 from tilejit.io.target import completing, give_name, remove_sidecars, replaced_folder, replacing_folder, sync_path
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from tilejit.io.sink import BranchOpener, OutputProfile, Record
     from tilejit.window import Window
+
+
+_GEOTIFF = {".tif", ".tiff", ".gtiff"}
 
 
 class FinishedSink:
@@ -80,6 +84,8 @@ class FinishedSink:
                 # It may have been killed in the middle of either.
                 if self._overwrite:
                     remove_sidecars(target)
+                if target.suffix.lower() in _GEOTIFF:
+                    write_side_file(self._path, target, self.grid)
                 shutil.rmtree(replaced_folder(temporary), ignore_errors=True)
                 sync_path(target.parent)
 

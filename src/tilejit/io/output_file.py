@@ -9,6 +9,7 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.flusher import Flusher
 from tilejit.io.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.gdal.library import read_a_block
+from tilejit.io.gdal.side_file import write_side_file
 from tilejit.io.source import nodata_key
 from tilejit.io.target import (
     checked_file,
@@ -110,6 +111,7 @@ class OutputFile:
         except NameTakenError:
             self.kept = True
             raise
+        write_side_file(self.profile.path, self.target, self.profile.grid)
         if self._synced:
             sync_path(self.target.parent)
 

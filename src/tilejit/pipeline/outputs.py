@@ -1,18 +1,22 @@
 """What output files are asked to be and will be: their cells, and what goes along from the files they are copied from.
 
 A band that no kernel touched is a copy, and says what GDAL's own copies say (`gdal_translate`). What kernels make says
-for itself what it is; of its inputs' tags only AREA_OR_POINT holds, which is about the grid.
+for itself what it is; of its inputs' tags only AREA_OR_POINT, RPCs and ground control points hold, which say where
+cells lie.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilejit.grid import crs_name
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
+from tilejit.io.gdal.side_file import needs_side_file
 from tilejit.io.open_sink import storage_of
 from tilejit.io.sink import OutputProfile, Storage
 from tilejit.planning.graph import Band, SourceBand, sources_of
@@ -44,7 +48,25 @@ def file_request(
     def storage(dtype: np.dtype) -> Storage:
         return storage_of(path, dtype, grid.shape, len(bands), options)
 
-    return Request(bands, path, nodata, storage)
+    return Request(bands, path, nodata, storage, notes=_notes(bands, grid, path))
+
+
+def _notes(bands: Sequence[Band], grid: Grid, path: str) -> tuple[str, ...]:
+    """What an output keeps in another place than its input, or does not keep."""
+    told = [tags_of(source) for source in sources_of(bands)]
+    suffix, notes = Path(path).suffix.lower(), []
+    if suffix == ".zarr":
+        lost = {
+            "ground control points": any(tags.ground for tags in told),
+            "rational polynomials (RPC)": any(tags.tags.get("RPC") for tags in told),
+            "AREA_OR_POINT=Point": any(tags.tags.get("", {}).get(_POINT) == "Point" for tags in told),
+        }
+        notes += [f"Zarr does not keep {what}" for what, is_there in lost.items() if is_there]
+    elif suffix != ".vrt" and needs_side_file(grid):
+        notes.append(f"GeoTIFF does not hold {crs_name(grid.crs)}: it goes into {Path(path).name}.aux.xml")
+    if any(tags.ground != told[0].ground for tags in told):
+        notes.append("the inputs' ground control points differ, and are not kept")
+    return tuple(notes)
 
 
 def output_profile(
@@ -75,13 +97,16 @@ def output_profile(
 
 def carried_tags(bands: Sequence[Band], write: Write) -> FileTags:
     """What goes along from the inputs to an output: of the file, what all inputs agree upon."""
-    said = [tags_of(source).tags for source in sources_of(bands)]
+    told = [tags_of(source) for source in sources_of(bands)]
+    said = [tags.tags for tags in told]
     copied = all(isinstance(band, SourceBand) for band in bands)
     spaces = dict.fromkeys(space for tags in said for space in tags)
     common = {space: _common([tags.get(space, {}) for tags in said]) for space in spaces}
     if not copied:
-        common = {"": {name: value for name, value in common.get("", {}).items() if name == _POINT}}
-    return FileTags(common, tuple(_band_tags(band, k, write) for k, band in enumerate(bands)))
+        default = {name: value for name, value in common.get("", {}).items() if name == _POINT}
+        common = {"": default, "RPC": common.get("RPC", {})}
+    ground = told[0].ground if all(tags.ground == told[0].ground for tags in told) else None
+    return FileTags(common, tuple(_band_tags(band, k, write) for k, band in enumerate(bands)), ground)
 
 
 def _common(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -153,6 +153,8 @@ class Write:
     """Bytes that each writer holds until there are enough for a file."""
     shared: bool = True
     """Whether it can be written by several processes, and by one after the other."""
+    notes: tuple[str, ...] = ()
+    """What of the inputs' georeferencing it keeps elsewhere, or does not keep."""
 
     @property
     def block_bytes(self) -> int:

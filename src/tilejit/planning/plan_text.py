@@ -118,7 +118,8 @@ def _write_line(plan: Plan, write: Write) -> str:
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
     stored = f" before compression, {write.writer}; {options}{_encoders(write)}" if write.path else ""
     size = format_size(write.raw_bytes(plan.window))
-    return f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, {size}{stored}"
+    notes = "".join(f"; {note}" for note in write.notes)
+    return f"write     {name}: {bands}{write.dtype}, {_nodata(write)}, {size}{stored}{notes}"
 
 
 def _encoders(write: Write) -> str:

@@ -53,6 +53,8 @@ class Request:
     """How a dtype is stored there."""
     handed_over: bool = False
     """Whether its tiles go to a receiver one by one."""
+    notes: tuple[str, ...] = ()
+    """What of the inputs' georeferencing it keeps elsewhere, or does not keep."""
 
     @cached_property
     def is_masked(self) -> bool:
@@ -383,6 +385,7 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         handed_over=request.handed_over,
         held=storage.held,
         shared=storage.shared,
+        notes=request.notes,
     )
 
 

@@ -92,6 +92,7 @@ def _profile_of(mosaic: Mosaic, target: str, *, overwrite: bool) -> OutputProfil
         nodata=bands[0].nodata,
         descriptions=tuple(band.description for band in bands),
         units=tuple(band.unit for band in bands),
+        tags=mosaic.tags,
         overwrite=overwrite,
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tilejit.grid import Grid
+    from tilejit.io.file_tags import FileTags
     from tilejit.io.folders.vrt import Shard
     from tilejit.io.gdal.rasterio_source import RasterioSource
     from tilejit.io.source import BandInfo
@@ -48,6 +49,8 @@ class Mosaic:
     """The bands, as the shards have them."""
     tiles: tuple[Tile, ...]
     """The shards, from the top left."""
+    tags: FileTags
+    """What the VRT says beside its cells."""
 
 
 def read_mosaic(path: Path) -> Mosaic:
@@ -66,7 +69,7 @@ def read_mosaic(path: Path) -> Mosaic:
     _check_alike(path, [str(tile.path) for tile in tiles], traits)
     _check_whole(path, whole, bands[0])
     _check_cover(path, whole.grid, tiles, may_have_holes=all(band.nodata is not None for band in whole.bands))
-    return Mosaic(path, whole.grid, bands[0], tiles)
+    return Mosaic(path, whole.grid, bands[0], tiles, whole.tags)
 
 
 def _read_tile(path: Path, grid: Grid, shard: Shard) -> tuple[Tile, tuple[BandInfo, ...], dict[str, Any]]:

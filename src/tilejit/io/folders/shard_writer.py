@@ -132,7 +132,9 @@ class ShardWriter:
 
     def _shard_profile(self, name: str, window: Window) -> OutputProfile:
         grid = self._profile.grid.part(window)
-        return replace(self._profile, path=str(self._folder / name), grid=grid, overwrite=True, kept=None)
+        # Ground control points are of the whole raster's rows and columns.
+        tags = replace(self._profile.tags, ground=None)
+        return replace(self._profile, path=str(self._folder / name), grid=grid, tags=tags, overwrite=True, kept=None)
 
 
 def shard_name(window: Window) -> str:

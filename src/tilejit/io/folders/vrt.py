@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from tilejit.errors import SourceError
 from tilejit.grid import IDENTITY
-from tilejit.io.file_tags import BandTags
+from tilejit.io.file_tags import BandTags, GroundControl
 from tilejit.io.gdal.creation_options import stored_dtype
 from tilejit.io.gdal.library import load_rasterio, quiet
 from tilejit.io.target import write_new
@@ -53,8 +53,12 @@ def write_vrt(path: Path, profile: OutputProfile, folder: Path, shards: Sequence
     if profile.grid.transform != IDENTITY:
         a, b, c, d, e, f = profile.grid.transform
         _add(root, "GeoTransform", ", ".join(map(repr, map(float, (c, a, b, f, d, e)))))
-    if profile.grid.transform != IDENTITY or profile.grid.crs is not None:
-        _add(_add(root, "Metadata"), "MDI", "Area", key="AREA_OR_POINT")
+    if profile.tags.ground is not None and profile.grid.transform == IDENTITY:
+        _add_ground(root, profile.tags.ground)
+    is_placed = profile.grid.transform != IDENTITY or profile.grid.crs is not None
+    _add_tags(root, ({"AREA_OR_POINT": "Area"} if is_placed else {}) | {**profile.tags.tags.get("", {})})
+    for space, values in profile.tags.tags.items():
+        _add_tags(root, values if space else {}, space)
     ordered = sorted(shards, key=lambda shard: (shard.window.row_off, shard.window.col_off))
     first = _first_shard(folder, ordered)
     for band in range(1, profile.count + 1):
@@ -69,6 +73,20 @@ def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: st
     element = ET.SubElement(parent, tag, attributes)
     element.text = text
     return element
+
+
+def _add_tags(parent: ET.Element, values: Mapping[str, str], space: str = "") -> None:
+    if values:
+        metadata = _add(parent, "Metadata", **({"domain": space} if space else {}))
+        for key, value in values.items():
+            _add(metadata, "MDI", value, key=key)
+
+
+def _add_ground(root: ET.Element, ground: GroundControl) -> None:
+    points = _add(root, "GCPList", **({} if ground.crs is None else {"Projection": _wkt(ground.crs)}))
+    for number, place in enumerate(ground.points, 1):
+        named = zip(("Line", "Pixel", "X", "Y", "Z"), place, strict=True)
+        _add(points, "GCP", Id=str(number), **{name: repr(float(value)) for name, value in named})
 
 
 def _wkt(crs: str) -> str:
@@ -107,6 +125,7 @@ def _add_band(root: ET.Element, profile: OutputProfile, band: int, first: Mappin
     if profile.nodata is not None:
         _add(element, "NoDataValue", str(profile.nodata))
     tags = profile.tags.bands[band - 1] if profile.tags.bands else BandTags()
+    _add_tags(element, tags.tags)
     if tags.is_scaled:
         _add(element, "Offset", repr(tags.offset))
         _add(element, "Scale", repr(tags.scale))

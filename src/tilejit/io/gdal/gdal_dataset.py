@@ -87,8 +87,13 @@ def _place(rasterio: Any, profile: OutputProfile) -> dict[str, Any]:
     place: dict[str, Any] = {}
     if profile.grid.transform != IDENTITY:
         place["transform"] = rasterio.Affine(*profile.grid.transform)
-    if profile.grid.crs is not None:
-        place["crs"] = rasterio.crs.CRS.from_wkt(profile.grid.crs)
+    crs, ground = profile.grid.crs, profile.tags.ground
+    if ground is not None and not place and crs is None:
+        from rasterio.control import GroundControlPoint
+
+        place["gcps"], crs = [GroundControlPoint(*point) for point in ground.points], ground.crs
+    if crs is not None:
+        place["crs"] = rasterio.crs.CRS.from_wkt(crs)
     return place
 
 

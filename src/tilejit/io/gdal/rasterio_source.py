@@ -363,7 +363,7 @@ def metric_of(crs: Any) -> Metric:
     errors = load_rasterio().errors
     try:
         if not (crs.is_geographic or crs.is_projected):
-            return Metric()
+            return _local_metric(crs)
         axes = list(_axes(crs))
         height_unit = next((_axis_unit(axis) for axis in axes if axis["direction"] in {"up", "down"}), None)
         towards = _towards([axis["direction"] for axis in axes])
@@ -375,6 +375,18 @@ def metric_of(crs: Any) -> Metric:
     except (errors.CRSError, ValueError):
         # A damaged CRS: its raster can be read, and only asking for ground sizes is refused.
         return Metric()
+
+
+def _local_metric(crs: Any) -> Metric:
+    """That of a site's own system, which has lengths too; of the kind "none" for what has none."""
+    if crs.to_dict(projjson=True).get("type") != "EngineeringCRS":
+        return Metric()
+    axes = list(_axes(crs))[:2]
+    is_length = [
+        unit == "metre" or (isinstance(unit, dict) and unit["type"] == "LinearUnit")
+        for unit in (axis.get("unit") for axis in axes)
+    ]
+    return Metric("projected", unit=_axis_unit(axes[0])) if is_length == [True, True] else Metric()
 
 
 _WEB_MERCATOR = re.compile(r"Popular Visualisation Pseudo|Mercator_Auxiliary_Sphere|\+nadgrids=@null")
