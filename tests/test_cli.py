@@ -354,6 +354,29 @@ def test_a_result_that_equals_nodata_is_told(capsys):
     assert "equals the nodata value" in capsys.readouterr().err
 
 
+def test_dtype_nodata_and_edge_of_a_run(capsys):
+    words = ["run", "slope+mine.py:scaled", "dem.tif", "-p", "factor=2", "-o", "a.tif", "-o", "b.tif", "-q"]
+    assert main([*words, "--dtype", "int16", "--nodata", "none", "--edge", "nearest"]) == 0
+    err = capsys.readouterr().err
+    assert "warning: b.tif: " not in err
+    with rasterio.open("a.tif") as slope, rasterio.open("b.tif") as scaled:
+        assert (slope.dtypes, slope.nodata, scaled.dtypes, scaled.nodata) == (("int16",), None, ("int16",), None)
+        assert (slope.read() > 0).all()
+        np.testing.assert_array_equal(scaled.read(), read("dem.tif") * 2)
+    assert main(["run", "mine.py:scaled", "dem.tif", "-p", "factor=100", "-o", "c.tif", "-q", "--dtype", "int16"]) == 0
+    assert "warning: c.tif: 5972 values beyond its dtype became its nearest value: give a wider --dtype" in (
+        capsys.readouterr().err
+    )
+    for more, message in (
+        (["--edge", "mirror"], "'mirror' is no number: write nodata, nearest, reflect, wrap or a number"),
+        (["--dtype", "words"], "--dtype 'words' is none that a raster holds"),
+        (["--nodata", "nix"], "write -9999, 0 or nan, or none for an output without"),
+        (["--edge", "wrap"], "scaled reads one pixel and has no edge"),
+    ):
+        assert main(["run", "mine.py:scaled", "dem.tif", "-p", "factor=1", "-o", "d.tif", *more]) != 0
+        assert message in capsys.readouterr().err
+
+
 def test_python_m_works():
     run = subprocess.run([sys.executable, "-m", "tilejit", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("tilejit ")

@@ -35,7 +35,7 @@ COMMANDS = {
 
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that tell a program to end: by kill or the system, and when its terminal is closed."""
-_OPTION_NAMES = re.compile(r"\b(backend|executor|memory|nodata|profile|resume|tile|trace|workers)=")
+_OPTION_NAMES = re.compile(r"\b(backend|dtype|edge|executor|memory|nodata|profile|resume|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
 
 
@@ -162,8 +162,8 @@ def _with_flags(text: str) -> str:
     return text
 
 
-def in_shell_words(error: TilejitError) -> str:
-    """Returns an error's message with options as the command line names them.
+def in_shell_words(error: Exception | str) -> str:
+    """Returns the message of an error or a warning with options as the command line names them.
 
     Example:
         >>> in_shell_words(TilejitError("a.tif: exists already: give another name, or overwrite=True"))

@@ -12,6 +12,7 @@ from tilejit.cli.inputs import (
     bind_parameters,
     open_inputs,
     option_callback,
+    parse_edge,
     parse_nodata,
     parse_profile,
     parse_tile,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.kernel import Edge
     from tilejit.raster.raster import Raster
     from tilejit.raster.settings import RunOptions
 
@@ -48,10 +50,15 @@ _OPTIONS = (
     click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile),
                  help="Rows and columns of a task."),
     click.option("--nodata", metavar="VALUE", callback=option_callback(parse_nodata),
-                 help="Nodata value of the outputs."),
+                 help="Nodata value of the outputs; none for outputs without one."),
     click.option("--scaled/--counts", "scaled", default=None,
                  help="Take bands that have a scale and an offset as values everywhere, or as what is stored. "
                  "Unless given, kernels take values, and parameters annotated with an integer dtype what is stored."),
+    click.option("--dtype", metavar="DTYPE",
+                 help="Dtype of the outputs, as int16: values are rounded and held within its range."),
+    click.option("--edge", metavar="EDGE", callback=option_callback(parse_edge),
+                 help="What lies outside the raster, for kernels that read neighbours: nodata, nearest, reflect, wrap "
+                      "or a number."),
     click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
                  help="GDAL's creation options, as compress=deflate,zlevel=6."),
 )  # fmt: skip
@@ -93,7 +100,13 @@ class JobWords:
 
 
 def read_job(
-    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], scaled: bool | None = None, **options: Any
+    kernel: str,
+    inputs: tuple[str, ...],
+    parameters: tuple[str, ...],
+    scaled: bool | None = None,
+    *,
+    edge: Edge | None = None,
+    **options: Any,
 ) -> JobWords:
     """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read.
 
@@ -102,8 +115,11 @@ def read_job(
     """
     kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
     bound = bind_parameters(kernels, parameters)
+    # What an edge says nothing of is left alone; where that is all there is, the kernel refuses it.
+    edged = [k for k in kernels if k.kind != "local"] or kernels
     rasters = open_inputs(kernels, inputs, scaled)
-    applied = tuple(k(*r, **b) for k, r, b in zip(kernels, rasters, bound, strict=True))
+    edges = ({"edge": edge} if edge is not None and k in edged else {} for k in kernels)
+    applied = tuple(k(*r, **b, **e) for k, r, b, e in zip(kernels, rasters, bound, edges, strict=True))
     given: RunOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
     return JobWords(kernels, applied, given)
 

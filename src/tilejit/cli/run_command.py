@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tilejit.cli.commands import in_shell_words
 from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 from tilejit.text import printable
@@ -53,6 +54,6 @@ def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, 
         warnings.simplefilter("always", NodataWarning)
         report = save(job.outputs(outputs), **job.options)
     for warning in caught:
-        click.echo(f"{click.style('warning:', fg='yellow')} {printable(str(warning.message))}", err=True)
+        click.echo(f"{click.style('warning:', fg='yellow')} {printable(in_shell_words(warning.message))}", err=True)
     if not quiet:
         show_labelled(f"{report}\nwritten   {', '.join(outputs)}")

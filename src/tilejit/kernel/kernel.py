@@ -197,6 +197,24 @@ class Kernel(RasterFunction):
             return np.dtype(np.float64)
         return compute_dtype(tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None))
 
+    def with_edge(self, edge: Edge) -> Kernel:
+        """Returns this kernel as it would be with another edge in its decorator.
+
+        Args:
+            edge: What lies outside the raster; see `tilejit.focal`.
+
+        Raises:
+            KernelError: It reads no neighbours, or there is no such edge.
+        """
+        if self.kind == "local":
+            raise KernelError(f"{self.name} reads one pixel and has no edge: leave edge={edge!r} out")
+        _check_edge(self.name, edge)
+        return self if edge == self.edge else self._with_edge(edge)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _signature; what is compiled of it is found again
+    def _with_edge(self, edge: Edge) -> Kernel:
+        return replace(self, edge=edge)
+
     def debug(self, *arguments: Any, **parameters: Any) -> Any:
         """Runs the undecorated body on one pixel in plain Python, where print and a debugger work.
 
@@ -262,12 +280,17 @@ def declare(
     source = read_source(function)
     if nodata not in {"propagate", "kernel"}:
         raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
-    if isinstance(edge, bool) or (edge not in _EDGES and not isinstance(edge, (int, float))):
-        raise KernelError(f"{source.name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
+    _check_edge(source.name, edge)
     check_syntax(source)
     rasters, scalars = read_parameters(source)
     outputs = read_output_dtypes(source)
     return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
+
+
+def _check_edge(name: str, edge: object) -> None:
+    is_number = isinstance(edge, (int, float)) and not isinstance(edge, bool)
+    if not is_number and not (isinstance(edge, str) and edge in _EDGES):
+        raise KernelError(f"{name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
 
 
 def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REQUIRED = inspect.Parameter.empty
 """The default of a scalar that has none."""
 
-CALL_OPTIONS = {"backend", "workers", "out"}
+CALL_OPTIONS = {"backend", "workers", "out", "edge"}
 """Keywords that a call of a kernel takes for itself."""
 
 _INTEGERS = "bool, int8 to int64 and uint8 to uint32"

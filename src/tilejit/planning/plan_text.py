@@ -130,7 +130,9 @@ def _encoders(write: Write) -> str:
 
 
 def _nodata(write: Write) -> str:
-    return "no nodata value" if write.nodata is None else f"nodata {write.nodata}"
+    if write.is_unmarked:
+        return f"no nodata value, {write.nodata} where there are no data"
+    return "no nodata value" if write.tag is None else f"nodata {write.nodata}"
 
 
 def _decoding(plan: Plan) -> str:
