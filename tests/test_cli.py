@@ -377,6 +377,33 @@ def test_dtype_nodata_and_edge_of_a_run(capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.vrt", "o.zarr"])
+def test_nothing_but_ours_is_printed(place, capfd, name):
+    """Neither Python's warnings, nor GDAL's own words and tifffile's, which go to the terminal where no log is kept."""
+    write(place / "i8.tif", np.arange(64, dtype=np.int8).reshape(1, 8, 8))
+    (place / "bytes.py").write_text(
+        "import numpy as np\nimport tilejit as tj\n\n@tj.local\ndef same(z) -> np.int8:\n    return z\n",
+        encoding="utf-8",
+    )
+    program = f"""if True:
+        import sys
+        from tilejit.cli import main
+        sys.exit(main(["run", "bytes.py:same", "i8.tif", "-o", "{name}", "--nodata", "7", "-q"]))
+    """
+    run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    told = f"warning: {name}: 1 valid pixel got a result that equals the nodata value (7): give another with --nodata\n"
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", told)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_odd_files_are_read_without_a_word_of_gdals(test_data, capfd):
+    names = ("minimum_tiff_tags_with_warning", "classictiff_one_block_byte", "second_image_width_above_32bit")
+    for name in names:
+        file = test_data / "odd_tiff" / f"gdal_gcore_{name}.tif"
+        assert main(["run", "mine.py:scaled", f"{file}[1]", "-p", "factor=1", "-o", f"{name}.tif", "-q"]) == 0
+    assert capfd.readouterr() == ("", "")
+
+
 def test_python_m_works():
     run = subprocess.run([sys.executable, "-m", "tilejit", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("tilejit ")

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tilejit.cli.console import say
-from tilejit.errors import KernelError, TilejitError
+from tilejit.errors import KernelError, NodataWarning, TilejitError
 from tilejit.text import printable
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def run_commands(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error."""
     words = [word for word in arguments if word != "--debug"]
     try:
-        with _cleanly_ended():
+        with _cleanly_ended(), _warnings_told():
             code = tilejit.main(words, prog_name="tilejit", standalone_mode=False)
     except BrokenPipeError:
         # The reader has seen enough, as in `tilejit list | head`; what is still buffered goes nowhere.
@@ -132,6 +133,24 @@ def _cleanly_ended() -> Iterator[None]:
     finally:
         for number in heard:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Tells what there is to warn of as errors are told, and not as Python does, with a line of this program's."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+            if not issubclass(category, NodataWarning):
+                others(message, category, *more, **named)
+                return
+            for line in in_shell_words(message).split("\n"):
+                click.echo(f"{click.style('warning:', fg='yellow')} {printable(line)}", err=True)
+
+        warnings.showwarning = tell
+        warnings.simplefilter("always", NodataWarning)
+        yield
 
 
 def _verdict(error: BaseException) -> tuple[int, str]:
@@ -174,4 +193,4 @@ def in_shell_words(error: Exception | str) -> str:
         return text  # it may quote the user's source
     text = _with_flags(text)
     text = re.sub(r"\b(give (?:it as )?)(\w+)=…", r"\1-p \2=…", text)
-    return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",")
+    return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",").rstrip()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import click
 
-from tilejit.cli.commands import in_shell_words
 from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
-from tilejit.text import printable
 
 
 @click.command("run", help=f"""Run KERNEL over the INPUT rasters into files.
@@ -46,14 +43,9 @@ def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) 
 
 
 def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
-    from tilejit.errors import NodataWarning
     from tilejit.raster.running import save
 
     job = read_job(**words, executor=executor, progress=False if quiet else None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", NodataWarning)
-        report = save(job.outputs(outputs), **job.options)
-    for warning in caught:
-        click.echo(f"{click.style('warning:', fg='yellow')} {printable(in_shell_words(warning.message))}", err=True)
+    report = save(job.outputs(outputs), **job.options)
     if not quiet:
         show_labelled(f"{report}\nwritten   {', '.join(outputs)}")

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,8 +140,8 @@ def name_of(kernel: Kernel) -> str:
     """
     module = sys.modules.get(kernel.module)
     named = vars(module).items() if module else ()
-    # By its text, which one declaration has alone: the kernel itself may have got another edge where it was called.
-    attribute = next((n for n, v in named if isinstance(v, Kernel) and v.source is kernel.source), None)
+    # The kernel may have got another edge where it was called.
+    attribute = next((n for n, v in named if isinstance(v, Kernel) and replace(v, edge=kernel.edge) == kernel), None)
     if attribute is None:
         raise PlanError(
             f"{kernel.name} ({kernel.source.where}) is inside a function, or has no name in its module: worker "

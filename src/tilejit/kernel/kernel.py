@@ -79,10 +79,6 @@ class Kernel(RasterFunction):
         return self._hash
 
     @functools.cached_property
-    def __doc__(self) -> str:  # type: ignore[override]
-        return self.source.function.__doc__ or ""
-
-    @functools.cached_property
     def form(self) -> Form:
         """The body, lowered for tiles that may hold invalid cells.
 
@@ -245,7 +241,7 @@ class Kernel(RasterFunction):
         return self.source.function(*values, **bound)
 
     def __repr__(self) -> str:
-        return f"<{self.kind} kernel {self.name} from {self.source.where}>"
+        return f"<{self.kind} kernel {self.name}{self.usage} from {self.source.where}>"
 
 
 class _Cells:

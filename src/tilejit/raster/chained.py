@@ -16,6 +16,7 @@ from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.grid import Grid, Metric
 from tilejit.io.containers import Container, given_array
 from tilejit.io.sink import ArraySink
+from tilejit.language.names import IMPORTS
 from tilejit.language.parameters import REQUIRED
 from tilejit.pipeline.pipeline import run_job
 from tilejit.planning.graph import ResultBand, applications_of
@@ -88,9 +89,11 @@ def _called(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) 
     except TilejitError:
         raise
     except Exception as error:
+        line = IMPORTS.get(error.name or "") if isinstance(error, NameError) else None
+        advice = "a chain applies kernels to Rasters, whose cells are not there yet: write arithmetic as a kernel"
         raise KernelError(
             f"{chain.source.where}: {chain.name} failed: {type(error).__name__}: {error}\n"
-            "  a chain applies kernels to Rasters, whose cells are not there yet: write arithmetic as a kernel"
+            f"  {advice if line is None else f'write {line} above the chain'}"
         ) from error
 
 
