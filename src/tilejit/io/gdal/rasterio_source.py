@@ -386,7 +386,7 @@ def located(grid: Grid) -> Grid:
         with quiet():
             crs = rasterio.crs.CRS.from_user_input(grid.crs)
             wkt, metric = crs.to_wkt(), metric_of(crs)
-    except rasterio.errors.CRSError as error:
+    except (rasterio.errors.CRSError, ValueError) as error:
         raise ParameterError(f"{grid.crs!r} is no CRS: give a code, as EPSG:32633, or WKT") from error
     return replace(grid, crs=wkt, metric=metric)
 
