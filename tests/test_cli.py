@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 from tilejit.cli import main
+from tilejit.cli.commands import COMMANDS
 from tilejit.cli.inputs import Input, parse_input
 from tilejit.cli.options import split_kernels
 
@@ -248,9 +249,9 @@ REFUSED = {
         r"input low is given twice"),
     "too many inputs": (["run", "slope", "dem.tif", "dem.tif", "-o", "o.tif"], r"2 inputs are given; slope takes z"),
     "band not chosen": (["run", "slope", "rgb.tif", "-o", "o.tif"],
-        r"rgb\.tif has 3 bands, .*choose it, as rgb\.tif\[1\]"),
+        r"rgb\.tif has 3 bands, .*choose it, as 'rgb\.tif\[1\]'"),
     "no such band": (["run", "slope", "rgb.tif[4]", "-o", "o.tif"], r"rgb\.tif has bands 1 to 3, not 4"),
-    "band 0": (["run", "slope", "rgb.tif[0]", "-o", "o.tif"], r"a band is a number from 1, as rgb\.tif\[1\], not '0'"),
+    "band 0": (["run", "slope", "rgb.tif[0]", "-o", "o.tif"], r"a band is a number from 1, as 'rgb\.tif\[1\]', not '0'"),
     "band of letters": (["run", "slope", "rgb.tif[red]", "-o", "o.tif"], r"a band is a number from 1, .*not 'red'"),
     "output exists": (["run", "slope", "dem.tif", "-o", "rgb.tif"], r"rgb\.tif: exists already: .*--overwrite"),
     "output is input": (["run", "slope", "dem.tif", "-o", "dem.tif", "--overwrite"], r"dem\.tif is an input"),
@@ -261,7 +262,7 @@ REFUSED = {
     "memory too small": ([*RUN, "--memory", "1MB"],
         r"(?s)needs at least .* of memory, and 1\.0 MB were given.*give more with --memory"),
     "dtype": (["show", "slope", "--dtype", "complex64"], r"'complex64' is no dtype of a raster"),
-    "dtypes": (["show", "slope", "--dtype", "uint8,uint8"], r"2 dtypes for 1 inputs \(z\)"),
+    "dtypes": (["show", "slope", "--dtype", "uint8,uint8"], r"2 dtypes for 1 input \(z\)"),
     "list a file": (["list", "nope.py"], r"no file nope\.py"),
     "demo folder": (["demo", "--size", "32", "--folder", "mine.py/x"], r"the folder cannot be made"),
 }  # fmt: skip
@@ -402,6 +403,16 @@ def test_odd_files_are_read_without_a_word_of_gdals(test_data, capfd):
         file = test_data / "odd_tiff" / f"gdal_gcore_{name}.tif"
         assert main(["run", "mine.py:scaled", f"{file}[1]", "-p", "factor=1", "-o", f"{name}.tif", "-q"]) == 0
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_pages_are_tidy_at_80_columns(capsys, name):
+    assert main([name, "--help"]) == 0
+    text, _, options = capsys.readouterr().out.partition("Options:")
+    assert options
+    assert "\\b" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"\S {3,}\S", text)
 
 
 def test_python_m_works():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -59,7 +60,7 @@ def parse_input(text: str) -> Input:
     if band is None:
         return Input(name, text, None)
     if not band[2].isdecimal() or int(band[2]) < 1:
-        raise ParameterError(f"{text}: a band is a number from 1, as {band[1]}[1], not {band[2]!r}")
+        raise ParameterError(f"{text}: a band is a number from 1, as {shlex.quote(f'{band[1]}[1]')}, not {band[2]!r}")
     return Input(name, band[1], int(band[2]))
 
 
@@ -125,7 +126,7 @@ def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -
     if raster.count > 1:
         raise ParameterError(
             f"{one.path} has {raster.count} bands, and {kernel.name} takes one as {parameter}: "
-            f"choose it, as {one.path}[1]"
+            f"choose it, as {shlex.quote(f'{one.path}[1]')}"
         )
     return raster
 

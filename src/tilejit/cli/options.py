@@ -18,7 +18,7 @@ from tilejit.cli.inputs import (
     parse_tile,
 )
 from tilejit.kernel.discovery import find_kernel
-from tilejit.sizes import parse_size
+from tilejit.sizes import counted, parse_size
 
 if TYPE_CHECKING:
     import os
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-INPUTS_HELP = """
-    KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name. Several share one
-    pass over the inputs: slope+hillshade, with one -o for each.
+KERNEL_HELP = """KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name."""
+INPUT_HELP = """INPUT is file.tif, or 'file.tif[3]' for a band (in quotes: shells have a use for brackets), by position
+or by the parameter's name: red=B4.tif nir=B5.tif."""
+INPUTS_HELP = f"""{KERNEL_HELP} Several share one pass over the inputs: slope+hillshade, with one -o for each.
 
-    INPUT is file.tif, or file.tif[3] for a band, by position or by the parameter's name: red=B4.tif nir=B5.tif.
+{INPUT_HELP}
 """
 
 _OPTIONS = (
@@ -91,8 +92,8 @@ class JobWords:
         """
         if len(paths) != len(self.kernels):
             names = " and ".join(k.name for k in self.kernels)
-            raise click.UsageError(f"{len(paths)} output{'s' * (len(paths) > 1)} for {len(self.kernels)} "
-                                   f"kernel{'s' * (len(self.kernels) > 1)}: give one -o for {names}")  # fmt: skip
+            raise click.UsageError(f"{counted(len(paths), 'output')} for {counted(len(self.kernels), 'kernel')}: "
+                                   f"give one -o for {names}")  # fmt: skip
         if len(set(paths)) < len(paths):
             raise click.UsageError(f"{', '.join(paths)}: give each output a name of its own")
         named: Iterable[tuple[str | os.PathLike[str], Raster]] = zip(paths, self.rasters, strict=True)

@@ -11,11 +11,13 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 
 
 @click.command("run", help=f"""Run KERNEL over the INPUT rasters into files.
+
 {INPUTS_HELP}
-    \b
-    tilejit run slope dem.tif -o slope.tif
-    tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
-    tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
+\b
+tilejit run slope dem.tif -o slope.tif
+tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
+tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
+tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
 """)  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,

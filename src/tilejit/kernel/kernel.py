@@ -19,6 +19,7 @@ from tilejit.language.quantities import Quantity
 from tilejit.language.signature import Signature
 from tilejit.language.source import FunctionSource, read_source
 from tilejit.language.validity import carried
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,7 +160,7 @@ class Kernel(RasterFunction):
         if declared is not None and len(declared) != len(form.body.results):
             self.source.fail(
                 self.source.tree.returns,
-                f"annotated with {len(declared)} results, returns {len(form.body.results)}",
+                f"annotated with {counted(len(declared), 'result')}, returns {len(form.body.results)}",
                 "annotate each result: -> tuple[np.uint8, np.float32]",
             )
         if self.kind == "focal" and self.nodata == "propagate":
@@ -229,7 +230,7 @@ class Kernel(RasterFunction):
         """
         *arrays, row, col = arguments
         if len(arrays) != len(self.rasters):
-            raise KernelError(f"{self.name}.debug takes {len(self.rasters)} arrays, a row and a column")
+            raise KernelError(f"{self.name}.debug takes {counted(len(self.rasters), 'array')}, a row and a column")
         arrays = [np.asarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
         cells = [_Cells(a, row, col, None if r.dtype else compute) for a, r in zip(arrays, self.rasters, strict=True)]

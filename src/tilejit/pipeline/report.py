@@ -108,7 +108,7 @@ class Report:
 
     def _wall(self) -> str:
         parts = [f"{s} {self.stages[s].wall:.2f} s ({self.share(s):.0f} %)" for s in WORKER_STAGES]
-        return f"{', '.join(parts)} over {self.workers} workers"
+        return f"{', '.join(parts)} over {counted(self.workers, 'worker')}"
 
     def _cpu(self) -> str:
         stages = ", ".join(f"{s} {t.cpu:.2f}" for s, t in self.stages.items() if s != "wait")

@@ -12,6 +12,7 @@ from tilejit.io.scaled_source import ScaledSource
 from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
+from tilejit.sizes import counted
 from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Raster:
             ParameterError: There is no such band.
         """
         if not 1 <= number <= self.count:
-            raise ParameterError(f"{self.label} has bands 1 to {self.count}, not {number}")
+            known = f"bands 1 to {self.count}" if self.count > 1 else "one band, 1"
+            raise ParameterError(f"{self.label} has {known}, not {number}")
         return Raster(self.grid, (self.bands[number - 1],))
 
     def __iter__(self) -> Iterator[Raster]:
@@ -192,7 +194,7 @@ class Raster:
         return await asave({path: self}, **options)
 
     def __repr__(self) -> str:
-        return f"<Raster {self.label}: {self.count} band{'s' * (self.count > 1)}, {self.grid}>"
+        return f"<Raster {self.label}: {counted(self.count, 'band')}, {self.grid}>"
 
 
 def _file_label(band: Band) -> str:

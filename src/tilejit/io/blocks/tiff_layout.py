@@ -13,6 +13,7 @@ from tilejit.codecs import BlockCodec
 from tilejit.errors import CodecError
 from tilejit.io.blocks.block_grid import BlockGrid
 from tilejit.io.blocks.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
+from tilejit.sizes import counted
 from tilejit.system.logs import unlogged
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _check_plain(tags: Any, source: Source) -> None:
         raise _NotOurs("its colours are coded")
     samples = _value(tags, "SamplesPerPixel", 1)
     if samples != len(source.bands):
-        raise _NotOurs(f"it stores {samples} samples for {len(source.bands)} bands")
+        raise _NotOurs(f"it stores {counted(samples, 'sample')} for {counted(len(source.bands), 'band')}")
 
 
 def _codec_of(tags: Any, order: str, bands: tuple[BandInfo, ...]) -> tuple[BlockCodec, int]:

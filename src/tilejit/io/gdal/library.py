@@ -11,6 +11,8 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tilejit.io.gdal.libtiff import hush_libtiff
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -47,6 +49,7 @@ def load_rasterio() -> Any:
     with _load_lock:
         if not _loaded.is_set():
             _bound_cache(rasterio)
+            hush_libtiff()
             _loaded.set()
     return rasterio
 
