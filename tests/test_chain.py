@@ -115,7 +115,7 @@ def test_a_chain_tells_what_it_is():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (steep, KernelError, r"steep takes 1 rasters \(z\), 0 given"),
+        (steep, KernelError, r"steep takes 1 raster \(z\), 0 given"),
         (lambda: steep(Z, factor=2), ParameterError, "steep has no parameter factor; it takes limit"),
         (lambda: steep(Z, limit="high"), ParameterError, "steep: limit takes one float, not 'high'"),
         (lambda: both(Z, Z), ParameterError, "both needs times: give it as times="),

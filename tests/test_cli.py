@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 from tilejit.cli import main
+from tilejit.cli.commands import COMMANDS
 from tilejit.cli.inputs import Input, parse_input
 from tilejit.cli.options import split_kernels
 
@@ -248,9 +249,9 @@ REFUSED = {
         r"input low is given twice"),
     "too many inputs": (["run", "slope", "dem.tif", "dem.tif", "-o", "o.tif"], r"2 inputs are given; slope takes z"),
     "band not chosen": (["run", "slope", "rgb.tif", "-o", "o.tif"],
-        r"rgb\.tif has 3 bands, .*choose it, as rgb\.tif\[1\]"),
+        r"rgb\.tif has 3 bands, .*choose it, as 'rgb\.tif\[1\]'"),
     "no such band": (["run", "slope", "rgb.tif[4]", "-o", "o.tif"], r"rgb\.tif has bands 1 to 3, not 4"),
-    "band 0": (["run", "slope", "rgb.tif[0]", "-o", "o.tif"], r"a band is a number from 1, as rgb\.tif\[1\], not '0'"),
+    "band 0": (["run", "slope", "rgb.tif[0]", "-o", "o.tif"], r"a band is a number from 1, as 'rgb\.tif\[1\]', not '0'"),
     "band of letters": (["run", "slope", "rgb.tif[red]", "-o", "o.tif"], r"a band is a number from 1, .*not 'red'"),
     "output exists": (["run", "slope", "dem.tif", "-o", "rgb.tif"], r"rgb\.tif: exists already: .*--overwrite"),
     "output is input": (["run", "slope", "dem.tif", "-o", "dem.tif", "--overwrite"], r"dem\.tif is an input"),
@@ -261,7 +262,7 @@ REFUSED = {
     "memory too small": ([*RUN, "--memory", "1MB"],
         r"(?s)needs at least .* of memory, and 1\.0 MB were given.*give more with --memory"),
     "dtype": (["show", "slope", "--dtype", "complex64"], r"'complex64' is no dtype of a raster"),
-    "dtypes": (["show", "slope", "--dtype", "uint8,uint8"], r"2 dtypes for 1 inputs \(z\)"),
+    "dtypes": (["show", "slope", "--dtype", "uint8,uint8"], r"2 dtypes for 1 input \(z\)"),
     "list a file": (["list", "nope.py"], r"no file nope\.py"),
     "demo folder": (["demo", "--size", "32", "--folder", "mine.py/x"], r"the folder cannot be made"),
 }  # fmt: skip
@@ -352,6 +353,66 @@ def test_debug_shows_the_traceback(capsys):
 def test_a_result_that_equals_nodata_is_told(capsys):
     assert main(["run", "mine.py:scaled", "dem.tif", "-p", "factor=1", "-o", "o.tif", "--nodata", "0", "-q"]) == 0
     assert "equals the nodata value" in capsys.readouterr().err
+
+
+def test_dtype_nodata_and_edge_of_a_run(capsys):
+    words = ["run", "slope+mine.py:scaled", "dem.tif", "-p", "factor=2", "-o", "a.tif", "-o", "b.tif", "-q"]
+    assert main([*words, "--dtype", "int16", "--nodata", "none", "--edge", "nearest"]) == 0
+    err = capsys.readouterr().err
+    assert "warning: b.tif: " not in err
+    with rasterio.open("a.tif") as slope, rasterio.open("b.tif") as scaled:
+        assert (slope.dtypes, slope.nodata, scaled.dtypes, scaled.nodata) == (("int16",), None, ("int16",), None)
+        assert (slope.read() > 0).all()
+        np.testing.assert_array_equal(scaled.read(), read("dem.tif") * 2)
+    assert main(["run", "mine.py:scaled", "dem.tif", "-p", "factor=100", "-o", "c.tif", "-q", "--dtype", "int16"]) == 0
+    assert "warning: c.tif: 5972 values beyond its dtype became its nearest value: give a wider --dtype" in (
+        capsys.readouterr().err
+    )
+    for more, message in (
+        (["--edge", "mirror"], "'mirror' is no number: write nodata, nearest, reflect, wrap or a number"),
+        (["--dtype", "words"], "--dtype 'words' is none that a raster holds"),
+        (["--nodata", "nix"], "write -9999, 0 or nan, or none for an output without"),
+        (["--edge", "wrap"], "scaled reads one pixel and has no edge"),
+    ):
+        assert main(["run", "mine.py:scaled", "dem.tif", "-p", "factor=1", "-o", "d.tif", *more]) != 0
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.vrt", "o.zarr"])
+def test_nothing_but_ours_is_printed(place, capfd, name):
+    """Neither Python's warnings, nor GDAL's own words and tifffile's, which go to the terminal where no log is kept."""
+    write(place / "i8.tif", np.arange(64, dtype=np.int8).reshape(1, 8, 8))
+    (place / "bytes.py").write_text(
+        "import numpy as np\nimport tilejit as tj\n\n@tj.local\ndef same(z) -> np.int8:\n    return z\n",
+        encoding="utf-8",
+    )
+    program = f"""if True:
+        import sys
+        from tilejit.cli import main
+        sys.exit(main(["run", "bytes.py:same", "i8.tif", "-o", "{name}", "--nodata", "7", "-q"]))
+    """
+    run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    told = f"warning: {name}: 1 valid pixel got a result that equals the nodata value (7): give another with --nodata\n"
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", told)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_odd_files_are_read_without_a_word_of_gdals(test_data, capfd):
+    names = ("minimum_tiff_tags_with_warning", "classictiff_one_block_byte", "second_image_width_above_32bit")
+    for name in names:
+        file = test_data / "odd_tiff" / f"gdal_gcore_{name}.tif"
+        assert main(["run", "mine.py:scaled", f"{file}[1]", "-p", "factor=1", "-o", f"{name}.tif", "-q"]) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_pages_are_tidy_at_80_columns(capsys, name):
+    assert main([name, "--help"]) == 0
+    text, _, options = capsys.readouterr().out.partition("Options:")
+    assert options
+    assert "\\b" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"\S {3,}\S", text)
 
 
 def test_python_m_works():

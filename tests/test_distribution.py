@@ -333,6 +333,10 @@ def test_kernels_by_name(dem, pool, tmp_path):
     cells = module.mine(tj.open(dem)).compute(executor=pool)
     assert cells.tobytes() == module.mine(tj.open(dem)).compute().tobytes()
     assert by_two(tj.open(dem)).compute(executor=pool).tobytes() == by_two(tj.open(dem)).compute().tobytes()
+    edged = smooth(tj.open(dem), edge="reflect")
+    assert (
+        edged.compute(executor=pool).tobytes() == edged.compute().tobytes() != smooth(tj.open(dem)).compute().tobytes()
+    )
 
 
 def test_fingerprints_see_constants_and_helpers():

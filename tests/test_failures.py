@@ -339,3 +339,20 @@ def test_thousands_of_bands_are_refused_in_a_few_lines(tmp_path):
         many.save(tmp_path / "out.tif", memory="2GB")
     assert len(str(caught.value)) < 2000
     assert many.read(tj.Window(3, 3, 2, 2)).shape == (65535, 2, 2)
+
+
+def test_a_full_disk_is_one_line_of_ours(dem, tmp_path):
+    """GDAL tries every block that is left, and libtiff says of each that it failed."""
+    program = """if True:
+        import resource, signal, sys
+        from tilejit.cli import main
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        sys.exit(main(["run", "slope", sys.argv[1], "-o", sys.argv[2], "-q", "--profile", "compress=lerc"]))
+    """
+    words = [sys.executable, "-c", program, str(dem), str(tmp_path / "out.tif")]
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith(f"tilejit: {tmp_path / 'out.tif'}: cannot be completed: TIFFAppendToStrip:Write error")
+    assert run.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["dem.tif"]

@@ -3,6 +3,7 @@
 import math
 import threading
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from raster_kernels import (
     plus_one,
     same_bits,
 )
-from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
+from tilejit.errors import GridMismatchError, KernelError, ParameterError, PlanError, SinkError
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window
 
@@ -265,13 +266,131 @@ def test_floats_get_the_nodata_value_asked_for(tmp_path):
 def test_integers_get_the_nodata_value_asked_for(tmp_path, asked, chosen, collisions):
     raster = as_byte(tj.from_array(np.float32([[0, 1, np.nan], [255, -3, 7]])))
     if collisions:
-        with pytest.warns(tj.NodataWarning, match=f"{collisions} valid pixels"):
+        with pytest.warns(tj.NodataWarning, match=f"{collisions} valid pixel"):
             raster.save(tmp_path / "out.tif", nodata=asked)
     else:
         raster.save(tmp_path / "out.tif", nodata=asked)
     cells, nodata = whole(tmp_path / "out.tif")
     assert (cells.dtype, nodata) == (np.uint8, chosen)
     np.testing.assert_array_equal(cells[0], np.uint8([[0, 1, chosen], [255, 0, 7]]))
+
+
+ODD = np.float64([[np.nan, 1.5, -0.5, -1.5, 254.5, 255.4], [255.5, -0.49, 1e10, -1e10, np.inf, 127.5]])
+
+
+def converted(cells, dtype):
+    """By exact arithmetic: rounded, halves away from 0, and held within the type; and which are beyond it."""
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    rounded = [
+        math.copysign(math.floor(abs(Fraction(c)) + Fraction(1, 2)) if math.isfinite(c) else c, c) for c in cells
+    ]
+    return [int(min(max(r, low), high)) for r in rounded], sum(not low <= r <= high for r in rounded)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint32", "int32", "int64"])
+@pytest.mark.parametrize("kernel", [plus_one, None])
+def test_outputs_of_another_dtype(tmp_path, dtype, kernel):
+    raster = tj.from_array(ODD)
+    raster, cells = (raster, ODD) if kernel is None else (kernel(raster), ODD + 1)
+    valid = ~np.isnan(cells)
+    wanted, beyond = converted(cells[valid].tolist(), dtype)
+    with pytest.warns(tj.NodataWarning, match=rf"out\.tif: {beyond} values? beyond its dtype"):
+        report = raster.save(tmp_path / "out.tif", dtype=dtype, nodata=100)
+    got, tag = whole(tmp_path / "out.tif")
+    assert (got.dtype, tag, sum(report.tally.clamped.values())) == (np.dtype(dtype), 100, beyond)
+    assert (got[0][valid].tolist(), got[0][~valid].tolist()) == (wanted, [100])
+    with pytest.warns(tj.NodataWarning):
+        assert same_bits(raster.read(dtype=dtype, nodata=100, tile=(1, 4))[0], got[0])
+
+
+def test_a_dtype_says_what_else_it_changes(tmp_path):
+    whole_numbers = tj.from_array(np.int16([[1, -9999], [300, 4]]), nodata=-9999)
+    with pytest.warns(tj.NodataWarning, match="the array: 1 value beyond its dtype became its nearest"):
+        assert whole_numbers.compute(dtype="uint8").tolist() == [[[1, 255], [255, 4]]]
+    assert whole_numbers.plan("o.tif", dtype=np.int32).writes[0].nodata == -9999
+    floats = whole_numbers.compute(dtype="float64")
+    np.testing.assert_array_equal(floats, [[[1, np.nan], [300, 4]]])
+    with pytest.warns(tj.NodataWarning, match="1 value beyond its dtype"):
+        assert np.isinf(tj.from_array(np.float64([[1e300, np.nan]])).compute(dtype="float32")[0, 0, 0])
+    for odd in ("float16", "complex64", "str", "words", "longdouble"):
+        with pytest.raises(ParameterError, match=r"dtype=.* is none that a raster holds"):
+            whole_numbers.plan(dtype=odd)
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.vrt"])
+def test_outputs_without_a_nodata_value(tmp_path, name):
+    sure = as_byte(tj.from_array(np.float32([[0, 1, 255], [255, 3, 7]])))
+    sure.save(tmp_path / name, nodata="none")
+    cells, nodata = whole(tmp_path / name)
+    assert nodata is None
+    np.testing.assert_array_equal(cells[0], [[0, 1, 255], [255, 3, 7]])
+    holes = as_byte(tj.from_array(np.float32([[0, np.nan, 255], [np.nan, 3, 7]])))
+    with pytest.warns(tj.NodataWarning, match="2 cells without data, and no nodata value to tell by"):
+        report = holes.save(tmp_path / name, nodata="none", overwrite=True)
+    assert report.collisions == 0
+    cells, nodata = whole(tmp_path / name)
+    assert nodata is None
+    np.testing.assert_array_equal(cells[0], [[0, 255, 255], [255, 3, 7]])
+    assert "no nodata value, 255 where there are no data" in str(holes.plan(tmp_path / "o.tif", nodata="none"))
+
+
+def test_floats_without_a_nodata_value_keep_nan(tmp_path):
+    plus_one(tj.from_array(np.float32([[0, np.nan]]))).save(tmp_path / "o.tif", nodata="none")
+    cells, nodata = whole(tmp_path / "o.tif")
+    assert nodata is None
+    np.testing.assert_array_equal(cells[0], [[1, np.nan]])
+    with pytest.raises(ParameterError, match=r"o\.zarr: a Zarr array has a fill value"):
+        plus_one(tj.from_array(np.float32([[0, np.nan]]))).plan("o.zarr", nodata="none")
+    with pytest.raises(ParameterError, match="nodata='some' is no number"):
+        plus_one(tj.from_array(np.float32([[0, np.nan]]))).plan(nodata="some")
+
+
+@tj.chain
+def smoothed(z):
+    return FIVE["nodata"](plus_one(z))
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_an_edge_at_the_call(edge):
+    array = np.float32(np.random.default_rng(1).random((9, 11)))
+    raster = tj.from_array(array)
+    wanted = FIVE[edge](array)
+    for call in (FIVE["nodata"], FIVE["wrap"], FIVE["nearest"]):
+        assert same_bits(call(array, edge=edge), wanted)
+        assert same_bits(call(array, edge=edge, backend="python"), wanted)
+        assert same_bits(call(raster, edge=edge).read(tile=(4, 5))[0], wanted)
+    assert same_bits(FIVE[edge](array, edge=None), wanted)
+    assert FIVE["nodata"].with_edge(edge) == FIVE["nodata"].with_edge(edge)
+    if edge == "wrap":
+        with pytest.raises(PlanError, match="wraps around"):
+            smoothed(raster, edge=edge).plan()
+        return
+    for outer in (raster, plus_one(raster)):
+        values = outer.read()[0]
+        assert same_bits(smoothed(outer, edge=edge).read(tile=(4, 5))[0], FIVE[edge](plus_one(values)))
+        assert same_bits(smoothed(values, edge=edge), FIVE[edge](plus_one(values)))
+    before = FIVE["nearest"](raster)
+    assert same_bits(smoothed(before, edge=edge).read()[0], FIVE[edge](plus_one(FIVE["nearest"](array))))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda z: plus_one(z, edge="wrap"), "plus_one reads one pixel and has no edge"),
+        (lambda z: only_local(z, edge="wrap"), "only_local applies no focal kernel and has no edge"),
+        (lambda z: FIVE["wrap"](z, edge="mirror"), "five: edge='mirror'; it is one of nodata, nearest, reflect, wrap"),
+        (lambda z: FIVE["wrap"](z, edge=True), "five: edge=True; it is one of"),
+        (lambda z: FIVE["wrap"](z, edge=["wrap"]), r"five: edge=\['wrap'\]; it is one of"),
+    ],
+)
+def test_edges_that_there_are_not(call, message):
+    with pytest.raises(KernelError, match=message):
+        call(tj.from_array(np.zeros((3, 3), np.float32)))
+
+
+@tj.chain
+def only_local(z):
+    return plus_one(z)
 
 
 def test_a_nodata_value_that_does_not_fit_is_refused(tmp_path):

@@ -43,6 +43,7 @@ Chain.door = staticmethod(chain_door)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
+    "Grid": "tilejit.grid:Grid",
     "Plan": "tilejit.planning.plan:Plan",
     "Prediction": "tilejit.prediction.prediction:Prediction",
     "Raster": "tilejit.raster.raster:Raster",
@@ -61,6 +62,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from tilejit.comparison.compare import compare
     from tilejit.comparison.comparison import Comparison
+    from tilejit.grid import Grid
     from tilejit.io.tile_sink import Tile
     from tilejit.pipeline.report import Report
     from tilejit.planning.plan import Plan
@@ -96,6 +98,7 @@ __all__ = [
     "Z_FACTOR",
     "Chain",
     "Comparison",
+    "Grid",
     "Kernel",
     "NodataWarning",
     "Plan",

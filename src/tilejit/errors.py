@@ -5,6 +5,7 @@ A low floor says what is wrong; the floor above adds the file, the window and th
 
 from __future__ import annotations
 
+from tilejit.system.callers import users_traceback
 from tilejit.text import printable
 
 
@@ -14,6 +15,10 @@ class TilejitError(Exception):
     def __str__(self) -> str:
         """Returns the message; what a file's name would do to a terminal is spelled out."""
         return printable(super().__str__())
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it, in a notebook: the lines of the user's own; those of tilejit help nobody there."""
+        return users_traceback(self)
 
 
 class KernelError(TilejitError):

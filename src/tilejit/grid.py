@@ -87,7 +87,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where a raster's cells lie.
+    """Where a raster's cells lie; ``tj.from_array`` takes one.
 
     Raises:
         ValueError: A side has no cells, or the transform is not six finite numbers.
@@ -103,16 +103,19 @@ class Grid:
     width: int
     """Columns, one or more."""
     transform: Transform = IDENTITY
-    """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, at a cell's upper left corner."""
+    """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, at a cell's upper left corner; an
+    ``affine.Affine`` is one."""
     crs: str | None = None
-    """The coordinate reference system as WKT."""
+    """The coordinate reference system as WKT; ``tj.from_array`` also takes ``"EPSG:32633"``."""
     metric: Metric = Metric()
-    """How the CRS's units turn into metres."""
+    """How the CRS's units turn into metres; ``tj.from_array`` and ``tj.open`` find it out."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"a grid has one row and one column or more, not {self.height} x {self.width}")
         transform = tuple(float(value) for value in self.transform)
+        if transform[6:] == (0.0, 0.0, 1.0):  # an affine.Affine has a third row
+            transform = transform[:6]
         if len(transform) != 6 or not all(map(math.isfinite, transform)):
             raise ValueError(f"a transform is six finite numbers (a, b, c, d, e, f), not {self.transform}")
         object.__setattr__(self, "transform", transform)

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tilejit.cli.console import say
-from tilejit.errors import KernelError, TilejitError
+from tilejit.errors import KernelError, NodataWarning, TilejitError
 from tilejit.text import printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ COMMANDS = {
 
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that tell a program to end: by kill or the system, and when its terminal is closed."""
-_OPTION_NAMES = re.compile(r"\b(backend|executor|memory|nodata|profile|resume|tile|trace|workers)=")
+_OPTION_NAMES = re.compile(r"\b(backend|dtype|edge|executor|memory|nodata|profile|resume|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
 
 
@@ -96,7 +97,7 @@ def run_commands(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error."""
     words = [word for word in arguments if word != "--debug"]
     try:
-        with _cleanly_ended():
+        with _cleanly_ended(), _warnings_told():
             code = tilejit.main(words, prog_name="tilejit", standalone_mode=False)
     except BrokenPipeError:
         # The reader has seen enough, as in `tilejit list | head`; what is still buffered goes nowhere.
@@ -134,6 +135,24 @@ def _cleanly_ended() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Tells what there is to warn of as errors are told, and not as Python does, with a line of this program's."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+            if not issubclass(category, NodataWarning):
+                others(message, category, *more, **named)
+                return
+            for line in in_shell_words(message).split("\n"):
+                click.echo(f"{click.style('warning:', fg='yellow')} {printable(line)}", err=True)
+
+        warnings.showwarning = tell
+        warnings.simplefilter("always", NodataWarning)
+        yield
+
+
 def _verdict(error: BaseException) -> tuple[int, str]:
     """The exit code for an error, and what is said of it."""
     label = click.style("tilejit:", fg="red", bold=True)
@@ -162,8 +181,8 @@ def _with_flags(text: str) -> str:
     return text
 
 
-def in_shell_words(error: TilejitError) -> str:
-    """Returns an error's message with options as the command line names them.
+def in_shell_words(error: Exception | str) -> str:
+    """Returns the message of an error or a warning with options as the command line names them.
 
     Example:
         >>> in_shell_words(TilejitError("a.tif: exists already: give another name, or overwrite=True"))
@@ -174,4 +193,4 @@ def in_shell_words(error: TilejitError) -> str:
         return text  # it may quote the user's source
     text = _with_flags(text)
     text = re.sub(r"\b(give (?:it as )?)(\w+)=…", r"\1-p \2=…", text)
-    return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",")
+    return _OPTION_NAMES.sub(lambda match: f"--{match[1]} ", text).replace(" ,", ",").rstrip()

@@ -8,7 +8,7 @@ import click
 
 from tilejit.cli.console import console, on_terminal, say, show_labelled
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
-from tilejit.cli.options import INPUTS_HELP
+from tilejit.cli.options import INPUT_HELP, KERNEL_HELP
 from tilejit.errors import ParameterError
 from tilejit.kernel.discovery import find_single_kernel
 
@@ -37,10 +37,14 @@ def parse_cores(text: str) -> list[int]:
 Plain Python, threads under the GIL, processes that pickle or share, Numba's loops, tilejit's threads and processes,
 MPI, Dask, a GPU: each runs KERNEL over a sample of the INPUT rasters, its pixels are compared with tilejit's, and a
 table says what each costs, what limits it, and which to use. It takes a minute or two.
-{INPUTS_HELP}
-    \b
-    tilejit compare slope dem.tif
-    tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8 --html report.html
+
+{KERNEL_HELP}
+
+{INPUT_HELP}
+
+\b
+tilejit compare slope dem.tif --html report.html
+tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8
 """)  # fmt: skip
 @click.argument("kernel", metavar="KERNEL")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
@@ -66,7 +70,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     rasters = open_inputs([found], inputs)[0]
 
     def tell(what: str) -> None:
-        say(f"measuring {what}" if "choosing" not in what else what, aside=True)
+        say(what, aside=True)
 
     result = compare(
         found, *rasters, cores=cores, seconds=seconds, ways=ways or None, html=html, overwrite=overwrite,

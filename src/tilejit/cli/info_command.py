@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from tilejit.cli.console import show_labelled
-from tilejit.sizes import format_size
+from tilejit.sizes import counted, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def _cache() -> str:
 
     folder, reason = cache_folder()
     modules = list(folder.glob("_tilejit_*.py"))
-    return f"{folder} ({reason}): {len(modules)} generated modules"
+    return f"{folder} ({reason}): {counted(len(modules), 'generated module')}"
 
 
 def _codecs() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.kernel import Edge
     from tilejit.language.parameters import ScalarParameter
     from tilejit.raster.raster import Raster
 
@@ -58,7 +60,7 @@ def parse_input(text: str) -> Input:
     if band is None:
         return Input(name, text, None)
     if not band[2].isdecimal() or int(band[2]) < 1:
-        raise ParameterError(f"{text}: a band is a number from 1, as {band[1]}[1], not {band[2]!r}")
+        raise ParameterError(f"{text}: a band is a number from 1, as {shlex.quote(f'{band[1]}[1]')}, not {band[2]!r}")
     return Input(name, band[1], int(band[2]))
 
 
@@ -124,7 +126,7 @@ def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -
     if raster.count > 1:
         raise ParameterError(
             f"{one.path} has {raster.count} bands, and {kernel.name} takes one as {parameter}: "
-            f"choose it, as {one.path}[1]"
+            f"choose it, as {shlex.quote(f'{one.path}[1]')}"
         )
     return raster
 
@@ -214,20 +216,40 @@ def parse_tile(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-def parse_nodata(text: str) -> float:
-    """Reads a number or nan; an integer stays one, so that 64-bit ones are exact.
+def parse_nodata(text: str) -> float | Literal["none"]:
+    """Reads a number, nan or none; an integer stays one, so that 64-bit ones are exact.
 
     Raises:
         ParameterError: It is no number.
 
     Example:
-        >>> parse_nodata("-9999"), parse_nodata("nan")
-        (-9999, nan)
+        >>> parse_nodata("-9999"), parse_nodata("nan"), parse_nodata("none")
+        (-9999, nan, 'none')
     """
+    if text.lower() == "none":
+        return "none"
+    return _number(text, "write -9999, 0 or nan, or none for an output without a nodata value")
+
+
+def _number(text: str, advice: str) -> float:
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
-    raise ParameterError(f"{text!r} is no number: write -9999, 0 or nan")
+    raise ParameterError(f"{text!r} is no number: {advice}")
+
+
+def parse_edge(text: str) -> Edge:
+    """Reads what lies outside the raster.
+
+    Raises:
+        ParameterError: It is no edge.
+
+    Example:
+        >>> parse_edge("reflect"), parse_edge("0.5")
+        ('reflect', 0.5)
+    """
+    name: Edge | None = next((e for e in ("nodata", "nearest", "reflect", "wrap") if e == text.lower()), None)
+    return _number(text, "write nodata, nearest, reflect, wrap or a number") if name is None else name
 
 
 def parse_profile(text: str) -> dict[str, str]:

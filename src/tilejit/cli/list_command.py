@@ -8,7 +8,6 @@ import click
 
 from tilejit.cli.console import console, on_terminal, say
 from tilejit.kernel.discovery import collections, kernels_in
-from tilejit.language.parameters import REQUIRED
 from tilejit.text import printable
 
 if TYPE_CHECKING:
@@ -47,24 +46,7 @@ def _rows(collection: Collection) -> list[Row]:
 
 
 def _row(name: str, kernel: Applicable) -> Row:
-    return name, kernel.kind, signature_text(kernel), kernel.summary
-
-
-def signature_text(kernel: Applicable) -> str:
-    """Returns a kernel's parameters as its author wrote them.
-
-    Example:
-        >>> from tilejit.kernel.discovery import find_kernel
-        >>> signature_text(find_kernel("terrain.slope"))
-        '(z, *, z_factor=Z_FACTOR, dx=GROUND_WIDTH, dy=GROUND_HEIGHT)'
-    """
-    parts = [r.name if r.dtype is None else f"{r.name}: {r.dtype}" for r in kernel.rasters]
-    if kernel.scalars:
-        parts.append("*")
-    for scalar in kernel.scalars:
-        default = scalar.quantity.name if scalar.quantity is not None else repr(scalar.default)
-        parts.append(scalar.name if scalar.default is REQUIRED else f"{scalar.name}={default}")
-    return f"({', '.join(parts)})"
+    return name, kernel.kind, kernel.usage, kernel.summary
 
 
 def _show_lines(rows: Sequence[Row]) -> None:

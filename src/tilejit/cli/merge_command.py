@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@click.command("merge")
+@click.command("merge", help="""Put the shards of VRT together into one GeoTIFF.
+
+Encoded blocks are copied as they are, unless --profile or --cog asks for others.
+
+\b
+tilejit run slope dem.tif -o slope.vrt
+tilejit merge slope.vrt -o slope.tif
+""")  # fmt: skip
 @click.argument("vrt", metavar="VRT")
 @click.option("-o", "--output", metavar="FILE", required=True, help="The GeoTIFF to write.")
 @click.option("--cog", is_flag=True, help="Write a cloud-optimised GeoTIFF, with overviews.")
@@ -22,14 +29,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
 def command(vrt: str, output: str, quiet: bool, profile: Mapping[str, Any] | None, **words: Any) -> None:
-    r"""Put the shards of VRT together into one GeoTIFF.
-
-    Encoded blocks are copied as they are, unless --profile or --cog asks for others.
-
-    \b
-    tilejit run slope dem.tif -o slope.vrt
-    tilejit merge slope.vrt -o slope.tif
-    """
+    """Merges."""
     from tilejit.raster.merging import merge
 
     merged = merge(vrt, output, profile=profile, progress=False if quiet else None, **words)

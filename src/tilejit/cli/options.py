@@ -12,28 +12,31 @@ from tilejit.cli.inputs import (
     bind_parameters,
     open_inputs,
     option_callback,
+    parse_edge,
     parse_nodata,
     parse_profile,
     parse_tile,
 )
 from tilejit.kernel.discovery import find_kernel
-from tilejit.sizes import parse_size
+from tilejit.sizes import counted, parse_size
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
     from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.kernel import Edge
     from tilejit.raster.raster import Raster
     from tilejit.raster.settings import RunOptions
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-INPUTS_HELP = """
-    KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name. Several share one
-    pass over the inputs: slope+hillshade, with one -o for each.
+KERNEL_HELP = """KERNEL is slope or terrain.slope (see tilejit list), my_kernels.py:name, or module:name."""
+INPUT_HELP = """INPUT is file.tif, or 'file.tif[3]' for a band (in quotes: shells have a use for brackets), by position
+or by the parameter's name: red=B4.tif nir=B5.tif."""
+INPUTS_HELP = f"""{KERNEL_HELP} Several share one pass over the inputs: slope+hillshade, with one -o for each.
 
-    INPUT is file.tif, or file.tif[3] for a band, by position or by the parameter's name: red=B4.tif nir=B5.tif.
+{INPUT_HELP}
 """
 
 _OPTIONS = (
@@ -48,10 +51,15 @@ _OPTIONS = (
     click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile),
                  help="Rows and columns of a task."),
     click.option("--nodata", metavar="VALUE", callback=option_callback(parse_nodata),
-                 help="Nodata value of the outputs."),
+                 help="Nodata value of the outputs; none for outputs without one."),
     click.option("--scaled/--counts", "scaled", default=None,
                  help="Take bands that have a scale and an offset as values everywhere, or as what is stored. "
                  "Unless given, kernels take values, and parameters annotated with an integer dtype what is stored."),
+    click.option("--dtype", metavar="DTYPE",
+                 help="Dtype of the outputs, as int16: values are rounded and held within its range."),
+    click.option("--edge", metavar="EDGE", callback=option_callback(parse_edge),
+                 help="What lies outside the raster, for kernels that read neighbours: nodata, nearest, reflect, wrap "
+                      "or a number."),
     click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
                  help="GDAL's creation options, as compress=deflate,zlevel=6."),
 )  # fmt: skip
@@ -84,8 +92,8 @@ class JobWords:
         """
         if len(paths) != len(self.kernels):
             names = " and ".join(k.name for k in self.kernels)
-            raise click.UsageError(f"{len(paths)} output{'s' * (len(paths) > 1)} for {len(self.kernels)} "
-                                   f"kernel{'s' * (len(self.kernels) > 1)}: give one -o for {names}")  # fmt: skip
+            raise click.UsageError(f"{counted(len(paths), 'output')} for {counted(len(self.kernels), 'kernel')}: "
+                                   f"give one -o for {names}")  # fmt: skip
         if len(set(paths)) < len(paths):
             raise click.UsageError(f"{', '.join(paths)}: give each output a name of its own")
         named: Iterable[tuple[str | os.PathLike[str], Raster]] = zip(paths, self.rasters, strict=True)
@@ -93,7 +101,13 @@ class JobWords:
 
 
 def read_job(
-    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], scaled: bool | None = None, **options: Any
+    kernel: str,
+    inputs: tuple[str, ...],
+    parameters: tuple[str, ...],
+    scaled: bool | None = None,
+    *,
+    edge: Edge | None = None,
+    **options: Any,
 ) -> JobWords:
     """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read.
 
@@ -102,8 +116,11 @@ def read_job(
     """
     kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
     bound = bind_parameters(kernels, parameters)
+    # What an edge says nothing of is left alone; where that is all there is, the kernel refuses it.
+    edged = [k for k in kernels if k.kind != "local"] or kernels
     rasters = open_inputs(kernels, inputs, scaled)
-    applied = tuple(k(*r, **b) for k, r, b in zip(kernels, rasters, bound, strict=True))
+    edges = ({"edge": edge} if edge is not None and k in edged else {} for k in kernels)
+    applied = tuple(k(*r, **b, **e) for k, r, b, e in zip(kernels, rasters, bound, edges, strict=True))
     given: RunOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
     return JobWords(kernels, applied, given)
 

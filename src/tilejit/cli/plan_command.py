@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Windows, halo, bytes, memory, which backend and why, without reading a pixel; and how long it will take. What this
 machine was never measured for is measured once, on some tiles whose results are thrown away.
+
 {INPUTS_HELP}""")  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True,

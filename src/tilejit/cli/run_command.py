@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import click
 
 from tilejit.cli.console import show_labelled
 from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
-from tilejit.text import printable
 
 
 @click.command("run", help=f"""Run KERNEL over the INPUT rasters into files.
+
 {INPUTS_HELP}
-    \b
-    tilejit run slope dem.tif -o slope.tif
-    tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
-    tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
+\b
+tilejit run slope dem.tif -o slope.tif
+tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
+tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
+tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
 """)  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
@@ -45,14 +45,9 @@ def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) 
 
 
 def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
-    from tilejit.errors import NodataWarning
     from tilejit.raster.running import save
 
     job = read_job(**words, executor=executor, progress=False if quiet else None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", NodataWarning)
-        report = save(job.outputs(outputs), **job.options)
-    for warning in caught:
-        click.echo(f"{click.style('warning:', fg='yellow')} {printable(str(warning.message))}", err=True)
+    report = save(job.outputs(outputs), **job.options)
     if not quiet:
         show_labelled(f"{report}\nwritten   {', '.join(outputs)}")

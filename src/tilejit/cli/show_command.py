@@ -12,6 +12,7 @@ from tilejit.cli.console import show_source
 from tilejit.errors import ParameterError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.kernel.kernel import Kernel
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from tilejit.kernel.chain import Applicable
@@ -42,9 +43,8 @@ def _dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
         names *= len(kernel.rasters)
     if len(names) != len(kernel.rasters):
         listed = ", ".join(r.name for r in kernel.rasters)
-        raise ParameterError(
-            f"{len(names)} dtypes for {len(kernel.rasters)} inputs ({listed}): give one, or one for each"
-        )
+        inputs = counted(len(kernel.rasters), "input")
+        raise ParameterError(f"{counted(len(names), 'dtype')} for {inputs} ({listed}): give one, or one for each")
     return [_dtype(name.strip()) for name in names]
 
 

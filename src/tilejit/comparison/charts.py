@@ -9,6 +9,7 @@ from tilejit.comparison.limits import core_seconds
 from tilejit.comparison.svg import Scale, drawing, element, path, words
 from tilejit.comparison.ways import WAYS
 from tilejit.comparison.wording import duration, figure
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,7 +72,7 @@ def speed_up_chart(comparison: Comparison) -> str:
     for way, line in lines.items():
         places = [(x(cores), y(speed)) for cores, speed in line]
         parts.append(path(places, class_=f"line {colour_of(way)}"))
-        parts += [_point(px, py, way, f"{way}: {speed:.2f} on {cores} cores")
+        parts += [_point(px, py, way, f"{way}: {speed:.2f} on {counted(cores, 'core')}")
                   for (px, py), (cores, speed) in zip(places, line, strict=True)]  # fmt: skip
     return drawing(_WIDTH, _HEIGHT, "Speed-up against cores", *parts) + legend(lines)
 
@@ -124,7 +125,7 @@ def stage_chart(comparison: Comparison) -> str:
     parts = []
     for number, row in enumerate(rows):
         top = number * _ROOM
-        cores = "1 core" if row.cores == 1 else f"{row.cores} cores"
+        cores = counted(row.cores, "core")
         parts.append(words(0, top + 14, f"{row.way}, {cores}", "name"))
         begin = 0.0
         for stage, share in stage_shares(comparison, row).items():
@@ -159,7 +160,7 @@ def roofline_chart(comparison: Comparison) -> str:
     label = f"{comparison.kernel} on cells in the cache: {figure(cached)} Gop/s"
     parts.append(element("circle", element("title", escape(label)), cx=x(intensity), cy=y(cached), r=6, class_="ring"))
     for way, (cores, speed) in reached.items():
-        parts.append(_point(x(intensity), y(speed), way, f"{way}, {cores} cores: {figure(speed)} Gop/s"))
+        parts.append(_point(x(intensity), y(speed), way, f"{way}, {counted(cores, 'core')}: {figure(speed)} Gop/s"))
     said = "".join(f"<li>{_roof_text(comparison, k)}</li>" for k in counts)
     roof_list = f'<ul class="legend">{said}</ul>'
     return drawing(_WIDTH, _HEIGHT, "Roofline", *parts) + roof_list + legend(reached)
@@ -186,6 +187,6 @@ def _roof(comparison: Comparison, k: int, x: Scale, y: Scale) -> str:
 
 def _roof_text(comparison: Comparison, k: int) -> str:
     roofs = comparison.roofs
-    cores = f"{roofs.cores[k]} core{'s' * (roofs.cores[k] > 1)}"
+    cores = counted(roofs.cores[k], "core")
     line = "unbroken" if k == len(roofs.cores) - 1 else "dotted"
     return f"{cores} ({line}): {roofs.peak[k] / 1e9:.0f} Gop/s, {roofs.bandwidth[k] / 1e9:.0f} GB/s"

@@ -23,7 +23,7 @@ from tilejit.io.target import checked_file
 from tilejit.planning.graph import sources_of
 from tilejit.prediction.calibration import machine
 from tilejit.raster.raster import Raster, apply_kernel, from_array, open_raster
-from tilejit.sizes import format_size
+from tilejit.sizes import counted, format_size
 from tilejit.system.cores import available_cores, available_memory
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def _check(kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any]
     """Refuses what planning refuses, before any process is started."""
     if len(rasters) != len(kernel.rasters):
         names = ", ".join(r.name for r in kernel.rasters)
-        raise ParameterError(f"{kernel.name} takes {len(kernel.rasters)} rasters ({names}), {len(rasters)} given")
+        raise ParameterError(
+            f"{kernel.name} takes {counted(len(kernel.rasters), 'raster')} ({names}), {len(rasters)} given"
+        )
     apply_kernel(kernel, rasters, parameters).plan(backend="cpu")
 
 
@@ -162,7 +164,7 @@ class _Bench:
         reference = self._folder / "reference.npy"
         own = {n: self._measured(WAYS[REFERENCE], n, sample, reference) for n in reversed(counts)}
         if own[counts[-1]].outcome is None:
-            raise BackendError(f"{REFERENCE} on {counts[-1]} cores {own[counts[-1]].why_not}")
+            raise BackendError(f"{REFERENCE} on {counted(counts[-1], 'core')} {own[counts[-1]].why_not}")
         rows: list[Row] = []
         for way in ways:
             rows += [own[n] for n in counts] if way.name == REFERENCE else self._rows(way, counts, sample, reference)
@@ -192,7 +194,7 @@ class _Bench:
         return [self._measured(way, n, sample, reference) for n in (counts[:1] if way.is_serial else counts)]
 
     def _measured(self, way: Way, cores: int, sample: Sample, reference: Path) -> Row:
-        self._tell(f"{way.name}, {cores} core{'s' * (cores > 1)}")
+        self._tell(f"measuring {way.name}, {counted(cores, 'core')}")
         try:
             return Row(way.name, cores, run_trial(self._task(way.name, cores, sample, reference), self._cache))
         except TilejitError as error:
@@ -211,4 +213,4 @@ def _machine() -> str:
     about, memory = machine(), available_memory()
     free = f", {format_size(memory)} free" if memory is not None else ""
     versions = f"Python {platform.python_version()}, Numba {about['numba']}"
-    return f"{about['processor']}, {about['cores']} cores{free}, {versions}"
+    return f"{about['processor']}, {counted(about['cores'], 'core')}{free}, {versions}"

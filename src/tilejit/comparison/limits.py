@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tilejit.sizes import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -49,7 +51,7 @@ def _lock(outcome: Outcome, cores: int) -> Limit | None:
         return None
     return Limit(
         "GIL",
-        f"{cores} threads kept {outcome.busy:.2f} cores busy: "
+        f"{counted(cores, 'thread')} kept {outcome.busy:.2f} cores busy: "
         f"{100 * waiting / inside:.0f} % of the time inside the body they waited for a lock",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilejit.comparison.ways import WAYS
-from tilejit.sizes import format_size
+from tilejit.sizes import counted, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ def _way(row: Row) -> str:
 
 
 def _cores(count: int) -> str:
-    return f"{count} core{'s' * (count > 1)}"
+    return counted(count, "core")
 
 
 def _runner_up(comparison: Comparison, best: Row) -> Row | None:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tilejit.io.file_names import check_unchanged
 from tilejit.io.open_source import is_opened_by_name, open_source
 from tilejit.io.scaled_source import ScaledSource
 from tilejit.kernel.discovery import find_single_kernel
+from tilejit.kernel.kernel import Kernel
 from tilejit.planning.planner import Job
 from tilejit.system.main_guard import main_file, require_guard
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tilejit.io.file_names import State
     from tilejit.io.sink import BranchOpener
     from tilejit.io.source import Source
-    from tilejit.kernel.kernel import Kernel
+    from tilejit.kernel.kernel import Edge
     from tilejit.planning.plan import Plan
 
 
@@ -38,6 +39,8 @@ class KernelName:
     """``module:name``, or ``/path/to/file.py:name``."""
     fingerprint: str
     """What it computes, in short; a worker refuses another kernel of this name."""
+    edge: Edge | None = None
+    """What lies outside the raster, where the kernel has an edge; it may be another than the decorator's."""
 
     def find(self) -> Kernel:
         """Finds the kernel.
@@ -47,6 +50,8 @@ class KernelName:
         """
         where, _, attribute = self.name.rpartition(":")
         kernel = find_single_kernel(self.name)
+        if self.edge is not None and kernel.kind == "focal":
+            kernel = kernel.with_edge(self.edge)
         if fingerprint_of(kernel) != self.fingerprint:
             raise TilejitError(
                 f"{attribute} of {where} is not the same in a worker as where the run was planned: its text or a "
@@ -127,7 +132,8 @@ def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
         PlanError: An input is in memory, or a kernel is where a worker cannot import it; with what to do.
     """
     kernels = {id(k): k for k in job.kernels}
-    names = {key: KernelName(name_of(k), fingerprint_of(k)) for key, k in kernels.items()}
+    edges = {key: k.edge if k.kind == "focal" else None for key, k in kernels.items()}
+    names = {key: KernelName(name_of(k), fingerprint_of(k), edges[key]) for key, k in kernels.items()}
     sources = tuple(_input_of(source) for source in job.sources)
     return Recipe(
         job.plan, sources, tuple(names[id(k)] for k in job.kernels), job.parameters, tuple(branches), tuple(sys.path)
@@ -152,7 +158,9 @@ def name_of(kernel: Kernel) -> str:
         PlanError: It is inside a function, or was typed in.
     """
     module = sys.modules.get(kernel.module)
-    attribute = next((name for name, value in vars(module).items() if value is kernel), None) if module else None
+    named = vars(module).items() if module else ()
+    # The kernel may have got another edge where it was called.
+    attribute = next((n for n, v in named if isinstance(v, Kernel) and replace(v, edge=kernel.edge) == kernel), None)
     if attribute is None:
         raise PlanError(
             f"{kernel.name} ({kernel.source.where}) is inside a function, or has no name in its module: worker "

@@ -76,7 +76,8 @@ class DaskExecutor:
                 n_workers=self.workers,
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address=":0",  # any port that is free: the usual one, taken, is complained of
+                scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
             )
             self._client, self._owned = distributed.Client(self._cluster), True

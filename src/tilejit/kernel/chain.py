@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,12 +40,8 @@ class Chain(RasterFunction):
     kind: ClassVar[str] = "chain"
     """What lists call it."""
 
-    @functools.cached_property
-    def __doc__(self) -> str:  # type: ignore[override]
-        return self.source.function.__doc__ or ""
-
     def __repr__(self) -> str:
-        return f"<chain {self.name} from {self.source.where}>"
+        return f"<chain {self.name}{self.usage} from {self.source.where}>"
 
 
 Applicable = Kernel | Chain

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from tilejit.errors import KernelError, TilejitError
 from tilejit.kernel.chain import Applicable
 from tilejit.kernel.kernel import Kernel
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -166,7 +167,8 @@ def _unknown(name: str) -> NoReturn:
     collection = next((c for c in collections() if c.name == name), None)
     if collection is not None and collection.kernels:
         example = f"{name}.{next(iter(collection.kernels))}"
-        raise KernelError(f"{name} is a collection of {len(collection.kernels)} kernels: choose one, as {example} "
+        count = counted(len(collection.kernels), "kernel")
+        raise KernelError(f"{name} is a collection of {count}: choose one, as {example} "
                           f"(tilejit list {name} shows all)")  # fmt: skip
     names = [n for c in collections() for short in c.kernels for n in (short, f"{c.name}.{short}")]
     broken = [f"; {c.name} ({c.package}) cannot be loaded" for c in collections() if c.problem]
@@ -190,7 +192,7 @@ def _chosen(where: str, attribute: str, module: ModuleType) -> Applicable:
     if not attribute:
         if len(kernels) == 1:
             return next(iter(kernels.values()))
-        raise KernelError(f"{where} holds {len(kernels)} kernels ({listed}): choose one, as {where}:name")
+        raise KernelError(f"{where} holds {counted(len(kernels), 'kernel')} ({listed}): choose one, as {where}:name")
     value = getattr(module, attribute, None)
     if isinstance(value, Applicable):
         return value

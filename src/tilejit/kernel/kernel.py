@@ -19,6 +19,7 @@ from tilejit.language.quantities import Quantity
 from tilejit.language.signature import Signature
 from tilejit.language.source import FunctionSource, read_source
 from tilejit.language.validity import carried
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,10 +78,6 @@ class Kernel(RasterFunction):
     def __hash__(self) -> int:
         """Is asked for whenever compiled code is looked up, so that it is worth keeping."""
         return self._hash
-
-    @functools.cached_property
-    def __doc__(self) -> str:  # type: ignore[override]
-        return self.source.function.__doc__ or ""
 
     @functools.cached_property
     def form(self) -> Form:
@@ -163,7 +160,7 @@ class Kernel(RasterFunction):
         if declared is not None and len(declared) != len(form.body.results):
             self.source.fail(
                 self.source.tree.returns,
-                f"annotated with {len(declared)} results, returns {len(form.body.results)}",
+                f"annotated with {counted(len(declared), 'result')}, returns {len(form.body.results)}",
                 "annotate each result: -> tuple[np.uint8, np.float32]",
             )
         if self.kind == "focal" and self.nodata == "propagate":
@@ -197,6 +194,24 @@ class Kernel(RasterFunction):
             return np.dtype(np.float64)
         return compute_dtype(tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None))
 
+    def with_edge(self, edge: Edge) -> Kernel:
+        """Returns this kernel as it would be with another edge in its decorator.
+
+        Args:
+            edge: What lies outside the raster; see `tilejit.focal`.
+
+        Raises:
+            KernelError: It reads no neighbours, or there is no such edge.
+        """
+        if self.kind == "local":
+            raise KernelError(f"{self.name} reads one pixel and has no edge: leave edge={edge!r} out")
+        _check_edge(self.name, edge)
+        return self if edge == self.edge else self._with_edge(edge)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _signature; what is compiled of it is found again
+    def _with_edge(self, edge: Edge) -> Kernel:
+        return replace(self, edge=edge)
+
     def debug(self, *arguments: Any, **parameters: Any) -> Any:
         """Runs the undecorated body on one pixel in plain Python, where print and a debugger work.
 
@@ -215,7 +230,7 @@ class Kernel(RasterFunction):
         """
         *arrays, row, col = arguments
         if len(arrays) != len(self.rasters):
-            raise KernelError(f"{self.name}.debug takes {len(self.rasters)} arrays, a row and a column")
+            raise KernelError(f"{self.name}.debug takes {counted(len(self.rasters), 'array')}, a row and a column")
         arrays = [np.asarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
         cells = [_Cells(a, row, col, None if r.dtype else compute) for a, r in zip(arrays, self.rasters, strict=True)]
@@ -227,7 +242,7 @@ class Kernel(RasterFunction):
         return self.source.function(*values, **bound)
 
     def __repr__(self) -> str:
-        return f"<{self.kind} kernel {self.name} from {self.source.where}>"
+        return f"<{self.kind} kernel {self.name}{self.usage} from {self.source.where}>"
 
 
 class _Cells:
@@ -262,12 +277,17 @@ def declare(
     source = read_source(function)
     if nodata not in {"propagate", "kernel"}:
         raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
-    if isinstance(edge, bool) or (edge not in _EDGES and not isinstance(edge, (int, float))):
-        raise KernelError(f"{source.name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
+    _check_edge(source.name, edge)
     check_syntax(source)
     rasters, scalars = read_parameters(source)
     outputs = read_output_dtypes(source)
     return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
+
+
+def _check_edge(name: str, edge: object) -> None:
+    is_number = isinstance(edge, (int, float)) and not isinstance(edge, bool)
+    if not is_number and not (isinstance(edge, str) and edge in _EDGES):
+        raise KernelError(f"{name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
 
 
 def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tilejit.errors import KernelError, ParameterError
+from tilejit.language.kinds import Kind
 from tilejit.language.parameters import REQUIRED
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +25,24 @@ class Door(Protocol):
         ...
 
 
+_TYPES: dict[Kind, type] = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float}
+
+
+class _Signature:
+    """The signature of each function of rasters; the class has that of its constructor."""
+
+    def __get__(self, function: RasterFunction | None, owner: type) -> inspect.Signature:
+        if function is None:
+            raise AttributeError("__signature__")
+        return function.call_signature()
+
+
 class RasterFunction:
-    """A Python function of rasters, under a decorator."""
+    """A Python function of rasters, under a decorator.
+
+    It looks like the function that it was made of: ``help``, ``inspect`` and editors find its name, its parameters with
+    their defaults and the options of a call, its docstring and its text.
+    """
 
     source: FunctionSource
     """Its text."""
@@ -33,8 +52,14 @@ class RasterFunction:
     """Its keyword-only parameters."""
 
     __tilejit_kernel__: ClassVar[bool] = True
+    __signature__: ClassVar[_Signature] = _Signature()
     door: ClassVar[Door | None] = None
     """What a call does."""
+
+    def __post_init__(self) -> None:
+        function = self.source.function
+        names = ("__module__", "__qualname__", "__doc__")
+        vars(self).update({name: getattr(function, name) for name in names}, __wrapped__=function)
 
     @property
     def name(self) -> str:
@@ -55,6 +80,31 @@ class RasterFunction:
     @property
     def __name__(self) -> str:  # functools and doctest look for it
         return self.name
+
+    @property
+    def usage(self) -> str:
+        """Its parameters as its author wrote them: ``(z, *, dx=GROUND_WIDTH)``."""
+        parts = [r.name if r.dtype is None else f"{r.name}: {r.dtype}" for r in self.rasters]
+        if self.scalars:
+            parts.append("*")
+        for scalar in self.scalars:
+            default = scalar.quantity.name if scalar.quantity is not None else repr(scalar.default)
+            parts.append(scalar.name if scalar.default is REQUIRED else f"{scalar.name}={default}")
+        return f"({', '.join(parts)})"
+
+    def call_signature(self) -> inspect.Signature:
+        """What a call takes: the rasters, the scalars, and the options that every kernel has."""
+        one, named = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter(r.name, one, annotation=inspect.Parameter.empty if r.dtype is None else r.dtype.type)
+            for r in self.rasters
+        ]
+        parameters += [
+            inspect.Parameter(s.name, named, default=s.default, annotation=_TYPES[s.kind]) for s in self.scalars
+        ]
+        options = {"backend": "cpu", "workers": None, "out": None, "edge": None}
+        parameters += [inspect.Parameter(name, named, default=default) for name, default in options.items()]
+        return inspect.Signature(parameters)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Checks scalars against the signature and fills in defaults; grid quantities stay Quantity values.
@@ -82,12 +132,14 @@ class RasterFunction:
         """Runs it over arrays at once, or applies it to Rasters lazily.
 
         Args:
-            *inputs: One for each positional parameter: 2-D arrays of one shape, or single-band Rasters on one grid.
-            **options: The keyword-only parameters; with arrays also ``backend=``, ``workers=`` and
-                ``out=`` (an array, or a tuple of them, to compute into).
+            *inputs: One for each positional parameter: arrays of one shape, (row, col) or (1, row, col), masked ones
+                and xarray's too; or single-band Rasters on one grid.
+            **options: The keyword-only parameters; ``edge=`` for another edge than the decorator's; with arrays also
+                ``backend=``, ``workers=`` and ``out=`` (an array, or a tuple of them, to compute into).
 
         Returns:
-            For arrays an array (a tuple of arrays for several results), for Rasters a Raster.
+            For arrays an array, of the kind that was given (a tuple of arrays for several results); for Rasters a
+            Raster.
 
         Raises:
             KernelError: The number, shapes or kinds of the inputs are wrong, or a chain returns no Raster.
@@ -95,7 +147,9 @@ class RasterFunction:
         """
         if len(inputs) != len(self.rasters):
             names = ", ".join(r.name for r in self.rasters)
-            raise KernelError(f"{self.name} takes {len(self.rasters)} rasters ({names}), {len(inputs)} given")
+            raise KernelError(
+                f"{self.name} takes {counted(len(self.rasters), 'raster')} ({names}), {len(inputs)} given"
+            )
         door = type(self).door
         if door is None:
             raise KernelError(f"{self.name} is called before tilejit is imported: import tilejit")

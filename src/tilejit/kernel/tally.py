@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import NodataWarning
@@ -29,6 +30,10 @@ class Tally:
     """Kernel -> pixels whose body asked for a cell beyond the declared radius."""
     saturated: Mapping[str, int] = field(default_factory=dict)
     """Kernel -> results that their type does not hold, and that became the nearest that it does."""
+    clamped: Mapping[str, int] = field(default_factory=dict)
+    """Output -> values that the dtype asked for does not hold, and that became the nearest that it does."""
+    unmarked: Mapping[str, int] = field(default_factory=dict)
+    """Output without a nodata value -> cells without data."""
 
     @classmethod
     def of(cls, kernel: str, counters: Sequence[str], counts: Sequence[int]) -> Tally:
@@ -43,6 +48,8 @@ class Tally:
             self.collisions + other.collisions,
             dict(Counter(self.beyond) + Counter(other.beyond)),
             dict(Counter(self.saturated) + Counter(other.saturated)),
+            dict(Counter(self.clamped) + Counter(other.clamped)),
+            dict(Counter(self.unmarked) + Counter(other.unmarked)),
         )
 
     def warning(self, label: str, nodata: Iterable[float | None], advice: str) -> NodataWarning | None:
@@ -58,7 +65,7 @@ class Tally:
             values = ", ".join(dict.fromkeys(map(str, nodata)))
             pixels = counted(self.collisions, "valid pixel")
             told.insert(0, f"{pixels} got a result that equals the nodata value ({values}): {advice}")
-        return NodataWarning(f"{label}: " + "\n".join(told)) if told else None
+        return NodataWarning(f"{label}: " + "\n".join(told).removeprefix(f"{label}: ")) if told else None
 
     def lines(self) -> Iterator[str]:
         """What there is to tell of each kernel, and what to do about it; collisions apart."""
@@ -72,3 +79,9 @@ class Tally:
                 f"{kernel}: {counted(count, 'result')} beyond the type of the output became its nearest value: "
                 "annotate a wider one, as -> np.int64"
             )
+        for output, count in self.clamped.items():
+            values = counted(count, "value")
+            yield f"{Path(output).name}: {values} beyond its dtype became its nearest value: give a wider dtype="
+        for output, count in self.unmarked.items():
+            cells = counted(count, "cell")
+            yield f"{Path(output).name}: {cells} without data, and no nodata value to tell by: leave nodata=none out"

@@ -13,7 +13,7 @@ from tilejit.language.c_functions import is_c_function
 from tilejit.language.form import Value, call, is_call
 from tilejit.language.functions import MATH
 from tilejit.language.kinds import Kind, article
-from tilejit.language.names import MISSING, is_valid
+from tilejit.language.names import IMPORTS, MISSING, is_valid
 from tilejit.language.scope import Scope, cast
 from tilejit.sizes import counted
 
@@ -43,7 +43,10 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if function is MISSING and scope.names.library(node.func) is not None:
         scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
     if function is MISSING:
-        scope.fail(node.func, f"unknown function {name}", _KNOWN)
+        refuse_undefined(scope, node.func)
+        bare = isinstance(node.func, ast.Name) and name in MATH
+        scope.fail(node.func, f"unknown function {name}",
+                   f"write math.{name}, and {IMPORTS['math']} above the kernel" if bare else _KNOWN)  # fmt: skip
     if function is is_valid:
         return _is_valid(scope, node, lower)
     if is_c_function(function):
@@ -58,6 +61,17 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if handler is not None:
         return handler(scope, node, values)
     return _math(scope, node, str(mathematical), values)
+
+
+def refuse_undefined(scope: Scope, node: ast.expr) -> None:
+    """Refuses a name of a module that was not imported.
+
+    Raises:
+        KernelError: With the line to add.
+    """
+    module = scope.names.undefined_module(node)
+    if module is not None:
+        scope.fail(node, f"the name {module} is not defined", f"write {IMPORTS[module]} above the kernel")
 
 
 def _is_builtin(function: object) -> bool:

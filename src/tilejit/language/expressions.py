@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NoReturn
 
-from tilejit.language.calls import lower_call
+from tilejit.language.calls import lower_call, refuse_undefined
 from tilejit.language.form import Value, call
 from tilejit.language.functions import MULTIPLIED_OUT
 from tilejit.language.intervals import interval_of
@@ -106,6 +106,7 @@ def _name(scope: Scope, node: ast.Name) -> Value:
         scope.fail(node, f"{node.id} is used before it has a value", "assign it first")
     captured = scope.names.resolve(node)
     if captured is MISSING:
+        refuse_undefined(scope, node)
         scope.fail(node, f"unknown name {node.id}",
                    "define it above the kernel, or make it a keyword-only parameter")  # fmt: skip
     return _no_number(scope, node, captured)
@@ -121,6 +122,7 @@ def _no_number(scope: Scope, node: ast.Name, captured: object) -> NoReturn:
 
 def _attribute(scope: Scope, node: ast.Attribute) -> Value:
     if scope.names.resolve(node) is MISSING:
+        refuse_undefined(scope, node)
         scope.fail(node, f"unknown name {ast.unparse(node)}",
                    "a body sees numbers, modules and plain functions, and no attributes of objects")  # fmt: skip
     captured = scope.names.resolve(node)

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
     from tilejit.language.source import FunctionSource
 
+IMPORTS = {
+    "math": "import math",
+    "np": "import numpy as np",
+    "numpy": "import numpy",
+    "tj": "import tilejit as tj",
+    "tilejit": "import tilejit",
+}
+"""Modules that bodies name, and the line that is forgotten where one is not defined."""
 MISSING = object()
 """What an unknown name resolves to."""
 
@@ -91,6 +99,13 @@ class Names:
                 function = getattr(owner, node.attr, MISSING)
                 return function if is_c_function(function) else MISSING
         return MISSING
+
+    def undefined_module(self, node: ast.expr) -> str | None:
+        """Returns the name in front of the first dot where it is a known module's that was not imported, or None."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        is_unknown = isinstance(node, ast.Name) and node.id not in self.locals and node.id not in self.free
+        return node.id if is_unknown and node.id in IMPORTS else None  # type: ignore[attr-defined]
 
     def library(self, node: ast.expr) -> object | None:
         """Returns the C library in front of the last dot of a name, or None."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from tilejit.errors import ParameterError
 from tilejit.language.kinds import Kind, kind_of_dtype, kind_of_value
+from tilejit.language.names import IMPORTS
 from tilejit.language.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 REQUIRED = inspect.Parameter.empty
 """The default of a scalar that has none."""
 
-CALL_OPTIONS = {"backend", "workers", "out"}
+CALL_OPTIONS = {"backend", "workers", "out", "edge"}
 """Keywords that a call of a kernel takes for itself."""
 
 _INTEGERS = "bool, int8 to int64 and uint8 to uint32"
@@ -145,7 +146,9 @@ def _annotations(source: FunctionSource) -> dict[str, Any]:
     try:
         return inspect.get_annotations(source.function, eval_str=True)
     except Exception as error:  # noqa: BLE001 - evaluating a user's annotation runs any code
-        source.fail(None, f"an annotation cannot be evaluated: {error}", "annotate with dtypes, as np.uint16")
+        line = IMPORTS.get(error.name or "") if isinstance(error, NameError) else None
+        advice = "annotate with dtypes, as np.uint16" if line is None else f"write {line} above the kernel"
+        source.fail(None, f"an annotation cannot be evaluated: {error}", advice)
 
 
 def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:

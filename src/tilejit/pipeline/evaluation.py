@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,17 +17,21 @@ from tilejit.kernel.tally import Tally
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
     from tilejit.pipeline.frames import Frame
-    from tilejit.planning.plan import Halo, Operand, Step, Write
+    from tilejit.planning.plan import Halo, Operand, Plan, Step, Write
     from tilejit.planning.planner import Job
 
     Array = NDArray[Any]
+
+
+_CHUNK_CELLS = 1 << 16
+"""Cells that are converted at once, as in `tilejit.io.source`: copies of them stay in a core's second cache."""
 
 
 def launches(job: Job) -> tuple[Launch, ...]:
@@ -61,6 +66,7 @@ class Evaluator:
             tuple(step.operands[k].plane for k in deciding_inputs(kernel))
             for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
         ]
+        self._owners = [_owner(self.plan, self._direct, step) for step in self.plan.steps]
         self._results = {
             p: self._flat(self.plan.planes[p].dtype, s.halo)
             for s in self.plan.steps
@@ -96,19 +102,34 @@ class Evaluator:
             shape = len(write.planes), *frame.window.shape
             outputs.append(flat[: int(np.prod(shape))].reshape(shape))
         seen = [output[:, *self._facing] for output in outputs]
-        tally = Tally()
+        tally, own = Tally(), [0] * len(outputs)
         for number in range(len(self.plan.steps)):
-            tally += self._step(number, frame.window, planes, seen, pulse)
+            told, owner = self._step(number, frame.window, planes, seen, pulse), self._owners[number]
+            if owner is not None:
+                own[owner] += told.collisions
+                told = replace(told, collisions=0)
+            tally += told
         for w, write in enumerate(self.plan.writes):
-            if all(is_constant(planes[plane][0]) for plane in write.planes):
-                outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), frame.window.shape)
-                continue
-            for b, plane in enumerate(write.planes):
-                if is_constant(planes[plane][0]):
-                    outputs[w][b] = write.nodata
-                elif self._direct.get(plane) != (w, b):
-                    tally += self._finish(write, planes, plane, seen[w][b], frame.window)
+            told = self._write(w, planes, outputs, seen[w], frame.window)
+            if write.is_unmarked:
+                told = replace(told, collisions=0) + _unmarked(write, outputs[w], own[w] + told.collisions)
+            tally += told
         return outputs, tally
+
+    def _write(
+        self, w: int, planes: Sequence[tuple[Array, Array | None]], outputs: list[Array], seen: Array, window: Window
+    ) -> Tally:
+        """Completes an output: what no kernel wrote straight into it, whose ``seen`` is the output as bodies see it."""
+        write, tally = self.plan.writes[w], Tally()
+        if all(is_constant(planes[plane][0]) for plane in write.planes):
+            outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), window.shape)
+            return tally
+        for b, plane in enumerate(write.planes):
+            if is_constant(planes[plane][0]):
+                outputs[w][b] = write.nodata
+            elif self._direct.get(plane) != (w, b):
+                tally += self._finish(write, planes, plane, seen[b], window)
+        return tally
 
     def _is_blank(
         self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window, area: Window
@@ -225,13 +246,58 @@ class Evaluator:
         place = window.slices(window.expand(*plane.halo))
         cells, valid = planes[number]
         cells = cells[place]
-        np.copyto(output, cells, casting="unsafe")
         if write.nodata is None or (plane.nodata == write.nodata and output.dtype == cells.dtype):
-            return Tally()
-        if cells.dtype.kind == "f" and (plane.nodata is None or np.isnan(plane.nodata)):
-            return Tally() if np.isnan(write.nodata) else _replace(output, np.isnan(cells), write.nodata)
-        invalid = valid[place] == 0 if valid is not None else cells == plane.nodata
-        return _replace(output, invalid, write.nodata)
+            return _cast(write, cells, output, None)
+        has_nan = cells.dtype.kind == "f" and (plane.nodata is None or np.isnan(plane.nodata))
+        if has_nan and np.isnan(write.nodata):
+            return _cast(write, cells, output, None)
+        invalid = np.isnan(cells) if has_nan else cells == plane.nodata if valid is None else valid[place] == 0
+        return _cast(write, cells, output, invalid) + _replace(output, invalid, write.nodata)
+
+
+def _owner(plan: Plan, direct: Mapping[int, tuple[int, int]], step: Step) -> int | None:
+    """The write without a tag that a step's results all go to directly, so that their collisions are its own."""
+    writes = {direct[plane][0] if plane in direct else None for plane in step.results}
+    write = writes.pop() if len(writes) == 1 else None
+    return write if write is not None and plan.writes[write].is_unmarked else None
+
+
+def _unmarked(write: Write, output: Array, valid: int) -> Tally:
+    """How many cells without data an output has that does not tell them.
+
+    Args:
+        write: The output.
+        output: Its cells.
+        valid: How many cells with data hold the same value.
+    """
+    count = int(np.count_nonzero(output == write.nodata)) - valid
+    return Tally(unmarked={write.path or "the array": count}) if count else Tally()
+
+
+def _cast(write: Write, cells: Array, output: Array, invalid: NDArray[np.bool_] | None) -> Tally:
+    """Copies cells into an output, whose dtype may not hold them: then they are converted as GDAL does."""
+    if write.dtype == cells.dtype or np.can_cast(cells.dtype, write.dtype, "safe"):
+        np.copyto(output, cells, casting="unsafe")
+        return Tally()
+    clamped, rows = 0, max(1, _CHUNK_CELLS // max(1, cells.shape[1]))
+    for row in range(0, len(cells), rows):
+        part, place = cells[row : row + rows], output[row : row + rows]
+        convert(part, place)
+        beyond = _beyond(part, place)
+        clamped += int(np.count_nonzero(beyond if invalid is None else beyond & ~invalid[row : row + rows]))
+    return Tally(clamped={write.path or "the array": clamped}) if clamped else Tally()
+
+
+def _beyond(cells: Array, converted: Array) -> NDArray[np.bool_]:
+    """Which cells the dtype that they were converted to does not hold, once they are rounded."""
+    if converted.dtype.kind == "f":
+        infinite: NDArray[np.bool_] = np.isinf(converted) & ~np.isinf(cells)
+        return infinite
+    low, high = np.iinfo(converted.dtype).min, np.iinfo(converted.dtype).max
+    if cells.dtype.kind != "f":
+        return (cells < low) | (cells > high)
+    # Near the ends of 32 and 64 bits a float has no halves: there the lowest value itself is not beyond.
+    return ((cells <= low - 0.5) & (cells < low)) | (cells >= high + 0.5)
 
 
 def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> Tally:

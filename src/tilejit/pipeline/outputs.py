@@ -86,7 +86,7 @@ def output_profile(
         grid=grid,
         count=len(bands),
         dtype=write.dtype,
-        nodata=write.nodata,
+        nodata=write.tag,
         descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.label for b in bands),
         units=tuple(b.info.unit if isinstance(b, SourceBand) else b.application.kernel.unit for b in bands),
         tags=carried_tags(bands, write),
@@ -127,7 +127,7 @@ def _band_tags(band: Band, position: int, write: Write) -> BandTags:
 def _is_unchanged(band: SourceBand, write: Write) -> bool:
     """Whether a copy holds the same cells, of which the same ones count as valid."""
     info = band.info
-    if info.has_mask or write.dtype != info.dtype.newbyteorder("="):
+    if info.has_mask or not write.is_tagged or write.dtype != info.dtype.newbyteorder("="):
         return False
     if info.nodata is None or write.nodata is None:
         # Statistics leave NaN out, be it nodata or not.

@@ -86,7 +86,7 @@ class Report:
         decoded = f"{format_size(self.bytes_read)} decoded ({self.read_ratio:.2f} of the raster)"
         speed = f"{self.speed:.0f}" if self.speed >= 10 else f"{self.speed:.1f}"
         lines = [
-            f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s: {speed} Mpx/s, {self.tasks} tiles",
+            f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s: {speed} Mpx/s, {counted(self.tasks, 'tile')}",
             f"stages    {self._wall()}",
             f"once      compile {self.stages['compile'].wall:.2f} s, finish {self.stages['finish'].wall:.2f}",
             f"cpu       {self._cpu()}",
@@ -108,7 +108,7 @@ class Report:
 
     def _wall(self) -> str:
         parts = [f"{s} {self.stages[s].wall:.2f} s ({self.share(s):.0f} %)" for s in WORKER_STAGES]
-        return f"{', '.join(parts)} over {self.workers} workers"
+        return f"{', '.join(parts)} over {counted(self.workers, 'worker')}"
 
     def _cpu(self) -> str:
         stages = ", ".join(f"{s} {t.cpu:.2f}" for s, t in self.stages.items() if s != "wait")

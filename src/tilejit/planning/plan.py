@@ -140,7 +140,7 @@ class Write:
     dtype: np.dtype
     """What is stored."""
     nodata: float | None
-    """The nodata value that is written."""
+    """The nodata value that is written; None where every cell holds data."""
     options: Mapping[str, str]
     """GDAL's creation options."""
     block: tuple[int, int] = (1, 1)
@@ -155,6 +155,18 @@ class Write:
     """Whether it can be written by several processes, and by one after the other."""
     notes: tuple[str, ...] = ()
     """What of the inputs' georeferencing it keeps elsewhere, or does not keep."""
+    is_tagged: bool = True
+    """Whether it says which value is nodata."""
+
+    @property
+    def tag(self) -> float | None:
+        """The nodata value that it says it has."""
+        return self.nodata if self.is_tagged else None
+
+    @property
+    def is_unmarked(self) -> bool:
+        """Whether cells without data hold a value that could be another cell's own."""
+        return not self.is_tagged and self.nodata is not None and not isnan(self.nodata)
 
     @property
     def block_bytes(self) -> int:

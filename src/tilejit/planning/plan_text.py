@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tilejit.codecs.coders import coders_for
 from tilejit.io.gdal.creation_options import is_auto, level_of
 from tilejit.io.sink import WRITTEN_DIRECTLY
-from tilejit.sizes import format_size
+from tilejit.sizes import counted, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def _facing_lines(grid: Grid) -> list[str]:
 
 
 def _workers(plan: Plan) -> str:
-    threads = f"{plan.workers} thread{'s' * (plan.workers > 1 or not plan.is_distributed)}"
+    threads = counted(plan.workers, "thread")
     if not plan.is_distributed:
         return threads
     count = f"{plan.processes} " if plan.processes > 1 else ""
@@ -131,7 +131,9 @@ def _encoders(write: Write) -> str:
 
 
 def _nodata(write: Write) -> str:
-    return "no nodata value" if write.nodata is None else f"nodata {write.nodata}"
+    if write.is_unmarked:
+        return f"no nodata value, {write.nodata} where there are no data"
+    return "no nodata value" if write.tag is None else f"nodata {write.nodata}"
 
 
 def _decoding(plan: Plan) -> str:
@@ -157,10 +159,10 @@ def _memory(plan: Plan) -> str:
     result = f", the result {format_size(plan.array_bytes)}" if plan.array_bytes else ""
     seams = f", seams {format_size(plan.seam_bytes)}" if plan.seam_bytes else ""
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
-    tiles = f"{plan.frames} tile{'s' * (plan.frames > 1)}"
+    tiles = counted(plan.frames, "tile")
     processes = f"{plan.processes} processes, each " if plan.processes > 1 else ""
     return (
         f"{format_size(plan.memory)} at most{limit}: {processes}inputs of {tiles} x {format_size(plan.frame_bytes)}, "
-        f"{plan.workers} workers x {format_size(plan.worker_bytes)}{seams}{decoding}{encoding}{result}, "
+        f"{counted(plan.workers, 'worker')} x {format_size(plan.worker_bytes)}{seams}{decoding}{encoding}{result}, "
         f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
     )

@@ -55,6 +55,10 @@ class Request:
     """Whether its tiles go to a receiver one by one."""
     notes: tuple[str, ...] = ()
     """What of the inputs' georeferencing it keeps elsewhere, or does not keep."""
+    is_tagged: bool = True
+    """Whether it says which value is nodata, where it has one."""
+    dtype: np.dtype | None = None
+    """The dtype asked for; None for that of its bands."""
 
     @cached_property
     def is_masked(self) -> bool:
@@ -124,7 +128,10 @@ class _Builder:
     def __init__(self, requests: Sequence[Request]) -> None:
         self.reads: dict[tuple[Any, ...], _ReadNode] = {}
         self.steps: dict[tuple[Any, ...], _StepNode] = {}
-        self.nodata = ResultNodata.of((band, request.nodata) for request in requests for band in request.bands)
+        # What is still to be converted is NaN until then: a nodata value of the one type may be a result in the other.
+        self.nodata = ResultNodata.of(
+            (band, request.nodata if request.dtype is None else None) for request in requests for band in request.bands
+        )
         for request in requests:
             for band in request.bands:
                 if isinstance(band, SourceBand):
@@ -367,11 +374,12 @@ def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], h
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:
     forms = [copy_form(request, b) if isinstance(b, SourceBand) else None for b in request.bands]
     chosen = tuple(_plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True))
-    dtype = np.result_type(*(planes[p].dtype for p in chosen))
+    dtype = np.result_type(*(planes[p].dtype for p in chosen)) if request.dtype is None else request.dtype
     given = request.nodata
     if given is None:
         given = _kept_nodata(request, [planes[p] for p in chosen], dtype)
-    all_valid = all(planes[p].nodata is None for p in chosen) and not any(form and form[1] for form in forms)
+    is_sure = all(planes[p].nodata is None and planes[p].dtype.kind != "f" for p in chosen)
+    all_valid = is_sure and not any(form and form[1] for form in forms)
     nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
     storage = request.storage(dtype)
     return Write(
@@ -386,6 +394,7 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         held=storage.held,
         shared=storage.shared,
         notes=request.notes,
+        is_tagged=request.is_tagged,
     )
 
 

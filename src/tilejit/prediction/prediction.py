@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.prediction.calibration import Calibration, calibration_file
 from tilejit.prediction.rehearsal import likeness_of, measure_start, rehearsal_key, rehearse
+from tilejit.sizes import counted
 from tilejit.system.cores import available_cores
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Prediction:
 
     def __str__(self) -> str:
         parts = f"decode {self.decode:.1f}, compute {self.compute:.1f}, encode {self.encode:.1f} core seconds"
-        return f"about {self.seconds:.1f} s on {self.workers} threads ({parts})"
+        return f"about {self.seconds:.1f} s on {counted(self.workers, 'thread')} ({parts})"
 
 
 def predict_job(job: Job, *, new_process: bool | None = None, tell: Tell | None = None) -> Prediction:

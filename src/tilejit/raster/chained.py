@@ -16,9 +16,10 @@ from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.grid import Grid, Metric
 from tilejit.io.containers import Container, given_array
 from tilejit.io.sink import ArraySink
+from tilejit.language.names import IMPORTS
 from tilejit.language.parameters import REQUIRED
 from tilejit.pipeline.pipeline import run_job
-from tilejit.planning.graph import ResultBand
+from tilejit.planning.graph import ResultBand, applications_of
 from tilejit.planning.planner import Request, Settings, make_job
 from tilejit.raster.raster import Raster, from_array, raster_of
 from tilejit.raster.running import check_one_grid
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.kernel.chain import Chain
-    from tilejit.kernel.kernel import Kernel
+    from tilejit.kernel.kernel import Edge, Kernel
     from tilejit.language.signature import Signature
+    from tilejit.planning.graph import Application, Band
 
     Array = NDArray[Any]
 
@@ -52,12 +54,33 @@ def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, An
                 "give Rasters of one band, or arrays only; .band(1) chooses one"
             )
     check_one_grid(inputs, [f"{chain.name}: {p.name}" for p in chain.rasters])
-    rasters = _parts(chain, _called(chain, inputs, chain.bind(parameters)))
+    bound = {name: value for name, value in parameters.items() if name != "edge"}
+    rasters = _parts(chain, _called(chain, inputs, chain.bind(bound)))
     check_one_grid(rasters, [f"{chain.name}, result {k + 1}" for k in range(len(rasters))])
     bands = tuple(band for raster in rasters for band in raster.bands)
+    if parameters.get("edge") is not None:
+        bands = _with_edge(chain, bands, [band for raster in inputs for band in raster.bands], parameters["edge"])
     if len(bands) == 1 and isinstance(bands[0], ResultBand):
         bands = (replace(bands[0], called=chain.name),)
     return Raster(rasters[0].grid, bands)
+
+
+def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge: Edge) -> tuple[Band, ...]:
+    """What a chain made, with another edge in every focal kernel that it applies; its inputs stay as they are."""
+    before = {id(application) for application in applications_of(inputs)}
+    within = [application for application in applications_of(bands) if id(application) not in before]
+    if all(application.kernel.kind == "local" for application in within):
+        raise KernelError(f"{chain.name} applies no focal kernel and has no edge: leave edge={edge!r} out")
+    made: dict[int, Application] = {}
+
+    def anew(band: Band) -> Band:
+        known = made.get(id(band.application)) if isinstance(band, ResultBand) else None
+        return band if known is None else replace(band, application=known)  # type: ignore[arg-type]
+
+    for old in within:
+        kernel = old.kernel if old.kernel.kind == "local" else old.kernel.with_edge(edge)
+        made[id(old)] = replace(old, kernel=kernel, inputs=tuple(map(anew, old.inputs)))
+    return tuple(map(anew, bands))
 
 
 def _called(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> object:
@@ -66,9 +89,11 @@ def _called(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) 
     except TilejitError:
         raise
     except Exception as error:
+        line = IMPORTS.get(error.name or "") if isinstance(error, NameError) else None
+        advice = "a chain applies kernels to Rasters, whose cells are not there yet: write arithmetic as a kernel"
         raise KernelError(
             f"{chain.source.where}: {chain.name} failed: {type(error).__name__}: {error}\n"
-            "  a chain applies kernels to Rasters, whose cells are not there yet: write arithmetic as a kernel"
+            f"  {advice if line is None else f'write {line} above the chain'}"
         ) from error
 
 

@@ -19,11 +19,14 @@ def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> A
     """Runs ``kernel`` over arrays, or applies it to Rasters; see `Kernel.__call__`."""
     # No Raster exists before its module is imported, which takes GDAL's floor along: arrays do without it.
     raster = sys.modules.get("tilejit.raster.raster")
+    parameters = dict(options)
+    edge = parameters.pop("edge", None)
+    if edge is not None:
+        kernel = kernel.with_edge(edge)
     if raster is not None and any(isinstance(i, raster.Raster) for i in inputs):
-        return raster.apply_kernel(kernel, inputs, options)
+        return raster.apply_kernel(kernel, inputs, parameters)
     from tilejit.arrays import run_on_arrays
 
-    parameters = dict(options)
     # Arrays are in the CPU's memory and the result goes there too: "auto" leaves them where they are.
     backend, _ = choose_backend(parameters.pop("backend", "cpu"), [kernel])
     workers = parameters.pop("workers", None) or available_cores()

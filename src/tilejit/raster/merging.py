@@ -18,6 +18,7 @@ from tilejit.io.target import check_not_read
 from tilejit.pipeline.progress import progress_bar
 from tilejit.raster.raster import open_raster
 from tilejit.raster.running import upper_options
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ class Merged:
     """The size of the file."""
 
     def __str__(self) -> str:
-        return f"merged    {self.shards} shards, {self.how}"
+        return f"merged    {counted(self.shards, 'shard')}, {self.how}"
 
 
 def merge(

@@ -12,6 +12,7 @@ from tilejit.io.scaled_source import ScaledSource
 from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
+from tilejit.sizes import counted
 from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Raster:
             ParameterError: There is no such band.
         """
         if not 1 <= number <= self.count:
-            raise ParameterError(f"{self.label} has bands 1 to {self.count}, not {number}")
+            known = f"bands 1 to {self.count}" if self.count > 1 else "one band, 1"
+            raise ParameterError(f"{self.label} has {known}, not {number}")
         return Raster(self.grid, (self.bands[number - 1],))
 
     def __iter__(self) -> Iterator[Raster]:
@@ -192,7 +194,7 @@ class Raster:
         return await asave({path: self}, **options)
 
     def __repr__(self) -> str:
-        return f"<Raster {self.label}: {self.count} band{'s' * (self.count > 1)}, {self.grid}>"
+        return f"<Raster {self.label}: {counted(self.count, 'band')}, {self.grid}>"
 
 
 def _file_label(band: Band) -> str:
@@ -235,19 +237,25 @@ def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = N
     Args:
         array: (row, col) or (band, row, col). Cells that a masked array masks hold no data; of a DataArray those that
             equal the nodata value that xarray or rioxarray knows.
-        grid: Where its cells lie.
+        grid: Where its cells lie, as a `tilejit.Grid`; not georeferenced if left out.
         nodata: The value of invalid cells.
 
     Example:
         >>> import numpy as np
-        >>> from_array(np.zeros((2, 3), np.float32)).count
-        1
+        >>> import tilejit as tj
+        >>> grid = tj.Grid(2, 3, (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_300_000.0), "EPSG:32633")
+        >>> tj.from_array(np.zeros((2, 3), np.float32), grid=grid)
+        <Raster array: 1 band, 2 rows x 3 cols, cell 30 x -30 from (500000, 5300000), EPSG:32633>
     """
     return raster_of(given_array(array, "array"), grid, nodata)
 
 
 def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = None) -> Raster:
     """Makes a Raster of what a caller holds; see `from_array`."""
+    if grid is not None and grid.crs is not None and grid.metric.kind == "none":
+        from tilejit.io.gdal.rasterio_source import located
+
+        grid = located(grid)
     mask = given.mask if given.mask is not None and given.mask.any() else None
     source = ArraySource.of(given.cells, grid, given.nodata if nodata is None else nodata, mask=mask)
     return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))

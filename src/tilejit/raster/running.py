@@ -20,7 +20,7 @@ from tilejit.pipeline.progress import progress_bar
 from tilejit.pipeline.trace import checked_trace
 from tilejit.planning.graph import sources_of
 from tilejit.planning.planner import Request, make_job
-from tilejit.raster.settings import RunOptions, executor_of, settings_of
+from tilejit.raster.settings import RunOptions, asked_for, executor_of, settings_of
 from tilejit.system.callers import warn_caller
 from tilejit.text import printable
 from tilejit.window import Window
@@ -62,7 +62,7 @@ def read_window(
         raise ParameterError(f"{raster.label}: {window} is not inside {grid.height} rows x {grid.width} columns")
     if options.get("resume"):
         raise ParameterError("resume=True: an array is gone with the process: save a file, or leave resume= out")
-    request = Request(raster.bands, nodata=options.get("nodata"))
+    request = asked_for(Request(raster.bands), options)
     with executor_of(options) as executor:
         job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
         write = job.plan.writes[0]
@@ -85,7 +85,7 @@ def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, TraceFile | Non
     """
     if options.get("executor") not in {None, "threads", "serial"}:
         raise ParameterError("tiles() hands over what threads of this process compute: leave executor= out")
-    request = Request(raster.bands, nodata=options.get("nodata"), handed_over=True)
+    request = asked_for(Request(raster.bands, handed_over=True), options)
     return make_job(raster.grid, [request], settings_of(raster.bands, options)), _trace_of(options, [request], None)
 
 
@@ -272,10 +272,10 @@ def _inputs(requests: Sequence[Request]) -> list[Source]:
 
 
 def _request(raster: Raster, path: str, options: RunOptions) -> Request:
-    nodata = options.get("nodata")
     if not path:
-        return Request(raster.bands, nodata=nodata)
-    return file_request(raster.bands, raster.grid, path, upper_options(options.get("profile") or {}), nodata)
+        return asked_for(Request(raster.bands), options)
+    profile = upper_options(options.get("profile") or {})
+    return asked_for(file_request(raster.bands, raster.grid, path, profile), options)
 
 
 def upper_options(options: Mapping[str, Any]) -> dict[str, str]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import index
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+import numpy as np
 
 from tilejit.errors import ParameterError
 from tilejit.executors import opened
 from tilejit.planning.dispatch import choose_backend
 from tilejit.planning.graph import Band, applications_of
-from tilejit.planning.planner import Settings
+from tilejit.planning.planner import Request, Settings
 from tilejit.sizes import parse_size
 from tilejit.system.cores import available_cores
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import DTypeLike
 
     from tilejit.executors.base import Executor
 
@@ -35,8 +40,11 @@ class RunOptions(TypedDict, total=False):
     """What the process may take: ``"2GB"``."""
     tile: tuple[int, int] | None
     """Rows and columns of a task; None to choose."""
-    nodata: float | None
-    """The nodata value of the outputs; None for the dtype's own."""
+    nodata: float | Literal["none"] | None
+    """The nodata value of the outputs; None for the dtype's own; ``"none"`` for outputs without one, where there are no
+    cells without data: an integer that is one all the same holds the dtype's own, and that is told."""
+    dtype: DTypeLike | None
+    """The dtype of the outputs; None for that of what they are made of."""
     profile: Mapping[str, Any] | None
     """GDAL's creation options by name."""
     overwrite: bool
@@ -89,6 +97,35 @@ def settings_of(bands: Iterable[Band], options: RunOptions, executor: Executor |
         (options.get("executor") or "threads") if executor is None else executor.name,
         executor.workers if executor is not None and executor.local else 1,
     )
+
+
+def asked_for(request: Request, options: RunOptions) -> Request:
+    """Returns a request with what the options say of the cells of outputs.
+
+    Raises:
+        ParameterError: The dtype is none that a raster holds, or the output cannot be without a nodata value.
+    """
+    nodata, dtype = options.get("nodata"), options.get("dtype")
+    if isinstance(nodata, str) and nodata == "none":
+        if request.path.lower().endswith(".zarr"):
+            raise ParameterError(
+                f"{request.path}: a Zarr array has a fill value, which GDAL takes for its nodata value: give a nodata= "
+                "that no cell has, or write .tif or .vrt"
+            )
+        request = replace(request, nodata=None, is_tagged=False)
+    else:
+        request = replace(request, nodata=nodata)
+    return request if dtype is None else replace(request, dtype=_output_dtype(dtype))
+
+
+def _output_dtype(given: DTypeLike) -> np.dtype:
+    try:
+        dtype = np.dtype(given).newbyteorder("=")
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8 or dtype == np.float16:
+        raise ParameterError(f"dtype={given!r} is none that a raster holds: give uint8, int16, float32 or such")
+    return dtype
 
 
 def _threads(options: RunOptions, executor: Executor | None) -> int:

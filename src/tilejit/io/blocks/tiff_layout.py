@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +13,10 @@ from tilejit.codecs import BlockCodec
 from tilejit.errors import CodecError
 from tilejit.io.blocks.block_grid import BlockGrid
 from tilejit.io.blocks.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
+from tilejit.sizes import counted
+from tilejit.system.logs import unlogged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from tilejit.io.source import BandInfo, Source
@@ -111,7 +108,7 @@ def _check_file(source: Source, driver: str) -> None:
 def _read_directory(source: Source) -> TiffLayout:
     import tifffile
 
-    with _silence("tifffile"), tifffile.TiffFile(source.name) as tiff:
+    with unlogged("tifffile"), tifffile.TiffFile(source.name) as tiff:
         tags = tiff.pages.first.tags
         _check_plain(tags, source)
         codec, planes = _codec_of(tags, tiff.byteorder, source.bands)
@@ -145,7 +142,7 @@ def _check_plain(tags: Any, source: Source) -> None:
         raise _NotOurs("its colours are coded")
     samples = _value(tags, "SamplesPerPixel", 1)
     if samples != len(source.bands):
-        raise _NotOurs(f"it stores {samples} samples for {len(source.bands)} bands")
+        raise _NotOurs(f"it stores {counted(samples, 'sample')} for {counted(len(source.bands), 'band')}")
 
 
 def _codec_of(tags: Any, order: str, bands: tuple[BandInfo, ...]) -> tuple[BlockCodec, int]:
@@ -216,19 +213,3 @@ def _array(tiff: Any, name: str, count: int) -> NDArray[Any]:
         raise _NotOurs(f"its {name} reach beyond the file")
     handle.seek(tag.valueoffset)
     return np.frombuffer(handle.read(size), dtype).astype(np.int64)
-
-
-@contextmanager
-def _silence(name: str) -> Iterator[None]:
-    """Keep this thread's messages out of the host's log: GDAL reads what tifffile finds odd, and says it better."""
-    thread = threading.get_ident()
-    logger = logging.getLogger(name)
-
-    def others(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    logger.addFilter(others)
-    try:
-        yield
-    finally:
-        logger.removeFilter(others)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tilejit.codecs import BlockCodec
 from tilejit.io.blocks.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
+from tilejit.system.logs import unlogged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as tiff:
+    with unlogged("tifffile"), tifffile.TiffFile(path) as tiff:
         tags, order = tiff.pages.first.tags, tiff.byteorder
         compression = COMPRESSIONS.get(_value(tags, "Compression", 1), "unknown")
         predictor = 1 if compression == "NONE" else _value(tags, "Predictor", 1)

@@ -101,10 +101,10 @@ def close_dataset(dataset: Any) -> None:
     """Close a dataset: GDAL writes its last blocks, and rasterio raises nothing where that fails.
 
     Raises:
-        OSError: With what GDAL said.
+        OSError: With the first that GDAL said: what follows comes of it.
     """
     # Outside an Env GDAL's handler is its default, which prints on standard error.
     with messages() as said, load_rasterio().Env():
         dataset.close()
     if said:
-        raise OSError("; ".join(said))
+        raise OSError(said[0])

@@ -11,8 +11,11 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tilejit.io.gdal.libtiff import hush_libtiff
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 CACHE_MEGABYTES = 8
@@ -46,6 +49,7 @@ def load_rasterio() -> Any:
     with _load_lock:
         if not _loaded.is_set():
             _bound_cache(rasterio)
+            hush_libtiff()
             _loaded.set()
     return rasterio
 
@@ -70,15 +74,25 @@ def _read_one_pixel(rasterio: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep rasterio's Python warnings from the caller: no georeferencing is no news to tilejit.
+    """Keep rasterio's Python warnings from the caller, and GDAL's own words off the terminal.
+
+    No georeferencing is no news to tilejit; and outside of an ``Env`` GDAL writes to standard error itself.
 
     Python's warning filters are the process's, not the thread's. One thread at a time is in here, and it should be the
     main one: were it a worker while the main thread, say, imports Numba, which does the same, the filters of the one
     would be restored over those of the other and stay.
     """
-    with _warnings_lock, warnings.catch_warnings():
+    with _warnings_lock, warnings.catch_warnings(), speechless():
         warnings.simplefilter("ignore")
         yield
+
+
+def speechless() -> AbstractContextManager[Any]:
+    """Keep what GDAL says in this thread off the terminal: it goes to rasterio's log, which is the host program's."""
+    from rasterio.env import env_ctx_if_needed
+
+    context: AbstractContextManager[Any] = env_ctx_if_needed()
+    return context
 
 
 def cause_of(error: BaseException, path: str = "") -> str:

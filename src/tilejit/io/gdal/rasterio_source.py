@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.errors import ReadError, SourceError
+from tilejit.errors import ParameterError, ReadError, SourceError
 from tilejit.grid import IDENTITY, Grid, Metric
 from tilejit.io.file_names import absolute_name, check_unchanged, states_of
 from tilejit.io.file_tags import read_tags
 from tilejit.io.gdal.dataset_xml import dataset_xml
-from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet
+from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet, speechless
 from tilejit.io.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
 
 if TYPE_CHECKING:
@@ -62,22 +62,23 @@ class RasterioSource:
         self._handles: list[Any] = []
         self._idle: list[Any] = []
         try:
-            dataset = self._handle()
-            self.driver: str = dataset.driver
-            """GDAL's name of the format."""
-            self.grid: Grid = _grid_of(path, dataset)
-            """Where its cells lie."""
-            self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
-            """All its bands."""
-            self.tags: FileTags = read_tags(dataset)
-            """What it says beside its cells."""
-            self.states: dict[str, State] = states_of((path, *dataset.files))
-            """What tells each of its files from another of its name; a VRT's include those that it shows."""
-            self.block: tuple[int, int]
-            """Rows and columns of its storage blocks."""
-            self.block_bytes: int
-            """Bytes that decoding one block takes."""
-            self.block, self.block_bytes = _block_of(path, dataset, self.bands)
+            with speechless():
+                dataset = self._handle()
+                self.driver: str = dataset.driver
+                """GDAL's name of the format."""
+                self.grid: Grid = _grid_of(path, dataset)
+                """Where its cells lie."""
+                self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
+                """All its bands."""
+                self.tags: FileTags = read_tags(dataset)
+                """What it says beside its cells."""
+                self.states: dict[str, State] = states_of((path, *dataset.files))
+                """What tells each of its files from another of its name; a VRT's include those that it shows."""
+                self.block: tuple[int, int]
+                """Rows and columns of its storage blocks."""
+                self.block_bytes: int
+                """Bytes that decoding one block takes."""
+                self.block, self.block_bytes = _block_of(path, dataset, self.bands)
         except BaseException:
             self.close()
             raise
@@ -127,8 +128,9 @@ class RasterioSource:
         with self._lock:
             self._local = threading.local()
             handles, self._handles, self._idle = self._handles, [], []
-        for handle in handles:
-            handle.close()
+        with speechless():
+            for handle in handles:
+                handle.close()
 
     def _read_floats(self, bands: tuple[int, ...], window: Window, out: NDArray[Any]) -> None:
         """Read into a floating array, with NaN where there is no data."""
@@ -239,7 +241,10 @@ def _open(path: str) -> Any:
     rasterio = load_rasterio()
     try:
         with quiet():
-            return rasterio.open(path, sharing=False)
+            dataset = rasterio.open(path, sharing=False)
+            if dataset.count:
+                dataset.overviews(1)  # GDAL reads other directories when it first needs to, and says what is odd there
+            return dataset
     except Exception as error:
         advice = "GDAL does not read it (gdalinfo says more)"
         if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
@@ -387,6 +392,22 @@ def _local_metric(crs: Any) -> Metric:
         for unit in (axis.get("unit") for axis in axes)
     ]
     return Metric("projected", unit=_axis_unit(axes[0])) if is_length == [True, True] else Metric()
+
+
+def located(grid: Grid) -> Grid:
+    """Returns a grid whose CRS a person wrote, as ``EPSG:32633``, with WKT and with what its units are in metres.
+
+    Raises:
+        ParameterError: There is no such CRS.
+    """
+    rasterio = load_rasterio()
+    try:
+        with quiet():
+            crs = rasterio.crs.CRS.from_user_input(grid.crs)
+            wkt, metric = crs.to_wkt(), metric_of(crs)
+    except (rasterio.errors.CRSError, ValueError) as error:
+        raise ParameterError(f"{grid.crs!r} is no CRS: give a code, as EPSG:32633, or WKT") from error
+    return replace(grid, crs=wkt, metric=metric)
 
 
 _WEB_MERCATOR = re.compile(r"Popular Visualisation Pseudo|Mercator_Auxiliary_Sphere|\+nadgrids=@null")
