@@ -18,6 +18,7 @@ from tilejit.errors import KernelError
 from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
 from tilejit.kernel.quantities import scalar_values
+from tilejit.language.kinds import is_real
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -211,8 +212,11 @@ def _checked(kernel: Kernel, index: int, value: Any) -> Array:
             f"{kernel.name}: {parameter.name} has the shape {array.shape}; a raster is 2-D (rows, columns), "
             "so pass one band: array[0]"
         )
-    if array.dtype.kind not in "biuf":
-        raise KernelError(f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers or real numbers")
+    if not is_real(array.dtype):
+        raise KernelError(
+            f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers and floats of up to 64 bits: "
+            "convert it with .astype(np.float64), or take its .real or .imag"
+        )
     if parameter.dtype is not None:
         if array.dtype.kind == "f" or not np.can_cast(array.dtype, parameter.dtype, "safe"):
             raise KernelError(

@@ -12,7 +12,7 @@ from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.language.checks import check_syntax
 from tilejit.language.helpers import window_parameters
-from tilejit.language.kinds import Kind, compute_dtype
+from tilejit.language.kinds import Kind, compute_dtype, integer_dtype
 from tilejit.language.lowering import Lowering
 from tilejit.language.parameters import read_output_dtypes, read_parameters
 from tilejit.language.signature import Signature
@@ -30,7 +30,6 @@ Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 Nodata = Literal["propagate", "kernel"]
 """Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
 
-_DEFAULT_RESULT: dict[Kind, np.dtype] = {Kind.BOOL: np.dtype(np.uint8), Kind.INT: np.dtype(np.int32)}
 _EDGES = ("nodata", "nearest", "reflect", "wrap")
 
 
@@ -169,11 +168,11 @@ class Kernel(RasterFunction):
     def _signature(self, inputs: tuple[np.dtype, ...], nodata: tuple[float | None, ...] | None) -> Signature:
         floats = tuple(d for d, r in zip(inputs, self.rasters, strict=True) if r.dtype is None)
         compute = compute_dtype(floats)
-        defaults = {Kind.FLOAT: compute} | _DEFAULT_RESULT
+        arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
+        defaults = {Kind.FLOAT: compute, Kind.INT: integer_dtype(arrays), Kind.BOOL: np.dtype(np.uint8)}
         outputs = self.declared_outputs or tuple(defaults[k] for k in self.results)
         given = nodata or (None,) * len(outputs)
         nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124
-        arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
         return Signature(arrays, compute, outputs, nan)
 
     def debug(self, *arguments: Any, **parameters: Any) -> Any:
@@ -195,7 +194,8 @@ class Kernel(RasterFunction):
         *arrays, row, col = arguments
         if len(arrays) != len(self.rasters):
             raise KernelError(f"{self.name}.debug takes {len(self.rasters)} arrays, a row and a column")
-        cells = [_Cells(np.asarray(a), row, col, r) for a, r in zip(arrays, self.rasters, strict=True)]
+        reach = self.radius
+        cells = [_Cells(np.asarray(a), row, col, r, reach) for a, r in zip(arrays, self.rasters, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = self.bind(parameters)
         for name, value in bound.items():
@@ -208,14 +208,16 @@ class Kernel(RasterFunction):
 
 
 class _Cells:
-    """The neighbours of one pixel of an array, as a body sees them; NaN outside."""
+    """The neighbours of one pixel of an array, as a body sees them; NaN outside, and beyond the radius."""
 
-    def __init__(self, array: np.ndarray, row: int, col: int, parameter: RasterParameter) -> None:
-        self._array, self._row, self._col, self._parameter = array, row, col, parameter
+    def __init__(self, array: np.ndarray, row: int, col: int, parameter: RasterParameter,
+                 radius: tuple[int, int]) -> None:  # fmt: skip
+        self._array, self._row, self._col, self._parameter, self._radius = array, row, col, parameter, radius
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
         row, col = self._row + offset[0], self._col + offset[1]
         inside = 0 <= row < self._array.shape[0] and 0 <= col < self._array.shape[1]
+        inside = inside and all(abs(step) <= reach for step, reach in zip(offset, self._radius, strict=True))
         if self._parameter.dtype is not None:
             return int(self._array[row, col]) if inside else 0
         compute = compute_dtype((self._array.dtype,))
