@@ -178,7 +178,8 @@ def _renamed(form: Form) -> Form:
 def _math_name(name: str) -> str:
     if name in OWN:
         return f"_{name}"
-    return "np.fmod" if name == "fmod" else f"math.{name}"  # Numba has no math.fmod
+    # Numba has no math.fmod, and its math.floor makes an integer of what may not fit one.
+    return f"np.{name}" if name in {"fmod", "floor", "ceil", "rint"} else f"math.{name}"
 
 
 def _shifted(index: str, offset: ast.expr, radius: int) -> ast.expr:

@@ -40,7 +40,15 @@ _DOC = '''"""{name}: {signature}, one tile at a time, on CUDA.
 
 Written by tilejit from the body of {name} in {file}. Change that and not this: another body makes another file.
 """'''
+_ROUNDED = (
+    "(value):\n    held = value if abs(value) < _MOST else _ZERO\n"
+    "    return {{float}}({0}(held)) if abs(value) < _MOST else value"
+)
+"""Numba has no rounding but to 64-bit integers; what these do not hold is whole already."""
 _HELPERS = {
+    "_rint": _ROUNDED.format("round"),
+    "_floor": _ROUNDED.format("math.floor"),
+    "_ceil": _ROUNDED.format("math.ceil"),
     "_cut": "(value):\n    held = min(max(value, _LEAST), _MOST) if value == value else _ZERO\n"
     "    return i64(2**63 - 1) if value > _MOST else i64(held)",
     "_minimum": "(a, b):\n    return b if b < a else a",
@@ -93,7 +101,8 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
         function.refuse_on_gpu()
     name = "f64" if signature.compute == np.float64 else "f32"
     form = hoisted(kernel).form
-    spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in _PRECISE | _PLAIN.keys() else f"math.{n}")
+    own = _PRECISE | _PLAIN.keys() | {"floor", "ceil", "rint"}
+    spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in own else f"math.{n}")
     functions = _math_functions(math_used(form), name)
     if Kind.FLOAT in kernel.results:
         functions.append(saturating_casts(kernel, signature, _DECORATOR))
@@ -110,10 +119,10 @@ def hoisted(kernel: Kernel) -> Hoisted:
 def _module(kernel: Kernel, signature: Signature, functions: list[str]) -> str:
     """Puts in front of the functions what they use, and two empty lines between all."""
     text = "\n".join(functions)
-    helpers = [f"{_DECORATOR}\ndef {name}{body}" for name, body in _HELPERS.items() if _uses(text, name)]
-    text += "\n".join(helpers)
     fill = {"float": f"f{8 * signature.compute.itemsize}", "fast": kernel.fast,
             "most": most_below(2.0**63, signature.compute)}  # fmt: skip
+    helpers = [f"{_DECORATOR}\ndef {n}{body.format(**fill)}" for n, body in _HELPERS.items() if _uses(text, n)]
+    text += "\n".join(helpers)
     names = [f"{name} = {value.format(**fill)}" for name, value in _NAMES.items() if _uses(text, name)]
     steps = sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})
     # Typed, because uint64 + int64 is float64.

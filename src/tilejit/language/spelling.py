@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_DIRECT = {"isnan": "_isnan", "fabs": "abs", "rint": "np.rint", "floor": "np.floor", "ceil": "np.ceil"}
+_DIRECT = {"isnan": "_isnan", "fabs": "abs"}
 _CONVERSIONS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
