@@ -33,16 +33,20 @@ class Writer:
             f"math.sqrt(abs({x}))", f"math.atan({x})", f"math.atan2({x}, {y})", f"math.exp(-abs({x}))",
             f"({x} if {self.truth(depth - 1)} else {y})", f"({x} * {self.integer(depth - 1)})", f"helper({x}, {y})",
             f"helper(w={x}, v={y})", f"float({self.integer(depth - 1)})", f"near(a, {self.pick(-1, 0, 1)})",
+            f"{self.pick(3, x)} ** {self.pick('n', y, self.integer(depth - 1))}", f"a[{self.pick(*INTEGERS)}, 1]",
+            f"reached(b, {self.pick('k0', 'k1', 'k0 - 1')})",
         )  # fmt: skip
 
     def integer(self, depth):
         if depth == 0 or self.pick(True, False):
             return self.pick(*INTEGERS, *self.loops, "n", "1", "-3", "7")
-        x, y = self.integer(depth - 1), self.integer(depth - 1)
+        x, y, k = self.integer(depth - 1), self.integer(depth - 1), self.pick(*INTEGERS)
         return self.pick(
             f"({x} + {y})", f"({x} - {y})", f"({x} * {y})", f"({x} // {y})", f"({x} % {y})", f"({x} & {y})", f"({x} | {y})",
             f"({x} ^ {y})", f"({x} << {self.pick(0, 1, 5)})", f"({x} >> {self.pick(0, 2)})", f"~{x}", f"abs({x})",
-            f"min({x}, {y})", f"({x} if {self.truth(depth - 1)} else {y})", f"int({self.truth(depth - 1)})", "small(v0)",
+            f"{self.pick('round', 'int', 'math.floor', 'math.ceil', 'math.trunc')}({self.float(depth - 1)})",
+            f"({x} {self.pick('<<', '>>')} {k})", f"{k} ** {self.pick(2, 5, 63)}", f"({k} * 9223372036854775807)", f"-{x}",
+            f"min({x}, {y})", f"({x} if {self.truth(depth - 1)} else {y})", f"int({self.truth(depth - 1)})", "small(v0)", "whole(v1)",
         )  # fmt: skip
 
     def truth(self, depth):
@@ -95,17 +99,38 @@ def bodies(draw):
     writer = Writer(draw)
     lines = [line for _ in range(4) for line in writer.statement(2, in_loop=False)]
     return "\n".join([
-        "@tj.focal(nodata={!r})".format(writer.pick("propagate", "propagate", "kernel")),
-        "def body(a, b, *, p=0.3, n=3, flag=True):",
+        "@tj.focal(radius=2, nodata={!r})".format(writer.pick("propagate", "propagate", "kernel")),
+        f"def body(a, b, *, p=0.3, n=3, flag=True){writer.pick('', RESULTS)}:",
         "    v0, v1, v2 = a[0, 0], p, 0.0",
         "    k0, k1 = n, 0",
         *(f"    {line}" for line in lines),
-        f"    return v0, v1 + v2, k0, {writer.float(2)}, {writer.truth(1)}, k1 * 1.0",
+        f"    return v0, v1 + v2, k0, {writer.float(2)}, {writer.truth(1)}, k1 * 1.0, {writer.integer(2)}",
     ])  # fmt: skip
 
 
+RESULTS = " -> tuple[np.uint8, np.int64, np.int16, np.float32, np.uint8, np.uint64, np.int64]"
+SENTINELS = (
+    3.4028235e38,
+    -3.4028235e38,
+    2.0**31,
+    2.0**31 - 1,
+    -(2.0**31) - 1,
+    2.0**63,
+    -(2.0**63),
+    1e30,
+    -0.0,
+    254.5,
+    -0.5,
+)
+
 HELPERS = """
 C = 0.7
+
+def reached(z, k):
+    return z[k, 0] - z[0, 0]
+
+def whole(v):
+    return round(v) if v != 2.5 else math.floor(v * 1e10)
 
 def helper(v, w, scale=0.25):
     if v < w:
@@ -132,7 +157,9 @@ def test_random_bodies(tmp_path_factory, dtype, text, seed):
     kernel = write_module(tmp_path_factory.mktemp("random"), HELPERS + text + "\n").body
     rng = np.random.default_rng(seed)
     rows, cols = kernel.radius
-    arrays = [holes(rng, (6 + 2 * rows, 19 + 2 * cols), dtype, scale=3) for _ in range(2)]
+    arrays = [holes(rng, (6 + 2 * rows, 19 + 2 * cols), dtype, scale=3, share=0.01) for _ in range(2)]
+    for array in arrays:
+        array[rng.random(array.shape) < 0.02] = rng.choice(SENTINELS)
     try:
         assert_same_bits(kernel, arrays)
         assert_same_bits(kernel, arrays, n=0, p=-1.5, flag=False)

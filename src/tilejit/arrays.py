@@ -20,7 +20,7 @@ from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
 from tilejit.kernel.quantities import scalar_values
 from tilejit.kernel.tally import Tally
-from tilejit.language.kinds import compute_dtype
+from tilejit.language.kinds import compute_dtype, is_real
 from tilejit.sizes import counted
 from tilejit.system.callers import warn_caller
 from tilejit.window import Window, tiles
@@ -290,8 +290,11 @@ def _as_taken(kernel: Kernel, index: int, array: Array) -> Array:
             f"{kernel.name}: {parameter.name} has the shape {array.shape}; a raster is one band, (rows, columns): "
             "pass array[0]"
         )
-    if array.dtype.kind not in "biuf":
-        raise KernelError(f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers or real numbers")
+    if not is_real(array.dtype):
+        raise KernelError(
+            f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers and floats of up to 64 bits: "
+            "convert it with .astype(np.float64), or take its .real or .imag"
+        )
     if parameter.dtype is not None:
         if array.dtype.kind == "f" or not np.can_cast(array.dtype, parameter.dtype, "safe"):
             raise KernelError(

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def speak_c(module: Any) -> None:
     """Lets a module behave in the simulator as on a device, where no arithmetic raises or warns."""
     module.math = SimpleNamespace(**{name: getattr(np, name, None) or _of_python(name) for name in MATH})
-    module.int = lambda value: _whole(value, int)
-    module.round = lambda value: _whole(value, round)
+    module.i64, module.u64 = _signed, _unsigned
     module.launch.fn = _Silent(module.launch.fn)
 
 
@@ -48,5 +47,9 @@ def _of_python(name: str) -> Callable[[Any], Any]:
     return function
 
 
-def _whole(value: Any, function: Callable[[Any], int]) -> int:
-    return function(value) if math.isfinite(value) else -(2**63)
+def _unsigned(value: Any) -> np.uint64:
+    return np.uint64(int(value) % 2**64)
+
+
+def _signed(value: Any) -> np.int64:
+    return _unsigned(value).view(np.int64)

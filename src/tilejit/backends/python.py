@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends.pulse import ROWS, STOP, new_pulse
-from tilejit.backends.scalars import Scalars
-from tilejit.kernel.tally import Tally
+from tilejit.backends.scalars import MOST, Notes, Scalars
+from tilejit.kernel.tally import COUNTERS, Tally
 from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
@@ -52,26 +52,25 @@ class _InvalidInt(int):
 
 
 class _Cells:
-    """The cells around one pixel of a padded array."""
+    """The cells around one pixel of a padded array; beyond the radius is no data, and a note."""
 
-    def __init__(self, array: NDArray[Any], valid: NDArray[np.uint8] | None, kernel: Kernel, compute: Any) -> None:
-        self.array, self.valid, self.compute = array, valid, compute
-        self.radius, self.clamps = kernel.radius, kernel.declared_radius is not None
+    def __init__(self, array: NDArray[Any], valid: NDArray[np.uint8] | None, compute: Any, radius: tuple[int, int],
+                 notes: Notes) -> None:  # fmt: skip
+        self.array, self.valid, self.compute, self.radius, self.notes = array, valid, compute, radius, notes
         self.row = self.col = 0
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
-        dy, dx = (self._held(step, reach) for step, reach in zip(offset, self.radius, strict=True))
-        row, col = self.row + dy + self.radius[0], self.col + dx + self.radius[1]
+        if any(abs(step) > reach for step, reach in zip(offset, self.radius, strict=True)):
+            self.notes.found.add("beyond")
+            return self.compute(np.nan) if self.valid is None else _InvalidInt(0)
+        row, col = self.row + offset[0] + self.radius[0], self.col + offset[1] + self.radius[1]
         value = self.array[row, col]
         if self.valid is None:
             return self.compute(value)
-        return int(value) if self.valid[row, col] else _InvalidInt(value)
-
-    def _held(self, step: int, reach: int) -> int:
-        """An offset known only while running is held within the declared radius."""
-        if not self.clamps and abs(step) > reach:
-            raise IndexError(f"an offset of {step} is beyond the radius {reach}")
-        return min(max(step, -reach), reach)
+        if value > MOST:  # a uint64
+            self.notes.found.add("saturated")
+        held = min(int(value), MOST)
+        return held if self.valid[row, col] else _InvalidInt(held)
 
     def is_valid(self, offset: tuple[int, int]) -> bool:
         return _is_valid(self[offset])
@@ -87,13 +86,14 @@ class _Interpreter:
     def __init__(self, kernel: Kernel, signature: Signature) -> None:
         self.kernel, self.signature = kernel, signature
         self.form = kernel.form  # refuses what the language does not have
-        self.body = Scalars(signature.compute, _is_valid).function(kernel.source)
+        self.notes = Notes()
+        self.body = Scalars(signature.compute, _is_valid, self.notes).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
         pulse, before = (new_pulse(), 0) if pulse is None else (pulse, int(pulse[ROWS]))
         cells = self._cells(arrays)
-        collisions = 0
+        collisions = beyond = saturated = 0
         with np.errstate(all="ignore"):
             for row, col in itertools.product(*map(range, outputs[0].shape)):
                 if pulse[STOP]:
@@ -102,12 +102,15 @@ class _Interpreter:
                 for cell in cells.values():
                     cell.row, cell.col = row, col
                 results = self._pixel(cells, self._scalars(scalars, row, col))
+                beyond += "beyond" in self.notes.found
+                saturated += "saturated" in self.notes.found
                 for k, output in enumerate(outputs):
-                    value = None if results is None else _stored(results[k], output.dtype)
+                    value, is_held = (None, False) if results is None else _stored(results[k], output.dtype)
+                    saturated += is_held
                     collisions += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
         pulse[ROWS] = before + outputs[0].shape[0]
-        return Tally(collisions)
+        return Tally.of(self.kernel.name, COUNTERS, [collisions, beyond, saturated])
 
     def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:
         remaining = iter(arrays)
@@ -115,7 +118,7 @@ class _Interpreter:
         for raster in self.kernel.rasters:
             array = next(remaining)
             valid = next(remaining) if raster.dtype is not None else None
-            cells[raster.name] = _Cells(array, valid, self.kernel, self.signature.compute.type)
+            cells[raster.name] = _Cells(array, valid, self.signature.compute.type, self.kernel.radius, self.notes)
         return cells
 
     def _scalars(self, scalars: Sequence[Any], row: int, col: int) -> dict[str, Any]:
@@ -139,26 +142,34 @@ class _Interpreter:
 
     def _pixel(self, cells: dict[str, _Cells], scalars: dict[str, Any]) -> tuple[Any, ...] | None:
         """The body's results, or None where the pixel is nodata."""
-        if self.kernel.nodata == "propagate":
-            for name, offsets in self.form.footprint.items():
-                if not all(cells[name].is_valid(offset) for offset in offsets):
-                    return None
+        is_valid = self.kernel.nodata != "propagate" or all(
+            cells[name].is_valid(offset) for name, offsets in self.form.footprint.items() for offset in offsets
+        )
+        self.notes.found.clear()
+        if not is_valid:
+            return None
         arguments = [c if name in self.kernel.windows else c[0, 0] for name, c in cells.items()]
         results = self.body(*arguments, **scalars)
+        if "undefined" in self.notes.found or ("beyond" in self.notes.found and self.kernel.nodata == "propagate"):
+            return None
         return results if isinstance(results, tuple) else (results,)
 
 
-def _stored(value: Any, dtype: np.dtype) -> Any:
-    """The value in the output's dtype, floats rounded (halves away from zero), integers saturated; None for NaN."""
+def _stored(value: Any, dtype: np.dtype) -> tuple[Any, bool]:
+    """The value in the output's dtype, and whether it had to be held within that; None for NaN.
+
+    Floats are rounded to integers, halves away from zero.
+    """
     if value != value:  # noqa: PLR0124
-        return None
+        return None, False
     if dtype.kind == "f":
-        return dtype.type(value)
+        return dtype.type(value), False
     info = np.iinfo(dtype)
     if np.isinf(value):
-        return dtype.type(info.max if value > 0 else info.min)
+        return dtype.type(info.max if value > 0 else info.min), True
     if isinstance(value, np.floating):
         value = float(value)
         whole = int(value)
         value = whole + (value - whole >= 0.5) - (value - whole <= -0.5)
-    return dtype.type(min(max(int(value), info.min), info.max))
+    held = min(max(int(value), info.min), info.max)
+    return dtype.type(held), held != int(value)

@@ -14,6 +14,7 @@ import functools
 import inspect
 import math
 import operator
+import threading
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,16 @@ _OPERATORS: dict[type[ast.operator], str] = {
 }  # fmt: skip
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
                 "pow": "power"}  # fmt: skip
-_LEAST = -(2**63)
+_LEAST, MOST = -(2**63), 2**63 - 1
 _NUMBERS = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: None}
 """What numbers from and for C are in Python; floats from C are of the compute dtype."""
+
+
+class Notes(threading.local):
+    """What the body notes of the pixel that it is at; in each thread another."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
 
 
 class Scalars:
@@ -51,16 +59,18 @@ class Scalars:
     Args:
         compute: What floats are computed in.
         validity: What ``tj.is_valid`` is in a body.
+        notes: Takes "undefined" when an integer is made of NaN.
     """
 
-    def __init__(self, compute: np.dtype, validity: Callable[[Any], bool]) -> None:
+    def __init__(self, compute: np.dtype, validity: Callable[[Any], bool], notes: Notes) -> None:
         self.compute: Any = compute.type
-        self.validity = validity
+        self.validity, self.notes = validity, notes
         self._library: Any = float32 if compute == np.float32 else float64
         self._functions: dict[Callable[..., Any], FunctionType] = {}
         self._math = {name: self._math_function(name) for name in MATH}
         self._builtins = {
-            "min": functools.partial(self._extreme, operator.lt), "int": self._int, "float": self.compute,
+            "min": functools.partial(self._extreme, operator.lt), "int": self._int, "float": self._float,
+            "abs": self._abs,
             "max": functools.partial(self._extreme, operator.gt), "round": self._round,
         }  # fmt: skip
 
@@ -75,7 +85,7 @@ class Scalars:
         tree = _Rewrite().visit(_bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
         namespace: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
-        namespace |= {".literal": self.compute, ".truth": bool, ".pow": self._pow}
+        namespace |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
         namespace["__builtins__"] = {**vars(builtins), **self._builtins}
         exec(compile(module, source.filename, "exec"), namespace)  # noqa: S102 - the user's own text
         result: FunctionType = namespace[source.tree.name]
@@ -123,16 +133,33 @@ class Scalars:
 
     def _math_function(self, name: str) -> Callable[..., Any]:
         if name in OWN:
-            return lambda *values: getattr(self._library, name)(*map(self.compute, values))
+            return lambda *values: getattr(self._library, name)(*map(self._float, values))
         if MATH[name][1] is Kind.INT:
             return lambda value: self._int(value if isinstance(value, int) else getattr(np, name)(value))
         if MATH[name][1] is Kind.BOOL:
-            return lambda value: bool(getattr(np, name)(self.compute(value)))
-        return lambda *values: self.compute(_float_math(name, *map(self.compute, values)))
+            return lambda value: bool(getattr(np, name)(self._float(value)))
+        return lambda *values: self.compute(_float_math(name, *map(self._float, values)))
 
     def _operator(self, name: str) -> Callable[[Any, Any], Any]:
         function = getattr(self, f"_{name}")
-        return lambda a, b: function(_plain(a), _plain(b))
+
+        def operate(a: Any, b: Any) -> Any:
+            a, b = _plain(a), _plain(b)
+            if isinstance(a, np.floating) or isinstance(b, np.floating):
+                a, b = self._float(a), self._float(b)
+            return function(a, b)
+
+        return operate
+
+    def _float(self, value: Any) -> Any:
+        """A float of the compute dtype; of an integer the nearest, which Python's own way over a float64 may miss."""
+        return self.compute(np.int64(value) if isinstance(value, int) else value)
+
+    def _neg(self, value: Any) -> Any:
+        return _wrapped(-_plain(value))
+
+    def _abs(self, value: Any) -> Any:
+        return _wrapped(abs(_plain(value)))
 
     def _add(self, a: Any, b: Any) -> Any:
         return _wrapped(a + b)
@@ -144,11 +171,11 @@ class Scalars:
         return _wrapped(a * b)
 
     def _truediv(self, a: Any, b: Any) -> Any:
-        return self.compute(a) / self.compute(b)
+        return self._float(a) / self._float(b)
 
     def _floordiv(self, a: Any, b: Any) -> Any:
         if isinstance(a, int) and isinstance(b, int):
-            return _wrapped(a // b) if b else 0
+            return a // b if b and _wrapped(a // b) == a // b else 0  # what does not fit is 0, as Numba has it
         return self.compute(a) // self.compute(b)
 
     def _mod(self, a: Any, b: Any) -> Any:
@@ -160,7 +187,7 @@ class Scalars:
         """A literal whole exponent is multiplied out, by squares; every other power is the C library's."""
         a, b = _plain(a), _plain(b)
         if not literal or abs(b) > MULTIPLIED_OUT or (b < 0 and isinstance(a, int)):
-            return self.compute(np.power(self.compute(a), self.compute(b)))
+            return self._library.pow(self._float(a), self._float(b))
         result: Any = 1 if isinstance(a, int) else self.compute(1)
         exponent = abs(b)
         while exponent:
@@ -187,17 +214,20 @@ class Scalars:
         """Python's own min and max, of which the result is a float where any argument is."""
         values = tuple(map(_plain, values))
         if any(isinstance(v, np.floating) for v in values):
-            values = tuple(map(self.compute, values))
+            values = tuple(map(self._float, values))
         result = values[0]
         for value in values[1:]:
             result = value if better(value, result) else result
         return +result
 
     def _int(self, value: Any) -> int:
-        """Cut towards zero; what no integer holds gives the least one, as x86 has it."""
-        if not math.isfinite(value) or abs(value) >= 2**63:
-            return _LEAST if not isinstance(value, int) else value
-        return int(value)
+        """Cut towards zero and held within 64 bits; of NaN there is none."""
+        if value != value:  # noqa: PLR0124
+            self.notes.found.add("undefined")
+            return 0
+        if isinstance(value, int):
+            return int(value)
+        return int(value) if _LEAST <= value < -_LEAST else _LEAST if value < 0 else MOST
 
     def _round(self, value: Any) -> int:
         return value if isinstance(value, int) else self._int(np.rint(value))
@@ -258,6 +288,10 @@ class _Rewrite(ast.NodeTransformer):
         if isinstance(node.op, ast.Pow):
             result.keywords = [ast.keyword("literal", ast.Constant(literal))]
         return result
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        return _called(node, "neg", node.operand) if isinstance(node.op, ast.USub) else node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         if not isinstance(node.target, ast.Name):

@@ -11,6 +11,7 @@ import numpy as np
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import Grid
+from tilejit.language.kinds import is_real
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -181,8 +182,11 @@ class ArraySource:
             raise SourceError(
                 f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}",
             )
-        if stack.dtype.kind not in "iufb":
-            raise SourceError(f"{name}: tilejit reads integers and floats, not {array.dtype}")
+        if not is_real(stack.dtype):
+            raise SourceError(
+                f"{name}: tilejit reads integers and floats of up to 64 bits, not {array.dtype}: "
+                "convert it with .astype(np.float64), or take its .real or .imag"
+            )
         grid = grid or Grid(*stack.shape[1:])
         if grid.shape != stack.shape[1:]:
             raise SourceError(f"{name}: the array has {stack.shape[1:]} rows and cols, its grid {grid.shape}")

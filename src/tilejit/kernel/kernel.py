@@ -12,7 +12,7 @@ from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.language.checks import check_syntax
 from tilejit.language.helpers import window_parameters
-from tilejit.language.kinds import Kind, compute_dtype
+from tilejit.language.kinds import Kind, compute_dtype, integer_dtype
 from tilejit.language.lowering import Lowering
 from tilejit.language.parameters import read_output_dtypes, read_parameters
 from tilejit.language.quantities import Quantity
@@ -32,7 +32,6 @@ Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 Nodata = Literal["propagate", "kernel"]
 """Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
 
-_DEFAULT_RESULT: dict[Kind, np.dtype] = {Kind.BOOL: np.dtype(np.uint8), Kind.INT: np.dtype(np.int32)}
 _EDGES = ("nodata", "nearest", "reflect", "wrap")
 
 
@@ -181,11 +180,11 @@ class Kernel(RasterFunction):
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
     def _signature(self, inputs: tuple[np.dtype, ...], nodata: tuple[float | None, ...] | None) -> Signature:
         compute = self._compute(inputs)
-        defaults = {Kind.FLOAT: compute} | _DEFAULT_RESULT
+        arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
+        defaults = {Kind.FLOAT: compute, Kind.INT: integer_dtype(arrays), Kind.BOOL: np.dtype(np.uint8)}
         outputs = self.declared_outputs or tuple(defaults[k] for k in self.results)
         given = nodata or (None,) * len(outputs)
         nan = tuple(d.kind == "f" and (v is None or v != v) for d, v in zip(outputs, given, strict=True))  # noqa: PLR0124
-        arrays = tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
         return Signature(arrays, compute, outputs, nan)
 
     def _compute(self, inputs: Sequence[np.dtype]) -> np.dtype:
@@ -233,7 +232,8 @@ class Kernel(RasterFunction):
             raise KernelError(f"{self.name}.debug takes {counted(len(self.rasters), 'array')}, a row and a column")
         arrays = [np.asarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
-        cells = [_Cells(a, row, col, None if r.dtype else compute) for a, r in zip(arrays, self.rasters, strict=True)]
+        forms = [None if r.dtype else compute for r in self.rasters]
+        cells = [_Cells(a, row, col, form, self.radius) for a, form in zip(arrays, forms, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
@@ -246,14 +246,16 @@ class Kernel(RasterFunction):
 
 
 class _Cells:
-    """The neighbours of one pixel of an array, as a body sees them; NaN outside."""
+    """The neighbours of one pixel of an array, as a body sees them; NaN outside, and beyond the radius."""
 
-    def __init__(self, array: np.ndarray, row: int, col: int, compute: np.dtype | None) -> None:
-        self._array, self._row, self._col, self._compute = array, row, col, compute
+    def __init__(self, array: np.ndarray, row: int, col: int, compute: np.dtype | None,
+                 radius: tuple[int, int]) -> None:  # fmt: skip
+        self._array, self._row, self._col, self._compute, self._radius = array, row, col, compute, radius
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
         row, col = self._row + offset[0], self._col + offset[1]
         inside = 0 <= row < self._array.shape[0] and 0 <= col < self._array.shape[1]
+        inside = inside and all(abs(step) <= reach for step, reach in zip(offset, self._radius, strict=True))
         if self._compute is None:
             return int(self._array[row, col]) if inside else 0
         return self._compute.type(self._array[row, col] if inside else np.nan)

@@ -15,7 +15,7 @@ def default_nodata(dtype: np.dtype) -> float | int:
     """Returns the nodata value of a dtype where none is given.
 
     NaN for floats; the largest value of unsigned integers; the smallest of signed ones, as GIS formats have it. Of
-    64-bit ones it is the smallest that a float64 holds exactly, because GDAL's API passes it as one.
+    64-bit ones it is the last that a float64 holds exactly, because GDAL's API passes it as one.
 
     Example:
         >>> default_nodata(np.dtype(np.int16)), default_nodata(np.dtype(np.uint8))
@@ -23,8 +23,8 @@ def default_nodata(dtype: np.dtype) -> float | int:
     """
     if dtype.kind == "f":
         return math.nan
-    if dtype == np.int64:
-        return -(2**53) + 1
+    if dtype.itemsize == 8:
+        return -(2**53) + 1 if dtype.kind == "i" else 2**53 - 1
     info = np.iinfo(dtype)
     return int(info.max if dtype.kind == "u" else info.min)
 

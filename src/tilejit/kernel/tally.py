@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
+COUNTERS = ("collisions", "beyond", "saturated")
+"""What is counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Pixels of which something must be told, by the kernels that they are results of.

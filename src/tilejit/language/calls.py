@@ -14,11 +14,13 @@ from tilejit.language.form import Value, call, is_call
 from tilejit.language.functions import MATH
 from tilejit.language.kinds import Kind, article
 from tilejit.language.names import IMPORTS, MISSING, is_valid
-from tilejit.language.scope import Scope, cast
+from tilejit.language.scope import Scope, cast, cut
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tilejit.language.form import Function
 
     Lower = Callable[[Scope, ast.expr], Value]
 
@@ -97,26 +99,36 @@ def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value
         if scope.program.all_valid:
             return Value(ast.Constant(value=False), Kind.BOOL)
     arguments = [cast(v, Kind.FLOAT) for v in values]
-    return Value(call("_math", ast.Constant(name), *arguments), kind)
+    if name == "trunc":
+        return cut(scope, arguments[0])
+    result = call("_math", ast.Constant(name), *arguments)
+    return cut(scope, result) if kind is Kind.INT else Value(result, kind)
 
 
 def _is_valid(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if len(node.args) != 1 or node.keywords:
         scope.fail(node, "tj.is_valid takes one cell", "write tj.is_valid(z[dy, dx])")
     value = lower(scope, node.args[0])
-    cell = is_call(value.node, "_read")
-    if not cell and value.kind is not Kind.FLOAT:
+    if value.cell is None and value.kind is not Kind.FLOAT:
         scope.fail(
             node,
             f"tj.is_valid of {article(value.kind)} that was computed",
             "ask it of a raster's cell: tj.is_valid(qa[0, 0])",
         )
     scope.program.asks_validity = True
-    if cell and scope.program.all_valid:
+    if value.cell is not None and value.kind is Kind.INT:
+        return Value(_valid_cell(scope, value.cell, value.inside), Kind.BOOL)
+    if value.cell is not None and value.inside is None and scope.program.all_valid:
         return Value(ast.Constant(value=True), Kind.BOOL)
-    if cell and value.kind is Kind.INT:
-        return Value(call("_valid", *value.node.args), Kind.BOOL)  # type: ignore[attr-defined]
     return Value(ast.UnaryOp(ast.Not(), call("_math", ast.Constant("isnan"), value.node)), Kind.BOOL)
+
+
+def _valid_cell(scope: Scope, cell: ast.Call, inside: ast.expr | None) -> ast.expr:
+    """Whether an integer cell is valid; at an offset known only while running, it also has to lie within the radius."""
+    if scope.program.all_valid:
+        return ast.Constant(value=True) if inside is None else inside
+    valid = call("_valid", *cell.args)
+    return valid if inside is None else ast.BinOp(inside, ast.BitAnd(), valid)
 
 
 def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
@@ -127,10 +139,24 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
             scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
         scope.fail(node.func, f"{name} {_why_not(function)}", _instead(name, function))
     lowered, arguments = scope.program.helper(scope, node, plain)
-    result = call(lowered.name, *arguments)
+    result: ast.expr = call(lowered.name, *arguments)
+    if lowered.notes:
+        result = _noting(scope, lowered, result)
     if lowered.is_tuple:
         return Value(result, Kind.FLOAT, lowered.results)
     return Value(result, lowered.results[0])
+
+
+def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:
+    """Calls a helper before the statement, and notes what it notes; returns its results."""
+    parts = [scope.temporary("part") for _ in helper.results]
+    notes = [scope.temporary(note) for note in helper.notes]
+    targets: list[ast.expr] = [ast.Name(n, ast.Store()) for n in (*parts, *notes)]
+    scope.prelude.append(ast.Assign([ast.Tuple(targets, ast.Store())], result))
+    for note, name in zip(helper.notes, notes, strict=True):
+        scope.remark(note, ast.Name(name, ast.Load()))
+    values: list[ast.expr] = [ast.Name(n, ast.Load()) for n in parts]
+    return ast.Tuple(values, ast.Load()) if helper.is_tuple else values[0]
 
 
 def _why_not(function: object) -> str:
@@ -185,7 +211,9 @@ def _int(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
     value = _one(scope, node, values)
     if value.kind is Kind.INT:
         return value
-    return Value(ast.Call(ast.Name("int", ast.Load()), [value.node], []), Kind.INT)
+    if value.kind is Kind.FLOAT:
+        return cut(scope, value.node)
+    return Value(cast(value, Kind.INT), Kind.INT)
 
 
 def _float(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
@@ -204,7 +232,7 @@ def _round(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
     value = _one(scope, node, values)
     if value.kind is not Kind.FLOAT:
         return Value(cast(value, Kind.INT), Kind.INT)
-    return Value(ast.Call(ast.Name("int", ast.Load()), [call("_math", ast.Constant("rint"), value.node)], []), Kind.INT)
+    return cut(scope, call("_math", ast.Constant("rint"), value.node))
 
 
 _BUILTINS = {

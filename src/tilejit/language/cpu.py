@@ -20,7 +20,7 @@ from tilejit.language.functions import OWN
 from tilejit.language.kinds import Kind
 from tilejit.language.rows import Variant, arguments_of, entry_text, is_clean_text, row_text
 from tilejit.language.spelling import Spelling, device_parameters, function_text, library_parts, math_used
-from tilejit.language.stores import saturating_casts, unparse
+from tilejit.language.stores import most_below, saturating_casts, unparse
 
 if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
@@ -37,6 +37,9 @@ _DOC = '''"""{name}: {signature}, {shape}, on the CPU.
 Written by tilejit from the body of {name} in {file}. Change that and not this: another body makes another file.
 """'''
 _HELPERS = {
+    "_cut": "(value):\n    held = _select(value > _LEAST, value, _LEAST)\n"
+    "    held = _select(_isnan(value), _ZERO, _select(held < _MOST, held, _MOST))\n"
+    "    return _select(value > _MOST, i64(2**63 - 1), i64(held))",
     "_minimum": "(a, b):\n    return b if b < a else a",
     "_maximum": "(a, b):\n    return b if b > a else a",
     "_select": "(test, a, b):\n    return a if test else b",
@@ -46,8 +49,12 @@ _NAMES = {
     "f32": "np.float32",
     "f64": "np.float64",
     "i64": "np.int64",
+    "u64": "np.uint64",
     "_NAN": "{float}(np.nan)",
     "_INF": "{float}(np.inf)",
+    "_LEAST": "{float}(-(2.0**63))",
+    "_MOST": "{float}({most})",
+    "_ZERO": "{float}(0.0)",
     "_INLINE": '{{"error_model": "numpy", "forceinline": True, "fastmath": {fast}}}',
     "_BODY": '{{"error_model": "numpy", "inline": "always", "fastmath": {fast}}}',
     "_MATH": '{{"error_model": "numpy", "forceinline": True}}',
@@ -95,10 +102,14 @@ def has_two_variants(kernel: Kernel) -> bool:
 def _module(kernel: Kernel, signature: Signature, constants: list[str], functions: list[str], *, whole: bool) -> str:
     """Puts in front of the functions what they use, and two empty lines between all."""
     text = "\n".join(functions)
-    helpers = [f"{_DECORATOR}\ndef {n}{body}" for n, body in _HELPERS.items() if _uses(text, n)]
+    helpers: list[str] = []
+    for name, body in _HELPERS.items():  # the first uses others
+        if _uses("\n".join([text, *helpers]), name):
+            helpers.append(f"{_DECORATOR}\ndef {name}{body}")
     text += "\n".join([*helpers, *constants])
     fill = {
         "float": f"f{8 * signature.compute.itemsize}",
+        "most": most_below(2.0**63, signature.compute),
         "fast": _FAST if kernel.fast else False,
         # Their addresses, which would be compiled in, are another process's tomorrow.
         "cache": not kernel.form.c_functions,
@@ -166,7 +177,8 @@ def _renamed(form: Form) -> Form:
 def _math_name(name: str) -> str:
     if name in OWN:
         return f"_{name}"
-    return "np.fmod" if name == "fmod" else f"math.{name}"  # Numba has no math.fmod
+    # Numba has no math.fmod, and its math.floor makes an integer of what may not fit one.
+    return f"np.{name}" if name in {"fmod", "floor", "ceil", "rint"} else f"math.{name}"
 
 
 def _shifted(index: str, offset: ast.expr, radius: int) -> ast.expr:

@@ -11,20 +11,25 @@ is declared ``fast``: the fast ones lose digits as arguments grow.
 from __future__ import annotations
 
 import ast
-import copy
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.language.form import call
 from tilejit.language.functions import OWN
 from tilejit.language.hoist import Hoisted, hoist
 from tilejit.language.kinds import Kind
 from tilejit.language.rows import arguments_of
 from tilejit.language.spelling import Spelling, device_parameters, function_text, math_used
-from tilejit.language.stores import counters_of, saturating_casts, store_lines, unparse, validity_test
+from tilejit.language.stores import (
+    counters_of,
+    most_below,
+    saturating_casts,
+    settling_lines,
+    store_lines,
+    unparse,
+    validity_test,
+)
 
 if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
@@ -35,7 +40,17 @@ _DOC = '''"""{name}: {signature}, one tile at a time, on CUDA.
 
 Written by tilejit from the body of {name} in {file}. Change that and not this: another body makes another file.
 """'''
+_ROUNDED = (
+    "(value):\n    held = value if abs(value) < _MOST else _ZERO\n"
+    "    return {{float}}({0}(held)) if abs(value) < _MOST else value"
+)
+"""Numba has no rounding but to 64-bit integers; what these do not hold is whole already."""
 _HELPERS = {
+    "_rint": _ROUNDED.format("round"),
+    "_floor": _ROUNDED.format("math.floor"),
+    "_ceil": _ROUNDED.format("math.ceil"),
+    "_cut": "(value):\n    held = min(max(value, _LEAST), _MOST) if value == value else _ZERO\n"
+    "    return i64(2**63 - 1) if value > _MOST else i64(held)",
     "_minimum": "(a, b):\n    return b if b < a else a",
     "_maximum": "(a, b):\n    return b if b > a else a",
     "_isnan": "(a):\n    return a != a",
@@ -47,6 +62,9 @@ _NAMES = {
     "u64": "np.uint64",
     "_NAN": "{float}(np.nan)",
     "_INF": "{float}(np.inf)",
+    "_LEAST": "{float}(-(2.0**63))",
+    "_MOST": "{float}({most})",
+    "_ZERO": "{float}(0.0)",
     "_INLINE": '{{"device": True, "forceinline": True, "fastmath": True}}',
     # Without fastmath, which would swap the functions of the device library for cruder ones.
     "_MATH": '{{"device": True, "forceinline": True, "fastmath": {fast}}}',
@@ -60,7 +78,7 @@ _PLAIN = {
     "radians": "a * {float}(0.017453292519943295)",
 }
 """Spelled as tj.math does: the device's own hypot(inf, nan) is inf, and scales what needs no scaling."""
-_PRECISE = {*OWN, "tan", "tanh", "log2", "log10", "pow"} - _PLAIN.keys()
+_PRECISE = {*OWN, "tan", "tanh", "log2", "log10"} - _PLAIN.keys()
 """Functions of which fastmath has a cruder form, and those that a Spelling expects in the compute dtype."""
 _OF_TWO = {"atan2", "hypot", "pow"}
 
@@ -83,7 +101,8 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
         function.refuse_on_gpu()
     name = "f64" if signature.compute == np.float64 else "f32"
     form = hoisted(kernel).form
-    spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in _PRECISE | _PLAIN.keys() else f"math.{n}")
+    own = _PRECISE | _PLAIN.keys() | {"floor", "ceil", "rint"}
+    spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in own else f"math.{n}")
     functions = _math_functions(math_used(form), name)
     if Kind.FLOAT in kernel.results:
         functions.append(saturating_casts(kernel, signature, _DECORATOR))
@@ -94,15 +113,16 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
 
 def hoisted(kernel: Kernel) -> Hoisted:
     """What a launch computes before it starts: ``launch`` takes those values behind the kernel's own scalars."""
-    return hoist(kernel, _with_power_calls(kernel.form))
+    return hoist(kernel, kernel.form)
 
 
 def _module(kernel: Kernel, signature: Signature, functions: list[str]) -> str:
     """Puts in front of the functions what they use, and two empty lines between all."""
     text = "\n".join(functions)
-    helpers = [f"{_DECORATOR}\ndef {name}{body}" for name, body in _HELPERS.items() if _uses(text, name)]
+    fill = {"float": f"f{8 * signature.compute.itemsize}", "fast": kernel.fast,
+            "most": most_below(2.0**63, signature.compute)}  # fmt: skip
+    helpers = [f"{_DECORATOR}\ndef {n}{body.format(**fill)}" for n, body in _HELPERS.items() if _uses(text, n)]
     text += "\n".join(helpers)
-    fill = {"float": f"f{8 * signature.compute.itemsize}", "fast": kernel.fast}
     names = [f"{name} = {value.format(**fill)}" for name, value in _NAMES.items() if _uses(text, name)]
     steps = sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})
     # Typed, because uint64 + int64 is float64.
@@ -128,23 +148,6 @@ def _math_functions(names: set[str], float_name: str) -> list[str]:
     return parts
 
 
-class _PowerCalls(ast.NodeTransformer):
-    """Spells ``x ** y`` as a call, unless y is a literal integer, which Numba multiplies out."""
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        self.generic_visit(node)
-        if not isinstance(node.op, ast.Pow) or isinstance(node.right, ast.Constant):
-            return node
-        return call("_math", ast.Constant("pow"), node.left, node.right)
-
-
-def _with_power_calls(form: Form) -> Form:
-    functions = tuple(
-        replace(f, body=tuple(_PowerCalls().visit(copy.deepcopy(s)) for s in f.body)) for f in form.functions
-    )
-    return replace(form, functions=functions)
-
-
 def _shifted(index: str, offset: ast.expr, radius: int) -> ast.expr:
     """Padded arrays start a radius before the pixel, so offsets are never negative."""
     if isinstance(offset, ast.Constant):
@@ -166,6 +169,11 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
     arguments = [*own, *before, *["_counts"] * bool(counters)]
     checked = kernel.is_checked
     at_pixels, scalars = _scalars(kernel, signature, form)
+
+    def count(name: str, test: str) -> str:
+        return f"if {test}:\n    cuda.atomic.add(_counts, {counters.index(name)}, 1)"
+
+    settling, settled = settling_lines(kernel, form, checked=checked, count=count)
     lines = [
         "_col, _row = cuda.grid(2)",
         "_y = u64(_row)",
@@ -174,9 +182,9 @@ def _launch(kernel: Kernel, signature: Signature, form: Form) -> str:
         "    return",
         *at_pixels,
         *_call(kernel, form, scalars, checked=checked),
-        *store_lines(kernel, signature, lambda k: f"_out{k}[_y, _x]", checked=checked,
-                     count=lambda n, test: f"if {test}:\n    cuda.atomic.add(_counts, {counters.index(n)}, 1)"),
-    ]  # fmt: skip
+        *settling,
+        *store_lines(kernel, signature, lambda k: f"_out{k}[_y, _x]", checked=settled, count=count),
+    ]
     text = "\n".join(f"    {line}" for part in lines for line in part.split("\n"))
     return f"@cuda.jit(**_OUTER)\ndef launch({', '.join(arguments)}):\n{text}"
 
@@ -200,8 +208,9 @@ def _scalars(kernel: Kernel, signature: Signature, form: Form) -> tuple[list[str
 
 def _call(kernel: Kernel, form: Form, scalars: list[str], *, checked: bool) -> list[str]:
     """The lines that look at the pixel's validity and call the body."""
-    comma = "," if form.body.is_tuple and len(kernel.results) == 1 else ""
-    results = ", ".join(f"_v{k}" for k in range(len(kernel.results))) + comma
+    comma = "," if form.body.is_tuple and len(kernel.results) == 1 and not form.body.notes else ""
+    noted = [f"_{note}" for note in form.body.notes]
+    results = ", ".join([*(f"_v{k}" for k in range(len(kernel.results))), *noted]) + comma
     arrays = [p for p in device_parameters(form.body) if p not in form.body.scalars]
     line = f"{results} = {form.body.name}({', '.join([*arrays, *scalars])})"
     if not checked:
@@ -212,5 +221,5 @@ def _call(kernel: Kernel, form: Form, scalars: list[str], *, checked: bool) -> l
     if not form.has_while:
         return [*lines, line]
     # NaN must not enter a loop that waits for a comparison to become true.
-    nothing = ", ".join(_NOTHING[kind] for kind in kernel.results) + comma
+    nothing = ", ".join([*(_NOTHING[kind] for kind in kernel.results), *("False" for _ in noted)]) + comma
     return [*lines, "if _ok:", f"    {line}", "else:", f"    {results} = {nothing}"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
 
 from tilejit.language.calls import lower_call, refuse_undefined
 from tilejit.language.form import Value, call
@@ -12,8 +15,8 @@ from tilejit.language.intervals import interval_of
 from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING
 from tilejit.language.quantities import Quantity
-from tilejit.language.scope import Scope, cast, float_literal
-from tilejit.language.selects import choice
+from tilejit.language.scope import Scope, aside, cast, float_literal
+from tilejit.language.selects import branched, choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +39,7 @@ def lower(scope: Scope, node: ast.expr) -> Value:
 def condition(scope: Scope, node: ast.expr) -> ast.expr:
     """Lowers an expression whose truth is asked: numbers are compared with zero, as in Python."""
     if isinstance(node, ast.BoolOp):
-        return _joined(scope, node.op, [condition(scope, v) for v in node.values])
+        return _joined(scope, node.op, [aside(scope, condition, v) for v in node.values])
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return _negated(condition(scope, node.operand))
     value = lower(scope, node)
@@ -47,9 +50,10 @@ def condition(scope: Scope, node: ast.expr) -> ast.expr:
 
 
 def read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr) -> Value:
-    """Lowers the read of a cell; offsets that are not literals are held within the radius."""
+    """Lowers the read of a cell; beyond the radius, where offsets known only while running may lead, is no data."""
     offsets = []
     spans = []
+    tests: list[ast.expr] = []
     for axis, offset in enumerate((dy, dx)):
         value = lower(scope, offset)
         if value.kind is not Kind.INT:
@@ -63,15 +67,33 @@ def read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr
                            "declare how far it reaches: @tj.focal(radius=3)")  # fmt: skip
             reach = declared[axis]
             span = (-reach, reach)
-            # A read past the buffer would crash the process; the python backend raises IndexError there.
-            expression = _clamped(expression, reach)
+            held = scope.held("offset", expression)
+            tests += [ast.Compare(held, [ast.GtE()], [ast.Constant(-reach)]),
+                      ast.Compare(held, [ast.LtE()], [ast.Constant(reach)])]  # fmt: skip
+            # The cell is read before it is chosen or not, and one past the buffer would crash the process.
+            expression = _clamped(held, reach)
         elif declared is not None and max(-span[0], span[1]) > declared[axis]:
             scope.fail(node, f"reads {max(-span[0], span[1])} cells away, beyond the declared radius {declared[axis]}",
                        "declare a larger radius= or leave it out")  # fmt: skip
         offsets.append(expression)
         spans.append(range(span[0], span[1] + 1))
     scope.program.record(window.raster, frozenset((y, x) for y in spans[0] for x in spans[1]))
-    return Value(call("_read", ast.Name(window.name, ast.Load()), *offsets), window.kind)
+    cell = call("_read", ast.Name(window.name, ast.Load()), *offsets)
+    number = _held_within(scope, cell) if scope.program.dtypes[window.raster] == np.uint64 else cell
+    if not tests:
+        return Value(number, window.kind, cell=cell)
+    inside = scope.held("inside", functools.reduce(lambda a, b: ast.BinOp(a, ast.BitAnd(), b), tests))
+    scope.remark("beyond", ast.UnaryOp(ast.Not(), inside))
+    nothing = ast.Name("_NAN", ast.Load()) if window.kind is Kind.FLOAT else ast.Constant(0)
+    return Value(call("_select", inside, number, nothing), window.kind, cell=cell, inside=inside)
+
+
+def _held_within(scope: Scope, cell: ast.expr) -> ast.expr:
+    """A uint64 cell as a signed integer: what that does not hold has its sign bit set, and becomes the largest."""
+    held = scope.held("cell", cell)
+    test = scope.held("test", ast.Compare(held, [ast.Lt()], [ast.Constant(0)]))
+    scope.remark("saturated", test)
+    return call("_select", test, ast.Constant(2**63 - 1), held)
 
 
 def _clamped(offset: ast.expr, reach: int) -> ast.expr:
@@ -160,24 +182,35 @@ def _binary(scope: Scope, node: ast.BinOp) -> Value:
     if isinstance(node.op, ast.Div):
         kind = Kind.FLOAT
     if isinstance(node.op, ast.Pow):
-        return _power(left, right, node.op)
-    return Value(ast.BinOp(cast(left, kind), node.op, cast(right, kind)), kind)
+        return _power(scope, left, right, node.op)
+    result = ast.BinOp(cast(left, kind), node.op, cast(right, kind))
+    wraps = kind is Kind.INT and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult))
+    return Value(call("_whole", result) if wraps else result, kind)
 
 
-def _power(left: Value, right: Value, operator: ast.Pow) -> Value:
-    """``x ** 2`` keeps its literal exponent, which Numba multiplies out; everything else is a float power."""
+def _power(scope: Scope, left: Value, right: Value, operator: ast.Pow) -> Value:
+    """``x ** 2`` keeps its literal exponent, which Numba multiplies out; everything else is a power of floats."""
     exponent = right.node.value if isinstance(right.node, ast.Constant) and right.kind is not Kind.FLOAT else None
     kind = max(left.kind, Kind.INT)
     if not isinstance(exponent, int) or abs(exponent) > MULTIPLIED_OUT or (exponent < 0 and kind is Kind.INT):
-        power: ast.expr = ast.BinOp(cast(left, Kind.FLOAT), operator, cast(right, Kind.FLOAT))
-        return Value(call("_float", power), Kind.FLOAT)
-    power = ast.BinOp(cast(left, kind), operator, ast.Constant(abs(exponent)))
+        return Value(call("_math", ast.Constant("pow"), cast(left, Kind.FLOAT), cast(right, Kind.FLOAT)), Kind.FLOAT)
     if kind is Kind.INT:
-        return Value(power, kind)
-    power = call("_float", power)
+        return Value(_product(scope, cast(left, kind), exponent), kind)
+    power: ast.expr = call("_float", ast.BinOp(cast(left, kind), operator, ast.Constant(abs(exponent))))
     if exponent < 0:  # Numba's own raises where x is 0
         power = ast.BinOp(float_literal(1.0), ast.Div(), power)
     return Value(power, Kind.FLOAT)
+
+
+def _product(scope: Scope, base: ast.expr, exponent: int) -> ast.expr:
+    """An integer to a literal power, by squares."""
+    result: ast.expr | None = None
+    while exponent:
+        base = base if isinstance(base, ast.Constant) else scope.held("square", base)
+        if exponent & 1:
+            result = base if result is None else call("_whole", ast.BinOp(result, ast.Mult(), base))
+        base, exponent = call("_whole", ast.BinOp(base, ast.Mult(), base)), exponent >> 1
+    return ast.Constant(1) if result is None else result
 
 
 def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:
@@ -214,20 +247,27 @@ def _unary(scope: Scope, node: ast.UnaryOp) -> Value:
 
 
 def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
-    values = [lower(scope, v) for v in node.values]
-    for value, original in zip(values, node.values, strict=True):
+    parts = [aside(scope, lower, v) for v in node.values]
+    for (_, value), original in zip(parts, node.values, strict=True):
         if value.kind is not Kind.BOOL:
             word = "and" if isinstance(node.op, ast.And) else "or"
             scope.fail(original, f"'{word}' on {article(value.kind)} gives one of its operands",
                        "compare it with 0 to ask its truth, or choose: a if test else b")  # fmt: skip
-    return Value(_joined(scope, node.op, [v.node for v in values]), Kind.BOOL)
+    return Value(_joined(scope, node.op, [(prelude, v.node) for prelude, v in parts]), Kind.BOOL)
 
 
-def _joined(scope: Scope, operator: ast.boolop, conditions: list[ast.expr]) -> ast.expr:
+_Part = tuple[list[ast.stmt], ast.expr]
+"""A condition, and the statements that must stand before it."""
+
+
+def _joined(scope: Scope, operator: ast.boolop, parts: list[_Part]) -> ast.expr:
     """Bodies have no side effects, so both sides may be computed; without the jump the loop stays vector code.
 
     A C function may crash on what the left side rules out, so it is called behind a jump.
     """
+    if any(prelude for prelude, _ in parts):
+        return _in_turn(scope, operator, parts)
+    conditions = [condition for _, condition in parts]
     decisive = isinstance(operator, ast.Or)
     literals = [c.value for c in conditions if isinstance(c, ast.Constant)]
     if decisive in literals:
@@ -243,11 +283,25 @@ def _joined(scope: Scope, operator: ast.boolop, conditions: list[ast.expr]) -> a
     return result
 
 
+def _in_turn(scope: Scope, operator: ast.boolop, parts: list[_Part]) -> ast.expr:
+    """``and`` and ``or`` of which an operand needs statements of its own: they count where Python comes to it."""
+    (prelude, first), *rest = parts
+    scope.prelude += prelude
+    if not rest:
+        return first
+    result = scope.held("truth", first)
+    goes_on = result if isinstance(operator, ast.And) else ast.UnaryOp(ast.Not(), result)
+    for before, other in rest:
+        store = ast.Assign([ast.Name(result.id, ast.Store())], other)
+        scope.prelude += branched(scope, goes_on, [*before, store], [], result.id)
+    return result
+
+
 def _compare(scope: Scope, node: ast.Compare) -> Value:
-    tests = []
+    tests: list[_Part] = []
     left_node = node.left
     for operator, right_node in zip(node.ops, node.comparators, strict=True):
-        tests.append(_test(scope, operator, left_node, right_node))
+        tests.append(aside(scope, _test, operator, left_node, right_node))
         left_node = right_node
     return Value(_joined(scope, ast.And(), tests), Kind.BOOL)
 
@@ -257,7 +311,7 @@ def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: as
         scope.fail(right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata")
     if isinstance(operator, (ast.In, ast.NotIn)):
         elements = _elements(scope, right_node)
-        found = _joined(scope, ast.Or(), [_test(scope, ast.Eq(), left_node, e) for e in elements])
+        found = _joined(scope, ast.Or(), [([], _test(scope, ast.Eq(), left_node, e)) for e in elements])
         return found if isinstance(operator, ast.In) else _negated(found)
     left, right = lower(scope, left_node), lower(scope, right_node)
     kind = max(left.kind, right.kind)
@@ -284,9 +338,15 @@ def _choice(scope: Scope, node: ast.IfExp) -> Value:
     test = condition(scope, node.test)
     if isinstance(test, ast.Constant):  # is_valid, where everything is
         return lower(scope, node.body if test.value else node.orelse)
-    yes, no = lower(scope, node.body), lower(scope, node.orelse)
+    (before_yes, yes), (before_no, no) = aside(scope, lower, node.body), aside(scope, lower, node.orelse)
     kind = max(yes.kind, no.kind)
-    return Value(choice(test, cast(yes, kind), cast(no, kind)), kind)
+    if not before_yes and not before_no:
+        return Value(choice(test, cast(yes, kind), cast(no, kind)), kind)
+    target = ast.Name(scope.temporary("choice"), ast.Store())
+    body = [*before_yes, ast.Assign([target], cast(yes, kind))]
+    orelse = [*before_no, ast.Assign([target], cast(no, kind))]
+    scope.prelude += branched(scope, test, body, orelse)
+    return Value(ast.Name(target.id, ast.Load()), kind)
 
 
 def _tuple(scope: Scope, node: ast.Tuple) -> Value:

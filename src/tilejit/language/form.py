@@ -10,6 +10,8 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 ``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
 ``_c(name, …)``        a C function, by its name among the form's
 ``_select(t, a, b)``   ``a if t else b`` where both are cheap enough to compute
+``_whole(a + b)``      a sum, difference or product of integers, which wraps at 64 bits
+``_cut(e)``            the float ``e`` cut towards zero, held within 64 bits; 0 for NaN
 =====================  ====================================================================================
 """
 
@@ -22,6 +24,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tilejit.language.c_functions import CFunction
     from tilejit.language.kinds import Kind
+
+NOTES = ("beyond", "undefined", "saturated")
+"""What a function may note of its pixel, in variables of these names with a leading underscore: that it asked for cells
+beyond the declared radius; that it made an integer of NaN, so that the pixel has no results; that it read a uint64 that
+no integer of a body holds."""
 
 Offset = tuple[int, int]
 """A neighbour: rows down, columns right."""
@@ -57,6 +64,8 @@ class Function:
     """Whether it returns a tuple."""
     doc: str
     """Where the user wrote it."""
+    notes: tuple[str, ...] = ()
+    """Which of NOTES it may note: it returns them behind its results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,10 @@ class Value:
     """Its kind."""
     parts: tuple[Kind, ...] = field(default=())
     """The kinds of its elements, where it is the tuple that a helper returns."""
+    cell: ast.Call | None = None
+    """The ``_read`` that it comes from, where it is a cell."""
+    inside: ast.expr | None = None
+    """Where that is at an offset known only while running: whether it lies within the radius."""
 
 
 def call(name: str, *arguments: ast.expr) -> ast.Call:

@@ -20,12 +20,12 @@ MATH: dict[str, tuple[int, Kind]] = {
 }
 """Function of ``math`` -> number of arguments, kind of the result."""
 
-OWN = ("atan", "atan2", "sin", "cos", "exp", "log", "degrees", "radians", "hypot")
+OWN = ("atan", "atan2", "sin", "cos", "exp", "log", "degrees", "radians", "hypot", "pow")
 """Those that tj.math has branch-free forms of, used on the CPU."""
 
 NAN_PASSES = {*OWN, "sqrt", "tan", "asin", "acos", "sinh", "cosh", "tanh", "expm1", "log2", "log10", "log1p",
-              "fabs"}  # fmt: skip
-"""Those that return NaN whenever an argument is NaN."""
+              "fabs"} - {"pow"}  # fmt: skip
+"""Those that return NaN whenever an argument is NaN; the zeroth power of NaN is 1."""
 
 MULTIPLIED_OUT = 64
 """``x ** n`` with a literal n up to this is multiplications, by squares; beyond, and for other powers, it is pow."""

@@ -55,6 +55,31 @@ def compute_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
+def integer_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
+    """Returns the dtype of an integer result, for inputs of ``dtypes``: the wider of int32 and of what holds them all.
+
+    An integer of a body has 64 bits, signed, so that this is int32 or int64.
+
+    Example:
+        >>> integer_dtype((np.dtype("uint16"), np.dtype("float32")))
+        dtype('int32')
+        >>> integer_dtype((np.dtype("uint32"),))
+        dtype('int64')
+    """
+    wide = any(d.kind in "iu" and not np.can_cast(d, np.int32, "safe") for d in dtypes)
+    return np.dtype(np.int64 if wide else np.int32)
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Whether a dtype is one that rasters have: truth values, integers of up to 64 bits, and floats of up to 64.
+
+    Example:
+        >>> is_real(np.dtype("uint64")), is_real(np.dtype("complex64")), is_real(np.dtype("longdouble"))
+        (True, False, False)
+    """
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
 def article(kind: Kind) -> str:
     """Returns the kind with its article, for errors: ``"an integer"``."""
     return f"an {kind}" if kind is Kind.INT else f"a {kind}"

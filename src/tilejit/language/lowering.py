@@ -7,20 +7,22 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tilejit.language.c_functions import CFunction
 from tilejit.language.checks import check_syntax
 from tilejit.language.counters import narrowed
 from tilejit.language.expressions import lower
-from tilejit.language.form import Form, Function, Offset, Value, Window
+from tilejit.language.form import NOTES, Form, Function, Offset, Value, Window
 from tilejit.language.helpers import bind, reaching_parameters, window_parameters
 from tilejit.language.names import Names
-from tilejit.language.scope import Scope, cast
+from tilejit.language.scope import Scope, aside, cast
 from tilejit.language.source import FunctionSource, read_source
 from tilejit.language.statements import joined_kinds, lower_block
 from tilejit.language.unroll import unroll
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tilejit.language.c_functions import CPointer
     from tilejit.language.kinds import Kind
@@ -37,6 +39,7 @@ class Lowering:
     def __init__(self, rasters: tuple[RasterParameter, ...], *, is_focal: bool, radius: tuple[int, int] | None,
                  all_valid: bool, c_functions: tuple[CFunction, ...] = ()) -> None:  # fmt: skip
         self.rasters = rasters
+        self.dtypes = {r.name: r.dtype for r in rasters}
         self.is_focal = is_focal
         self.radius = radius
         self.all_valid = all_valid
@@ -129,15 +132,19 @@ class Lowering:
                       returns_tuple=_returns_tuple(tree))  # fmt: skip
         scope, body = _until_kinds_settle(start, tree)
         self._active.pop()
+        notes = tuple(note for note in NOTES if note in scope.notes)
+        body = _returning_notes(body, notes)
+        dtypes = {w.name: self.dtypes[w.raster] for w in held.values()}
         scalars = tuple(renamed.get(k, k) for k in kinds)
         result = Function(
             name=self._free_name(source.name),
             windows=tuple(held.values()),
             scalars=scalars,
-            body=tuple(ast.fix_missing_locations(s) for s in narrowed(body, scalars)),
+            body=tuple(ast.fix_missing_locations(s) for s in narrowed(body, scalars, dtypes)),
             results=joined_kinds(scope.returns),
             is_tuple=scope.returns_tuple,
             doc=source.where,
+            notes=notes,
         )
         self._functions[key] = result
         return result
@@ -163,13 +170,23 @@ def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, lis
     known, returns = start.kinds, start.returns
     while True:
         scope = replace(start, windows=dict(start.windows), kinds=dict(known), renamed=dict(start.renamed),
-                        assigned=set(parameters), returns=list(returns))  # fmt: skip
-        prologue = _shadow_reassigned(scope, tree)
+                        assigned=set(parameters), returns=list(returns), prelude=[], notes=set())  # fmt: skip
+        prologue = [*_read_whole(scope), *_shadow_reassigned(scope, tree)]
         body, _ = lower_block(scope, tree.body)
         joined = [joined_kinds(scope.returns)]
         if scope.kinds == known and joined == returns:
             return scope, prologue + body
         known, returns = dict(scope.kinds), joined
+
+
+def _returning_notes(body: list[ast.stmt], notes: Sequence[str]) -> list[ast.stmt]:
+    """The statements of a function that returns its notes behind its results."""
+    for node in (n for s in body for n in ast.walk(s) if isinstance(n, ast.Return)):
+        results = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        parts = [*results, *(ast.Name(f"_{note}", ast.Load()) for note in notes)]
+        node.value = ast.Tuple(parts, ast.Load()) if notes else node.value
+    start = [ast.Assign([ast.Name(f"_{note}", ast.Store())], ast.Constant(value=False)) for note in notes]
+    return [*start, *body]
 
 
 def _renamed(names: set[str], taken: set[str]) -> dict[str, str]:
@@ -203,3 +220,10 @@ def _shadow_reassigned(scope: Scope, tree: ast.FunctionDef) -> list[ast.stmt]:
         target = ast.Name(scope.name(name), ast.Store())
         prologue.append(ast.Assign([target], cast(value, scope.kinds[name])))
     return prologue
+
+
+def _read_whole(scope: Scope) -> list[ast.stmt]:
+    """Reads of uint64 pixels, which may not fit: a pixel that a body sees as one value is read before it begins."""
+    subscripted = window_parameters(scope.source)
+    wide = [n for n, w in scope.windows.items() if scope.program.dtypes[w.raster] == np.uint64 and n not in subscripted]
+    return [s for name in wide for s in aside(scope, lower, ast.Name(name, ast.Load()))[0]]

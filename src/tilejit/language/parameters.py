@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import numpy as np
 
 from tilejit.errors import ParameterError
-from tilejit.language.kinds import Kind, kind_of_dtype, kind_of_value
+from tilejit.language.kinds import Kind, is_real, kind_of_dtype, kind_of_value
 from tilejit.language.names import IMPORTS
 from tilejit.language.quantities import Quantity
 
@@ -25,7 +25,7 @@ REQUIRED = inspect.Parameter.empty
 CALL_OPTIONS = {"backend", "workers", "out", "edge"}
 """Keywords that a call of a kernel takes for itself."""
 
-_INTEGERS = "bool, int8 to int64 and uint8 to uint32"
+_INTEGERS = "bool, int8 to int64 and uint8 to uint64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> 
         dtype = None
     if dtype is not None and dtype.kind == "f":
         return None
-    if dtype is None or dtype.kind not in "biu" or dtype == np.uint64:
+    if dtype is None or dtype.kind not in "biu":
         source.fail(
             node, f"{node.arg} is annotated {_shown(annotation)}", f"a raster takes {_INTEGERS}: {node.arg}: np.uint16"
         )
@@ -209,7 +209,7 @@ def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
         dtype = np.dtype(annotation)  # type: ignore[call-overload]
     except TypeError:
         dtype = np.dtype(object)
-    if dtype.kind not in "biuf" or dtype == np.uint64:
+    if not is_real(dtype):
         source.fail(
             source.tree.returns,
             f"the result is annotated {_shown(annotation)}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.language.kinds import Kind
 from tilejit.language.spelling import device_parameters
-from tilejit.language.stores import counters_of, store_lines, validity_test
+from tilejit.language.stores import counters_of, settling_lines, store_lines, validity_test
 
 if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
@@ -50,13 +50,20 @@ class Variant:
     @property
     def results(self) -> str:
         """The left side of the call of the body."""
-        names = ", ".join(f"_v{k}" for k in range(len(self.kernel.results)))
-        return names + self.comma
+        names = [*(f"_v{k}" for k in range(len(self.kernel.results))), *(f"_{note}" for note in self.form.body.notes)]
+        return ", ".join(names) + self.comma
+
+    @property
+    def nothing(self) -> str:
+        """What a pixel gets for which the body is not called."""
+        values = [*(_NOTHING[kind] for kind in self.kernel.results), *("False" for _ in self.form.body.notes)]
+        return ", ".join(values) + self.comma
 
     @property
     def comma(self) -> str:
         """A tuple of one value ends in a comma."""
-        return "," if self.form.body.is_tuple and len(self.kernel.results) == 1 else ""
+        is_one = len(self.kernel.results) == 1 and not self.form.body.notes
+        return "," if self.form.body.is_tuple and is_one else ""
 
 
 def arguments_of(kernel: Kernel, signature: Signature) -> list[str]:
@@ -143,13 +150,14 @@ def _pixel(variant: Variant, scalars: list[str]) -> list[str]:
         for window in form.body.windows:
             lines += validity_test(kernel, window, lambda a, dy, dx: f"{a}[{_index(form, dy, dx)}]")
     if variant.checked and form.takes_valid_cells_only:
-        nothing = ", ".join(_NOTHING[kind] for kind in kernel.results) + variant.comma
-        lines += ["if _ok:", f"    {variant.results} = {call}", "else:", f"    {variant.results} = {nothing}"]
+        lines += ["if _ok:", f"    {variant.results} = {call}", "else:", f"    {variant.results} = {variant.nothing}"]
     else:
         lines.append(f"{variant.results} = {call}")
     row, col = (_moved(i, r) for i, r in zip(("_y", "_x"), form.radius if variant.whole else (0, 0), strict=True))
-    return lines + store_lines(kernel, variant.signature, lambda k: f"_out{k}[{row}, {col}]",
-                               checked=variant.checked, count=_COUNTED.format)  # fmt: skip
+    settling, settled = settling_lines(kernel, form, checked=variant.checked, count=_COUNTED.format)
+    stores = store_lines(kernel, variant.signature, lambda k: f"_out{k}[{row}, {col}]",
+                         checked=settled, count=_COUNTED.format)  # fmt: skip
+    return [*lines, *settling, *stores]
 
 
 def _index(form: Form, dy: int, dx: int) -> str:
@@ -189,10 +197,10 @@ def entry_text(variant: Variant, *, two: bool) -> str:
         "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_NATIVE)",
         f"def {'whole' if whole else 'tile'}(_pulse, {arguments}{', _counts' if variant.counters else ''}):",
         f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
-        *(f"    _{name} = 0" for name in variant.counters),
+        *(f"    _all_{name} = 0" for name in variant.counters),
         *_indented(_strips(variant, arguments, span) if two else _all_rows(variant, span)),
         *_border_columns(variant),
-        *(f"    _counts[{k}] += _{name}" for k, name in enumerate(variant.counters)),
+        *(f"    _counts[{k}] += _all_{name}" for k, name in enumerate(variant.counters)),
     ])  # fmt: skip
 
 
@@ -202,7 +210,7 @@ def _all_rows(variant: Variant, span: str) -> list[str]:
     The loop over a row stands here and not in a function of its own: as one that LLVM inlines, along with the body, it
     is 3 to 5 % slower. Inside the strips of two variants it is the other way round, by 8 %.
     """
-    row = [*_none_counted(variant), *_row(variant), *(f"_{name} += _row_{name}" for name in variant.counters)]
+    row = [*_none_counted(variant), *_row(variant), *(f"_all_{name} += _row_{name}" for name in variant.counters)]
     return [f"for _y in {span}(_height):", *_indented([_UNLESS_STOPPED, *_indented([*row, *_row_done(variant)])])]
 
 
@@ -217,7 +225,7 @@ def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
     for name in ("_row", "_row_checked"):
         line = f"{name}({arguments}, _y)"
         counted = f"{_here(variant)} = {line}" if variant.counters else line
-        row = [counted, *(f"_{n} += _row_{n}" for n in variant.counters), *_row_done(variant)]
+        row = [counted, *(f"_all_{n} += _row_{n}" for n in variant.counters), *_row_done(variant)]
         rows.append(["        for _y in range(_first, _last):", f"            {_UNLESS_STOPPED}",
                      *(f"                {part}" for part in row)])  # fmt: skip
     reach = f" + {2 * kernel.radius[0]}" if kernel.radius[0] else ""

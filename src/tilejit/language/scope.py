@@ -6,11 +6,13 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from tilejit.language.form import Offset, Value, Window, call
+from tilejit.language.form import NOTES, Offset, Value, Window, call
 from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     from tilejit.language.c_functions import CFunction, CPointer
     from tilejit.language.form import Function
@@ -26,6 +28,8 @@ class Program(Protocol):
 
     radius: tuple[int, int] | None
     """The declared radius, if there is one."""
+    dtypes: dict[str, np.dtype | None]
+    """Raster parameter -> the integer dtype that it is annotated with."""
     is_focal: bool
     """Whether neighbours may be read."""
     all_valid: bool
@@ -85,6 +89,10 @@ class Scope:
     """Parameters that are the same for every pixel: a test of them alone is no jump that differs between pixels."""
     temporaries: int = 0
     """Names made up so far."""
+    prelude: list[ast.stmt] = field(default_factory=list)
+    """Statements that must stand before the one that is being lowered."""
+    notes: set[str] = field(default_factory=set)
+    """What the function notes of its pixel."""
 
     def fail(self, node: ast.AST, what: str, instead: str) -> NoReturn:
         """Refuses ``node``."""
@@ -98,6 +106,23 @@ class Scope:
         """A new name; the user's own never begin with an underscore in the generated source."""
         self.temporaries += 1
         return f"_{stem}{self.temporaries}"
+
+    def held(self, stem: str, node: ast.expr) -> ast.Name:
+        """A name for the value of ``node``, which is then computed once, before the statement."""
+        name = self.temporary(stem)
+        self.prelude.append(ast.Assign([ast.Name(name, ast.Store())], node))
+        return ast.Name(name, ast.Load())
+
+    def remark(self, note: str, test: ast.expr) -> None:
+        """Notes something of the pixel where ``test`` is true."""
+        self.notes.add(note)
+        known = ast.Name(f"_{note}", ast.Load())
+        self.prelude.append(ast.Assign([ast.Name(f"_{note}", ast.Store())], ast.BinOp(known, ast.BitOr(), test)))
+
+    @property
+    def held_names(self) -> set[str]:
+        """The variables of the generated source that hold a value."""
+        return {self.name(n) for n in self.assigned} | {f"_{note}" for note in NOTES}
 
     def note(self, name: str, kind: Kind) -> None:
         """Joins ``kind`` into the kind of a variable: it is the widest of all that are assigned to it."""
@@ -117,6 +142,21 @@ def cast(value: Value, kind: Kind) -> ast.expr:
     if isinstance(node, ast.Constant):
         return ast.Constant(int(node.value))  # type: ignore[arg-type]
     return ast.Call(ast.Name("int", ast.Load()), [node], [])
+
+
+def aside(scope: Scope, lower: Callable[..., Any], *arguments: Any) -> tuple[list[ast.stmt], Any]:
+    """Lowers what does not run on every path; returns the statements that must stand before it there, and it."""
+    outer, scope.prelude = scope.prelude, []
+    result = lower(scope, *arguments)
+    prelude, scope.prelude = scope.prelude, outer
+    return prelude, result
+
+
+def cut(scope: Scope, value: ast.expr) -> Value:
+    """A float cut to an integer; where it is NaN the pixel has no results."""
+    held = scope.held("cut", value)
+    scope.remark("undefined", call("_math", ast.Constant("isnan"), held))
+    return Value(call("_cut", held), Kind.INT)
 
 
 def float_literal(value: float) -> ast.expr:

@@ -15,8 +15,10 @@ from tilejit.language.form import call
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CHEAP_CALLS = {"_read", "_valid", "_float", "_minimum", "_maximum", "_select", "abs", "int"}
-_CHEAP_MATH = {"sqrt", "fabs", "isnan", "isinf", "isfinite", "degrees", "radians"}
+    from tilejit.language.scope import Scope
+
+_CHEAP_CALLS = {"_read", "_valid", "_float", "_minimum", "_maximum", "_select", "_cut", "_whole", "abs", "int"}
+_CHEAP_MATH = {"sqrt", "fabs", "isnan", "isinf", "isfinite", "degrees", "radians", "floor", "ceil", "rint"}
 _LIMIT = 240
 """Syntax nodes that both sides of a choice may come to: beyond some tens of operations a jump is cheaper."""
 
@@ -58,6 +60,13 @@ def as_selects(test: ast.expr, body: Sequence[ast.stmt], orelse: Sequence[ast.st
             result.append(_assigned(name, call("_select", test, *sides) if name in held else value))
             held.add(name)
     return result
+
+
+def branched(scope: Scope, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt],
+             *held: str) -> list[ast.stmt]:  # fmt: skip
+    """An if that an expression comes to, without a jump where both branches are cheap."""
+    names = scope.held_names | set(held)
+    return as_selects(test, body, orelse, names, scope.temporary("test")) or [ast.If(test, body, orelse)]
 
 
 def _assignments(block: Sequence[ast.stmt]) -> list[tuple[str, ast.expr]] | None:

@@ -1,18 +1,28 @@
 """Where a body's text is, and errors that point into it."""
 
 from __future__ import annotations
+import __future__
 
 import ast
+import bisect
+import copy
+import dis
 import functools
 import inspect
+import operator
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+_FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
+"""Flags of code that was compiled under ``from __future__ import``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,11 @@ def _read(function: Any) -> FunctionSource:
         ) from error
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     tree = _parsed(lines, first)
+    if not isinstance(tree, ast.AsyncFunctionDef) and name != "<lambda>" and not _is_text_of(tree, function):
+        raise KernelError(
+            f"{filename}:{first}: {name}: the file was changed since {name} was imported: what stands there is not "
+            "what Python runs\n  restart Python, or reload the module"
+        )
     if not isinstance(tree, ast.FunctionDef):
         what = "is async" if isinstance(tree, ast.AsyncFunctionDef) else "is not written with def"
         line = tree.lineno if isinstance(tree, ast.AsyncFunctionDef) else first
@@ -117,6 +132,51 @@ def _read(function: Any) -> FunctionSource:
         )
     tree.decorator_list = []
     return FunctionSource(function, tree, filename, tuple(line.rstrip("\r\n") for line in lines), first)
+
+
+def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
+    """Whether a function's code is what its text compiles to now, wherever that stands in the file."""
+    if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
+        return False
+    code: CodeType = function.__code__
+    bare = copy.copy(tree)
+    bare.decorator_list = []
+    held = [ast.parse(f"{name} = None").body[0] for name in code.co_freevars]
+    around = ast.parse("def around(): pass").body[0]
+    around.body = [*held, bare, ast.parse(", ".join([*code.co_freevars, "0"])).body[0]]  # type: ignore[attr-defined]
+    module = ast.fix_missing_locations(ast.Module([around], []))
+    compiled = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
+    found = next(c for c in _codes(next(_codes(compiled))) if c.co_name == function.__name__)
+    return _parts(found) == _parts(code)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """The code of the functions inside."""
+    return (c for c in code.co_consts if isinstance(c, CodeType))
+
+
+_UNTOLD = {"CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME"}
+"""Instructions that depend on what stands around a function: a call of a module's function is another where the module
+is imported in the same text."""
+
+
+def _parts(code: CodeType) -> tuple[Any, ...]:
+    """What code does, without the texts in it and its place."""
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in _UNTOLD]
+    offsets = [i.offset for i in instructions]
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    steps = [
+        (i.opname.replace("LOAD_METHOD", "LOAD_ATTR"),
+         bisect.bisect_left(offsets, i.argval) if i.opcode in jumps else _shown(i.argval))
+        for i in instructions
+    ]  # fmt: skip
+    count = code.co_argcount + code.co_kwonlyargcount
+    return steps, code.co_varnames[:count], code.co_posonlyargcount, code.co_kwonlyargcount
+
+
+def _shown(value: Any) -> str:
+    """An argument of an instruction; numbers that are equal may be of two types, and texts do nothing in a body."""
+    return f"{type(value).__name__} {'' if isinstance(value, CodeType) else value!r}"
 
 
 def _described(function: object) -> str:

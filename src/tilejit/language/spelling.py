@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_DIRECT = {"isnan": "_isnan", "fabs": "abs", "rint": "round"}
-_TO_INT = {"floor", "ceil", "trunc"}
+_DIRECT = {"isnan": "_isnan", "fabs": "abs"}
 _CONVERSIONS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
@@ -51,8 +50,8 @@ class _Speller(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in {"_read", "_valid"}:
-            return self._cell(name, node)
+        if name in {"_read", "_valid", "_whole"}:
+            return self._wrapping(node.args[0]) if name == "_whole" else self._cell(name, node)  # type: ignore[arg-type]
         arguments = [self.visit(a) for a in node.args]
         if name == "_float":
             return call(self.spelling.float_name, *arguments)
@@ -63,6 +62,11 @@ class _Speller(ast.NodeTransformer):
         if name in self.functions:
             return self._helper(self.functions[name], arguments)
         return ast.Call(node.func, arguments, [])
+
+    def _wrapping(self, node: ast.BinOp) -> ast.expr:
+        """Unsigned integers wrap; LLVM takes it that signed ones, as Numba adds them, do not."""
+        left, right = (call("u64", self.visit(side)) for side in (node.left, node.right))
+        return call("i64", ast.BinOp(left, node.op, right))
 
     def _cell(self, name: str, node: ast.Call) -> ast.expr:
         raster, dy, dx = node.args
@@ -82,8 +86,6 @@ class _Speller(ast.NodeTransformer):
         if name in _DIRECT:
             return call(_DIRECT[name], *values)
         result = call(self.spelling.math_name(name), *values)
-        if name in _TO_INT:
-            return call("int", result)
         # math.* returns float64 for some float32 arguments, depending on the function and the target.
         if name in {*OWN, "isinf", "isfinite"}:
             return result

@@ -11,7 +11,7 @@ from tilejit.language.form import Value
 from tilejit.language.intervals import interval_of
 from tilejit.language.kinds import Kind, article
 from tilejit.language.names import MISSING
-from tilejit.language.scope import Scope, cast
+from tilejit.language.scope import Scope, aside, cast
 from tilejit.language.selects import as_selects
 from tilejit.language.unroll import literal_range
 from tilejit.sizes import counted
@@ -24,8 +24,8 @@ def lower_block(scope: Scope, block: Sequence[ast.stmt]) -> tuple[list[ast.stmt]
     """Lowers statements; returns them, and whether the path goes on after the last."""
     result: list[ast.stmt] = []
     for statement in block:
-        lowered, goes_on = _TABLE[type(statement)](scope, statement)
-        result += lowered
+        prelude, (lowered, goes_on) = aside(scope, _TABLE[type(statement)], statement)
+        result += [*prelude, *lowered]
         if not goes_on:
             return result, False
     return result, True
@@ -112,7 +112,7 @@ def _if(scope: Scope, node: ast.If) -> Lowered:
     test = condition(scope, node.test)
     if isinstance(test, ast.Constant):  # is_valid, where everything is
         return lower_block(scope, node.body if test.value else node.orelse)
-    before = set(scope.assigned)
+    before, held = set(scope.assigned), scope.held_names
     body, body_goes_on = lower_block(scope, node.body)
     after_body, scope.assigned = scope.assigned, set(before)
     orelse, else_goes_on = lower_block(scope, node.orelse)
@@ -121,7 +121,7 @@ def _if(scope: Scope, node: ast.If) -> Lowered:
     elif body_goes_on:
         scope.assigned &= after_body
     if body_goes_on and else_goes_on and not _is_uniform(scope, node.test):
-        selects = as_selects(test, body, orelse, {scope.name(n) for n in before}, scope.temporary("test"))
+        selects = as_selects(test, body, orelse, held, scope.temporary("test"))
         if selects is not None:
             return selects, True
     return [ast.If(test, body or [ast.Pass()], orelse)], body_goes_on or else_goes_on
@@ -133,10 +133,9 @@ def _is_uniform(scope: Scope, test: ast.expr) -> bool:
 
 
 def _for(scope: Scope, node: ast.For) -> Lowered:
-    bounds = _range_arguments(scope, node)
+    bounds, arguments = _range_arguments(scope, node)
     if not isinstance(node.target, ast.Name):
         scope.fail(node.target, "a loop over several variables", "loop over one: for k in range(n)")
-    arguments = [lower(scope, b).node for b in bounds]
     name = node.target.id
     before = set(scope.assigned)
     scope.note(name, Kind.INT)
@@ -164,7 +163,8 @@ def _loop_body(scope: Scope, block: list[ast.stmt]) -> tuple[list[ast.stmt], lis
     return body or [ast.Pass()], ends or [scope.assigned]
 
 
-def _range_arguments(scope: Scope, node: ast.For) -> list[ast.expr]:
+def _range_arguments(scope: Scope, node: ast.For) -> tuple[list[ast.expr], list[ast.expr]]:
+    """The bounds of a loop, as written and lowered."""
     iterable = node.iter
     if isinstance(iterable, ast.Name) and iterable.id in scope.windows:
         scope.fail(iterable, f"iterates over the raster {iterable.id}",
@@ -174,14 +174,14 @@ def _range_arguments(scope: Scope, node: ast.For) -> list[ast.expr]:
         scope.fail(iterable, f"loops over {ast.unparse(iterable)}", "a for loop goes over range(...)")
     if not 1 <= len(iterable.args) <= 3 or iterable.keywords:
         scope.fail(iterable, f"range with {counted(len(iterable.args), 'argument')}", "range takes one to three")
-    for bound in iterable.args:
-        kind = lower(scope, bound).kind
-        if kind is not Kind.INT:
-            scope.fail(bound, f"a bound of range is {article(kind)}",
+    values = [lower(scope, bound) for bound in iterable.args]
+    for bound, value in zip(iterable.args, values, strict=True):
+        if value.kind is not Kind.INT:
+            scope.fail(bound, f"a bound of range is {article(value.kind)}",
                        "bounds are integers: annotate the parameter with int, or write int(x)")  # fmt: skip
     if len(iterable.args) == 3 and isinstance(iterable.args[2], ast.Constant) and iterable.args[2].value == 0:
         scope.fail(iterable.args[2], "range with a step of 0", "step by 1 or more, or by -1 or less")
-    return iterable.args
+    return iterable.args, [value.node for value in values]
 
 
 def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | None:
@@ -197,7 +197,7 @@ def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | No
 
 def _while(scope: Scope, node: ast.While) -> Lowered:
     scope.program.has_while = True
-    test = condition(scope, node.test)
+    prelude, test = aside(scope, condition, node.test)
     endless = isinstance(test, ast.Constant) and bool(test.value)
     before, outer = set(scope.assigned), scope.breaks
     breaks: list[set[str]] = []
@@ -205,6 +205,9 @@ def _while(scope: Scope, node: ast.While) -> Lowered:
     body, _ = lower_block(scope, node.body)
     scope.breaks = outer
     scope.assigned = set.intersection(*breaks) if endless and breaks else before
+    if prelude:  # stands before the test in every round
+        leave = ast.If(ast.UnaryOp(ast.Not(), test), [ast.Break()], [])
+        test, body = ast.Constant(value=True), [*prelude, leave, *body]
     return [ast.While(test, body or [ast.Pass()], [])], not endless or bool(breaks)
 
 

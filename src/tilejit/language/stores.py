@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.form import Window
+    from tilejit.language.form import Form, Window
     from tilejit.language.signature import Signature
 
 _WRITTEN_OUT = 32
@@ -34,7 +35,7 @@ def _saturating_cast(dtype: np.dtype, signature: Signature, decorator: str) -> s
     compute = signature.compute if dtype.itemsize <= 2 else np.dtype(np.float64)
     name = "f32" if compute == np.float32 else "f64"
     half = float(np.nextafter(compute.type(0.5), compute.type(0)))
-    most = int(info.max) if dtype.itemsize < 8 else int(np.nextafter(2.0**63, 0))
+    most = int(info.max) if dtype.itemsize < 8 else int(most_below(float(info.max), compute))
     lines = [
         f"def _to_{dtype}(value):",
         f"    held = min(max({name}(value), {name}({info.min})), {name}({most}))",
@@ -70,10 +71,42 @@ def validity_test(kernel: Kernel, window: Window, cell: Callable[[str, int, int]
 def counters_of(kernel: Kernel, signature: Signature) -> tuple[str, ...]:
     """What a launch counts, each into an element of its last argument; where that is nothing, there is none.
 
-    Collisions with nodata: NaN equals nothing, so only other nodata values collide.
+    Collisions with nodata: NaN equals nothing, so only other nodata values collide. Pixels that asked for cells beyond
+    the radius. Results that their integer type does not hold, and cells that no integer of a body does.
     """
-    del kernel
-    return ("collisions",) * (not all(signature.nan_nodata))
+    saturates = any(map(_saturates, kernel.results, signature.outputs))
+    known = {"collisions": not all(signature.nan_nodata), "beyond": "beyond" in kernel.form.body.notes}
+    known["saturated"] = saturates or "saturated" in kernel.form.body.notes
+    return tuple(name for name, is_there in known.items() if is_there)
+
+
+def _saturates(kind: Kind, dtype: np.dtype) -> bool:
+    """Whether a result of a kind may lie beyond what a dtype holds."""
+    return dtype.kind in "iu" and (kind is Kind.FLOAT or (kind is Kind.INT and dtype != np.int64))
+
+
+def most_below(bound: float, dtype: np.dtype) -> float:
+    """The largest number below ``bound`` of a float dtype."""
+    return float(np.nextafter(dtype.type(bound), dtype.type(0)))
+
+
+def settling_lines(kernel: Kernel, form: Form, *, checked: bool,
+                   count: Callable[[str, str], str]) -> tuple[list[str], bool]:  # fmt: skip
+    """The lines that take in what the body noted of its pixel, and whether ``_ok`` is known after them.
+
+    Args:
+        kernel: Whose body it is.
+        form: The body in this variant.
+        checked: Whether ``_ok`` is known before.
+        count: What is counted, and a condition -> the statement that counts it.
+    """
+    notes = form.body.notes
+    told = [note for note in notes if note != "undefined"]
+    lines = [count(note, f"_{note} & _ok" if checked else f"_{note}") for note in told]
+    void = {"undefined", "beyond"} if kernel.nodata == "propagate" else {"undefined"}
+    empty = [note for note in notes if note in void]
+    tests = [*(["_ok"] if checked else []), *(f"(not _{note})" for note in empty)]
+    return [*lines, *([f"_ok = {' & '.join(tests)}"] if empty else [])], checked or bool(empty)
 
 
 def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str], *, checked: bool,
@@ -90,12 +123,14 @@ def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str]
     lines: list[str] = []
     for k, (kind, dtype, nan) in enumerate(zip(kernel.results, signature.outputs, signature.nan_nodata, strict=True)):
         value = _converted(f"_v{k}", kind, dtype)
+        beyond = _beyond_type(f"_v{k}", dtype, kind, signature.compute) if _saturates(kind, dtype) else ""
         tests = (["not _ok"] if checked else []) + ([f"_isnan(_v{k})"] if kind is Kind.FLOAT and not nan else [])
         if nan:
             lines.append(f"{cell(k)} = {value} if _ok else _nodata{k}" if checked else f"{cell(k)} = {value}")
             continue
         if not tests:
             lines += [f"_r{k} = {value}", count("collisions", f"_r{k} == _nodata{k}"), f"{cell(k)} = _r{k}"]
+            lines += [count("saturated", beyond)] if beyond else []
             continue
         lines += [
             f"_bad{k} = {' | '.join(f'({t})' for t in tests)}",
@@ -103,7 +138,25 @@ def store_lines(kernel: Kernel, signature: Signature, cell: Callable[[int], str]
             count("collisions", f"(_r{k} == _nodata{k}) & (not _bad{k})"),
             f"{cell(k)} = _r{k}",
         ]
+        lines += [count("saturated", f"({beyond}) & (not _bad{k})")] if beyond else []
     return lines
+
+
+def _beyond_type(value: str, dtype: np.dtype, kind: Kind, compute: np.dtype) -> str:
+    """The test whether a result lies beyond what an integer dtype holds, floats after they are rounded."""
+    info = np.iinfo(dtype)
+    if kind is Kind.INT:
+        return f"{value} < 0" if dtype == np.uint64 else f"({value} < {info.min}) | ({value} > {info.max})"
+    half = Fraction(1, 2)
+    low, high = -_at_least(half - info.min, compute), _at_least(info.max + half, compute)
+    name = "f32" if compute == np.float32 else "f64"
+    return f"({value} <= {name}({low})) | ({value} >= {name}({high}))"
+
+
+def _at_least(bound: Fraction, dtype: np.dtype) -> float:
+    """The smallest number of a float dtype that is not below ``bound``."""
+    near = dtype.type(float(bound))
+    return float(near if Fraction(float(near)) >= bound else np.nextafter(near, dtype.type(np.inf)))
 
 
 def _converted(value: str, kind: Kind, dtype: np.dtype) -> str:
@@ -112,8 +165,8 @@ def _converted(value: str, kind: Kind, dtype: np.dtype) -> str:
     if kind is Kind.FLOAT:
         return f"_to_{dtype}({value})"
     info = np.iinfo(dtype)
-    if dtype == np.int64:
-        return f"np.int64({value})"
+    if dtype.itemsize == 8:
+        return f"np.int64({value})" if dtype == np.int64 else f"np.uint64(max({value}, 0))"
     return f"np.{dtype}(min(max({value}, {info.min}), {info.max}))"
 
 

@@ -1,6 +1,6 @@
 """Scalar math with the same bits in plain Python and in compiled CPU kernels.
 
-`tj.math.atan(x)` and its eight companions take scalars and compute in the precision of their arguments:
+`tj.math.atan(x)` and its nine companions take scalars and compute in the precision of their arguments:
 `np.float32` (or `np.float16`) gives an `np.float32`, everything else an `np.float64`. As in NumPy, a Python
 number beside a NumPy scalar takes on that scalar's precision. Inside a kernel the compiler replaces these
 names by the text of `float32` or `float64`, which vectorises: Numba's wheels bring no vector math library,
@@ -15,7 +15,7 @@ import numpy as np
 
 from tilejit.math import float32, float64
 
-__all__ = ["atan", "atan2", "cos", "degrees", "exp", "hypot", "log", "radians", "sin"]
+__all__ = ["atan", "atan2", "cos", "degrees", "exp", "hypot", "log", "pow", "radians", "sin"]
 
 Real = float | np.floating | np.integer
 Float = np.float32 | np.float64
@@ -189,6 +189,30 @@ def log(x: Real) -> Float:
     if _is_narrow(x):
         return float32.log(np.float32(x))
     return float64.log(np.float64(x))
+
+
+def pow(x: Real, y: Real) -> Float:  # noqa: A001
+    """Return x to the power of y.
+
+    exp(y * log(x)), in float64 for float32, and with a logarithm of some 65 bits for float64. Signed zeros, infinities
+    and NaN as in C99: the zeroth power of anything is 1, and so is every power of 1.
+    Max error 0.6 ulp in float32, 0.9 in float64.
+
+    Args:
+        x: Base; a negative one has powers that are whole.
+        y: Exponent.
+
+    Returns:
+        The power.
+
+    Example:
+        >>> pow(2.0, -3.0)
+        np.float64(0.125)
+
+    """
+    if _is_narrow(x, y):
+        return float32.pow(np.float32(x), np.float32(y))
+    return float64.pow(np.float64(x), np.float64(y))
 
 
 def radians(x: Real) -> Float:

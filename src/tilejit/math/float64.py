@@ -104,6 +104,22 @@ LOG_5 = np.float64(1.818357216161805012e-01)
 LOG_6 = np.float64(1.531383769920937332e-01)
 LOG_7 = np.float64(1.479819860511658591e-01)
 
+# pow: logarithm and product in pairs of numbers, the second what rounding took from the first.
+SPLIT = np.float64(134217729.0)
+POW_LIMIT = np.float64(2.0**64)
+THIRD = np.float64(0.3333333333333333)
+THIRD_LOW = np.float64(1.850371707708594e-17)
+POW_2 = np.float64(1 / 5)
+POW_3 = np.float64(1 / 7)
+POW_4 = np.float64(1 / 9)
+POW_5 = np.float64(1 / 11)
+POW_6 = np.float64(1 / 13)
+POW_7 = np.float64(1 / 15)
+POW_8 = np.float64(1 / 17)
+POW_9 = np.float64(1 / 19)
+POW_10 = np.float64(1 / 21)
+POW_11 = np.float64(1 / 23)
+
 DEGREES_PER_RADIAN = np.float64(57.29577951308232)
 RADIANS_PER_DEGREE = np.float64(0.017453292519943295)
 
@@ -235,10 +251,13 @@ def exp(x: np.float64) -> np.float64:
     """Exponential; 0, denormal and inf where it leaves the range; 0.88 ulp."""
     clamped = EXP_LOW if x < EXP_LOW else x
     clamped = EXP_HIGH if clamped > EXP_HIGH else clamped
-    rounded = clamped * LOG2_E + ROUND
-    n = rounded - ROUND
-    high = clamped - n * LN2_HIGH
-    low = n * LN2_LOW
+    n = clamped * LOG2_E + ROUND - ROUND
+    value = _scaled(clamped - n * LN2_HIGH, n * LN2_LOW, n)
+    return value if x == x else NAN
+
+
+def _scaled(high: np.float64, low: np.float64, n: np.float64) -> np.float64:
+    """exp(high - low) * 2**n, |high| <= ln(2) / 2."""
     r = high - low
     s = r * r
     c = r - s * (EXP_1 + s * (EXP_2 + s * (EXP_3 + s * (EXP_4 + s * EXP_5))))
@@ -246,8 +265,7 @@ def exp(x: np.float64) -> np.float64:
     # Two factors, because 2**n itself is out of range at both ends; the first product is exact.
     half = n * HALF + ROUND
     rest = (n - (half - ROUND)) + ROUND
-    value = mantissa * _power_of_two(half) * _power_of_two(rest)
-    return value if x == x else NAN
+    return mantissa * _power_of_two(half) * _power_of_two(rest)
 
 
 def log(x: np.float64) -> np.float64:
@@ -271,6 +289,81 @@ def log(x: np.float64) -> np.float64:
     value = x if x == INF else value
     outside = NEG_INF if x == ZERO else NAN
     return value if x > ZERO else outside
+
+
+def _rest(a: np.float64, b: np.float64, product: np.float64) -> np.float64:
+    """What rounding took from the product of a and b (Dekker)."""
+    high_a = a * SPLIT - (a * SPLIT - a)
+    high_b = b * SPLIT - (b * SPLIT - b)
+    low_a = a - high_a
+    low_b = b - high_b
+    return low_a * low_b - (((product - high_a * high_b) - low_a * high_b) - high_a * low_b)
+
+
+def _log_term(f: np.float64, s: np.float64) -> np.float64:
+    """What f / (2 + f) is beyond its rounded value s."""
+    bottom = TWO + f
+    bottom_low = f - (bottom - TWO)
+    top = s * bottom
+    return (((f - top) - _rest(s, bottom, top)) - s * bottom_low) / bottom
+
+
+def _power(x: np.float64, y: np.float64) -> np.float64:
+    """x**y for 0 < x < inf and |y| <= 2**64: exp(y * log(x)) with a logarithm of some 65 bits."""
+    denormal = x < MIN_NORMAL
+    scaled = x * NORMALISE if denormal else x
+    bits = _bits(scaled)
+    k = np.int64((bits - SQRT_HALF_BITS) >> MANTISSA_WIDTH)
+    m = _from_bits(bits - (k << MANTISSA_WIDTH))
+    n = _from_bits(k + ROUND_BITS) - ROUND
+    n = n - NORMALISE_LOG2 if denormal else n
+    # log(m) = 2 (s + s**3 / 3 + s**5 / 5 + ...)
+    f = m - ONE
+    s = f / (TWO + f)
+    s_low = _log_term(f, s)
+    z = s * s
+    z_low = _rest(s, s, z) + TWO * s * s_low
+    tail = POW_8 + z * (POW_9 + z * (POW_10 + z * POW_11))
+    tail = POW_4 + z * (POW_5 + z * (POW_6 + z * (POW_7 + z * tail)))
+    tail = z * (POW_2 + z * (POW_3 + z * tail))
+    t = THIRD + tail
+    t_low = ((THIRD - t) + tail) + THIRD_LOW
+    u = z * t
+    u_low = _rest(z, t, u) + (z * t_low + z_low * t)
+    v = s * u
+    v_low = _rest(s, u, v) + (s * u_low + s_low * u)
+    half = s + v
+    half_low = ((s - half) + v) + (s_low + v_low)
+    whole = n * LN2_HIGH
+    log = whole + TWO * half
+    log_low = ((whole - log) + TWO * half) + (TWO * half_low + n * LN2_LOW)
+    top = log + log_low
+    log_low = log_low - (top - log)
+    product = y * top
+    inside = EXP_LOW < product < EXP_HIGH
+    clamped = product if inside else (EXP_LOW if product < ZERO else EXP_HIGH)
+    low = _rest(y, top, product) + y * log_low if inside else ZERO
+    n = clamped * LOG2_E + ROUND - ROUND
+    return _scaled(clamped - n * LN2_HIGH, n * LN2_LOW - low, n)
+
+
+def pow(x: np.float64, y: np.float64) -> np.float64:  # noqa: A001
+    """X to the power of y, with C99's special cases; 0.9 ulp."""
+    ax = abs(x)
+    ay = abs(y)
+    whole = y == np.floor(y)
+    odd = whole & (y * HALF != np.floor(y * HALF))
+    bounded = POW_LIMIT if y > POW_LIMIT else y
+    bounded = -POW_LIMIT if bounded < -POW_LIMIT else bounded
+    finite = (ax > ZERO) & (ax < INF)
+    value = _power(ax if finite else ONE, bounded if y == y else ONE)
+    beyond = INF if (ax > ONE) == (y > ZERO) else ZERO
+    value = value if finite else beyond
+    value = NAN if finite & (x < ZERO) & (not whole) else value
+    negative = odd & (_bits(x) < NO_BITS)
+    value = -value if negative else value
+    value = value if (x == x) & (y == y) else NAN
+    return ONE if (y == ZERO) | (x == ONE) | ((ax == ONE) & (ay == INF)) else value
 
 
 def degrees(x: np.float64) -> np.float64:
