@@ -433,7 +433,7 @@ def _axes(crs: Any) -> Iterator[Any]:
         tree = tree["source_crs"]
     for part in tree.get("components", [tree]):
         whole = part.get("source_crs", part)
-        yield from whole["coordinate_system"]["axis"]
+        yield from whole.get("coordinate_system", {}).get("axis", ())
 
 
 def _axis_unit(axis: Any) -> float:
@@ -444,10 +444,9 @@ def _axis_unit(axis: Any) -> float:
 
 def _towards(directions: list[str]) -> tuple[int, int]:
     """The signs of x and y where they grow west and south; a polar projection's axes both point north, or south."""
-    x, y = directions[:2]
-    if {x, y}.issubset({"north", "south"}) or y in {"east", "west"}:
+    if len(directions) < 2 or directions[0] not in {"east", "west"}:
         return 1, 1
-    return (-1 if x == "west" else 1), (-1 if y == "south" else 1)
+    return (-1 if directions[0] == "west" else 1), (-1 if directions[1] == "south" else 1)
 
 
 def _number(value: Any) -> float:
