@@ -362,12 +362,15 @@ def _equals(cells: NDArray[Any], key: np.generic) -> NDArray[np.bool_]:
     if key.dtype.kind != "f":
         equal: NDArray[np.bool_] = cells == cells.dtype.type(key)
         return equal
-    hits = np.zeros(cells.shape, np.bool_)
-    for low, high in _alike(key.dtype, float(key)):
-        # Nodata mostly lies beyond all data, so that a look at the end towards zero is all that it takes.
-        part = cells <= high if high <= 0 else cells >= low
-        if part.any():
-            hits |= part & (cells >= low if high <= 0 else cells <= high)
+    found = [_within(cells, low, high) for low, high in _alike(key.dtype, float(key))]
+    return found[0] if len(found) == 1 else found[0] | found[1]
+
+
+def _within(cells: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    """Which cells lie in a range of which 0 is no inner point; nodata mostly lies beyond all data."""
+    hits: NDArray[np.bool_] = cells <= high if high <= 0 else cells >= low
+    if hits.any():
+        hits &= cells >= low if high <= 0 else cells <= high
     return hits
 
 
