@@ -228,6 +228,24 @@ def wider_then_smaller(rng):
     return tuple(r[0][0] for r in results), tuple(r[1][0] for r in results)
 
 
+@tj.focal(radius=2)
+def whole(z, qa: np.uint64, *, k: int = 1) -> tuple[np.int64, np.uint64, np.uint8, np.int64]:
+    a = round(z[0, k]) + math.floor(z[0, 0]) * qa[0, 0]
+    b = math.ceil(z[0, 1]) if z[0, 0] > 2 else int(z[0, 0])
+    return a, b + math.trunc(z[0, 0] * 3), z[0, 0], qa[0, 0] ** 5 - k
+
+
+def notes(rng):
+    """Offsets within the radius and beyond, numbers that no integer holds, integers that wrap: with what is told."""
+    z = holed(rng)
+    z[2, 2:8] = 3e38, np.inf, -np.inf, 2.0**63, 2.0**31, -(2.0**63)
+    qa = rng.integers(0, 9, SHAPE).astype(np.uint64)
+    qa[3, 3] = 2**63
+    arrays, shape = [z, qa, np.ones(SHAPE, np.uint8)], (SHAPE[0] - 4, SHAPE[1] - 4)
+    both = [launched(whole, arrays, shape, [9] * 4, scalars=[k]) for k in (1, 3)]
+    return tuple(part for one in both for part in one[0]), tuple(part for one in both for part in one[1])
+
+
 FEATURES = {
     "while with break": lambda rng: on_arrays(while_break, holed(rng)),
     "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
@@ -242,6 +260,7 @@ FEATURES = {
     "values by row and column": row_arrays,
     "saturated integers": lambda rng: on_arrays(saturated, holed(rng)),
     "collisions with nodata": collisions,
+    "what is told of a pixel": notes,
     "offsets known while running": lambda rng: on_arrays(moved, holed(rng), down=-3, right=2),
     "a large window with branches": lambda rng: on_arrays(largest_7x7, holed(rng)),
     "math": lambda rng: on_arrays(functions, holed(rng)),

@@ -118,6 +118,7 @@ def test_places_count_from_the_arrays_corner():
         ((Path("a") / "dem.tif", np.zeros((2, 3))), r"give tj\.open\('a/dem\.tif'\)"),
         ((np.zeros((2, 3)), np.zeros((3, 2))), r"a \(2, 3\), b \(3, 2\)"),
         ((np.zeros((2, 3), complex), np.zeros((2, 3))), "a is complex128"),
+        ((np.zeros((2, 3), np.longdouble), np.zeros((2, 3))), "of up to 64 bits"),
         ((np.array([["a"]]), np.zeros((1, 1))), "a is <U1"),
         ((np.zeros((2, 3)),), r"takes 2 rasters \(a, b\), 1 given"),
     ],

@@ -269,6 +269,42 @@ def test_hypot_special_values(run, dtype):
     assert run("hypot", limit, limit) == inf
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 0.6), (np.float64, 0.9)])
+def test_accuracy_of_powers(dtype, bound):
+    rng, n = np.random.default_rng(25), 60_000
+    x = np.concatenate([np.exp(rng.uniform(-80, 80, n)), rng.uniform(0.5, 2, n), 1 + rng.normal(0, 1e-3, n)]).astype(
+        dtype
+    )
+    reach = 80 if dtype is np.float32 else 700
+    y = np.concatenate(
+        [rng.uniform(-reach, reach, n) / np.log(x[:n]), rng.uniform(-100, 100, n), rng.uniform(-9e3, 9e3, n)]
+    )
+    y = y.astype(dtype)
+    wide = np.float64 if dtype is np.float32 else np.longdouble
+    want, got = np.power(x.astype(wide), y.astype(wide)), compiled("pow", x, y)
+    normal = (want > np.finfo(dtype).tiny) & (want < np.finfo(dtype).max)
+    assert ulps(got[normal], want[normal]).max() <= bound
+    a, b = any_bits(dtype, 26, 500), any_bits(dtype, 27, 500)
+    assert_same_bits("pow", a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("run", [plain, compiled])
+def test_powers_of_special_values(run, dtype):
+    inf, nan = np.inf, np.nan
+    table = [
+        (nan, 0, 1), (nan, -0.0, 1), (1, nan, 1), (1, inf, 1), (-1, inf, 1), (-1, -inf, 1), (nan, 1, nan), (2, nan, nan),
+        (0, 3, 0), (-0.0, 3, -0.0), (-0.0, 2, 0), (-0.0, 0.5, 0), (0, -2, inf), (-0.0, -3, -inf), (-0.0, -2, inf),
+        (inf, 2, inf), (inf, -2, 0), (-inf, 3, -inf), (-inf, 2, inf), (-inf, -3, -0.0), (-inf, 0.5, inf),
+        (0.5, inf, 0), (0.5, -inf, inf), (-2, inf, inf), (-2, 3, -8), (-2, -2, 0.25), (-2, 0.5, nan), (3, 4, 81),
+        (2, 1e30, inf), (2, -1e30, 0), (0.5, 1e30, 0), (-3, 1e30, inf), (0, inf, 0), (0, -inf, inf),
+    ]  # fmt: skip
+    x, y, want = (np.array(column, dtype) for column in zip(*table, strict=True))
+    got = run("pow", x, y)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("run", [plain, compiled])
 @pytest.mark.parametrize("name", ["sin", "cos"])

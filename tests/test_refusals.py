@@ -909,15 +909,15 @@ def «f»(z: "nope"):
         "an annotation cannot be evaluated: name 'nope' is not defined",
         "annotate with dtypes, as np.uint16",
     ),
-    "annotated uint64": (
+    "annotated complex64": (
         """
 @tj.local
-def f(«z: np.uint64»):
+def f(«z: np.complex64»):
     return z
 """,
         "f",
-        "z is annotated uint64",
-        "a raster takes bool, int8 to int64 and uint8 to uint32: z: np.uint16",
+        "z is annotated complex64",
+        "a raster takes bool, int8 to int64 and uint8 to uint64: z: np.uint16",
     ),
     "return annotation": (
         """

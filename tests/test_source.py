@@ -476,7 +476,9 @@ def test_impossible_reads_are_refused(source_of, bands, window, shape, message):
         source.read(bands, window, np.zeros(shape))
 
 
-@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 2), complex)])
+@pytest.mark.parametrize(
+    "array", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 2), complex), np.zeros((2, 2), np.longdouble)]
+)
 def test_impossible_arrays_are_refused(array):
     with pytest.raises(SourceError):
         ArraySource.of(array)
