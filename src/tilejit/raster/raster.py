@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from tilejit.callers import warn_caller
 from tilejit.errors import ParameterError
 from tilejit.io.containers import given_array
 from tilejit.io.open_source import open_source
@@ -13,7 +14,6 @@ from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
 from tilejit.sizes import counted
-from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
     import os
