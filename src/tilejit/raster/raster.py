@@ -244,8 +244,9 @@ def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = N
         >>> import numpy as np
         >>> import tilejit as tj
         >>> grid = tj.Grid(2, 3, (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_300_000.0), "EPSG:32633")
-        >>> tj.from_array(np.zeros((2, 3), np.float32), grid=grid)
-        <Raster array: 1 band, 2 rows x 3 cols, cell 30 x -30 from (500000, 5300000), EPSG:32633>
+        >>> raster = tj.from_array(np.zeros((2, 3), np.float32), grid=grid)
+        >>> raster.count, raster.grid.metric.kind
+        (1, 'projected')
     """
     return raster_of(given_array(array, "array"), grid, nodata)
 
