@@ -178,6 +178,12 @@ def test_masks_of_annotated_integers(backend, edge):
     assert same_bits(kernel(codes, backend=backend).data, wanted.array)
 
 
+def test_debug_sees_masks():
+    array = np.ma.masked_equal(np.float32(COUNT), 14)
+    assert np.isnan(plus_one.debug(array, 2, 2))
+    assert plus_one.debug(array, 2, 3) == 16
+
+
 def test_results_into_masked_arrays():
     shared = np.zeros((5, 6), bool)
     shared[0] = True

@@ -108,7 +108,7 @@ def test_the_grid_fills_in_what_a_kernel_asks_for(tmp_path):
 
 def test_a_chain_tells_what_it_is():
     assert (steep.name, steep.kind, steep.summary) == ("steep", "chain", "Where it rises.")
-    assert repr(steep).startswith("<chain steep from test_chain.py:")
+    assert repr(steep).startswith("<chain steep(z, *, limit=30.0) from test_chain.py:")
     assert (per_metre.summary, per_metre.__doc__, per_metre.module) == ("", "", __name__)
 
 

@@ -294,7 +294,7 @@ MISUSED = {
     "memory": ([*RUN, "--memory", "lots"], r"'lots' is no size of memory; write 2GB"),
     "workers": ([*RUN, "--workers", "0"], r"0 is not in the range"),
     "backend": ([*RUN, "--backend", "gpu"], r"'gpu' is not one of"),
-    "nodata": ([*RUN, "--nodata", "none"], r"'none' is no number: write -9999"),
+    "nodata": ([*RUN, "--nodata", "low"], r"'low' is no number: write -9999"),
     "profile": ([*RUN, "--profile", "deflate"], r"'deflate': write option=value"),
     "parameter": ([*RUN, "-p", "dx"], r"'dx': write -p name=value"),
     "size": (["demo", "--size", "big"], r"'big' is not a valid integer"),

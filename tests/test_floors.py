@@ -18,7 +18,7 @@ FLOORS = {
     3: ["backends", "executors", "io", "planning"],
     2: ["codecs", "kernel"],
     1: ["jit", "language"],
-    0: ["errors", "grid", "math", "sizes", "system", "text", "window"],
+    0: ["callers", "errors", "grid", "math", "sizes", "system", "text", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 

@@ -520,7 +520,7 @@ def test_grids_that_differ_are_both_shown():
 
 def test_what_makes_no_sense_is_refused(tmp_path):
     raster = tj.from_array(np.ones((3, 4), np.float32))
-    with pytest.raises(ParameterError, match="bands 1 to 1, not 0"):
+    with pytest.raises(ParameterError, match="has one band, 1, not 0"):
         raster.band(0)
     with pytest.raises(ParameterError, match=r"b is ndarray, and another input is a Raster"):
         halves(raster, np.ones((3, 4)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend
+from tilejit.callers import warn_caller
 from tilejit.errors import KernelError
 from tilejit.io.containers import Container, given_array
 from tilejit.kernel.edges import inside_index, is_index_edge
@@ -22,7 +23,6 @@ from tilejit.kernel.quantities import scalar_values
 from tilejit.kernel.tally import Tally
 from tilejit.language.kinds import compute_dtype, is_real
 from tilejit.sizes import counted
-from tilejit.system.callers import warn_caller
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ A low floor says what is wrong; the floor above adds the file, the window and th
 
 from __future__ import annotations
 
-from tilejit.system.callers import users_traceback
+from tilejit.callers import users_traceback
 from tilejit.text import printable
 
 

@@ -230,7 +230,7 @@ class Kernel(RasterFunction):
         *arrays, row, col = arguments
         if len(arrays) != len(self.rasters):
             raise KernelError(f"{self.name}.debug takes {counted(len(self.rasters), 'array')}, a row and a column")
-        arrays = [np.asarray(a) for a in arrays]
+        arrays = [np.asanyarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
         forms = [None if r.dtype else compute for r in self.rasters]
         cells = [_Cells(a, row, col, form, self.radius) for a, form in zip(arrays, forms, strict=True)]
@@ -246,7 +246,7 @@ class Kernel(RasterFunction):
 
 
 class _Cells:
-    """The neighbours of one pixel of an array, as a body sees them; NaN outside, and beyond the radius."""
+    """The neighbours of one pixel of an array, as a body sees them; NaN outside, beyond the radius, under a mask."""
 
     def __init__(self, array: np.ndarray, row: int, col: int, compute: np.dtype | None,
                  radius: tuple[int, int]) -> None:  # fmt: skip
@@ -256,6 +256,7 @@ class _Cells:
         row, col = self._row + offset[0], self._col + offset[1]
         inside = 0 <= row < self._array.shape[0] and 0 <= col < self._array.shape[1]
         inside = inside and all(abs(step) <= reach for step, reach in zip(offset, self._radius, strict=True))
+        inside = inside and self._array[row, col] is not np.ma.masked
         if self._compute is None:
             return int(self._array[row, col]) if inside else 0
         return self._compute.type(self._array[row, col] if inside else np.nan)

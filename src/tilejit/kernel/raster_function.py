@@ -58,8 +58,8 @@ class RasterFunction:
 
     def __post_init__(self) -> None:
         function = self.source.function
-        names = ("__module__", "__qualname__", "__doc__")
-        vars(self).update({name: getattr(function, name) for name in names}, __wrapped__=function)
+        names = {name: getattr(function, name) for name in ("__module__", "__qualname__")}
+        vars(self).update(names, __doc__=function.__doc__ or "", __wrapped__=function)
 
     @property
     def name(self) -> str:

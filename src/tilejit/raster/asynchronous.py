@@ -10,11 +10,11 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
+from tilejit.callers import warn_caller
 from tilejit.io.tile_sink import Tile, TileSink
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import run_job
 from tilejit.raster.running import read_window, save_outputs, tiles_job, warning_of
-from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
     import os

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from tilejit.callers import warn_caller
 from tilejit.errors import ParameterError
 from tilejit.io.containers import given_array
 from tilejit.io.open_source import open_source
@@ -13,7 +14,6 @@ from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
 from tilejit.sizes import counted
-from tilejit.system.callers import warn_caller
 
 if TYPE_CHECKING:
     import os
@@ -244,8 +244,9 @@ def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = N
         >>> import numpy as np
         >>> import tilejit as tj
         >>> grid = tj.Grid(2, 3, (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_300_000.0), "EPSG:32633")
-        >>> tj.from_array(np.zeros((2, 3), np.float32), grid=grid)
-        <Raster array: 1 band, 2 rows x 3 cols, cell 30 x -30 from (500000, 5300000), EPSG:32633>
+        >>> raster = tj.from_array(np.zeros((2, 3), np.float32), grid=grid)
+        >>> raster.count, raster.grid.metric.kind
+        (1, 'projected')
     """
     return raster_of(given_array(array, "array"), grid, nodata)
 

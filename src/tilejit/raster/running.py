@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from tilejit.callers import warn_caller
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.io.open_sink import checked_target, open_sink, places_of
 from tilejit.io.open_source import check_no_input
@@ -21,7 +22,6 @@ from tilejit.pipeline.trace import checked_trace
 from tilejit.planning.graph import sources_of
 from tilejit.planning.planner import Request, make_job
 from tilejit.raster.settings import RunOptions, asked_for, executor_of, settings_of
-from tilejit.system.callers import warn_caller
 from tilejit.text import printable
 from tilejit.window import Window
 

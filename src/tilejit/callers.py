@@ -8,7 +8,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-_FOLDER = str(Path(__file__).parents[1]) + os.sep
+_FOLDER = str(Path(__file__).parent) + os.sep
 _PYTHON = str(Path(os.__file__).parent) + os.sep
 _LINK = "\nThe above exception was the direct cause of the following exception:\n"
 
