@@ -319,6 +319,8 @@ def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path],
         OSError: It cannot be renamed.
     """
     old = replaced_folder(new)
+    if kind_of(old) is not None and kind_of(target) is None:
+        rename_new(old, target)  # a kill came between the two steps
     try:
         with name_taken_told(path, new):
             if check is not None and kind_of(target) is not None:
