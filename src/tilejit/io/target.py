@@ -41,9 +41,15 @@ def local_target(name: str) -> Path:
     if not target.parent.is_dir():
         raise SinkError(f"{name}: the folder {target.parent} does not exist: create it first")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise SinkError(f"{name}: the folder {target.parent} cannot be written to: choose another")
+        reason = " (read-only file system)" if _is_read_only(target.parent) else ""
+        raise SinkError(f"{name}: the folder {target.parent} cannot be written to{reason}: choose another")
     check_length(name, target)
     return target
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether the file system is, as a disk that has failed becomes."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def checked_file(name: str, *, overwrite: bool, sidecars: bool = False) -> Path:
@@ -214,8 +220,8 @@ def disk_hint(folder: Path, error: BaseException) -> str:
         stats = os.statvfs(folder)
     except OSError:
         return ""
-    free = stats.f_bavail * stats.f_frsize
-    if free > 1 << 24 and "space" not in str(error).lower():
+    free, said = stats.f_bavail * stats.f_frsize, str(error).lower()
+    if "read-only" in said or (free > 1 << 24 and "space" not in said):
         return ""
     return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
 
@@ -230,7 +236,8 @@ def _sidecars(file: Path) -> list[Path]:
 def remove_sidecars(file: Path) -> None:
     """Remove what GDAL reads beside a file."""
     for side in _sidecars(file):
-        side.unlink(missing_ok=True)
+        if kind_of(side) == "a file":
+            side.unlink(missing_ok=True)
 
 
 def give_name(path: str, new: Path, target: Path, *, overwrite: bool) -> None:
