@@ -167,13 +167,17 @@ def hidden_beside(target: Path, end: str) -> Path:
     return target.parent / f".{stem}.{end}"
 
 
-def require_own(place: Path) -> None:
+def require_own(place: Path, found: os.stat_result | None = None) -> None:
     """Refuse what an earlier run should have left, and somebody else may have put there.
+
+    Args:
+        place: A file or a folder.
+        found: What `os.fstat` says of it, where it is open.
 
     Raises:
         SinkError: It is a link, a device or such, or belongs to another user, or is a file by another name as well.
     """
-    reason = why_not_own(os.lstat(place))
+    reason = why_not_own(os.lstat(place) if found is None else found)
     if reason is not None:
         raise SinkError(f"{place} {reason}: it is not gone on with, nor replaced; move it away, or write elsewhere")
 
