@@ -11,9 +11,13 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tilejit.errors import ParameterError, PlanError, TilejitError
+import tilejit as tj
+from executor_kernels import scaled
+from test_sink import small_disk
+from tilejit.errors import ParameterError, PlanError, SinkError, TilejitError
 from tilejit.executors import open_executor, opened
 from tilejit.executors.dask import DaskExecutor
 from tilejit.executors.futures import FuturesExecutor
@@ -310,3 +314,49 @@ def test_one_that_was_opened_here_is_closed_at_once_on_ctrl_c(monkeypatch):
         with pytest.raises(error), opened("processes", None):
             raise error
     assert closed == [False, False, True]
+
+
+ENDED_EARLY = """
+import sys, time
+from tilejit.cli.commands import _cleanly_ended
+from tilejit.executors.mpi import ranks
+
+with _cleanly_ended(), ranks() as leads:
+    if leads:
+        print("leads", flush=True)
+        time.sleep(60)
+"""
+
+
+@needs_mpi
+def test_ranks_that_are_told_to_end_before_there_is_work_end(tmp_path):
+    script = tmp_path / "early.py"
+    script.write_text(ENDED_EARLY)
+    command = [MPIEXEC, "-n", "3", sys.executable, script]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"leads\n"
+        ended = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGTERM)
+        try:
+            run.communicate(timeout=20)
+        finally:
+            run.kill()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert not psutil.wait_procs(ended, timeout=5)[1]
+
+
+@needs_dask
+@dask_warnings
+def test_dask_leaves_nothing_on_a_full_disk(tmp_path):
+    pytest.importorskip("zarr")
+    cells = np.random.default_rng(1).random((2048, 2048), np.float32)
+    tj.from_array(cells).save(tmp_path / "dem.tif", progress=False)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = {"executor": "dask", "workers": 3, "progress": False, "tile": (256, 256)}
+    with small_disk(disk, 5):
+        with pytest.raises(SinkError, match=r"out\.zarr: cannot write .*bytes left"):
+            scaled(tj.open(tmp_path / "dem.tif")).save(
+                disk / "out.zarr", profile={"blockxsize": 64, "blockysize": 64}, **options
+            )
+        assert list(disk.iterdir()) == []

@@ -521,6 +521,35 @@ def test_a_full_disk_is_noticed(tmp_path, kind, megabytes):
         assert left(disk) == set()
 
 
+def test_a_disk_that_has_gone_read_only_is_told(tmp_path, kind):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk, 8):
+        sink = open_sink(output_of(disk, kind))
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(SinkError, match=r"(?i)read-only file system"):
+            _write_and_abort(sink)
+
+
+def _write_and_abort(sink):
+    try:
+        _write_and_commit(sink, noise(sink._profile))
+    except BaseException:
+        sink.abort()
+        raise
+
+
+@needs_zarr
+def test_a_worker_that_writes_when_its_run_is_over_leaves_nothing(tmp_path):
+    profile = output_of(tmp_path, "zarr")
+    sink = open_sink(profile)
+    worker = sink.branch(local=True)()
+    sink.abort()
+    with pytest.raises(SinkError, match="its run has ended"):
+        worker.write(Window(0, 0, 32, 64), np.ones((1, 32, 64), np.float32))
+    assert left(tmp_path) == set()
+
+
 def _write_and_commit(sink, array):
     write_all(sink, array)
     sink.commit()

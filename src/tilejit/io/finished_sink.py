@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,21 +29,23 @@ class FinishedSink:
     Args:
         profile: What the output is.
         renames: Its files and folders: what they are called until it is complete, and then.
-        check: Refuses to replace a folder for what it holds.
+        check: Refuses to replace a folder for what it holds; None where no folder is part of it.
     """
 
     concurrent = True
     """Nobody writes."""
 
     def __init__(
-        self, profile: OutputProfile, renames: Sequence[tuple[Path, Path]], check: Callable[[Path], None]
+        self,
+        profile: OutputProfile,
+        renames: Sequence[tuple[Path, Path]],
+        check: Callable[[OutputProfile, Path], None] | None = None,
     ) -> None:
         self.grid = profile.grid
         """Where its cells lie."""
         self.block = (1, 1)
         """Nobody writes blocks."""
-        self._path, self._renames, self._overwrite = profile.path, renames, profile.overwrite
-        self._check = check if profile.overwrite else None
+        self._profile, self._path, self._renames, self._check = profile, profile.path, renames, check
 
     def write(self, window: Window, array: NDArray[Any]) -> NoReturn:  # noqa: ARG002 - a sink's
         """Refuses: all is written.
@@ -74,15 +77,17 @@ class FinishedSink:
 
     def commit(self) -> None:
         """Gives the output its name; see `Sink.commit`."""
+        overwrite = self._profile.overwrite
+        check = functools.partial(self._check, self._profile) if self._check is not None and overwrite else None
         for temporary, target in self._renames:
             with completing(self._path, temporary, self.abort):
                 if temporary.is_dir():
-                    with replacing_folder(self._path, temporary, target, self._check):
+                    with replacing_folder(self._path, temporary, target, check):
                         pass
                 elif temporary.exists():
-                    give_name(self._path, temporary, target, overwrite=self._overwrite)
+                    give_name(self._path, temporary, target, overwrite=overwrite)
                 # It may have been killed in the middle of either.
-                if self._overwrite:
+                if overwrite:
                     remove_sidecars(target)
                 if target.suffix.lower() in _GEOTIFF:
                     write_side_file(self._path, target, self.grid)

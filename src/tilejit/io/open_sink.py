@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +41,8 @@ class OutputFormat:
     """Opens the sink; the number is of the threads that compress, where GDAL does."""
     beside: Callable[[Path], Path] | None = None
     """What else it is, beside the file of its name."""
-    check_replaced: Callable[[OutputProfile, Path], None] = lambda _, __: None
-    """Refuses to replace a folder for what it holds."""
+    check_replaced: Callable[[OutputProfile, Path], None] | None = None
+    """Refuses to replace a folder for what it holds; None of what is no folder."""
 
 
 FORMATS = (
@@ -121,7 +120,7 @@ def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
         SinkError: The name is no format's, or the output cannot be created.
     """
     if profile.kept is not None and profile.kept.stage == "complete":
-        check = functools.partial(format_of(profile.path).check_replaced, profile)
+        check = format_of(profile.path).check_replaced
         return FinishedSink(profile, renames_of(profile), check)
     return format_of(profile.path).open(profile, threads)
 

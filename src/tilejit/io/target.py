@@ -41,9 +41,15 @@ def local_target(name: str) -> Path:
     if not target.parent.is_dir():
         raise SinkError(f"{name}: the folder {target.parent} does not exist: create it first")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise SinkError(f"{name}: the folder {target.parent} cannot be written to: choose another")
+        reason = " (read-only file system)" if _is_read_only(target.parent) else ""
+        raise SinkError(f"{name}: the folder {target.parent} cannot be written to{reason}: choose another")
     check_length(name, target)
     return target
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether the file system is, as a disk that has failed becomes."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def checked_file(name: str, *, overwrite: bool, sidecars: bool = False) -> Path:
@@ -161,13 +167,17 @@ def hidden_beside(target: Path, end: str) -> Path:
     return target.parent / f".{stem}.{end}"
 
 
-def require_own(place: Path) -> None:
+def require_own(place: Path, found: os.stat_result | None = None) -> None:
     """Refuse what an earlier run should have left, and somebody else may have put there.
+
+    Args:
+        place: A file or a folder.
+        found: What `os.fstat` says of it, where it is open.
 
     Raises:
         SinkError: It is a link, a device or such, or belongs to another user, or is a file by another name as well.
     """
-    reason = why_not_own(os.lstat(place))
+    reason = why_not_own(os.lstat(place) if found is None else found)
     if reason is not None:
         raise SinkError(f"{place} {reason}: it is not gone on with, nor replaced; move it away, or write elsewhere")
 
@@ -214,8 +224,8 @@ def disk_hint(folder: Path, error: BaseException) -> str:
         stats = os.statvfs(folder)
     except OSError:
         return ""
-    free = stats.f_bavail * stats.f_frsize
-    if free > 1 << 24 and "space" not in str(error).lower():
+    free, said = stats.f_bavail * stats.f_frsize, str(error).lower()
+    if "read-only" in said or (free > 1 << 24 and "space" not in said):
         return ""
     return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
 
@@ -230,7 +240,8 @@ def _sidecars(file: Path) -> list[Path]:
 def remove_sidecars(file: Path) -> None:
     """Remove what GDAL reads beside a file."""
     for side in _sidecars(file):
-        side.unlink(missing_ok=True)
+        if kind_of(side) == "a file":
+            side.unlink(missing_ok=True)
 
 
 def give_name(path: str, new: Path, target: Path, *, overwrite: bool) -> None:
@@ -319,6 +330,8 @@ def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path],
         OSError: It cannot be renamed.
     """
     old = replaced_folder(new)
+    if kind_of(old) is not None and kind_of(target) is None:
+        rename_new(old, target)  # a kill came between the two steps
     try:
         with name_taken_told(path, new):
             if check is not None and kind_of(target) is not None:

@@ -275,8 +275,16 @@ def _opened(path: Path) -> int:
     """
     with contextlib.suppress(FileExistsError):
         return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    require_own(path)
-    return open_regular(path, os.O_RDWR)
+    try:
+        descriptor = open_regular(path, os.O_RDWR)
+    except FileNotFoundError:  # the run that had it has removed it just now
+        return _opened(path)
+    try:
+        require_own(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _locked(path: Path) -> int:
@@ -290,8 +298,6 @@ def _locked(path: Path) -> int:
     while True:
         try:
             descriptor = _opened(path)
-        except FileNotFoundError:
-            continue  # the run that had it has removed it just now
         except OSError as error:
             raise SinkError(f"{path}: the journal cannot be opened: {error}{disk_hint(path.parent, error)}") from error
         try:

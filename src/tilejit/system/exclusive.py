@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +30,8 @@ def rename_new(old: Path, new: Path) -> None:
     """Gives a file or a folder a name that nothing has; what somebody makes of that name meanwhile stays.
 
     Linux, macOS and Windows do it in one step. A file system that cannot (NFS, FUSE) gives a file a second name, and
-    takes the first. One that has no such links either, and folders there, get an empty one of the new name first, which
-    is replaced: a kill in between leaves that.
+    takes the first; one that has no such links either (FAT) makes an empty file of the new name, and replaces that: a
+    kill in between leaves it. A folder takes the place of an empty one at most.
 
     Raises:
         FileExistsError: Something has the name; both are untouched.
@@ -100,14 +99,14 @@ def _rename_over_own(old: Path, new: Path) -> None:
 
 
 def _rename_folder(old: Path, new: Path) -> None:
-    new.mkdir()
+    taken = FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(old), None, str(new))
+    if kind_of(new) is not None:
+        raise taken
     try:
-        old.rename(new)  # over an empty folder only
+        old.rename(new)  # which replaces no more than an empty folder that is made in this instant
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.rmdir()
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(old), None, str(new)) from error
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise taken from error
         raise
 
 
@@ -147,7 +146,7 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
     return descriptor
 
 
-def why_not_own(found: Any) -> str | None:
+def why_not_own(found: os.stat_result) -> str | None:
     """Why a file or a folder may be somebody else's; None where it is this user's alone.
 
     Args:

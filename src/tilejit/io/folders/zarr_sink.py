@@ -15,7 +15,7 @@ from tilejit.io.folders.zarr_contents import METADATA, strangers
 from tilejit.io.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
 from tilejit.io.output_file import check_values
 from tilejit.io.sink import Storage
-from tilejit.io.target import local_target
+from tilejit.io.target import disk_hint, local_target
 from tilejit.system.exclusive import kind_of
 
 if TYPE_CHECKING:
@@ -173,9 +173,14 @@ class ZarrWriter:
         """Write a window; see `Sink.write`."""
         check_profile_write(self._profile, window, array)
         place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
-        for band, cells in zip(self._arrays, stored_cells(array), strict=True):
-            band[place] = cells
-        self._check_wanted()
+        try:
+            for band, cells in zip(self._arrays, stored_cells(array), strict=True):
+                band[place] = cells
+        except OSError as error:
+            hint = disk_hint(self._folder.parent, error)
+            raise SinkError(f"{self._profile.path}: cannot write {window}: {error}{hint}") from error
+        finally:
+            self._check_wanted()
         self._windows.append(window)
 
     def _check_wanted(self) -> None:
