@@ -80,8 +80,10 @@ def _cache() -> str:
     from tilejit.jit.cache import cache_folder
 
     folder, reason = cache_folder()
-    modules = list(folder.glob("_tilejit_*.py"))
-    return f"{folder} ({reason}): {len(modules)} generated modules"
+    if folder is None:
+        return reason
+    count = sum(file.suffix in {".o", ".nbc"} for file in folder.iterdir())
+    return f"{folder} ({reason}): {count} compiled functions"
 
 
 def _codecs() -> str:
