@@ -268,9 +268,7 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise PlanError(f"{path}: line {number} is no JSON: it was changed; delete this file to begin anew") from error
     if not isinstance(values, dict) or values.pop(_SUM, None) != zlib.crc32(_text(values)):
-        raise PlanError(
-            f"{path}: line {number} is not what a run wrote: it was changed; delete this file to begin anew"
-        )
+        raise PlanError(f"{path}: line {number} is not as a run wrote it: delete this file to begin anew")
     return values
 
 

@@ -80,7 +80,7 @@ class ShardWriter:
         self._flush(pieces)
 
     def finish(self) -> Record:
-        """Write what is gathered; returns the names and windows of the shards since the last call, and seals to keep."""
+        """Write what is gathered; returns names and windows of the shards since the last call, and seals to keep."""
         with self._lock:
             pieces = self._taken()
         self._flush(pieces)
