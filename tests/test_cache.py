@@ -1,17 +1,25 @@
 """The cache of generated modules: found again by the next process, and nobody else's to write to."""
 
 import os
+import pickle
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from kernels_for_tests import write_module
-from tilejit.jit import cache
+from tilejit.jit import cache, kept
+from tilejit.jit.kept import read_kept, write_kept
+from tilejit.jit.native_function import NativeFunction
+from tilejit.jit.object_code import OPTIONS
 from tilejit.language.cpu import cpu_source
+from tilejit.prediction.calibration import calibration_file
 
 HELPER = "def scaled(v):\n    return v * 3\n"
 USER = textwrap.dedent("""
@@ -46,9 +54,9 @@ def program(tmp_path):
     return tmp_path
 
 
-def _start(folder, **environment):
+def _start(folder, script="user.py", **environment):
     home = {"HOME": str(folder), "TILEJIT_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen([sys.executable, "user.py"], cwd=folder, env={**os.environ, **home, **environment},
+    return subprocess.Popen([sys.executable, script], cwd=folder, env={**os.environ, **home, **environment},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
 
 
@@ -88,15 +96,105 @@ def test_another_processor_compiles_again(program):
     assert _run(program, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
 
 
-@pytest.mark.parametrize("damage", [lambda code: code[:-100], lambda code: code[:0], lambda code: b"{}" + code])
-def test_damaged_code_is_made_again(program, damage):
+DAMAGES = [
+    lambda code: code[:-100],
+    lambda code: code[:0],
+    lambda code: code[:7],
+    lambda code: code[:200],
+    lambda code: code[:100] + bytes([code[100] ^ 1]) + code[101:],
+    lambda code: b"{}" + code,
+]
+
+
+def test_damaged_code_is_made_again(program):
+    """Whatever is cut or altered is as if it were not there: never run, and no failure."""
     _run(program)
-    (path,) = (program / "cache").glob("cached_*.o")
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole))
-    process = _start(program)
-    assert not process.communicate(timeout=120)[1]
-    assert path.read_bytes() == whole
+    whole = {path: path.read_bytes() for path in (program / "cache").iterdir() if path.suffix in {".o", ".nbc"}}
+    assert {path.suffix for path in whole} == {".o", ".nbc"}
+    for path, content in whole.items():
+        path.write_bytes(DAMAGES[3 if path.suffix == ".o" else 4](content))
+    assert _run(program)
+    assert all(path.stat().st_size == len(content) for path, content in whole.items())
+    assert not _run(program)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_not_there(tmp_path, damage):
+    content = np.random.default_rng(0).bytes(300)
+    write_kept(tmp_path / "a", content)
+    assert read_kept(tmp_path / "a") == content
+    (tmp_path / "a").write_bytes(damage((tmp_path / "a").read_bytes()))
+    assert read_kept(tmp_path / "a") is None
+
+
+def test_what_was_planted_is_not_run(program):
+    """A pickle that would leave a mark, under every name, also of files that Numba's own cache would load."""
+    _run(program)
+    mark = program / "mark"
+    planted = pickle.dumps(Mark(str(mark)))
+    module = next((program / "cache").glob("*.nbc")).name[:27]
+    for name in [*_files(program), f"_tilejit_{module}.py", f"__pycache__/_tilejit_{module}.whole-9.py311.nbi", "key"]:
+        (program / "cache" / name).parent.mkdir(exist_ok=True)
+        (program / "cache" / name).write_bytes(planted)
+    assert _run(program)
+    assert not _run(program)
+    assert not mark.exists()
+
+
+class Mark:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("change", ["public", "link", "cut", "folder"])
+def test_a_key_that_is_no_secret_is_made_anew(tmp_path, change):
+    path, key = tmp_path / "a", tmp_path / "key"
+    write_kept(path, b"content")
+    assert (read_kept(path), stat.S_IMODE(key.stat().st_mode)) == (b"content", 0o600)
+    secret = key.read_bytes()
+    key.unlink()
+    if change == "public":
+        key.write_bytes(secret)
+        key.chmod(0o640)
+    elif change == "link":
+        (tmp_path / "elsewhere").write_bytes(secret)
+        (tmp_path / "elsewhere").chmod(0o600)
+        key.symlink_to(tmp_path / "elsewhere")
+    elif change == "cut":
+        key.write_bytes(secret[:7])
+    else:
+        key.mkdir()
+    kept._key.cache_clear()
+    assert read_kept(path) is None
+    write_kept(path, b"other")
+    assert read_kept(path) == (None if change == "folder" else b"other")
+
+
+def test_kept_files_are_not_swapped_and_not_others(tmp_path, monkeypatch):
+    write_kept(tmp_path / "a", b"content")
+    (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes())
+    assert read_kept(tmp_path / "b") is None
+    assert read_kept(tmp_path / "a") == b"content"
+    (tmp_path / "a").chmod(0o666)
+    assert read_kept(tmp_path / "a") is None
+    (tmp_path / "a").chmod(0o600)
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert read_kept(tmp_path / "a") is None
+
+
+def test_a_full_disk_costs_compiling_and_nothing_else(program):
+    """Files of more than 100 bytes cannot be written."""
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import user"
+    (program / "limited.py").write_text(limit, encoding="utf-8")
+    process = _start(program, script="limited.py")
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, out.split()[:1]) == (0, ["1"]), errors
+    assert not errors
+    assert not _files(program)
 
 
 def test_processes_race_for_a_cold_cache(program):
@@ -112,7 +210,6 @@ def test_numbas_own_cache_folder_is_left_alone(program):
     shared.mkdir()
     _run(program, NUMBA_CACHE_DIR=str(shared))
     assert not list(shared.rglob("*"))
-    assert list((program / "cache").rglob("*.nbi"))
     assert not _run(program, NUMBA_CACHE_DIR=str(shared))
 
 
@@ -199,3 +296,28 @@ def test_the_text_does_not_depend_on_where_the_kernel_stands(tmp_path):
         kernel = write_module(tmp_path / folder, above + text, name="standing").body
         texts.append(cpu_source(kernel, kernel.signature([np.dtype("f4")]), whole=False))
     assert texts[0] == texts[1]
+
+
+def test_a_user_without_a_home(fresh, tmp_path):
+    """Without HOME and without an entry among the users; and without a temporary folder nothing is kept, and all runs."""
+    for name in ("TILEJIT_CACHE_DIR", "XDG_CACHE_HOME"):
+        fresh.delenv(name, raising=False)
+    fresh.setattr(Path, "home", mock.Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    private, reason = cache.cache_folder()
+    assert reason == "for this process only: the user has no home folder"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    cache.cache_folder.cache_clear()
+    fresh.setattr(tempfile, "mkdtemp", mock.Mock(side_effect=OSError(30, "Read-only file system")))
+    folder, reason = cache.cache_folder()
+    assert folder is None
+    assert reason.startswith("nothing is kept: the user has no home folder, and there is no temporary folder")
+    text = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef treble(n):\n    return 3 * n\n"
+    assert NativeFunction(text, "treble", "treble")(np.int64(14)) == 42
+    assert cache.load_module("X = 1\n", "kept_nowhere", "").X == 1
+    assert calibration_file() is None
+
+
+def test_a_relative_name_is_not_another_folder_later(fresh, tmp_path):
+    fresh.chdir(tmp_path)
+    fresh.setenv("TILEJIT_CACHE_DIR", "here")
+    assert cache.cache_folder() == (tmp_path / "here", "TILEJIT_CACHE_DIR")

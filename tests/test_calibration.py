@@ -18,6 +18,7 @@ from tilejit.cli import main
 from tilejit.errors import PlanError, ReadError, SinkError
 from tilejit.io.blocks.block_source import BlockSource
 from tilejit.io.gdal.storage import creation_options
+from tilejit.jit.kept import read_kept, write_kept
 from tilejit.pipeline.stopwatch import StageTime
 from tilejit.prediction import prediction, rehearsal
 from tilejit.prediction.calibration import Calibration, calibration_file, machine
@@ -95,7 +96,7 @@ def test_a_prediction_leaves_nothing_but_what_is_kept(tmp_path, dem, kept, monke
         r"about \d+\.\d s on 2 threads \(decode \d+\.\d, compute \d+\.\d, encode \d+\.\d core seconds\)", str(found)
     )
     assert list(temporary.iterdir()) == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["calibration.json", "dem.tif", "temporary"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["calibration.json", "dem.tif", "key", "temporary"]
 
 
 def test_a_few_tiles_of_the_middle_are_read(tmp_path, kept, monkeypatch):
@@ -149,13 +150,13 @@ def test_what_is_kept_is_not_measured_again(dem, kept, rehearsals):
     first = prediction.predict_job(job_of(steep(tj.open(dem))), new_process=True, tell=told.append)
     assert len(rehearsals) == 1
     assert told == ["speed of steep", "start of a process"]
-    content = kept.read_text()
+    content = read_kept(kept)
     assert (
         prediction.predict_job(job_of(steep(tj.open(dem))), new_process=True, tell=told.append).decode == first.decode
     )
     assert len(rehearsals) == 1
     assert len(told) == 2
-    assert kept.read_text() == content
+    assert read_kept(kept) == content
 
 
 def test_other_jobs_are_measured_for_themselves(tmp_path, dem, kept, rehearsals):
@@ -194,21 +195,21 @@ def test_a_broken_file_is_measured_anew(dem, kept, rehearsals, damage):
     job = job_of(steep(tj.open(dem)))
     # A new process's start has a part that is taken by the clock; this one may have imported Numba, or not.
     first = prediction.predict_job(job, new_process=False)
-    good = json.loads(kept.read_text())
+    good = json.loads(read_kept(kept))
     damaged = damage(good)
     assert damaged != json.dumps(good)
-    kept.write_text(damaged)
+    write_kept(kept, damaged.encode())
     assert prediction.predict_job(job, new_process=False) == first
     assert len(rehearsals) == 2
-    assert json.loads(kept.read_text())["machine"] == machine()
+    assert json.loads(read_kept(kept))["machine"] == machine()
     prediction.predict_job(job)
     assert len(rehearsals) == 2
 
 
 def test_bytes_that_are_no_text_are_measured_anew(dem, kept, rehearsals):
-    kept.write_bytes(b"\xff\xfe\x00")
+    write_kept(kept, b"\xff\xfe\x00")
     assert prediction.predict_job(job_of(steep(tj.open(dem)))).seconds > 0
-    assert json.loads(kept.read_text())["measurements"]
+    assert json.loads(read_kept(kept))["measurements"]
 
 
 def test_two_processes_keep_what_each_measured(tmp_path):
@@ -428,7 +429,7 @@ def test_a_rehearsal_that_fails_leaves_nothing(tmp_path, dem, kept, monkeypatch)
     with pytest.raises(SinkError, match="no room"):
         steep(tj.open(dem)).predict(tmp_path / "out.tif")
     assert list(temporary.iterdir()) == []
-    assert not kept.exists() or "speed" not in kept.read_text()
+    assert not kept.exists() or b"speed" not in read_kept(kept)
 
 
 def test_the_start_of_a_process_is_measured():

@@ -1,9 +1,13 @@
 """Kernels by name."""
 
 import importlib.metadata
+import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 from tilejit.errors import KernelError
 from tilejit.kernel import discovery
@@ -32,6 +36,7 @@ class Points:
 
     def add(self, **lines):
         self.extra.update(lines)
+        sys.path.append(str(Path.cwd()))  # where an installed package's modules would be found
         forget()
 
 
@@ -183,3 +188,48 @@ def test_the_kernels_of_a_name(folder):
     for name, message in (("no_such_thing", "no kernel 'no_such_thing'"), ("no_file.py", r"no file no_file\.py")):
         with pytest.raises(KernelError, match=message):
             kernels_in(name)
+
+
+PLANTED = ("boto3", "coverage", "pickle", "random", "ipdb", "colorsys")
+"""What Python, Numba, rasterio or GDAL's bindings would import from the current folder, and a sibling's name."""
+
+
+SCRIPT, MODULE = ["-c", "import sys; del sys.path[0]; from tilejit.cli import main; main()"], ["-m", "tilejit"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "name", "executor"),
+    [
+        (SCRIPT, "slope", []),
+        (MODULE, "kernels_here.py:twice", []),
+        (MODULE, "slope", ["--executor", "processes", "--workers", "1"]),
+        (SCRIPT, "kernels_here.py:twice", ["--executor", "processes", "--workers", "1"]),
+    ],
+)
+def test_files_of_the_current_folder_are_not_imported(tmp_path, launcher, name, executor):
+    """A run over a folder of data executes nothing that lies there; the file of a kernel may import its siblings."""
+    with rasterio.open(tmp_path / "dem.tif", "w", driver="GTiff", height=8, width=8, count=1, dtype="float32",
+                       crs="EPSG:32630", transform=rasterio.Affine(30, 0, 5e5, 0, -30, 4e6)) as file:  # fmt: skip
+        file.write(np.ones((1, 8, 8), np.float32))
+    for module in PLANTED:
+        (tmp_path / f"{module}.py").write_text(f"open('ran-{module}', 'w')", encoding="utf-8")
+    (tmp_path / "sibling_of_kernels.py").write_text("STEP = 2\n", encoding="utf-8")
+    text = (
+        "import tilejit as tj\nfrom sibling_of_kernels import STEP\n\n@tj.local\ndef twice(z):\n    return z * STEP\n"
+    )
+    (tmp_path / "kernels_here.py").write_text(text, encoding="utf-8")
+    command = [sys.executable, *launcher, "run", name, "dem.tif", "-o", "out.tif", *executor]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("ran-*"))
+    assert (tmp_path / "out.tif").exists()
+
+
+def test_the_current_folder_comes_last_and_where_a_module_is_named(folder):
+    (folder / "named_here.py").write_text(TEXT.format(name="named"), encoding="utf-8")
+    find_kernel("terrain.slope")
+    kernels_in("slope")
+    find_kernel(f"{folder}/one_file.py:one")
+    assert str(folder) not in sys.path
+    assert find_kernel("named_here:named").name == "named"
+    assert sys.path[-1] == str(folder)

@@ -1,11 +1,14 @@
 """Runs that are gone on with: after a kill, a full disk, Ctrl-C; to the same pixels, and never of another run."""
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 from itertools import count
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from tilejit.cli import main
 from tilejit.errors import ParameterError, PlanError, ReadError, SinkError
 from tilejit.executors.serial import SerialExecutor
 from tilejit.io.blocks.block_sink import BlockSink
+from tilejit.io.folders import shard_writer
 from tilejit.io.folders.folder_sink import FolderSink
 from tilejit.io.open_sink import stored_bytes
 from tilejit.pipeline import batches, journal
@@ -425,6 +429,77 @@ def test_a_journal_that_was_changed(dem, tmp_path, monkeypatch):
     journal_of(tmp_path).write_bytes(b"".join([header, b"what?\n", *rest]))
     with pytest.raises(PlanError, match=r"line 2 is no JSON.*delete this file"):
         raster(dem).save(path, resume=True, **OPTIONS)
+    odd = [header, b"[1, 2]\n", b'{"windows": 7}\n', b"null\n", rest[0].replace(b'"collisions":', b'"collision":')]
+    for line in odd[1:]:
+        journal_of(tmp_path).write_bytes(header + line)
+        with pytest.raises(PlanError, match=r"line 2 is not as a run wrote it.*delete this file"):
+            raster(dem).save(path, resume=True, **OPTIONS)
+    journal_of(tmp_path).write_bytes(header.replace(b"tilejit journal", b"another journal"))
+    with pytest.raises(PlanError, match=r"line 1 is not as a run wrote it.*delete this file"):
+        raster(dem).save(path, resume=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("case", [".vrt gone", ".vrt cut", ".vrt altered", ".zarr gone", ".zarr altered"])
+def test_finished_files_are_looked_at(dem, wanted, tmp_path, monkeypatch, case):
+    """A shard or a chunk that was purged, cut or altered since is never a hole, nor other pixels."""
+    suffix, change = case.split()
+    path = tmp_path / f"out{suffix}"
+    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 1 << 18)
+    stopped(monkeypatch, dem, path)
+    [folder] = [p for p in tmp_path.glob(".*.resume.*") if p.is_dir()]
+    lines = journal_of(tmp_path).read_bytes().splitlines()[1:]
+    [name, size, _] = next(s for line in lines for s in json.loads(line)["records"][0]["seals"] if s[1] > 0)
+    content = (folder / name).read_bytes()
+    assert len(content) == size
+    if change == "gone":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content[:-1] + (b"" if change == "cut" else bytes([content[-1] ^ 1])))
+    says = {"gone": "no file", "cut": f"{size - 1:,} bytes", "altered": "other bytes"}[change]
+    with pytest.raises(SinkError, match=rf"cannot go on: .* has {says}.*: delete .* to begin anew"):
+        raster(dem).save(path, resume=True, **OPTIONS)
+    assert not path.exists()
+    (folder / name).write_bytes(content)
+    raster(dem).save(path, resume=True, **OPTIONS)
+    same(path, wanted)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/vsizip/{zip}/dem.tif",
+        "zip://{zip}!dem.tif",
+        "/vsigzip/{gz}",
+        "/vsisubfile/16_{size},{bin}",
+        "/vsitar/{tar}/dem.tif",
+    ],
+)
+def test_an_archive_is_part_of_a_run(dem, tmp_path, monkeypatch, name):
+    """What is written anew in an archive is another input, though GDAL's name for it has no time."""
+    data, small = dem.read_bytes(), tmp_path / "small"
+
+    def pack(content):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            file.writestr("dem.tif", content)
+        with tarfile.open(tmp_path / "a.tar", "w") as file:
+            small.write_bytes(content)
+            file.add(small, "dem.tif")
+        (tmp_path / "a.gz").write_bytes(gzip.compress(content, 1))
+        (tmp_path / "a.bin").write_bytes(b"head of sixteen." + content)
+
+    pack(data)
+    places = {n: str(tmp_path / f"a.{n}") for n in ("zip", "gz", "bin", "tar")}
+    place, path = name.format(size=len(data), **places), tmp_path / "out.tif"
+    stopped(monkeypatch, place, path, after=20)
+    pack(data[:-8] + bytes(8))
+    with pytest.raises(PlanError, match=r"another:\n  input .*\n    was .* bytes, of .*\n    is  "):
+        raster(place).save(path, resume=True, **OPTIONS)
+
+
+def test_an_input_that_nobody_sees_change_is_refused(dem, tmp_path):
+    refused = pytest.raises(PlanError, match="is no local file, nor in a local archive: copy it here")
+    with rasterio.MemoryFile(dem.read_bytes()) as memory, refused:
+        raster(memory.name).save(tmp_path / "out.tif", resume=True, **OPTIONS)
 
 
 KERNEL = """

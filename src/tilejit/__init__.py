@@ -17,6 +17,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tilejit.system.current_folder import leave_current_folder
+
+leave_current_folder()  # before what follows is imported from there
+
+# ruff: noqa: E402
 from tilejit import errors, math
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.chain import Chain

@@ -149,4 +149,4 @@ def _whole_function(kernel: Kernel, signature: Signature) -> Any:
     text = cpu_source(kernel, signature, whole=True)
     if kernel.form.c_functions:
         return private_module(text, kernel.name, kernel.c_functions).whole
-    return load_module(text, kernel.name, compiler()).whole
+    return load_module(text, kernel.name, compiler(), "whole").whole

@@ -90,7 +90,7 @@ def load_launch(kernel: Kernel, signature: Signature) -> Any:
     text = cuda_source(kernel, signature)
     if simulating():  # its jit does not know the word
         text = text.replace('"forceinline": True, ', "")
-    module = load_module(text, f"{kernel.name}_cuda", versions())
+    module = load_module(text, f"{kernel.name}_cuda", versions(), "launch")
     if simulating():
         speak_c(module)
     elif numba_cuda().is_available():

@@ -80,8 +80,10 @@ def _cache() -> str:
     from tilejit.jit.cache import cache_folder
 
     folder, reason = cache_folder()
-    modules = list(folder.glob("_tilejit_*.py"))
-    return f"{folder} ({reason}): {counted(len(modules), 'generated module')}"
+    if folder is None:
+        return reason
+    count = sum(file.suffix in {".o", ".nbc"} for file in folder.iterdir())
+    return f"{folder} ({reason}): {counted(count, 'compiled function')}"
 
 
 def _codecs() -> str:

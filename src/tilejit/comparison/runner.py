@@ -150,9 +150,10 @@ def _last_line(text: str, code: int) -> str:
 
 
 def _environment(task: Task, cache: Path) -> dict[str, str]:
-    """The child's variables: it finds the modules that this process finds, whatever their place."""
+    """The child's variables: it finds the modules that this process finds, and none in the current folder else."""
     path = os.pathsep.join(p for p in task.search_path if p)
-    return {**os.environ, "PYTHONPATH": path, "TILEJIT_CACHE_DIR": str(cache), INSIDE: str(os.getpid())}
+    modules = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    return {**os.environ, **modules, "TILEJIT_CACHE_DIR": str(cache), INSIDE: str(os.getpid())}
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -10,6 +10,7 @@ import platform
 import sys
 from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError, SourceError, TilejitError
@@ -135,9 +136,17 @@ def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
     edges = {key: k.edge if k.kind == "focal" else None for key, k in kernels.items()}
     names = {key: KernelName(name_of(k), fingerprint_of(k), edges[key]) for key, k in kernels.items()}
     sources = tuple(_input_of(source) for source in job.sources)
-    return Recipe(
-        job.plan, sources, tuple(names[id(k)] for k in job.kernels), job.parameters, tuple(branches), tuple(sys.path)
-    )
+    found = tuple(names[id(k)] for k in job.kernels)
+    return Recipe(job.plan, sources, found, job.parameters, tuple(branches), _search_path(job.kernels))
+
+
+def _search_path(kernels: Sequence[Kernel]) -> tuple[str, ...]:
+    """Where workers look for modules: where this process does, but for the current folder if no kernel lies there."""
+    here = Path.cwd()
+    files = (getattr(sys.modules.get(k.module.partition(".")[0]), "__file__", None) for k in kernels)
+    needed = any(file is not None and here in Path(file).resolve().parents[:2] for file in files)
+    places = dict.fromkeys(place or str(here) for place in sys.path)
+    return tuple(place for place in places if needed or Path(place) != here)
 
 
 def _input_of(source: Source) -> Input:

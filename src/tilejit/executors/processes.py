@@ -50,7 +50,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="tilejit worker", daemon=True)
-        with interrupts_held_back():
+        with interrupts_held_back(), _safe_path():
             process.start()
         theirs.close()
         return cls(process, ours)
@@ -168,6 +168,19 @@ def _ending(code: int | None) -> str:
         hint = " (the system kills with it when memory runs out: give fewer workers=)" if name == "SIGKILL" else ""
         return f"was ended by {name}{hint}"
     return f"ended with exit code {code}; what it said of that is on standard error"
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Lets a new interpreter begin without the current folder on its path, where a `pickle.py` may lie."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _serve(pipe: Connection) -> None:

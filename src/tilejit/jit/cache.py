@@ -1,16 +1,16 @@
-"""The folder of generated modules, beside which Numba keeps what it compiled.
+"""The folder of what Numba compiled, and the modules that it compiled that of.
 
-Numba's cache files are pickles: whoever can write to the folder can run code as its user. So it belongs to the user
-alone (0700), and where no such folder can be made, a private temporary one serves this process and goes with it.
+What is kept there is run by whoever loads it. So it belongs to the user alone (0700), what it holds is authenticated
+(`kept`), and where no such folder can be made, a private temporary one serves this process and goes with it. Nothing
+needs it: where nothing can be kept, each process compiles.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import hashlib
-import importlib.util
+import linecache
 import os
 import shutil
 import stat
@@ -18,40 +18,58 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from tilejit.system.files import replace_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
+from tilejit.jit.overloads import keep_overloads
 
 _LOCK = threading.RLock()
 
 
 @functools.cache
-def cache_folder() -> tuple[Path, str]:
-    """Returns the folder for generated modules, and why it is this one.
+def cache_folder() -> tuple[Path | None, str]:
+    """Returns the folder for compiled code, and why it is this one; None where nothing can be kept.
 
     ``TILEJIT_CACHE_DIR`` names it; otherwise it is ``tilejit`` in the user's cache folder.
     """
     named = os.environ.get("TILEJIT_CACHE_DIR")
-    folder = Path(named) if named else _user_cache() / "tilejit"
+    folder = Path(named).absolute() if named else _user_cache()
     reason = "TILEJIT_CACHE_DIR" if named else "the user's cache folder"
-    problem = _make_private(folder)
+    problem = "the user has no home folder" if folder is None else _make_private(folder)
     if problem is None:
         return folder, reason
-    private = Path(tempfile.mkdtemp(prefix="tilejit-"))
+    problem = problem if folder is None else f"{folder} {problem}"
+    try:
+        private = Path(tempfile.mkdtemp(prefix="tilejit-"))
+    except OSError as error:
+        return None, f"nothing is kept: {problem}, and there is no temporary folder ({error.strerror or error})"
     atexit.register(shutil.rmtree, private, ignore_errors=True)
-    return private, f"for this process only: {folder} {problem}"
+    return private, f"for this process only: {problem}"
 
 
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home()))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def kept_place(stem: str, *content: object, suffix: str) -> Path | None:
+    """Returns the file for what depends on all of that; None where nothing can be kept.
+
+    Args:
+        stem: A readable beginning for its name.
+        *content: All that it depends on.
+        suffix: How its name ends.
+    """
+    folder = cache_folder()[0]
+    return None if folder is None else folder / f"{hashed_name(stem, *content)}{suffix}"
+
+
+def _user_cache() -> Path | None:
+    """The folder in the user's cache folder; None for a user without a home."""
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    named = Path(os.environ.get(variable) or ".")
+    if named.is_absolute():
+        return named / "tilejit"
+    try:
+        home = Path.home()
+    except RuntimeError:  # without HOME, and without an entry among the users
+        return None
+    below = {"win32": Path(), "darwin": Path("Library", "Caches")}.get(sys.platform, Path(".cache"))
+    return home / below / "tilejit"
 
 
 def _make_private(folder: Path) -> str | None:
@@ -75,56 +93,35 @@ def hashed_name(stem: str, *content: object) -> str:
     return f"{stem.encode('ascii', 'ignore').decode()[:60]}_{digest}"
 
 
-def load_module(text: str, stem: str, version: str) -> ModuleType:
-    """Imports generated source as a module from the cache folder, so that Numba's on-disk cache finds it again.
+def load_module(text: str, stem: str, version: str, keep: str = "") -> ModuleType:
+    """Makes a module of generated source.
 
-    The file's name carries a hash of its text, so a changed kernel is a new module and an old one is never stale.
+    Its name carries a hash of its text, so a changed kernel is a new module and an old one is never stale.
 
     Args:
         text: The module's source.
         stem: A readable beginning for its name.
         version: What else the compiled code depends on: the version of the compiler.
+        keep: A function of which Numba finds again what it compiled in another process.
     """
     name = f"_tilejit_{hashed_name(stem, version, text)}"
     with _LOCK:
         if name not in sys.modules:
-            path = cache_folder()[0] / f"{name}.py"
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                replace_text(path, text)
-            _import(name, path)
+            _make_module(name, text, keep)
         return sys.modules[name]
 
 
-def _import(name: str, path: Path) -> None:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot import {path}")
-    module = importlib.util.module_from_spec(spec)
+def _make_module(name: str, text: str, keep: str) -> None:
+    module, file = ModuleType(name), f"<{name}>"
+    # Where tracebacks find its lines.
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
     # Numba pickles its environment by module name: a module that is not registered yet fails in the next process.
     sys.modules[name] = module
     try:
-        with _beside_the_module():
-            spec.loader.exec_module(module)
+        exec(compile(text, file, "exec"), vars(module))  # noqa: S102 - our own source
     except BaseException:
-        del sys.modules[name]
+        del sys.modules[name], linecache.cache[file]
         raise
-
-
-@contextlib.contextmanager
-def _beside_the_module() -> Iterator[None]:
-    """Lets Numba keep its files in the module's own folder, whatever NUMBA_CACHE_DIR says of the user's own functions.
-
-    Numba chooses the place when a function is decorated. NUMBA_CACHE_DIR may be a folder that others write to.
-    """
-    from numba import config
-
-    names = ("CACHE_DIR", "CACHE_LOCATOR_CLASSES")
-    before = {name: getattr(config, name) for name in names if hasattr(config, name)}
-    try:
-        for name in before:
-            setattr(config, name, "")
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(config, name, value)
+    if keep:
+        place = functools.partial(kept_place, name.removeprefix("_tilejit_"), suffix=".nbc")
+        keep_overloads(getattr(module, keep), place)

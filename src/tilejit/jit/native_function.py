@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import BackendError
-from tilejit.jit.cache import cache_folder, hashed_name, load_module
+from tilejit.jit.cache import kept_place, load_module
+from tilejit.jit.kept import read_kept, write_kept
 from tilejit.jit.object_code import ArgumentType, ObjectCode, compile_object, compiler, processor
 from tilejit.jit.private_module import private_module
 
@@ -68,11 +69,13 @@ class NativeFunction:
     def _load(self, types: tuple[ArgumentType, ...]) -> _Entry:
         if self.objects:
             return _Entry(types, compile_object(private_module(self.text, self.stem, self.objects), self.name, types))
-        path = cache_folder()[0] / f"{hashed_name(self.stem, compiler(), processor(), self.name, types, self.text)}.o"
-        code = ObjectCode.read(path)
-        if code is None:
-            code = compile_object(load_module(self.text, self.stem, compiler()), self.name, types)
-            code.write(path)
+        path = kept_place(self.stem, compiler(), processor(), self.name, types, self.text, suffix=".o")
+        kept = None if path is None else read_kept(path)
+        if kept is not None:
+            return _Entry(types, ObjectCode.from_bytes(kept))
+        code = compile_object(load_module(self.text, self.stem, compiler()), self.name, types)
+        if path is not None:
+            write_kept(path, code.to_bytes())
         return _Entry(types, code)
 
 

@@ -8,7 +8,6 @@ imports Numba.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -17,11 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import BackendError
-from tilejit.system.files import replace_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import ModuleType
 
     import numpy as np
@@ -45,25 +42,16 @@ class ObjectCode:
     code: bytes
     """The object file."""
 
-    def write(self, path: Path) -> None:
-        """Keeps it in a file.
-
-        Raises:
-            OSError: It cannot be written; nothing is left.
-        """
-        head = {"symbol": self.symbol, "needs": self.needs, "sha256": hashlib.sha256(self.code).hexdigest()}
-        replace_bytes(path, json.dumps(head).encode() + b"\n" + self.code)
+    def to_bytes(self) -> bytes:
+        """Returns it as it is kept in a file."""
+        return json.dumps({"symbol": self.symbol, "needs": self.needs}).encode() + b"\n" + self.code
 
     @staticmethod
-    def read(path: Path) -> ObjectCode | None:
-        """Returns what is kept in a file; None where there is none, or not all of it."""
-        try:
-            line, _, code = path.read_bytes().partition(b"\n")
-            head = json.loads(line)
-            whole = head["sha256"] == hashlib.sha256(code).hexdigest()
-            return ObjectCode(head["symbol"], tuple(head["needs"]), code) if whole else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def from_bytes(kept: bytes) -> ObjectCode:
+        """Returns what `to_bytes` made bytes of; others are run as they are, and end the process at best."""
+        line, _, code = kept.partition(b"\n")
+        head = json.loads(line)
+        return ObjectCode(head["symbol"], tuple(head["needs"]), code)
 
     def load(self) -> tuple[int, Any]:
         """Loads it into this process.

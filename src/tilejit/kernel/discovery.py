@@ -16,6 +16,8 @@ import re
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,7 +27,8 @@ from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 GROUP = "tilejit.kernels"
@@ -93,9 +96,14 @@ def kernels_in(where: str) -> dict[str, Applicable]:
         return _kernels_of(_load(entry[0].partition(":")[0]))
     if ":" in where:
         return {where: find_kernel(where)}
-    if _is_file(where) or _is_module(where):
+    if _is_file(where):
         return _kernels_of(_load(where))
-    return {where: _registered(where)}
+    try:
+        return {where: _registered(where)}
+    except KernelError:
+        if not _is_module(where):
+            raise
+        return _kernels_of(_load(where))
 
 
 @functools.cache
@@ -120,9 +128,8 @@ def _collection(name: str, value: str, package: str) -> Collection:
     try:
         # An entry point may be narrowed to one kernel: module:name.
         where, _, attribute = value.partition(":") if not _is_file(value) else (value, "", "")
-        kernels = _kernels_of(_load(where))
-        if attribute:
-            kernels = {attribute: _chosen(where, attribute, _load(where))}
+        module = _load_file(where) if _is_file(where) else _import(where)
+        kernels = {attribute: _chosen(where, attribute, module)} if attribute else _kernels_of(module)
     except TilejitError as error:
         return Collection(name, value, package, {}, str(error))
     return Collection(name, value, package, kernels)
@@ -213,7 +220,11 @@ def _kernels_of(module: ModuleType) -> dict[str, Applicable]:
 
 def _is_module(name: str) -> bool:
     """Whether a name is a module's, without importing it; the packages that hold it are."""
-    _see_folder()
+    _see_folder(name)
+    return _is_found(name)
+
+
+def _is_found(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -225,17 +236,50 @@ def _is_file(where: str) -> bool:
 
 
 def _load(where: str) -> ModuleType:
-    return _load_file(where) if _is_file(where) else _load_module(where)
+    if _is_file(where):
+        return _load_file(where)
+    _see_folder(where)
+    return _import(where)
 
 
-def _see_folder() -> None:
-    """As for `python -m`: a module beside the user is found, after all others."""
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - as sys.path spells it
+def _see_folder(name: str) -> None:
+    """Lets a module beside the user be found, after all others, if he names one that is nowhere else.
+
+    In a folder of data a `coverage.py` may lie, which Numba would import, and nobody has asked for.
+    """
+    if os.getcwd() not in sys.path and not _is_found(name.partition(".")[0]):  # noqa: PTH109 - as sys.path spells it
         sys.path.append(os.getcwd())  # noqa: PTH109
+        importlib.invalidate_caches()
 
 
-def _load_module(name: str) -> ModuleType:
-    _see_folder()
+class _Beside(MetaPathFinder):
+    """Lets the files of a folder import each other, as for `python file.py`, and nobody else import them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Finds a module for a file of the folder."""
+        if path is not None or name in sys.builtin_module_names or not self._is_asked_by_its_own():
+            return None
+        return PathFinder.find_spec(name, [str(self._folder)], target)
+
+    def _is_asked_by_its_own(self) -> bool:
+        frame = sys._getframe(2)  # noqa: SLF001 - the import system does not say who asks
+        while frame.f_back is not None and "importlib" in frame.f_globals.get("__name__", ""):
+            frame = frame.f_back
+        file = frame.f_globals.get("__file__")
+        return file is not None and Path(file).resolve().is_relative_to(self._folder)
+
+
+@functools.cache
+def _see_beside(folder: Path) -> None:
+    sys.meta_path.insert(0, _Beside(folder))
+
+
+def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except TilejitError:
@@ -262,8 +306,7 @@ def _load_file(path: str) -> ModuleType:
         raise KernelError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    # As for `python file.py`: it may import the files beside it.
-    sys.path.insert(0, str(file.parent))
+    _see_beside(file.parent)
     try:
         spec.loader.exec_module(module)
     except TilejitError:

@@ -58,7 +58,7 @@ _NAMES = {
     "_INLINE": '{{"error_model": "numpy", "forceinline": True, "fastmath": {fast}}}',
     "_BODY": '{{"error_model": "numpy", "inline": "always", "fastmath": {fast}}}',
     "_MATH": '{{"error_model": "numpy", "forceinline": True}}',
-    "_OUTER": '{{"error_model": "numpy", "nogil": True, "cache": {cache}, "fastmath": {fast}}}',
+    "_OUTER": '{{"error_model": "numpy", "nogil": True, "fastmath": {fast}}}',
     "_NATIVE": f'{{{{{OPTIONS}, "fastmath": {{fast}}}}}}',
 }
 _DECORATOR = "@njit(**_INLINE)"
@@ -111,8 +111,6 @@ def _module(kernel: Kernel, signature: Signature, constants: list[str], function
         "float": f"f{8 * signature.compute.itemsize}",
         "most": most_below(2.0**63, signature.compute),
         "fast": _FAST if kernel.fast else False,
-        # Their addresses, which would be compiled in, are another process's tomorrow.
-        "cache": not kernel.form.c_functions,
     }
     names = [f"{n} = {value.format(**fill)}" for n, value in _NAMES.items()
              if _uses(text, n) and f"{n} = " not in "\n".join(constants)]  # fmt: skip

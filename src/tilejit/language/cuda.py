@@ -68,7 +68,7 @@ _NAMES = {
     "_INLINE": '{{"device": True, "forceinline": True, "fastmath": True}}',
     # Without fastmath, which would swap the functions of the device library for cruder ones.
     "_MATH": '{{"device": True, "forceinline": True, "fastmath": {fast}}}',
-    "_OUTER": '{{"fastmath": True, "cache": True}}',
+    "_OUTER": '{{"fastmath": True}}',
 }
 _DECORATOR = "@cuda.jit(**_INLINE)"
 

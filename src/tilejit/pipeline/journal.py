@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ SECONDS = 1.0
 To sync what was written and then the line that says so, for each tile, would cost more than a small tile does."""
 _HEADER = "tilejit journal"
 _COMPLETE = "complete"
+_SUM = "sum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,14 +257,21 @@ def _identity(place: Path) -> list[int]:
 
 
 def _line(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+    """A line with a checksum of what it says: what was changed since is not taken for what a run has finished."""
+    return _text({_SUM: zlib.crc32(_text(values))} | dict(values)) + b"\n"
+
+
+def _text(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(line)
+        values = json.loads(line)
     except ValueError as error:
         raise PlanError(f"{path}: line {number} is no JSON: it was changed; delete this file to begin anew") from error
+    if not isinstance(values, dict) or values.pop(_SUM, None) != zlib.crc32(_text(values)):
+        raise PlanError(f"{path}: line {number} is not as a run wrote it: delete this file to begin anew")
     return values
 
 

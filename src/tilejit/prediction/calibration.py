@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.jit.cache import cache_folder
+from tilejit.jit.kept import read_kept, write_kept
 from tilejit.system.cores import available_cores
-from tilejit.system.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,11 +29,12 @@ class Calibration:
     """A file of measurements, read when it is made; a measurement that is missing there is made and added.
 
     Args:
-        path: The JSON file; what it holds is kept only where it was measured on this machine, with these versions.
+        path: The file, of JSON, as `tilejit.jit.kept` writes it; None where nothing can be kept. What it holds counts
+            only where it was measured on this machine, with these versions.
         tell: Called with a line before something is measured for the first time.
     """
 
-    def __init__(self, path: Path, tell: Tell | None = None) -> None:
+    def __init__(self, path: Path | None, tell: Tell | None = None) -> None:
         self.path = path
         self._tell = tell
         self._machine = machine()
@@ -61,8 +62,8 @@ class Calibration:
     def _read(self) -> dict[str, Any]:
         """What is kept; nothing where the file is missing, damaged or of another machine: all is measured anew."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = json.loads((None if self.path is None else read_kept(self.path)) or b"")
+        except ValueError:
             return {}
         if not isinstance(content, dict) or content.get("machine") != self._machine:
             return {}
@@ -73,14 +74,15 @@ class Calibration:
         """Adds to what another process has written meanwhile."""
         content = {"machine": self._machine, "measurements": {**self._read(), **self._kept}}
         # Where nothing can be kept (a full disk), the next process measures again.
-        with contextlib.suppress(OSError):
-            replace_text(self.path, json.dumps(content, indent=1))
+        if self.path is not None:
+            write_kept(self.path, json.dumps(content, indent=1).encode())
 
 
-def calibration_file() -> Path:
+def calibration_file() -> Path | None:
     """Returns the file of this machine's measurements: machines that share a home have one each."""
     digest = hashlib.sha256(json.dumps(machine()).encode()).hexdigest()[:12]
-    return cache_folder()[0] / f"calibration-{digest}.json"
+    folder = cache_folder()[0]
+    return None if folder is None else folder / f"calibration-{digest}.json"
 
 
 def machine() -> dict[str, Any]:

@@ -247,7 +247,7 @@ def measure_start() -> Numbers:
     """
     found = []
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
-        command = [sys.executable, "-c", _START, str(Path(folder) / "start.tif")]
+        command = [sys.executable, "-P", "-c", _START, str(Path(folder) / "start.tif")]
         for _ in range(2):  # the first may compile
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
             if done.returncode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,12 +48,50 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     return parts
 
 
+_ARCHIVES = {"zip", "gzip", "tar", "file"}
+_INSIDE = re.compile(r"/vsi(?:(?:zip|gzip|tar|7z|rar|sparse|crypt)/|subfile/\d+(?:_\d+)?,)")
+"""What stands in GDAL's names before the file that something lies in."""
+
+
+def local_file(name: str) -> Path | None:
+    """Returns the file on this machine that a name of GDAL's leads to: itself, or the archive that it lies in.
+
+    Args:
+        name: A path, or a name as ``/vsizip/a.zip/dem.tif``, ``zip://a.zip!dem.tif``, ``/vsisubfile/100_200,a.bin``.
+
+    Returns:
+        The file or folder; None where nothing local is known to hold it.
+    """
+    scheme, _, rest = name.partition("://")
+    if rest:
+        if not {*scheme.split("+")} <= _ARCHIVES:
+            return None
+        name = rest.partition("!")[0]
+    while found := _INSIDE.match(name):
+        name = name[found.end() :].strip("{").partition("}")[0]
+    path = Path(name)
+    if name.startswith("/vsi") or path.exists():
+        return path if path.exists() else None
+    return next((place for place in path.parents if place.is_file()), None)
+
+
+def unseen_files(name: str) -> list[str]:
+    """Returns the files of a raster of which nothing tells whether they have changed.
+
+    Args:
+        name: The raster, which can be opened.
+    """
+    files = files_of(name)
+    is_part = len(files) > 1 and not name.startswith("/vsi") and "://" not in name  # as NETCDF:a.nc:tas
+    return [file for file in files if local_file(file) is None and not (is_part and file == name)]
+
+
 def _state(name: str) -> str:
-    """What tells whether a file has changed; nothing of one that is not local."""
-    try:
-        stat = Path(name).stat()
-    except OSError:
+    """What tells whether a file has changed, by the archive that it lies in; nothing of one that is not local."""
+    place = local_file(name)
+    if place is None:
         return "not a local file"
+    stat = place.stat()
     when = datetime.fromtimestamp(stat.st_mtime_ns // 10**9, UTC)
     return f"{stat.st_size:,} bytes, of {when:%Y-%m-%d %H:%M:%S} and {stat.st_mtime_ns % 10**9} ns"
 

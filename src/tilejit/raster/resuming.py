@@ -13,7 +13,7 @@ from tilejit.io.open_source import is_opened_by_name
 from tilejit.io.sink import WRITTEN_DIRECTLY, Kept
 from tilejit.io.target import hidden_beside, local_target
 from tilejit.pipeline.journal import Journal
-from tilejit.raster.fingerprint import job_fingerprint
+from tilejit.raster.fingerprint import job_fingerprint, unseen_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +34,12 @@ def check_resumable(job: Job) -> None:
             raise PlanError(
                 f"{source.name}: resume=True needs inputs that are there in the next run, and this one is in memory: "
                 "save it to a file and open that, or leave resume= out"
+            )
+        for file in unseen_files(source.name):
+            raise PlanError(
+                f"{source.name}: resume=True needs inputs of which a later run sees that they have changed, and "
+                f"{'it' if file == source.name else file} is no local file, nor in a local archive: copy it here, or "
+                "leave resume= out"
             )
     for write in job.plan.writes:
         if not write.shared:

@@ -14,6 +14,7 @@ from tilejit.errors import SinkError
 from tilejit.io.blocks.block_grid import BlockGrid
 from tilejit.io.folders.coverage import Coverage
 from tilejit.io.folders.output_folder import OutputFolder
+from tilejit.io.folders.seals import check_seals
 from tilejit.io.gdal.creation_options import is_sparse
 from tilejit.io.sink import check_write
 from tilejit.window import Window
@@ -128,8 +129,13 @@ class FolderSink(ABC):
         return record
 
     def keep(self, records: Iterable[Record]) -> None:
-        """Take what earlier runs wrote; see `KeptSink.keep`."""
+        """Take what earlier runs wrote; see `KeptSink.keep`.
+
+        Raises:
+            SinkError: A file of it is gone, cut or altered.
+        """
         for record in records:
+            check_seals(self._profile.path, self._folder.temporary, record["seals"])
             self.take(record)
         self._folder.kept = True
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
 from tilejit.io.folders.folder_sink import check_folder, check_profile_write, numbers_of
+from tilejit.io.folders.seals import seal_of
 from tilejit.io.geotiff_sink import open_geotiff
 from tilejit.window import Window
 
@@ -79,13 +80,16 @@ class ShardWriter:
         self._flush(pieces)
 
     def finish(self) -> Record:
-        """Write what is gathered; returns the names and windows of the shards since the last call."""
+        """Write what is gathered; returns names and windows of the shards since the last call, and seals to keep."""
         with self._lock:
             pieces = self._taken()
         self._flush(pieces)
         with self._lock:
             written, self._written = sorted(self._written, key=lambda shard: shard[0]), []
-        return {"names": [name for name, _ in written], "windows": [numbers_of(window) for _, window in written]}
+        names = [name for name, _ in written]
+        record = {"names": names, "windows": [numbers_of(window) for _, window in written]}
+        sealed = names if self._profile.kept is not None else []
+        return record | {"seals": [seal_of(self._folder, name) for name in sealed]}
 
     def _taken(self) -> list[Piece]:
         pieces, self._pieces, self._bytes = self._pieces, [], 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import SinkError
 from tilejit.io.folders.folder_sink import FolderSink, check_folder, check_profile_write, numbers_of, stored_cells
 from tilejit.io.folders.output_folder import check_replaceable
+from tilejit.io.folders.seals import seal_of
 from tilejit.io.folders.zarr_contents import METADATA, strangers
 from tilejit.io.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
 from tilejit.io.output_file import check_values
@@ -19,7 +20,7 @@ from tilejit.io.target import disk_hint, local_target
 from tilejit.system.exclusive import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -159,14 +160,15 @@ class ZarrOpener:
         """
         check_folder(self.profile.path, self.folder)
         group = load_zarr(self.profile.path).open_group(self.folder, mode="r+")
-        return ZarrWriter(self.profile, Path(self.folder), [group[name] for name in band_names(self.profile)])
+        arrays = {name: group[name] for name in band_names(self.profile)}
+        return ZarrWriter(self.profile, arrays, Path(self.folder))
 
 
 class ZarrWriter:
     """Writes windows of whole chunks; threads may share it."""
 
-    def __init__(self, profile: OutputProfile, folder: Path, arrays: list[Any]) -> None:
-        self._profile, self._folder, self._arrays = profile, folder, arrays
+    def __init__(self, profile: OutputProfile, arrays: Mapping[str, Any], folder: Path) -> None:
+        self._profile, self._arrays, self._folder = profile, arrays, folder
         self._windows: list[Window] = []
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
@@ -174,7 +176,7 @@ class ZarrWriter:
         check_profile_write(self._profile, window, array)
         place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
         try:
-            for band, cells in zip(self._arrays, stored_cells(array), strict=True):
+            for band, cells in zip(self._arrays.values(), stored_cells(array), strict=True):
                 band[place] = cells
         except OSError as error:
             hint = disk_hint(self._folder.parent, error)
@@ -194,6 +196,18 @@ class ZarrWriter:
             raise SinkError(f"{self._profile.path}: its run has ended")
 
     def finish(self) -> Record:
-        """Returns the windows that were written since the last call."""
+        """Returns the windows that were written since the last call, and seals to keep of their chunks."""
         windows, self._windows = self._windows, []
-        return {"windows": [numbers_of(window) for window in windows]}
+        chunks = [name for w in windows for name in self._chunks(w)] if self._profile.kept is not None else []
+        return {
+            "windows": [numbers_of(window) for window in windows],
+            "seals": [seal_of(self._folder, name) for name in chunks],
+        }
+
+    def _chunks(self, window: Window) -> Iterator[str]:
+        """The files of a window of whole chunks; those of nothing but nodata are not written."""
+        for name, array in self._arrays.items():
+            height, width = array.chunks
+            for row in range(window.row_off // height, -(-window.row_end // height)):
+                for col in range(window.col_off // width, -(-window.col_end // width)):
+                    yield f"{name}/{array.metadata.encode_chunk_key((row, col))}"

@@ -1,0 +1,116 @@
+"""Files that this user's processes keep for each other: what was cut, altered or planted is as if it were not there.
+
+Machine code and pickles are run by whoever loads them. So each file begins with a code that only the holder of the
+folder's key can make of its name and content, and the key is a file that only this user can read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from tilejit.system.files import replace_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEY = "key"
+"""The key's name in its folder."""
+_KEY_BYTES, _CODE_BYTES = 32, 32
+
+
+def read_kept(path: Path) -> bytes | None:
+    """Returns what `write_kept` wrote to a file; None where it is not there, not whole, or somebody else's.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_kept(Path(folder, "a"), b"content")
+        ...     before = read_kept(Path(folder, "a"))
+        ...     _ = Path(folder, "a").write_bytes(b"planted")
+        ...     before, read_kept(Path(folder, "a"))
+        (b'content', None)
+    """
+    key, stored = _key(path.parent), _own_bytes(path)
+    if key is None or stored is None:
+        return None
+    code, content = stored[:_CODE_BYTES], stored[_CODE_BYTES:]
+    return content if secrets.compare_digest(code, _code(key, path.name, content)) else None
+
+
+def write_kept(path: Path, content: bytes) -> None:
+    """Keeps content in a file, if it can be kept: on a full disk, or without a key, the next process makes it anew."""
+    key = _key(path.parent)
+    if key is not None:
+        with contextlib.suppress(OSError):
+            replace_bytes(path, _code(key, path.name, content) + content)
+
+
+def _code(key: bytes, name: str, content: bytes) -> bytes:
+    """A code of a file's name and content; of the name, too, lest files be swapped."""
+    whole = hashlib.blake2b(key=key, digest_size=_CODE_BYTES)
+    whole.update(name.encode() + b"\0")
+    whole.update(content)
+    return whole.digest()
+
+
+@functools.lru_cache(maxsize=8)
+def _key(folder: Path) -> bytes | None:
+    """The folder's key, made where there is none; None where none can be had."""
+    path = folder / _KEY
+    for _ in range(3):
+        key = _own_bytes(path, secret=True)
+        if key is not None and len(key) == _KEY_BYTES:
+            return key
+        with contextlib.suppress(OSError):
+            _make_key(path)
+    return None
+
+
+def _make_key(path: Path) -> None:
+    """Puts a key there; of processes that race the first wins, unless what is there is no key.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    temporary = path.with_name(f".{_KEY}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        if path.is_symlink() or path.exists():
+            temporary.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _own_bytes(path: Path, *, secret: bool = False) -> bytes | None:
+    """What is in a plain file of this user that no one else can write.
+
+    Args:
+        path: The file; no link.
+        secret: Whether no one else may read it either.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        forbidden = 0o077 if secret else 0o022
+        mine = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & forbidden)
+        if not mine or not stat.S_ISREG(status.st_mode):
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
