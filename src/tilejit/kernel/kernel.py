@@ -191,7 +191,9 @@ class Kernel(RasterFunction):
         """What it computes floats in; no coordinate is rounded to float32, nor what is made of one."""
         if any(s.quantity is not None and s.quantity.is_coordinate for s in self.scalars):
             return np.dtype(np.float64)
-        return compute_dtype(tuple(r.dtype or d for d, r in zip(inputs, self.rasters, strict=True)))
+        return compute_dtype(
+            tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
+        )
 
     def with_edge(self, edge: Edge) -> Kernel:
         """Returns this kernel as it would be with another edge in its decorator.
