@@ -7,13 +7,14 @@ as much as a cheap kernel itself. Only the border, a radius wide, goes through p
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends import get_backend
-from tilejit.backends.cpu import CpuBackend
+from tilejit.backends.cpu import CpuBackend, short_pixels
 from tilejit.callers import warn_caller
 from tilejit.errors import KernelError
 from tilejit.io.containers import Container, given_array
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 _AS_THEY_ARE = frozenset(np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"))
 """Types that a float parameter takes without a word. Python before the loop counts: its caches are cold when the loop
 before has streamed half a gigabyte through them, and 0.3 ms is a part of 7 ms that shows."""
+_MOST_PIXELS = 1 << 14
+"""Pixels for each core of a piece whose kernel loops: the next ones may take a thousand times as long as the last."""
+_QUICK, _LONG = 0.01, 0.1
+"""Seconds of a piece from below which the next one is twice as large, and from above which half as large."""
 _TILE = 1024
 """Rows and columns of the tiles in which backends other than the CPU's take an array."""
 
@@ -99,8 +104,23 @@ class ArrayJob:
         return outputs, tally
 
     def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> Tally:
+        """Computes the inner part, in pieces of about a second at most: Python hears of Ctrl-C between them."""
         launch = backend.compile_whole(self.kernel, signature, self.workers)
-        return self._launch(launch, signature, inner, self.arrays, outputs, self.valid)
+        pixels, tally, reach = short_pixels(self.kernel), Tally(), self.kernel.radius[0]
+        most, first = max(pixels, _MOST_PIXELS), inner.row_off
+        while first < inner.row_end:
+            height = self.workers * max(1, pixels // inner.width)
+            piece = Window(first, inner.col_off, min(height, inner.row_end - first), inner.width)
+            rows, began, first = slice(first - reach, piece.row_end + reach), time.perf_counter(), piece.row_end
+            arrays, parts = ([array[rows] for array in given] for given in (self.arrays, outputs))
+            valid = [None if known is None else known[rows] for known in self.valid]
+            tally += self._launch(launch, signature, piece, arrays, parts, valid)
+            seconds = time.perf_counter() - began
+            if seconds < _QUICK:
+                pixels = min(2 * pixels, most)
+            elif seconds > _LONG:
+                pixels = max(1, pixels // 2)
+        return tally
 
     def _strip(self, window: Window, outputs: Sequence[Array]) -> Tally:
         """Computes one window through padded copies."""

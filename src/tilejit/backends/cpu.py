@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
 
-_LONG, _LONG_OPEN_ENDED = 2e9, 10_000
-"""Operations, and pixels of a kernel whose text does not tell how long one takes, from which a call may last long
-enough for somebody to press Ctrl-C: a second, or half of one at 50 microseconds a pixel. Handing a call to another
-thread takes 50 microseconds itself."""
+_SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10
+"""Operations that a core does in about a second, and pixels of a kernel whose text does not tell how long one takes: a
+third of a second for 20,000 sines each."""
 _PARALLEL = threading.Lock()
 """The workqueue layer, the only one that is always there, aborts the process when two threads are in it at once."""
 
@@ -54,7 +53,10 @@ class CpuBackend:
         return cpu_source(kernel, signature, whole=False)
 
     def compile_whole(self, kernel: Kernel, signature: Signature, workers: int) -> Launch:
-        """Returns a launch that computes the inner part of whole arrays on ``workers`` threads."""
+        """Returns a launch that computes the inner part of whole arrays on ``workers`` threads.
+
+        Neither Ctrl-C nor a pulse stops it: give it no more than `short_pixels` at once.
+        """
         return _whole(kernel, signature, workers)
 
 
@@ -80,13 +82,10 @@ class _Whole:
         function: Numba's.
         workers: How many threads it uses.
         count: What it counts.
-        long: The pixels from which a call may take long.
     """
 
-    def __init__(self, function: Any, workers: int, count: _Count, long: float) -> None:
+    def __init__(self, function: Any, workers: int, count: _Count) -> None:
         import numba
-
-        self._long = long
 
         self._function, self._get, self._set = function, numba.get_num_threads, numba.set_num_threads
         self._workers = min(workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
@@ -94,19 +93,13 @@ class _Whole:
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
-        pulse = new_pulse() if pulse is None else pulse
-        arguments = (pulse, *arrays, *outputs, *nodata, *scalars)
-        if outputs[0].size < self._long:
-            return self._call(arguments)
-        return interruptible(lambda: self._call(arguments), pulse)
-
-    def _call(self, arguments: Sequence[Any]) -> Tally:
+        del pulse  # nothing stops it: callers give it no more than `short_pixels`
         with _PARALLEL:
             before = self._get()
             if before != self._workers:  # setting it takes longer than asking for it
                 self._set(self._workers)
             try:
-                return self._count(self._function, *arguments)
+                return self._count(self._function, *arrays, *outputs, *nodata, *scalars)
             finally:
                 if before != self._workers:
                     self._set(before)
@@ -115,33 +108,34 @@ class _Whole:
 class _Tile:
     """Hands a tile to the machine code."""
 
-    def __init__(self, function: NativeFunction, count: _Count, long: float) -> None:
-        self.function, self._count, self._long = function, count, long
+    def __init__(self, function: NativeFunction, count: _Count, short: int) -> None:
+        self.function, self._count, self._short = function, count, short
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
         pulse = new_pulse() if pulse is None else pulse
         arguments = (pulse, *arrays, *outputs, *nodata, *scalars)
-        if outputs[0].size < self._long:
+        if outputs[0].size <= self._short:
             return self._count(self.function, *arguments)
         return interruptible(lambda: self._count(self.function, *arguments), pulse)
 
 
-def _long(kernel: Kernel) -> float:
-    """The pixels from which a call may take long."""
-    return _LONG_OPEN_ENDED if is_open_ended(kernel) else _LONG / max(1, operations(kernel))
+@functools.lru_cache(maxsize=512)
+def short_pixels(kernel: Kernel) -> int:
+    """The pixels that a core computes before somebody who pressed Ctrl-C gets impatient."""
+    return _SHORT_OPEN_ENDED if is_open_ended(kernel) else int(_SHORT / max(1, operations(kernel)))
 
 
 @functools.lru_cache(maxsize=512)
 def _tile(kernel: Kernel, signature: Signature) -> _Tile:
     text = cpu_source(kernel, signature, whole=False)
     function = NativeFunction(text, "tile", kernel.name, kernel.c_functions)
-    return _Tile(function, _Count(kernel, signature), _long(kernel))
+    return _Tile(function, _Count(kernel, signature), short_pixels(kernel))
 
 
 @functools.lru_cache(maxsize=512)
 def _whole(kernel: Kernel, signature: Signature, workers: int) -> _Whole:
-    return _Whole(_whole_function(kernel, signature), workers, _Count(kernel, signature), _long(kernel))
+    return _Whole(_whole_function(kernel, signature), workers, _Count(kernel, signature))
 
 
 @functools.lru_cache(maxsize=512)

@@ -195,7 +195,7 @@ def entry_text(variant: Variant, *, two: bool) -> str:
     span = "prange" if whole else "range"
     return "\n".join([
         "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_NATIVE)",
-        f"def {'whole' if whole else 'tile'}(_pulse, {arguments}{', _counts' if variant.counters else ''}):",
+        f"def {'whole(' if whole else 'tile(_pulse, '}{arguments}{', _counts' if variant.counters else ''}):",
         f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
         *(f"    _all_{name} = 0" for name in variant.counters),
         *_indented(_strips(variant, arguments, span) if two else _all_rows(variant, span)),
@@ -211,12 +211,15 @@ def _all_rows(variant: Variant, span: str) -> list[str]:
     is 3 to 5 % slower. Inside the strips of two variants it is the other way round, by 8 %.
     """
     row = [*_none_counted(variant), *_row(variant), *(f"_all_{name} += _row_{name}" for name in variant.counters)]
-    return [f"for _y in {span}(_height):", *_indented([_UNLESS_STOPPED, *_indented([*row, *_row_done(variant)])])]
+    return [f"for _y in {span}(_height):", *_indented(_unless_stopped(variant, row))]
 
 
-def _row_done(variant: Variant) -> list[str]:
-    """The line that counts a row; several threads would count over each other."""
-    return [] if variant.whole else [_ROW_DONE]
+def _unless_stopped(variant: Variant, row: list[str]) -> list[str]:
+    """The lines of a row, done and counted where the launch is to go on.
+
+    Not in a parallel loop: Numba and LLVM would ask once, before it, and threads would count over each other.
+    """
+    return row if variant.whole else [_UNLESS_STOPPED, *_indented([*row, _ROW_DONE])]
 
 
 def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
@@ -225,9 +228,8 @@ def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
     for name in ("_row", "_row_checked"):
         line = f"{name}({arguments}, _y)"
         counted = f"{_here(variant)} = {line}" if variant.counters else line
-        row = [counted, *(f"_all_{n} += _row_{n}" for n in variant.counters), *_row_done(variant)]
-        rows.append(["        for _y in range(_first, _last):", f"            {_UNLESS_STOPPED}",
-                     *(f"                {part}" for part in row)])  # fmt: skip
+        row = _unless_stopped(variant, [counted, *(f"_all_{n} += _row_{n}" for n in variant.counters)])
+        rows.append(["        for _y in range(_first, _last):", *(f"            {part}" for part in row)])
     reach = f" + {2 * kernel.radius[0]}" if kernel.radius[0] else ""
     return [
         f"_step = max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))",
