@@ -174,6 +174,12 @@ def test_a_result_is_in_the_unit_that_it_declares_or_that_of_its_first_input(tmp
     assert "their unit 'degree' is not a known length" in str(terrain.slope(terrain.slope(dem)).plan())
 
 
+@pytest.mark.parametrize("kernel", [filters.median_3x3, filters.mean_11x11, terrain.tpi])
+def test_files_of_smoothed_heights_say_their_unit(kernel, tmp_path):
+    kernel(rising(tmp_path, "EPSG:32613", "ft")).save(tmp_path / "smooth.tif", backend="python")
+    assert "heights in feet: the band's unit" in str(terrain.slope(tj.open(tmp_path / "smooth.tif")).plan())
+
+
 @pytest.mark.parametrize(
     "name", ["slope", "hillshade", "multidirectional_hillshade", "profile_curvature", "plan_curvature"]
 )

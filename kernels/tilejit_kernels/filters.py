@@ -11,7 +11,7 @@ import math
 import tilejit as tj
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def mean_3x3(z):
     """Mean of the valid cells of the 3x3 window.
 
@@ -38,7 +38,7 @@ def mean_3x3(z):
     return total / count if count > 0.0 else math.nan
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def mean_5x5(z):
     """Mean of the valid cells of the 5x5 window.
 
@@ -92,7 +92,7 @@ def row_sums_11(z):
     return total, count
 
 
-@tj.focal(nodata="kernel", edge=0.0)
+@tj.focal(nodata="kernel", edge=0.0, unit="input")
 def column_mean_11(totals, counts):
     """Quotient of the sums of 11 cells of a column: the other half of `mean_11x11`.
 
@@ -143,7 +143,7 @@ def mean_11x11(z):
     return column_mean_11(*row_sums_11(z))
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def minimum_3x3(z):
     """Smallest of the valid cells of the 3x3 window: erosion.
 
@@ -168,7 +168,7 @@ def minimum_3x3(z):
     return lowest if lowest < math.inf else math.nan
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def minimum_5x5(z):
     """Smallest of the valid cells of the 5x5 window: erosion.
 
@@ -193,7 +193,7 @@ def minimum_5x5(z):
     return lowest if lowest < math.inf else math.nan
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def maximum_3x3(z):
     """Largest of the valid cells of the 3x3 window: dilation.
 
@@ -218,7 +218,7 @@ def maximum_3x3(z):
     return highest if highest > -math.inf else math.nan
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def maximum_5x5(z):
     """Largest of the valid cells of the 5x5 window: dilation.
 
@@ -243,7 +243,7 @@ def maximum_5x5(z):
     return highest if highest > -math.inf else math.nan
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def standard_deviation_3x3(z):
     """Standard deviation of the valid cells of the 3x3 window.
 
@@ -282,7 +282,7 @@ def standard_deviation_3x3(z):
     return math.sqrt(squares / max(count, 1.0)) if count > 0.0 else math.nan
 
 
-@tj.focal(nodata="kernel")
+@tj.focal(nodata="kernel", unit="input")
 def standard_deviation_5x5(z):
     """Standard deviation of the valid cells of the 5x5 window; two passes, as in `standard_deviation_3x3`.
 
@@ -338,7 +338,7 @@ def sort_5(a, b, c, d, e):
     return a, b, c, d, e
 
 
-@tj.focal
+@tj.focal(unit="input")
 def median_3x3(z):
     """Median of the 3x3 window.
 
@@ -370,7 +370,7 @@ def median_3x3(z):
     return median
 
 
-@tj.focal
+@tj.focal(unit="input")
 def median_5x5(z):
     """Median of the 5x5 window.
 
@@ -415,7 +415,7 @@ def median_5x5(z):
     return median
 
 
-@tj.focal
+@tj.focal(unit="input")
 def gaussian(z, *, sigma=1.0):
     """Gaussian smoothing in a 7x7 window.
 

@@ -176,7 +176,7 @@ def multidirectional_hillshade(z, *, altitude=45.0, z_factor=tj.Z_FACTOR, dx=tj.
     return 1.0 + 254.0 * (up if steepness == 0.0 else light / math.sqrt(1.0 + steepness))
 
 
-@tj.focal
+@tj.focal(unit="input")
 def tpi(z):
     """Topographic position index: how far a cell stands above the mean of its eight neighbours.
 
@@ -202,7 +202,7 @@ def tpi(z):
     return above / 8.0
 
 
-@tj.focal
+@tj.focal(unit="input")
 def tri(z):
     """Terrain ruggedness index, Riley et al. (1999): root of the eight height differences' summed squares.
 
@@ -233,7 +233,7 @@ def tri(z):
     return math.sqrt(squares)
 
 
-@tj.focal
+@tj.focal(unit="input")
 def roughness(z):
     """Roughness: the largest minus the smallest elevation of the 3x3 window.
 

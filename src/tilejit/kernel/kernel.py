@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tilejit.language.form import Form, Offset
     from tilejit.language.parameters import RasterParameter, ScalarParameter
 
+INPUT_UNIT = "input"
+"""What a kernel declares whose results have the unit of its first raster."""
+
 Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 """What lies outside the raster: nodata, the nearest cell, a mirror image, the other side, or a constant."""
 Nodata = Literal["propagate", "kernel"]
@@ -66,7 +69,7 @@ class Kernel(RasterFunction):
     edge: Edge
     """What lies outside the raster."""
     unit: str | None
-    """The unit of its results, which outputs carry, or None."""
+    """The unit of its results, which outputs carry; `INPUT_UNIT` for that of its first raster, or None."""
     fast: bool
     """Whether results may differ in the last bits between tile sizes, for speed."""
 

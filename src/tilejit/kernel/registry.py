@@ -33,7 +33,7 @@ def local(
         body: A plain scalar function. Positional parameters are rasters, keyword-only ones scalars.
         nodata: ``"propagate"``: where an input is invalid, so is the result. ``"kernel"``: the body sees NaN there and
             asks ``tj.is_valid``.
-        unit: The unit of the results, which outputs carry: ``"degree"``.
+        unit: The unit of the results, which outputs carry: ``"degree"``; ``"input"`` for that of the first raster.
         fast: Lets the compiler reorder arithmetic; results may then differ in the last bits between tile sizes.
 
     Raises:
@@ -84,7 +84,7 @@ def focal(
         radius: How far it reads, in cells or as (rows, columns); read from the offsets where they are literals.
         edge: What lies outside the raster: ``"nodata"``, ``"nearest"``, ``"reflect"`` (``dcba|abcd|dcba``),
             ``"wrap"`` or a number.
-        unit: The unit of the results, which outputs carry: ``"degree"``.
+        unit: The unit of the results, which outputs carry: ``"degree"``; ``"input"`` for that of the first raster.
         fast: Lets the compiler reorder arithmetic; results may then differ in the last bits between tile sizes.
 
     Raises:

@@ -88,7 +88,7 @@ def output_profile(
         dtype=write.dtype,
         nodata=write.tag,
         descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.label for b in bands),
-        units=tuple(b.info.unit if isinstance(b, SourceBand) else b.application.kernel.unit for b in bands),
+        units=tuple(band.unit for band in bands),
         tags=carried_tags(bands, write),
         options=options,
         overwrite=overwrite,

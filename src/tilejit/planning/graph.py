@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilejit.io.scaled_source import ScaledSource
+from tilejit.kernel.kernel import INPUT_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +42,11 @@ class SourceBand:
         """What messages call it."""
         return self.source.name if len(self.source.bands) == 1 else f"{self.source.name}[{self.info.index}]"
 
+    @property
+    def unit(self) -> str | None:
+        """The unit of its values."""
+        return self.info.unit
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Application:
@@ -73,8 +79,24 @@ class ResultBand:
         name = self.application.kernel.name
         return name if len(self.application.kernel.results) == 1 else f"{name}[{self.index + 1}]"
 
+    @property
+    def unit(self) -> str | None:
+        """The unit of its values, as its kernel declares it; None where it does not."""
+        unit = self.application.kernel.unit
+        return assumed_unit(self) if unit == INPUT_UNIT else unit
+
 
 Band = SourceBand | ResultBand
+
+
+def assumed_unit(band: Band) -> str | None:
+    """Returns the unit of a band; of a result whose kernel declares none, that of the kernel's first input."""
+    while isinstance(band, ResultBand):
+        unit = band.application.kernel.unit
+        if unit not in {None, INPUT_UNIT}:
+            return unit
+        band = band.application.inputs[0]
+    return band.unit
 
 
 def applications_of(bands: Iterable[Band]) -> list[Application]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilejit.language.quantities import Quantity
-from tilejit.planning.graph import SourceBand
+from tilejit.planning.graph import assumed_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def metres_of(unit: str) -> float | None:
 
 def heights_of(band: Band, grid: Grid) -> tuple[float, str]:
     """Returns metres per unit of a band's heights, and what the unit is and how that is known."""
-    unit = _unit_of(band)
+    unit = assumed_unit(band)
     known = metres_of(unit) if unit is not None else None
     if known is not None:
         return known, f"heights in {_name(known)}: the band's unit"
@@ -76,15 +76,6 @@ def with_heights(application: Application, grid: Grid) -> tuple[Mapping[str, Any
     else:
         factor, note = heights_of(application.inputs[0], grid)
     return {**bound, **dict.fromkeys(asking, factor)}, note
-
-
-def _unit_of(band: Band) -> str | None:
-    """The unit that a band has, or that its kernel declares, or else that of the kernel's first input."""
-    while not isinstance(band, SourceBand):
-        if band.application.kernel.unit is not None:
-            return band.application.kernel.unit
-        band = band.application.inputs[0]
-    return band.info.unit
 
 
 def _name(metres: float) -> str:
