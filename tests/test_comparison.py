@@ -205,22 +205,22 @@ class TestTheDoor:
         assert "measuring numba, 1 core" in said.err
         assert report.read_text("utf-8").startswith("<!DOCTYPE html>")
 
-    def test_an_edge_of_the_call_is_that_of_every_way(self, kernels, dem, tmp_path):
-        assert Work(task_of(kernels, "both", dem, tmp_path, edge=7.0)).kernel.edge == 7.0
-        result = tj.compare(kernels.both, dem, cores=[1], seconds=0.02, ways="numba", edge=7.0)
-        assert [r.is_right for r in result.rows] == [True, True]
-        with pytest.raises(KernelError, match="has no edge"):
-            tj.compare(kernels.root, dem, edge="wrap")
-
     @pytest.mark.parametrize("words", [["--cores", "0"], ["--cores", "two"], ["--seconds", "0"], ["--edge", "x"]])
     def test_the_command_refuses_words_that_it_cannot_read(self, dem, words, capsys):
         assert main(["compare", "slope", str(dem), *words]) == 2
         assert words[0] in capsys.readouterr().err
 
-    def test_an_array_in_memory(self, kernels):
+    def test_an_array_in_memory_and_an_edge(self, kernels, monkeypatch):
+        tasks = []
+        monkeypatch.setattr(
+            "tilejit.comparison.compare.run_trial", lambda task, cache: tasks.append(task) or run_trial(task, cache)
+        )
         cells = np.add.outer(np.arange(40.0), np.arange(50.0)).astype(np.float32)
-        result = tj.compare(kernels.branches, cells, cores=[1], seconds=0.02, ways="numba")
+        result = tj.compare(kernels.both, cells, cores=[1], seconds=0.02, ways="numba", edge=7.0)
         assert [r.is_right for r in result.rows] == [True, True]
+        assert {task.edge for task in tasks} == {7.0}
+        with pytest.raises(KernelError, match="has no edge"):
+            tj.compare(kernels.root, cells, edge="wrap")
 
 
 def task_of(kernels, name, path, tmp_path, **options):
@@ -273,6 +273,10 @@ class TestHandWrittenTiles:
     def test_a_failing_way_says_why(self, kernels, tmp_path):
         with pytest.raises(BackendError, match=r"gone\.tif"):
             run_trial(task_of(kernels, "slope", tmp_path / "gone.tif", tmp_path), tmp_path / "cache")
+
+    def test_a_task_says_the_edge(self, kernels, dem, tmp_path):
+        assert Work(task_of(kernels, "both", dem, tmp_path, edge=7.0)).kernel.edge == 7.0
+        assert Work(task_of(kernels, "both", dem, tmp_path)).kernel.edge == "reflect"
 
     def test_a_task_comes_back_from_its_file(self, kernels, dem, tmp_path):
         task = task_of(kernels, "slope", dem, tmp_path)
