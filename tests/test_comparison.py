@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.cli import main
+from tilejit.cli.compare_command import show
 from tilejit.cli.terrain_demo import terrain
 from tilejit.comparison import processes
 from tilejit.comparison.agreement import differences
@@ -406,6 +407,24 @@ class TestRows:
         found = self.comparison()
         assert found.best == found.row(REFERENCE, 2)
         assert "5 differ" in str(found)
+
+    @pytest.mark.parametrize(
+        ("columns", "left_out"), [(80, "start, compile, efficiency, speed-up, over Python"), (200, "")]
+    )
+    def test_a_terminal_shows_whole_cells(self, columns, left_out, monkeypatch, capsys):
+        monkeypatch.setattr("tilejit.cli.compare_command.on_terminal", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        show(self.comparison())
+        lines = capsys.readouterr().out.split("\n")
+        table = [line for line in lines if line.startswith((*WAYS, "pool, pickled arrays"))]
+        assert "…" not in "".join(lines)
+        assert max(map(len, table)) <= columns
+        assert [len(line) for line in table[:-1]] == [len(table[0])] * 5
+        assert table[-1] == "tilejit cuda: no GPU"
+        assert "5 differ" in table[2]
+        told = [line for line in lines if "also shows" in line]
+        assert bool(told) == bool(left_out)
+        assert all(left_out in line for line in told)
 
     def test_the_page_says_in_sentences_what_the_tables_show(self, monkeypatch):
         monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "benchmarks")
