@@ -334,6 +334,17 @@ def test_outputs_without_a_nodata_value(tmp_path, name):
     assert "no nodata value, 255 where there are no data" in str(holes.plan(tmp_path / "o.tif", nodata="none"))
 
 
+@pytest.mark.parametrize("step", [-30.0, 30.0])
+def test_cells_without_data_are_told_apart_from_equal_ones_whichever_way_rows_run(tmp_path, step):
+    """Results are written straight into an output or, where rows are turned around, copied there."""
+    grid = tj.Grid(2, 3, (30.0, 0.0, 0.0, 0.0, step, 0.0), "EPSG:32633")
+    holes = as_byte(tj.from_array(np.float32([[0, np.nan, 255], [np.nan, 3, 255]]), grid=grid))
+    with pytest.warns(tj.NodataWarning, match="2 cells without data, and no nodata value to tell by"):
+        report = holes.save(tmp_path / "o.tif", nodata="none")
+    assert report.collisions == 0
+    np.testing.assert_array_equal(whole(tmp_path / "o.tif")[0][0], [[0, 255, 255], [255, 3, 255]])
+
+
 def test_floats_without_a_nodata_value_keep_nan(tmp_path):
     plus_one(tj.from_array(np.float32([[0, np.nan]]))).save(tmp_path / "o.tif", nodata="none")
     cells, nodata = whole(tmp_path / "o.tif")

@@ -1740,6 +1740,9 @@ DECLARATIONS = {
     "@tj.focal(radius=(1, 2, 3))\ndef f(z):\n    return z[0, 1]": (
         "f: radius=(1, 2, 3); it is a count of cells, or (rows, cols)"
     ),
+    "@tj.focal(edge=2.5)\ndef f(q: np.uint8):\n    return q[0, 1]": (
+        "f: edge=2.5 is no uint8, which q is annotated with"
+    ),
     "@tj.focal(edge='mirror')\ndef f(z):\n    return z[0, 1]": (
         "f: edge='mirror'; it is one of nodata, nearest, reflect, wrap, or a number"
     ),
