@@ -4,6 +4,8 @@ import itertools
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -312,6 +314,13 @@ def test_a_closed_source_has_no_open_file(tmp_path):
     assert sum(source.name == name for name in names()) == 1
     source.close()
     assert source.name not in names()
+
+
+def test_a_raster_that_lives_as_long_as_python_ends_without_a_word(tmp_path):
+    path = write(tmp_path / "a.tif", cells_of("uint8"))
+    code = f"import tilejit as tj; kept = [tj.open({str(path)!r})]; kept.append(kept)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")
 
 
 VALID = {

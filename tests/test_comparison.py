@@ -188,7 +188,7 @@ class TestTheDoor:
             tj.compare(kernels.slope, dem, **options)
 
     def test_too_few_inputs_and_computed_ones_are_refused(self, kernels, dem):
-        with pytest.raises(ParameterError, match="1 rasters"):
+        with pytest.raises(ParameterError, match="takes 1 raster "):
             tj.compare(kernels.slope)
         with pytest.raises(ParameterError, match="nothing computed"):
             tj.compare(kernels.slope, kernels.ratio(tj.open(dem)), cores=[1])
@@ -205,7 +205,14 @@ class TestTheDoor:
         assert "measuring numba, 1 core" in said.err
         assert report.read_text("utf-8").startswith("<!DOCTYPE html>")
 
-    @pytest.mark.parametrize("words", [["--cores", "0"], ["--cores", "two"], ["--seconds", "0"]])
+    def test_an_edge_of_the_call_is_that_of_every_way(self, kernels, dem, tmp_path):
+        assert Work(task_of(kernels, "both", dem, tmp_path, edge=7.0)).kernel.edge == 7.0
+        result = tj.compare(kernels.both, dem, cores=[1], seconds=0.02, ways="numba", edge=7.0)
+        assert [r.is_right for r in result.rows] == [True, True]
+        with pytest.raises(KernelError, match="has no edge"):
+            tj.compare(kernels.root, dem, edge="wrap")
+
+    @pytest.mark.parametrize("words", [["--cores", "0"], ["--cores", "two"], ["--seconds", "0"], ["--edge", "x"]])
     def test_the_command_refuses_words_that_it_cannot_read(self, dem, words, capsys):
         assert main(["compare", "slope", str(dem), *words]) == 2
         assert words[0] in capsys.readouterr().err

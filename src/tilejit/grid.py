@@ -87,15 +87,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where a raster's cells lie; ``tj.from_array`` takes one.
+    """Where a raster's cells lie: ``tj.from_array`` takes one, ``tj.open(path).grid`` is one.
 
     Raises:
         ValueError: A side has no cells, or the transform is not six finite numbers.
 
     Example:
-        >>> grid = Grid(2, 3, (30.0, 0.0, 500000.0, 0.0, -30.0, 4000000.0), None, Metric("projected"))
-        >>> grid.ground_width([0, 1]).tolist()
-        [30.0, 30.0]
+        >>> grid = Grid(2, 3, (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_300_000.0), "EPSG:32633")
+        >>> grid.cell_width, grid.x([0, 1, 2]).tolist()
+        (30.0, [500015.0, 500045.0, 500075.0])
     """
 
     height: int

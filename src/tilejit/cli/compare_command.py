@@ -8,12 +8,13 @@ import click
 
 from tilejit.cli.console import console, on_terminal, say, show_labelled
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
-from tilejit.cli.options import INPUT_HELP, KERNEL_HELP
+from tilejit.cli.options import INPUT_HELP, KERNEL_HELP, edge_option
 from tilejit.errors import ParameterError
 from tilejit.kernel.discovery import find_single_kernel
 
 if TYPE_CHECKING:
     from tilejit.comparison.comparison import Comparison, Row
+    from tilejit.kernel.kernel import Edge
 
 
 def parse_cores(text: str) -> list[int]:
@@ -50,6 +51,7 @@ tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
               help="A parameter of the kernel; may be repeated.")  # fmt: skip
+@edge_option
 @click.option("--cores", metavar="N,N", callback=option_callback(parse_cores),
               help="Counts of cores; 1, 2, 4 … up to those that there are unless given.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
@@ -59,8 +61,8 @@ tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not say what is being measured.")
 def command(  # noqa: PLR0917 - click calls it by name
-    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], cores: list[int] | None, seconds: float,
-    ways: tuple[str, ...], html: str | None, overwrite: bool, quiet: bool,
+    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], edge: Edge | None,
+    cores: list[int] | None, seconds: float, ways: tuple[str, ...], html: str | None, overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compares."""
     from tilejit.comparison.compare import compare
@@ -73,7 +75,7 @@ def command(  # noqa: PLR0917 - click calls it by name
         say(what, aside=True)
 
     result = compare(
-        found, *rasters, cores=cores, seconds=seconds, ways=ways or None, html=html, overwrite=overwrite,
+        found, *rasters, cores=cores, seconds=seconds, ways=ways or None, html=html, overwrite=overwrite, edge=edge,
         tell=None if quiet else tell, **bound_values(bound),
     )  # fmt: skip
     show(result)

@@ -39,6 +39,11 @@ INPUTS_HELP = f"""{KERNEL_HELP} Several share one pass over the inputs: slope+hi
 {INPUT_HELP}
 """
 
+edge_option = click.option(
+    "--edge", metavar="EDGE", callback=option_callback(parse_edge),
+    help="What lies outside the raster, for kernels that read neighbours: nodata, nearest, reflect, wrap or a number.",
+)  # fmt: skip
+
 _OPTIONS = (
     click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
                  help="A parameter of the kernel; may be repeated."),
@@ -57,9 +62,7 @@ _OPTIONS = (
                  "Unless given, kernels take values, and parameters annotated with an integer dtype what is stored."),
     click.option("--dtype", metavar="DTYPE",
                  help="Dtype of the outputs, as int16: values are rounded and held within its range."),
-    click.option("--edge", metavar="EDGE", callback=option_callback(parse_edge),
-                 help="What lies outside the raster, for kernels that read neighbours: nodata, nearest, reflect, wrap "
-                      "or a number."),
+    edge_option,
     click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
                  help="GDAL's creation options, as compress=deflate,zlevel=6."),
 )  # fmt: skip

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tilejit.comparison.ways.base import Way
-    from tilejit.kernel.kernel import Kernel
+    from tilejit.kernel.kernel import Edge, Kernel
 
     Tell = Callable[[str], None]
 
@@ -50,6 +50,7 @@ def compare(
     ways: Iterable[str] | None = None,
     html: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    edge: Edge | None = None,
     tell: Tell | None = None,
     **parameters: Any,
 ) -> Comparison:
@@ -66,6 +67,7 @@ def compare(
         ways: Names of ways; None for all.
         html: Where to write a report with charts.
         overwrite: Whether a report that is there may be replaced.
+        edge: What lies outside the raster, instead of what the kernel declares; see `tilejit.focal`.
         tell: Called with a line before each way.
         **parameters: The kernel's keyword-only parameters.
 
@@ -73,7 +75,7 @@ def compare(
         The figures; print it.
 
     Raises:
-        KernelError: Other processes cannot find the kernel.
+        KernelError: Other processes cannot find the kernel, or it has no such edge.
         ParameterError: An input, a parameter, a count of cores or a way is not as it should be.
         BackendError: tilejit's own threads did not run.
         SinkError: The report cannot be written there; nothing is measured.
@@ -86,6 +88,8 @@ def compare(
             f"{kernel.source.file} compares when it is imported, as the processes that are compared do: "
             'put that under  if __name__ == "__main__":'
         )
+    if edge is not None:
+        kernel = kernel.with_edge(edge)
     rasters = [_raster(one) for one in inputs]
     _check(kernel, rasters, parameters)
     if html is not None:
@@ -148,6 +152,7 @@ class _Bench:
         tell: Tell,
     ) -> None:  # fmt: skip
         self._kernel, self._rasters = kernel, rasters
+        self._edge = None if kernel.kind == "local" else kernel.edge
         self._parameters = {n: v.item() if isinstance(v, np.generic) else v for n, v in parameters.items()}
         self._name, self._seconds, self._folder, self._tell = kernel_name(kernel), seconds, folder, tell
         self._cache = folder / "cache"
@@ -205,7 +210,7 @@ class _Bench:
         return Task(
             way=way, cores=cores, kernel=self._name, inputs=sample.inputs, parameters=self._parameters,
             rows=min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP), seconds=self._seconds,
-            reference=str(reference),
+            reference=str(reference), edge=self._edge,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
-    from tilejit.kernel.kernel import Kernel
+    from tilejit.kernel.kernel import Edge, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Task:
     """How long a way that is too slow for all of it may run."""
     reference: str
     """The pixels that tilejit gets, a ``.npy``; it is written where there is none."""
+    edge: Edge | None = None
+    """What lies outside the raster; None for what the kernel declares."""
     search_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
     """Where modules are looked for."""
 

@@ -39,7 +39,8 @@ class Work:
     def __init__(self, task: Task) -> None:
         self.task = task
         """What is to be done."""
-        self.kernel = find_single_kernel(task.kernel)
+        kernel = find_single_kernel(task.kernel)
+        self.kernel = kernel if task.edge is None else kernel.with_edge(task.edge)
         """The kernel."""
         rasters = [open_raster(path, band=band) for path, band in task.inputs]
         self.raster = apply_kernel(self.kernel, rasters, task.parameters)

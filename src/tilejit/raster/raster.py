@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from tilejit.callers import warn_caller
 from tilejit.errors import ParameterError
+from tilejit.grid import Grid
 from tilejit.io.containers import given_array
 from tilejit.io.open_source import open_source
 from tilejit.io.scaled_source import ScaledSource
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.grid import Grid
     from tilejit.io.containers import Given
     from tilejit.io.source import Source
     from tilejit.io.tile_sink import Tile
@@ -253,6 +253,8 @@ def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = N
 
 def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = None) -> Raster:
     """Makes a Raster of what a caller holds; see `from_array`."""
+    if grid is not None and not isinstance(grid, Grid):
+        raise ParameterError(f"grid is a {type(grid).__name__}: give a tilejit.Grid, as tj.open(path).grid")
     if grid is not None and grid.crs is not None and grid.metric.kind == "none":
         from tilejit.io.gdal.rasterio_source import located
 
@@ -273,7 +275,7 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
         if not isinstance(raster, Raster):
             raise ParameterError(
                 f"{kernel.name}: {parameter.name} is {type(raster).__name__}, and another input is a Raster: "
-                "give Rasters only, or arrays only"
+                "give Rasters only (tj.from_array(array, grid=raster.grid) makes one), or arrays only"
             )
         if raster.count != 1:
             raise ParameterError(

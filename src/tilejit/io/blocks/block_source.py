@@ -76,9 +76,11 @@ class BlockSource:
         return f"BlockSource({self.name!r})"
 
     def __del__(self) -> None:
-        # A lazy Raster is dropped without being closed.
-        if getattr(self, "_file", None) is not None:
-            self.close()
+        # A lazy Raster is dropped without being closed, at the end of Python too, where nothing is imported any more.
+        # GDAL's handles close themselves.
+        file: int | None = getattr(self, "_file", None)
+        if file is not None:
+            os.close(file)
 
     def read(
         self,
