@@ -897,7 +897,7 @@ def f(«z: str»):
 """,
         "f",
         "z is annotated str",
-        "a raster takes bool, int8 to int64 and uint8 to uint32: z: np.uint16",
+        "a raster takes bool, int8 to int64 and uint8 to uint64: z: np.uint16",
     ),
     "annotation undefined": (
         """
