@@ -258,7 +258,7 @@ FEATURES = {
     "several results": lambda rng: on_arrays(several, holed(rng), numbers(rng)),
     "ROW and COL": lambda rng: on_arrays(places, holed(rng)),
     "values by row and column": row_arrays,
-    "saturated integers": lambda rng: on_arrays(saturated, holed(rng)),
+    "saturated integers": lambda rng: launched(saturated, [holed(rng)], SHAPE, [255]),
     "collisions with nodata": collisions,
     "what is told of a pixel": notes,
     "offsets known while running": lambda rng: on_arrays(moved, holed(rng), down=-3, right=2),

@@ -78,9 +78,21 @@ def signature_of(kernel, dtype):
     return kernel.signature(inputs)
 
 
-def expected_loads(kernel):
-    """One for each cell of a float, two (with its validity) of an integer, one for each value by row or column."""
+def asked_cells(kernel, dtype):
+    """How many cells are asked whether they are NaN, which integers never are."""
+    if np.dtype(dtype).kind != "f":
+        return 0
+    return sum(len(kernel.checked_cells.get(r.name, ())) for r in kernel.rasters if r.dtype is None)
+
+
+def expected_loads(kernel, dtype):
+    """One for each cell of a float, two (with its validity) of an integer, one for each value by row or column.
+
+    Of an array of integers the cell that a slope is only asked for, its own, is not loaded.
+    """
     cells = sum(len(kernel.form.footprint[r.name]) * (1 if r.dtype is None else 2) for r in kernel.rasters)
+    if np.dtype(dtype).kind != "f":
+        cells -= asked_cells(kernel, "float32")
     return cells + sum(s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index
                        for s in kernel.scalars)  # fmt: skip
 
@@ -92,10 +104,10 @@ def report(kernel, dtype, compute_capability):
     return {
         **dataclasses.asdict(assemble(ptx, compute_capability)),
         "seconds": round(compiled - start, 2),
-        "expected_loads": expected_loads(kernel),
+        "expected_loads": expected_loads(kernel, dtype),
         "math": sorted(math_used(kernel.form)),
         "integers": any(r.dtype is not None for r in kernel.rasters),
-        "asks_nan": any(kernel.checked_cells.get(r.name) for r in kernel.rasters if r.dtype is None),
+        "asks_nan": asked_cells(kernel, dtype) > 0,
         "nan_tests": len(re.findall(r"setp\.(?:nan|num)\.", ptx)),
         "crude_sines": ptx.count("sin.approx"),
     }

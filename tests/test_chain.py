@@ -6,7 +6,7 @@ import rasterio
 
 import tilejit as tj
 from tilejit.cli import main
-from tilejit.errors import GridMismatchError, KernelError, ParameterError
+from tilejit.errors import GridMismatchError, KernelError, ParameterError, PlanError
 from tilejit.kernel.discovery import find_kernel, kernels_in
 
 Z = np.arange(35, dtype=np.float32).reshape(5, 7) ** 2
@@ -229,3 +229,26 @@ def test_the_shipped_chain_is_found(folder, capsys):
         np.testing.assert_allclose(dataset.read(1)[2, 3], Z[:, :].mean(), rtol=1e-6)
     assert main(["show", "mean_11x11", "--dtype", "uint16"]) == 0
     assert '"""row_sums_11: (float32)' in capsys.readouterr().out
+
+
+@tj.local
+def thrice(z):
+    return int(z * 3.0)
+
+
+@tj.focal(edge=2.5)
+def beside(z):
+    return z[0, 1] + z[0, -1]
+
+
+@tj.chain
+def beside_whole(z):
+    return beside(thrice(z))
+
+
+def test_a_number_outside_fits_what_is_computed_there():
+    """Computed cells outside the raster are held in their own dtype, which would cut the number."""
+    z = np.float32([[1, 2, 3]])
+    with pytest.raises(PlanError, match=r"thrice gives int32, which cannot be 2\.5 outside the raster"):
+        beside_whole(z)
+    np.testing.assert_array_equal(beside_whole(z, edge=2), [[8, 12, 8]])

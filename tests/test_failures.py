@@ -199,11 +199,13 @@ def test_options_that_make_no_sense(dem, tmp_path, options, message):
 
 def test_a_raster_can_be_saved_again_after_a_failure(dem, tmp_path):
     slope = steep(tj.open(dem))
-    good = dem.read_bytes()
+    good, times = dem.read_bytes(), (dem.stat().st_atime_ns, dem.stat().st_mtime_ns)
     damage(dem, 0.5)
-    with pytest.raises(ReadError):
+    os.utime(dem, ns=times)  # a disk that loses bits does not tell
+    with pytest.raises(ReadError, match="cannot read"):
         slope.save(tmp_path / "out.tif")
     dem.write_bytes(good)
+    os.utime(dem, ns=times)
     slope.save(tmp_path / "out.tif")
     first = rasterio.open(tmp_path / "out.tif").read()
     np.testing.assert_array_equal(first, slope.read())

@@ -798,6 +798,20 @@ def test_integer_results_are_as_wide_as_their_inputs(tmp_path):
     assert found.tolist() == [[3_000_000_001, 2**63 - 1]]
 
 
+@pytest.mark.parametrize("backend", ["python", "cpu"])
+def test_results_are_as_wide_at_edges_and_beside_nodata(tmp_path, backend):
+    """Where cells may be invalid, unannotated integers are read as floats; a border is computed on its own."""
+    right = write_module(tmp_path, "@tj.focal(edge=0.0)\ndef right(z):\n    return int(z[0, 1]) + 1\n").right
+    z, nothing = np.uint32([[7, 3_000_000_000, 5, 3_000_000_000]]), -(2**53) + 1
+    whole = right(z, backend=backend)
+    masked = right(np.ma.masked_equal(z, 5), backend=backend)
+    (read,) = right(tj.from_array(z, nodata=5)).compute(backend=backend)
+    assert {whole.dtype, masked.dtype, read.dtype} == {np.dtype(np.int64)}
+    assert whole.tolist() == [[3_000_000_001, 6, 3_000_000_001, 1]]
+    assert masked.tolist() == [[3_000_000_001, None, None, 1]]
+    assert read.tolist() == [[3_000_000_001, nothing, nothing, 1]]
+
+
 def test_what_an_integer_type_does_not_hold_is_told(tmp_path):
     text = "@tj.local\ndef body(a: np.uint64, z) -> tuple[np.uint64, np.uint8, np.int16]:\n    return a, z, z > 1\n"
     kernel = write_module(tmp_path, text).body

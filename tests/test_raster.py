@@ -265,11 +265,10 @@ def test_floats_get_the_nodata_value_asked_for(tmp_path):
 @pytest.mark.parametrize(("asked", "chosen", "collisions"), [(None, 255, 1), (0, 0, 2), (9, 9, 0)])
 def test_integers_get_the_nodata_value_asked_for(tmp_path, asked, chosen, collisions):
     raster = as_byte(tj.from_array(np.float32([[0, 1, np.nan], [255, -3, 7]])))
-    if collisions:
-        with pytest.warns(tj.NodataWarning, match=f"{collisions} valid pixel"):
-            raster.save(tmp_path / "out.tif", nodata=asked)
-    else:
-        raster.save(tmp_path / "out.tif", nodata=asked)
+    told = f"{collisions} valid pixel" if collisions else "1 result beyond the type"
+    with pytest.warns(tj.NodataWarning, match=told):
+        report = raster.save(tmp_path / "out.tif", nodata=asked)
+    assert (report.collisions, dict(report.tally.saturated)) == (collisions, {"as_byte": 1})
     cells, nodata = whole(tmp_path / "out.tif")
     assert (cells.dtype, nodata) == (np.uint8, chosen)
     np.testing.assert_array_equal(cells[0], np.uint8([[0, 1, chosen], [255, 0, 7]]))
@@ -332,6 +331,17 @@ def test_outputs_without_a_nodata_value(tmp_path, name):
     assert nodata is None
     np.testing.assert_array_equal(cells[0], [[0, 255, 255], [255, 3, 7]])
     assert "no nodata value, 255 where there are no data" in str(holes.plan(tmp_path / "o.tif", nodata="none"))
+
+
+@pytest.mark.parametrize("step", [-30.0, 30.0])
+def test_cells_without_data_are_told_apart_from_equal_ones_whichever_way_rows_run(tmp_path, step):
+    """Results are written straight into an output or, where rows are turned around, copied there."""
+    grid = tj.Grid(2, 3, (30.0, 0.0, 0.0, 0.0, step, 0.0), "EPSG:32633")
+    holes = as_byte(tj.from_array(np.float32([[0, np.nan, 255], [np.nan, 3, 255]]), grid=grid))
+    with pytest.warns(tj.NodataWarning, match="2 cells without data, and no nodata value to tell by"):
+        report = holes.save(tmp_path / "o.tif", nodata="none")
+    assert report.collisions == 0
+    np.testing.assert_array_equal(whole(tmp_path / "o.tif")[0][0], [[0, 255, 255], [255, 3, 255]])
 
 
 def test_floats_without_a_nodata_value_keep_nan(tmp_path):

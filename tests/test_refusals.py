@@ -897,7 +897,7 @@ def f(«z: str»):
 """,
         "f",
         "z is annotated str",
-        "a raster takes bool, int8 to int64 and uint8 to uint32: z: np.uint16",
+        "a raster takes bool, int8 to int64 and uint8 to uint64: z: np.uint16",
     ),
     "annotation undefined": (
         """
@@ -1739,6 +1739,9 @@ DECLARATIONS = {
     ),
     "@tj.focal(radius=(1, 2, 3))\ndef f(z):\n    return z[0, 1]": (
         "f: radius=(1, 2, 3); it is a count of cells, or (rows, cols)"
+    ),
+    "@tj.focal(edge=2.5)\ndef f(q: np.uint8):\n    return q[0, 1]": (
+        "f: edge=2.5 is no uint8, which q is annotated with"
     ),
     "@tj.focal(edge='mirror')\ndef f(z):\n    return z[0, 1]": (
         "f: edge='mirror'; it is one of nodata, nearest, reflect, wrap, or a number"

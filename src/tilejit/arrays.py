@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,17 +65,14 @@ class ArrayJob:
     """What compiles it."""
     workers: int
     """Threads to use."""
+    signature: Signature
+    """What the kernel is compiled for over the inner part; where arrays are padded, only their dtypes may be others."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         height, width = self.arrays[0].shape
         return height, width
-
-    @property
-    def signature(self) -> Signature:
-        """What the kernel is compiled for."""
-        return self.kernel.signature([a.dtype for a in self.arrays])
 
     def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Tally]:
         """Computes the results, into ``out`` where it is given.
@@ -127,7 +124,7 @@ class ArrayJob:
         place = window.slices(Window(0, 0, *self.shape))
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
         arrays = [array for array, _ in padded]
-        signature = self.kernel.signature([a.dtype for a in arrays])
+        signature = replace(self.signature, inputs=tuple(a.dtype for a in arrays))
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
         tally = self._launch(launch, signature, window, arrays, parts, [valid for _, valid in padded])
@@ -146,10 +143,9 @@ class ArrayJob:
             taken = inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)
             return array[taken], valid if known is None else known[taken]
         is_float = self.kernel.rasters[index].dtype is None
-        compute = self.kernel.signature([a.dtype for a in self.arrays]).compute
         inside = halo.intersection(Window(0, 0, *self.shape))
         outside = (np.nan if is_float else 0) if edge == "nodata" else edge
-        padded = np.full(halo.shape, outside, compute if is_float else array.dtype)
+        padded = np.full(halo.shape, outside, self.signature.compute if is_float else array.dtype)
         place = inside.slices(halo)
         part = inside.slices(Window(0, 0, *self.shape))
         padded[place] = array[part]
@@ -229,7 +225,8 @@ def run_on_arrays(
     """
     given = [given_array(v, f"{kernel.name}: {r.name}") for v, r in zip(inputs, kernel.rasters, strict=True)]
     masks = [None if g.mask is None and g.nodata is None else g.invalid() for g in given]
-    arrays = tuple(_checked(kernel, k, g.plane, masks[k]) for k, g in enumerate(given))
+    cells = [_as_taken(kernel, k, g.plane) for k, g in enumerate(given)]
+    arrays = tuple(_blanked(kernel, k, c, masks[k]) for k, c in enumerate(cells))
     valid = tuple(
         None if mask is None or raster.dtype is None else np.ascontiguousarray(~mask).view(np.uint8)
         for mask, raster in zip(masks, kernel.rasters, strict=True)
@@ -238,7 +235,9 @@ def run_on_arrays(
     if len(shapes) > 1:
         named = ", ".join(f"{r.name} {a.shape}" for r, a in zip(kernel.rasters, arrays, strict=True))
         raise KernelError(f"{kernel.name}: the arrays differ in shape ({named}); they must lie on one grid")
-    job = ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers)
+    # Results are as wide as what is given, whether or not a mask makes floats of it.
+    signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
+    job = ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers, signature)
     container = Container.of(given)
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
@@ -291,9 +290,8 @@ def _plane_of(array: Array) -> Array:
     return cells[0] if cells.ndim == 3 else cells
 
 
-def _checked(kernel: Kernel, index: int, array: Array, invalid: NDArray[np.bool_] | None) -> Array:
-    """An input as the kernel takes it; where it has no data a float is NaN."""
-    cells = _as_taken(kernel, index, array)
+def _blanked(kernel: Kernel, index: int, cells: Array, invalid: NDArray[np.bool_] | None) -> Array:
+    """An input that is as the kernel takes it; where it has no data a float is NaN."""
     if invalid is None or kernel.rasters[index].dtype is not None:
         return cells
     blanked = cells.astype(compute_dtype((cells.dtype,)))
@@ -302,6 +300,7 @@ def _checked(kernel: Kernel, index: int, array: Array, invalid: NDArray[np.bool_
 
 
 def _as_taken(kernel: Kernel, index: int, array: Array) -> Array:
+    """An input in the dtype that the kernel takes, C-contiguous."""
     parameter = kernel.rasters[index]
     if array.ndim == 2 and array.dtype in _AS_THEY_ARE and parameter.dtype is None and array.flags.c_contiguous:
         return array

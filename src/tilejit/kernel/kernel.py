@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tilejit.errors import KernelError, ParameterError
+from tilejit.kernel.nodata import holds_nodata
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.language.checks import check_syntax
 from tilejit.language.helpers import window_parameters
@@ -209,7 +210,7 @@ class Kernel(RasterFunction):
         """
         if self.kind == "local":
             raise KernelError(f"{self.name} reads one pixel and has no edge: leave edge={edge!r} out")
-        _check_edge(self.name, edge)
+        _check_edge(self.name, edge, self.rasters)
         return self if edge == self.edge else self._with_edge(edge)
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _signature; what is compiled of it is found again
@@ -285,17 +286,21 @@ def declare(
     source = read_source(function)
     if nodata not in {"propagate", "kernel"}:
         raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
-    _check_edge(source.name, edge)
     check_syntax(source)
     rasters, scalars = read_parameters(source)
+    _check_edge(source.name, edge, rasters)
     outputs = read_output_dtypes(source)
     return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
 
 
-def _check_edge(name: str, edge: object) -> None:
+def _check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> None:
     is_number = isinstance(edge, (int, float)) and not isinstance(edge, bool)
     if not is_number and not (isinstance(edge, str) and edge in _EDGES):
         raise KernelError(f"{name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
+    if isinstance(edge, (int, float)):
+        for raster in rasters:
+            if raster.dtype is not None and not holds_nodata(raster.dtype, edge):
+                raise KernelError(f"{name}: edge={edge!r} is no {raster.dtype}, which {raster.name} is annotated with")
 
 
 def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:

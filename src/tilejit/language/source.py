@@ -142,6 +142,8 @@ def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
     bare = copy.copy(tree)
     bare.decorator_list = []
     held = [ast.parse(f"{name} = None").body[0] for name in code.co_freevars]
+    if tree.name not in code.co_freevars:  # a function of a module that calls itself finds itself there
+        held.append(ast.Global([tree.name]))
     around = ast.parse("def around(): pass").body[0]
     around.body = [*held, bare, ast.parse(", ".join([*code.co_freevars, "0"])).body[0]]  # type: ignore[attr-defined]
     module = ast.fix_missing_locations(ast.Module([around], []))

@@ -17,7 +17,7 @@ from tilejit.kernel.tally import Tally
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -66,7 +66,7 @@ class Evaluator:
             tuple(step.operands[k].plane for k in deciding_inputs(kernel))
             for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
         ]
-        self._owners = [_owner(self.plan, self._direct, step) for step in self.plan.steps]
+        self._owners = [_owner(self.plan, step) for step in self.plan.steps]
         self._results = {
             p: self._flat(self.plan.planes[p].dtype, s.halo)
             for s in self.plan.steps
@@ -255,11 +255,16 @@ class Evaluator:
         return _cast(write, cells, output, invalid) + _replace(output, invalid, write.nodata)
 
 
-def _owner(plan: Plan, direct: Mapping[int, tuple[int, int]], step: Step) -> int | None:
-    """The write without a tag that a step's results all go to directly, so that their collisions are its own."""
-    writes = {direct[plane][0] if plane in direct else None for plane in step.results}
-    write = writes.pop() if len(writes) == 1 else None
-    return write if write is not None and plan.writes[write].is_unmarked else None
+def _owner(plan: Plan, step: Step) -> int | None:
+    """The write without a tag that takes all results of a step as they are, so that their collisions are its own."""
+    planes = [(number, plan.planes[number]) for number in step.results]
+    takers = (
+        w
+        for w, write in enumerate(plan.writes)
+        if write.is_unmarked
+        and all(n in write.planes and (p.dtype, p.nodata) == (write.dtype, write.nodata) for n, p in planes)
+    )
+    return next(takers, None) if step.halo == (0, 0) else None
 
 
 def _unmarked(write: Write, output: Array, valid: int) -> Tally:

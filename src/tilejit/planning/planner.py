@@ -338,15 +338,19 @@ def _make_step(
 ) -> Step:
     kernel = node.application.kernel
     halo = _sum(node.halo, kernel.radius)
+    taken = _taken(node.application)
     inputs = [
         _plane_of(numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo)
-        for k, b in enumerate(_taken(node.application))
+        for k, b in enumerate(taken)
     ]
     operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
-    dtypes = [o.dtype for o in operands]
-    outputs = kernel.signature(dtypes).outputs
+    # Results are as wide as what the inputs hold, whether or not nodata makes floats of it.
+    pairs = zip(taken, inputs, strict=True)
+    held = [_storable(b.info.dtype) if isinstance(b, SourceBand) else planes[n].dtype for b, n in pairs]
+    outputs = kernel.signature(held).outputs
     given = [builder.nodata.value(ResultBand(node.application, k), dtype) for k, dtype in enumerate(outputs)]
-    signature = kernel.signature(dtypes, given)
+    signature = kernel.signature(held, given)
+    signature = replace(signature, inputs=tuple(o.dtype for o in operands))
     nodata = tuple(plain_nodata(d, v) for d, v in zip(signature.outputs, given, strict=True))
     results = []
     for index, dtype in enumerate(signature.outputs):
@@ -354,7 +358,18 @@ def _make_step(
         results.append(len(planes))
         label = ResultBand(node.application, index).label
         planes.append(Plane(label, dtype, node.halo, node.edge, nodata[index]))
+        _check_edge(planes[-1])
     return Step(f"{kernel.module}:{kernel.name}", operands, tuple(results), nodata, signature, node.halo, kernel.radius)
+
+
+def _check_edge(plane: Plane) -> None:
+    """Refuses a number outside a raster of integers that these do not hold."""
+    is_held = isinstance(plane.edge, str) or plane.dtype.kind == "f" or holds_nodata(plane.dtype, plane.edge)
+    if plane.halo != NO_HALO and not is_held:
+        raise PlanError(
+            f"{plane.label} gives {plane.dtype}, which cannot be {plane.edge} outside the raster: give another edge=, "
+            f"or let {plane.label} return floats"
+        )
 
 
 def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], halo: Halo) -> Operand:

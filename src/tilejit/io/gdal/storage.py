@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tilejit.io.gdal.library import load_rasterio, quiet
+from tilejit.system.logs import unlogged
 
 _WRITTEN = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "LERC")
 """Codecs whose files can be made alike: JPEG and WEBP lose cells, and take bytes only."""
@@ -30,11 +31,15 @@ def creation_options(path: str) -> dict[str, str] | None:
             options["PREDICTOR"] = structure.get("PREDICTOR", "1")
         rows, cols = dataset.block_shapes[0]
         options["BLOCKYSIZE"] = str(rows)
-        if cols < dataset.width or (rows % 16 == cols % 16 == 0):
-            options |= {"TILED": "YES", "BLOCKXSIZE": str(cols)}
-        else:
-            options["TILED"] = "NO"
-        return options
+        return options | ({"TILED": "YES", "BLOCKXSIZE": str(cols)} if _is_tiled(path) else {"TILED": "NO"})
+
+
+def _is_tiled(path: str) -> bool:
+    """Whether a GeoTIFF's blocks are tiles; of one as wide as they are, GDAL does not tell them from strips."""
+    import tifffile
+
+    with unlogged("tifffile"), tifffile.TiffFile(path) as tiff:
+        return bool(tiff.pages.first.is_tiled)
 
 
 def colour_options(path: str) -> dict[str, str]:
