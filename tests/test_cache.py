@@ -1,5 +1,6 @@
 """The cache of generated modules: found again by the next process, and nobody else's to write to."""
 
+import errno
 import os
 import pickle
 import stat
@@ -171,6 +172,23 @@ def test_a_key_that_is_no_secret_is_made_anew(tmp_path, change):
     assert read_kept(path) is None
     write_kept(path, b"other")
     assert read_kept(path) == (None if change == "folder" else b"other")
+
+
+def test_the_first_key_of_a_race_stays(tmp_path):
+    write_kept(tmp_path / "a", b"content")
+    kept._make_key(tmp_path / "key")  # as one that looked before the first was there
+    kept._key.cache_clear()
+    assert read_kept(tmp_path / "a") == b"content"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "key"]
+
+
+def test_a_file_system_without_hard_links_has_a_key_too(tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", none)
+    write_kept(tmp_path / "a", b"content")
+    assert read_kept(tmp_path / "a") == b"content"
 
 
 def test_kept_files_are_not_swapped_and_not_others(tmp_path, monkeypatch):
