@@ -335,6 +335,13 @@ def test_a_user_without_a_home(fresh, tmp_path):
     assert calibration_file() is None
 
 
+def test_a_home_without_a_place_is_none(fresh):
+    for name in ("TILEJIT_CACHE_DIR", "XDG_CACHE_HOME"):
+        fresh.delenv(name, raising=False)
+    fresh.setenv("HOME", ".")
+    assert cache.cache_folder()[1] == "for this process only: the user has no home folder"
+
+
 def test_a_relative_name_is_not_another_folder_later(fresh, tmp_path):
     fresh.chdir(tmp_path)
     fresh.setenv("TILEJIT_CACHE_DIR", "here")
