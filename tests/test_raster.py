@@ -265,11 +265,10 @@ def test_floats_get_the_nodata_value_asked_for(tmp_path):
 @pytest.mark.parametrize(("asked", "chosen", "collisions"), [(None, 255, 1), (0, 0, 2), (9, 9, 0)])
 def test_integers_get_the_nodata_value_asked_for(tmp_path, asked, chosen, collisions):
     raster = as_byte(tj.from_array(np.float32([[0, 1, np.nan], [255, -3, 7]])))
-    if collisions:
-        with pytest.warns(tj.NodataWarning, match=f"{collisions} valid pixel"):
-            raster.save(tmp_path / "out.tif", nodata=asked)
-    else:
-        raster.save(tmp_path / "out.tif", nodata=asked)
+    told = f"{collisions} valid pixel" if collisions else "1 result beyond the type of the output"
+    with pytest.warns(tj.NodataWarning, match=told):
+        report = raster.save(tmp_path / "out.tif", nodata=asked)
+    assert report.collisions == collisions
     cells, nodata = whole(tmp_path / "out.tif")
     assert (cells.dtype, nodata) == (np.uint8, chosen)
     np.testing.assert_array_equal(cells[0], np.uint8([[0, 1, chosen], [255, 0, 7]]))
