@@ -1,5 +1,6 @@
 """The cache of generated modules: found again by the next process, and nobody else's to write to."""
 
+import errno
 import os
 import pickle
 import stat
@@ -173,6 +174,23 @@ def test_a_key_that_is_no_secret_is_made_anew(tmp_path, change):
     assert read_kept(path) == (None if change == "folder" else b"other")
 
 
+def test_the_first_key_of_a_race_stays(tmp_path):
+    write_kept(tmp_path / "a", b"content")
+    kept._make_key(tmp_path / "key")  # as one that looked before the first was there
+    kept._key.cache_clear()
+    assert read_kept(tmp_path / "a") == b"content"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "key"]
+
+
+def test_a_file_system_without_hard_links_has_a_key_too(tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", none)
+    write_kept(tmp_path / "a", b"content")
+    assert read_kept(tmp_path / "a") == b"content"
+
+
 def test_kept_files_are_not_swapped_and_not_others(tmp_path, monkeypatch):
     write_kept(tmp_path / "a", b"content")
     (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes())
@@ -315,6 +333,13 @@ def test_a_user_without_a_home(fresh, tmp_path):
     assert NativeFunction(text, "treble", "treble")(np.int64(14)) == 42
     assert cache.load_module("X = 1\n", "kept_nowhere", "").X == 1
     assert calibration_file() is None
+
+
+def test_a_home_without_a_place_is_none(fresh):
+    for name in ("TILEJIT_CACHE_DIR", "XDG_CACHE_HOME"):
+        fresh.delenv(name, raising=False)
+    fresh.setenv("HOME", ".")
+    assert cache.cache_folder()[1] == "for this process only: the user has no home folder"
 
 
 def test_a_relative_name_is_not_another_folder_later(fresh, tmp_path):

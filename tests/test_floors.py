@@ -23,7 +23,7 @@ FLOORS = {
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
-    "asyncio": {"raster"},
+    "asyncio": {"raster", "io"},
     "cffi": set(),
     "numba": {"backends", "jit"},
     "numba_cuda": {"backends"},

@@ -1,5 +1,6 @@
 """Outputs of many files, shards under a VRT and Zarr, against the plain GeoTIFF of the same cells."""
 
+import asyncio
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -212,6 +214,20 @@ def test_gdals_own_program_reads_the_vrt_without_a_warning(tmp_path):
     assert info["size"] == [200, 300]
     assert info["bands"][0]["checksum"] > 0
     assert all(Path(file).exists() for file in info["files"])
+
+
+@pytest.mark.parametrize("name", ["esc\x1b[31m.vrt", "no_utf8\udcff.vrt"])
+def test_a_name_that_no_xml_has_is_refused_for_a_vrt(tmp_path, name):
+    with pytest.raises(SinkError, match="a VRT, which is XML, cannot name the folder"):
+        open_sink(output_of(tmp_path, "vrt", path=str(tmp_path / name)))
+    assert left(tmp_path) == set()
+
+
+def test_a_vrt_leaves_out_what_no_xml_has_as_gdal_does(tmp_path):
+    profile = output_of(tmp_path, "vrt", descriptions=("red\x01 <&>",), units=("m\x1b",))
+    save(profile, noise(profile))
+    with rasterio.open(profile.path) as dataset:
+        assert (dataset.descriptions, dataset.units) == (("red <&>",), ("m",))
 
 
 def test_names_in_a_vrt_are_relative(tmp_path):
@@ -547,6 +563,27 @@ def test_a_worker_that_writes_when_its_run_is_over_leaves_nothing(tmp_path):
     sink.abort()
     with pytest.raises(SinkError, match="its run has ended"):
         worker.write(Window(0, 0, 32, 64), np.ones((1, 32, 64), np.float32))
+    assert left(tmp_path) == set()
+
+
+@needs_zarr
+def test_a_chunk_that_cannot_be_written_leaves_none_of_its_neighbours(tmp_path, monkeypatch):
+    """zarr writes many at once, and does not wait for those that go on where one fails."""
+    own_set, after = zarr.storage.LocalStore.set, threading.Event()
+
+    async def one_fails(self, key, value, **options):
+        if key.endswith("c/0/0"):
+            raise OSError(28, "No space left on device")
+        await asyncio.sleep(0.2)
+        await own_set(self, key, value, **options)
+        after.set()
+
+    sink = open_sink(output_of(tmp_path, "zarr"))
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", one_fails)
+    with pytest.raises(SinkError, match="No space left"):
+        sink.write(Window(0, 0, 32, 128), np.ones((1, 32, 128), np.float32))
+    assert after.is_set()
+    sink.abort()
     assert left(tmp_path) == set()
 
 

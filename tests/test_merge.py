@@ -11,13 +11,14 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.crs import CRS
 
 import tilejit as tj
 from test_folder_sinks import BLOCKS, left, output_of, save
 from test_sink import GRID, TRANSFORM, UTM, names, noise, small_disk
 from tilejit.cli import main
 from tilejit.errors import SinkError, SourceError
-from tilejit.grid import Grid
+from tilejit.grid import Grid, Metric
 from tilejit.io.folders import block_copy, shard_writer
 from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import OutputProfile
@@ -141,6 +142,19 @@ def test_blocks_are_decoded_where_they_must_be(tmp_path, options, asked, reason)
         assert dataset.nodata == -1
         assert dataset.descriptions == ("a", "b")
         assert dataset.compression.name.lower() == asked.get("compress", options.get("COMPRESS", "zstd")).lower()
+
+
+def test_shards_keep_a_crs_that_lies_beside_them(tmp_path):
+    crs = CRS.from_user_input("ESRI:54035").to_wkt()
+    profile, array = shards_in(tmp_path, grid=replace(GRID, crs=crs, metric=Metric()))
+    tj.merge(profile.path, tmp_path / "merged.tif")
+    np.testing.assert_array_equal(read(tmp_path / "merged.tif"), array)
+    with rasterio.open(tmp_path / "merged.tif") as dataset:
+        assert dataset.crs == CRS.from_wkt(crs)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "out.vrt", "out.tiles", "merged.tif", "merged.tif.aux.xml"
+    }  # fmt: skip
+    save(replace(profile, overwrite=True), array)  # they are its own, and are replaced
 
 
 def test_shards_that_begin_within_a_block_are_decoded(tmp_path):
@@ -306,6 +320,17 @@ def test_a_cog(tmp_path):
     with pytest.raises(SinkError, match="NONSENSE"):
         tj.merge(profile.path, tmp_path / "other.tif", cog=True, profile={"nonsense": 1})
     assert left(tmp_path) == {"out.vrt", "out.tiles", "out.tif"}
+
+
+def test_a_cogs_level_has_each_of_its_names(tmp_path):
+    profile, _ = shards_in(tmp_path)
+
+    def cog(**options):
+        tj.merge(profile.path, tmp_path / "cog.tif", cog=True, profile=options, overwrite=True)
+        return (tmp_path / "cog.tif").read_bytes()
+
+    assert cog(zstd_level="auto") == cog(level=1) != cog(zstd_level=19) == cog(level=19)
+    assert cog(compress="deflate", zlevel=9) == cog(compress="deflate", level=9) != cog(compress="deflate", zlevel=1)
 
 
 def test_the_command(tmp_path, capsys):

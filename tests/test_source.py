@@ -1,3 +1,4 @@
+import logging
 import math
 import os
 import pickle
@@ -13,11 +14,12 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from rasterio.errors import RasterioIOError
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.grid import Grid
 from tilejit.io.file_names import absolute_name
-from tilejit.io.gdal.library import CACHE_MEGABYTES, quiet
+from tilejit.io.gdal.library import CACHE_MEGABYTES, messages, quiet
 from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.open_source import open_source
 from tilejit.io.source import ArraySource, nodata_key
@@ -368,17 +370,20 @@ def test_names_hold_in_another_folder(tmp_path, monkeypatch):
         source.close()
     monkeypatch.chdir(tmp_path / "one")
     (tmp_path / "two" / "a.zip").replace("a.zip")
-    with pytest.raises(ReadError, match="another file has taken its place"):
-        sources[2].reserve(1)
+    for source in sources[2:5]:
+        with pytest.raises(ReadError, match="another file has taken its place"):
+            source.reserve(1)
 
 
 def test_absolute_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.nc").touch()
     (tmp_path / "b:c.tif").touch()
+    (tmp_path / "T").touch()
     for name, expected in {
         'NETCDF:"a.nc":height': f'NETCDF:"{tmp_path}/a.nc":height',
         "HDF5:a.nc://group/height": f"HDF5:{tmp_path}/a.nc://group/height",
+        "GTIFF_DIR:1:T": f"GTIFF_DIR:1:{tmp_path}/T",
         "b:c.tif": f"{tmp_path}/b:c.tif",
         "/vsisubfile/5_9,a.nc": f"/vsisubfile/5_9,{tmp_path}/a.nc",
         "/vsizip//vsicurl/https://a.org/b.zip/c.tif": "/vsizip//vsicurl/https://a.org/b.zip/c.tif",
@@ -518,3 +523,37 @@ def test_rasterio_is_imported_on_first_use_only():
     code = "import sys, tilejit.io.gdal.rasterio_source, tilejit.io.open_sink; sys.exit('rasterio' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_gdal_is_kept_quiet_as_deep_as_it_takes():
+    """A use of GDAL within another, as the first of a process is, does not wait for itself."""
+
+    def nested():
+        with quiet(), messages() as outer, quiet(), messages() as inner:
+            logging.getLogger("rasterio._env").warning("CPLE_AppDefined in heard")
+        return outer, inner
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(nested).result(timeout=10) == ([], ["heard"])
+
+
+def test_a_raster_that_is_refused_is_closed(tmp_path, monkeypatch):
+    opened = []
+
+    class Odd:
+        count = 1
+
+        def overviews(self, _):
+            raise RasterioIOError("odd")
+
+        def __init__(self, *_, **__):
+            opened.append(self)
+
+        def close(self):
+            opened.remove(self)
+
+    monkeypatch.setattr(rasterio, "open", Odd)
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(SourceError, match="cannot be opened: odd"):
+        open_rasterio(tmp_path / "a.tif")
+    assert opened == []

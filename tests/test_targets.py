@@ -6,21 +6,24 @@ import shutil
 import socket
 import stat
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio.crs import CRS
 
 import tilejit as tj
 from test_sink import GRID, noise, open_sink, profile_of, save
 from tilejit.cli import main
 from tilejit.errors import NameTakenError, SinkError
+from tilejit.grid import Metric
 from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.gdal.png import write_png
 from tilejit.io.open_sink import checked_target, places_of
 from tilejit.io.sink import Kept
-from tilejit.io.target import hidden_beside
+from tilejit.io.target import hidden_beside, replacing_folder
 from tilejit.pipeline.journal import Journal
 from tilejit.pipeline.trace import checked_trace
 from tilejit.system import exclusive
@@ -285,6 +288,22 @@ def test_the_other_outputs_get_their_names(tmp_path, monkeypatch):
         np.testing.assert_array_equal(cells_of(path), raster().read())
 
 
+def test_a_folder_that_was_moved_aside_is_told_where_somebody_comes(tmp_path):
+    new, target, old = tmp_path / "new", tmp_path / "out", tmp_path / "new.old"
+    for folder in (new, target):
+        folder.mkdir()
+        (folder / folder.name).touch()
+
+    def check(_):
+        target.mkdir()  # in the one instant in which nothing has the name
+        (target / "somebodys").touch()
+
+    with pytest.raises(NameTakenError) as raised, replacing_folder("out", new, target, check):
+        pass
+    assert [*map(names, (new, target, old))] == [["new"], ["somebodys"], ["out"]]
+    assert raised.value.__notes__ == [f"what was {target} is {old}: somebody has made that name meanwhile"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_with_a_journal_goes_on_when_its_name_is_free(kind, tmp_path, monkeypatch):
     if kind == "zarr":
@@ -507,6 +526,18 @@ def test_long_names_work_or_are_refused_before_the_run(name, resume, tmp_path):
     np.testing.assert_array_equal(cells_of(path), raster().read())
     assert len(names(tmp_path)) == 1 + len(places_of(str(path)))
     assert len(os.fsencode(hidden_beside(path, "x").name)) <= 64
+
+
+def test_a_name_that_is_too_long_for_its_side_file_is_refused_before_the_run(tmp_path):
+    crs = CRS.from_user_input("ESRI:54035").to_wkt()
+    fits, too_long = (
+        profile_of(tmp_path, path=str(tmp_path / f"{'a' * n}.tif"), grid=replace(GRID, crs=crs, metric=Metric()))
+        for n in (243, 244)
+    )
+    open_sink(fits).abort()
+    with pytest.raises(SinkError, match=r"its CRS goes into a file beside it: the name .* has 256 bytes"):
+        open_sink(too_long)
+    assert names(tmp_path) == []
 
 
 def test_what_a_name_would_do_to_a_terminal_is_spelled_out(tmp_path, monkeypatch, capsys):

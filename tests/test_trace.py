@@ -168,10 +168,12 @@ def test_no_trace_unless_asked_for(tmp_path, raster):
         ("away/trace.json", r"the folder .*away does not exist: create it first"),
         ("folder.json", r"folder\.json: is a folder"),
         ("in.json", r"in\.json is an input and would be written as the trace"),
+        ("link.json", r"link\.json: leads to the output .*out\.tif: give the trace another name"),
     ],
 )
 def test_names_that_are_refused_before_the_run(tmp_path, raster, name, message):
     (tmp_path / "folder.json").mkdir()
+    (tmp_path / "link.json").symlink_to("out.tif")
     doubled(raster).save(tmp_path / "in.tif")
     (tmp_path / "in.tif").rename(tmp_path / "in.json")
     before = sorted(tmp_path.iterdir())

@@ -81,10 +81,9 @@ class Input:
         Raises:
             TilejitError: It is not here, or is another than the one that the run was planned with.
         """
-        source = open_source(self.name)
         if platform.node() == self.machine:
             check_unchanged(self.name, dict(self.states))
-        return source
+        return open_source(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from stat import S_ISREG
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING
 from tilejit.errors import ReadError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     State = tuple[int, int, int, int]
     """Device, inode, size, and when it was written."""
 
 _IN_ARCHIVE = re.compile(r"(/vsi(?:zip|tar|gzip|7z|rar|subfile|cached|sparse|crypt)/(?:\d+(?:_\d+)?,)?)(.*)", re.DOTALL)
-"""GDAL's file systems in a local file, and the file."""
-_BY_SCHEME = re.compile(r"((?:zip|tar|gzip|file)://)(.*)", re.DOTALL)
+"""GDAL's file systems in a file, and the file."""
+_BY_SCHEME = re.compile(r"((?:zip|tar|gzip|file)(?:\+(?:zip|tar|gzip|file))*://)(.*)", re.DOTALL)
 """rasterio's names of the same."""
 _QUOTED = re.compile(r'"([^"]+)"')
 
@@ -55,7 +55,11 @@ def _absolute_parts(name: str) -> str:
     path = next((part for part in parts if part and _is_there(part)), None)
     if path is None:
         return name if name.split(":", maxsplit=1)[0].isupper() else str(Path(name).absolute())
-    return name.replace(path, str(Path(path).absolute()), 1)
+    whole = str(Path(path).absolute())
+    if quoted is not None:
+        return f"{name[: quoted.start(1)]}{whole}{name[quoted.end(1) :]}"
+    driver, *_ = name.split(":")
+    return ":".join([driver, *(whole if part == path else part for part in parts)])
 
 
 def _is_there(name: str) -> bool:
@@ -64,6 +68,26 @@ def _is_there(name: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def local_file(name: str) -> Path | None:
+    """The file on this machine that an input's name leads to: itself, or the archive that it lies in.
+
+    Args:
+        name: A path, or a name as ``/vsizip/a.zip/dem.tif``, ``zip://a.zip!dem.tif``, ``/vsisubfile/100_200,a.bin``.
+
+    Returns:
+        The file or folder; None where nothing local is known to hold it.
+    """
+    scheme = _BY_SCHEME.match(name)
+    if scheme is not None:
+        name = scheme[2].partition("!")[0]
+    while found := _IN_ARCHIVE.match(name):
+        name = found[2].strip("{").partition("}")[0]
+    if _is_there(name):
+        return Path(name)
+    outside = name.startswith("/vsi") or "://" in name
+    return None if outside else next((place for place in Path(name).parents if place.is_file()), None)
 
 
 def states_of(files: Iterable[str]) -> dict[str, State]:
@@ -98,13 +122,9 @@ def identity_of(status: os.stat_result) -> State:
 
 
 def _state_of(file: str) -> State | None:
-    match = _IN_ARCHIVE.match(file)
-    if match is not None:
-        # What is in an archive has changed if the archive has: the part of the name that is a file.
-        inner = match[2].strip("{}")
-        return next((s for s in map(_state_of, (inner, *map(str, Path(inner).parents))) if s is not None), None)
+    place = local_file(file)  # what is in an archive has changed if the archive has
     try:
-        status = os.stat(file)  # noqa: PTH116 - a name of GDAL's is no Path
-    except (OSError, ValueError):
+        status = place.stat() if place is not None else None
+    except OSError:
         return None
-    return identity_of(status) if S_ISREG(status.st_mode) else None
+    return identity_of(status) if status is not None and S_ISREG(status.st_mode) else None

@@ -90,7 +90,7 @@ class FinishedSink:
                 if overwrite:
                     remove_sidecars(target)
                 if target.suffix.lower() in _GEOTIFF:
-                    write_side_file(self._path, target, self.grid)
+                    write_side_file(self._path, target, self.grid, overwrite=True)
                 shutil.rmtree(replaced_folder(temporary), ignore_errors=True)
                 sync_path(target.parent)
 

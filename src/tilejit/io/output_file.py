@@ -9,7 +9,7 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.flusher import Flusher
 from tilejit.io.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.io.gdal.library import read_a_block
-from tilejit.io.gdal.side_file import write_side_file
+from tilejit.io.gdal.side_file import check_side_file, write_side_file
 from tilejit.io.source import nodata_key
 from tilejit.io.target import (
     checked_file,
@@ -55,6 +55,7 @@ class OutputFile:
         self.target = checked_geotiff(profile)
         """The file behind the name."""
         check_values(profile)
+        check_side_file(profile.path, self.target, profile.grid)
         shape = profile.grid.shape
         self.options = default_options(profile.dtype, *shape, profile.options, profile.count)
         """All the creation options but NUM_THREADS."""
@@ -111,7 +112,7 @@ class OutputFile:
         except NameTakenError:
             self.kept = True
             raise
-        write_side_file(self.profile.path, self.target, self.profile.grid)
+        write_side_file(self.profile.path, self.target, self.profile.grid, overwrite=self.profile.overwrite)
         if self._synced:
             sync_path(self.target.parent)
 

@@ -332,6 +332,7 @@ def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path],
     old = replaced_folder(new)
     if kind_of(old) is not None and kind_of(target) is None:
         rename_new(old, target)  # a kill came between the two steps
+    is_named = False
     try:
         with name_taken_told(path, new):
             if check is not None and kind_of(target) is not None:
@@ -340,15 +341,25 @@ def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path],
                 target.rename(old)
                 check(old)  # now that nobody puts anything into it by its name
             rename_new(new, target)
+            is_named = True
         yield
-    except BaseException:
-        if kind_of(new) is None:
+    except BaseException as error:
+        if is_named:
             rename_new(target, new)
-        if kind_of(old) is not None:
-            rename_new(old, target)
+        _put_back(old, target, error)
         raise
     sync_path(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_back(old: Path, target: Path, error: BaseException) -> None:
+    """Give a folder that was to be replaced its name again, or say where it is if somebody has made that name."""
+    if kind_of(old) is None:
+        return
+    try:
+        rename_new(old, target)
+    except FileExistsError:
+        error.add_note(f"what was {target} is {old}: somebody has made that name meanwhile")
 
 
 def remove_folder(folder: Path) -> None:

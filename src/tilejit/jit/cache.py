@@ -69,7 +69,8 @@ def _user_cache() -> Path | None:
     except RuntimeError:  # without HOME, and without an entry among the users
         return None
     below = {"win32": Path(), "darwin": Path("Library", "Caches")}.get(sys.platform, Path(".cache"))
-    return home / below / "tilejit"
+    # A relative one is another folder wherever the process goes, of data most of all.
+    return home / below / "tilejit" if home.is_absolute() else None
 
 
 def _make_private(folder: Path) -> str | None:

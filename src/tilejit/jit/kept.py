@@ -14,6 +14,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
+from tilejit.system.exclusive import rename_new
 from tilejit.system.files import replace_bytes
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def _key(folder: Path) -> bytes | None:
     """The folder's key, made where there is none; None where none can be had."""
     path = folder / _KEY
     for _ in range(3):
-        key = _own_bytes(path, secret=True)
-        if key is not None and len(key) == _KEY_BYTES:
+        key = _own_key(path)
+        if key is not None:
             return key
         with contextlib.suppress(OSError):
             _make_key(path)
@@ -74,7 +75,7 @@ def _key(folder: Path) -> bytes | None:
 
 
 def _make_key(path: Path) -> None:
-    """Puts a key there; of processes that race the first wins, unless what is there is no key.
+    """Puts a key there in place of what is none; of processes that race the first wins.
 
     Raises:
         OSError: It cannot be written.
@@ -84,13 +85,19 @@ def _make_key(path: Path) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(_KEY_BYTES))
-        if path.is_symlink() or path.exists():
-            temporary.replace(path)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
+        try:
+            rename_new(temporary, path)
+        except FileExistsError:
+            if _own_key(path) is None:
+                temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _own_key(path: Path) -> bytes | None:
+    """The key in a file; None where that is none, or others can read it."""
+    key = _own_bytes(path, secret=True)
+    return key if key is not None and len(key) == _KEY_BYTES else None
 
 
 def _own_bytes(path: Path, *, secret: bool = False) -> bytes | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.distribution.recipe import fingerprint_of
+from tilejit.io.file_names import local_file
 from tilejit.io.open_source import files_of
 
 if TYPE_CHECKING:
@@ -46,33 +45,6 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     for profile, write in zip(profiles, plan.writes, strict=True):
         parts |= _output(profile, write.planes, {**write.options})
     return parts
-
-
-_ARCHIVES = {"zip", "gzip", "tar", "file"}
-_INSIDE = re.compile(r"/vsi(?:(?:zip|gzip|tar|7z|rar|sparse|crypt)/|subfile/\d+(?:_\d+)?,)")
-"""What stands in GDAL's names before the file that something lies in."""
-
-
-def local_file(name: str) -> Path | None:
-    """Returns the file on this machine that a name of GDAL's leads to: itself, or the archive that it lies in.
-
-    Args:
-        name: A path, or a name as ``/vsizip/a.zip/dem.tif``, ``zip://a.zip!dem.tif``, ``/vsisubfile/100_200,a.bin``.
-
-    Returns:
-        The file or folder; None where nothing local is known to hold it.
-    """
-    scheme, _, rest = name.partition("://")
-    if rest:
-        if not {*scheme.split("+")} <= _ARCHIVES:
-            return None
-        name = rest.partition("!")[0]
-    while found := _INSIDE.match(name):
-        name = name[found.end() :].strip("{").partition("}")[0]
-    path = Path(name)
-    if name.startswith("/vsi") or path.exists():
-        return path if path.exists() else None
-    return next((place for place in path.parents if place.is_file()), None)
 
 
 def unseen_files(name: str) -> list[str]:

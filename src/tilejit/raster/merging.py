@@ -11,6 +11,7 @@ from tilejit.errors import SinkError
 from tilejit.io.folders.block_copy import copy_blocks, why_not_copied
 from tilejit.io.folders.mosaic import read_mosaic
 from tilejit.io.gdal.cog import write_cog
+from tilejit.io.gdal.creation_options import cog_options
 from tilejit.io.gdal.storage import colour_options, creation_options
 from tilejit.io.open_sink import format_of
 from tilejit.io.sink import OutputProfile
@@ -117,5 +118,5 @@ def _as_cog(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str]) ->
     options = {"COMPRESS": own["COMPRESS"]} if "COMPRESS" in own else {}
     if own.get("PREDICTOR", "1") != "1":
         options["PREDICTOR"] = "YES"
-    write_cog(mosaic.path, written, options | dict(asked))
+    write_cog(mosaic.path, written, cog_options(options | dict(asked)))
     return "as a COG, with overviews by GDAL"

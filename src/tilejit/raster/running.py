@@ -252,7 +252,7 @@ def _checked_outputs(
 
 
 def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Executor | None) -> TraceFile | None:
-    """Where the trace goes, which is no input and in no output."""
+    """Where the trace goes, which is no input, no output and in none."""
     given = options.get("trace")
     if given is None:
         return None
@@ -262,8 +262,8 @@ def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Execut
     check_no_input(trace.name, [trace.target], _inputs(requests), "the trace")
     for request in requests:
         outputs = {os.path.realpath(place) for place in (places_of(request.path) if request.path else ())}
-        if not outputs.isdisjoint(map(str, trace.target.parents)):
-            raise SinkError(f"{trace.name}: lies in the output {request.path}: give the trace another name")
+        if not outputs.isdisjoint(map(str, (trace.target, *trace.target.parents))):
+            raise SinkError(f"{trace.name}: leads to the output {request.path}: give the trace another name")
     return trace
 
 

@@ -13,7 +13,8 @@ from tilejit.errors import NameTakenError, SinkError, SourceError
 from tilejit.io.folders.folder_sink import FolderSink
 from tilejit.io.folders.output_folder import check_replaceable
 from tilejit.io.folders.shard_writer import SHARD_BYTES, ShardOpener
-from tilejit.io.folders.vrt import Shard, read_shards, write_vrt
+from tilejit.io.folders.vrt import Shard, can_be_named, read_shards, write_vrt
+from tilejit.io.gdal.side_file import SIDE_SUFFIX
 from tilejit.io.geotiff_sink import geotiff_storage
 from tilejit.io.output_file import check_values
 from tilejit.io.target import check_length, checked_file, give_name, remove_own, sync_path
@@ -51,6 +52,8 @@ def checked_shards(profile: OutputProfile) -> Path:
     target = checked_file(profile.path, overwrite=profile.overwrite, sidecars=True)
     tiles = tiles_of(target)
     check_length(profile.path, tiles)
+    if not can_be_named(tiles.name):
+        raise SinkError(f"{profile.path}: a VRT, which is XML, cannot name the folder {tiles.name}: give another name")
     kind = kind_of(tiles)
     if kind not in {None, "a folder"}:
         raise SinkError(f"{profile.path}: the shards go to {tiles}, which is {kind}: give another name")
@@ -121,7 +124,7 @@ class ShardSink(FolderSink):
         """Drop what a failed attempt left, and write the VRT."""
         known = {shard.name for shard in self._shards}
         for file in self._folder.temporary.iterdir():
-            if file.name not in known:
+            if file.name.removesuffix(SIDE_SUFFIX) not in known:
                 file.unlink()
         self._write_vrt(self._folder.target.name)
 

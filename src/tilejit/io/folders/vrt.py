@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -69,9 +70,24 @@ def write_vrt(path: Path, profile: OutputProfile, folder: Path, shards: Sequence
     write_new(path, ET.tostring(root, encoding="utf-8"))
 
 
+_NO_XML = re.compile("[^\\t\\n\\r\\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML has: control characters, and what Python makes of bytes that are no UTF-8."""
+
+
+def can_be_named(file: str) -> bool:
+    r"""Whether a VRT can name a file.
+
+    Example:
+        >>> can_be_named("été.tiles"), can_be_named("\x1b[31m.tiles")
+        (True, False)
+    """
+    return _NO_XML.search(file) is None
+
+
 def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
-    element = ET.SubElement(parent, tag, attributes)
-    element.text = text
+    """Add an element; characters that no XML has are left out, as GDAL leaves them out."""
+    element = ET.SubElement(parent, tag, {name: _NO_XML.sub("", value) for name, value in attributes.items()})
+    element.text = None if text is None else _NO_XML.sub("", text)
     return element
 
 

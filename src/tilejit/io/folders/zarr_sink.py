@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +166,34 @@ class ZarrOpener:
         return ZarrWriter(self.profile, arrays, Path(self.folder))
 
 
+_SETTLING = threading.Lock()
+"""Of two that wait for all others, each would wait for the other."""
+
+
+@contextmanager
+def _settling() -> Iterator[None]:
+    """Where a chunk cannot be written, wait for the others, which zarr goes on to write in its own thread.
+
+    They would make the folders anew that whoever has failed removes.
+    """
+    try:
+        yield
+    except BaseException:
+        from zarr.core.sync import sync
+
+        with _SETTLING:
+            sync(_others())
+        raise
+
+
+async def _others() -> None:
+    import asyncio  # as zarr has
+
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks)
+
+
 class ZarrWriter:
     """Writes windows of whole chunks; threads may share it."""
 
@@ -176,8 +206,9 @@ class ZarrWriter:
         check_profile_write(self._profile, window, array)
         place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
         try:
-            for band, cells in zip(self._arrays.values(), stored_cells(array), strict=True):
-                band[place] = cells
+            with _settling():
+                for band, cells in zip(self._arrays.values(), stored_cells(array), strict=True):
+                    band[place] = cells
         except OSError as error:
             hint = disk_hint(self._folder.parent, error)
             raise SinkError(f"{self._profile.path}: cannot write {window}: {error}{hint}") from error

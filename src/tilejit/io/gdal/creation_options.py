@@ -142,13 +142,28 @@ def gdal_options(options: Mapping[str, str]) -> dict[str, str]:
     return dict(options) | {name: ours for name, ours in _LEVELS.values() if options.get(name) == AUTO}
 
 
+def cog_options(options: Mapping[str, str]) -> dict[str, str]:
+    """The options as GDAL's COG driver takes them, which calls the level of any compression LEVEL.
+
+    Example:
+        >>> cog_options({"COMPRESS": "ZSTD", "ZSTD_LEVEL": "AUTO"})
+        {'COMPRESS': 'ZSTD', 'LEVEL': '1'}
+    """
+    complete = dict(options)
+    own, ours = _LEVELS.get(options.get("COMPRESS", "").upper(), ("LEVEL", AUTO))
+    level = complete.pop(own, None)
+    level = complete.pop("LEVEL", level)
+    return complete if level is None else complete | {"LEVEL": ours if level.upper() == AUTO else level}
+
+
 def _with_level(user: Mapping[str, str], compress: str) -> dict[str, str]:
     """The user's options, with LEVEL under the name that the compression has for it."""
     options = dict(user)
     if "LEVEL" in options:
         if compress not in _LEVELS:
             raise SinkError(
-                f"LEVEL is for COMPRESS={' and '.join(_LEVELS)}, not {compress}: give the option of its own"
+                f"LEVEL is for COMPRESS={' and '.join(_LEVELS)}, not {compress}: leave it out, or give its own option, "
+                "if there is one"
             )
         options = {_LEVELS[compress][0]: options.pop("LEVEL")} | options
     levels = [name for name, _ in _LEVELS.values() if options.get(name, "").upper() == AUTO]

@@ -28,8 +28,8 @@ queue for its lock. Streaming decodes each block once, so it needs a cache of a 
 
 _load_lock = threading.Lock()
 _loaded = threading.Event()
-_warnings_lock = threading.Lock()
-_messages_lock = threading.Lock()
+_warnings_lock = threading.RLock()
+_messages_lock = threading.RLock()
 
 
 def load_rasterio() -> Any:
@@ -78,9 +78,9 @@ def quiet() -> Iterator[None]:
 
     No georeferencing is no news to tilejit; and outside of an ``Env`` GDAL writes to standard error itself.
 
-    Python's warning filters are the process's, not the thread's. One thread at a time is in here, and it should be the
-    main one: were it a worker while the main thread, say, imports Numba, which does the same, the filters of the one
-    would be restored over those of the other and stay.
+    Python's warning filters are the process's, not the thread's. One thread at a time is in here, as deep as it likes,
+    and it should be the main one: were it a worker while the main thread, say, imports Numba, which does the same, the
+    filters of the one would be restored over those of the other and stay.
     """
     with _warnings_lock, warnings.catch_warnings(), speechless():
         warnings.simplefilter("ignore")
@@ -163,7 +163,7 @@ def messages() -> Iterator[list[str]]:
     with _messages_lock:
         level = logger.level
         collector = _Collector(logger.getEffectiveLevel())
-        logger.addFilter(collector)
+        logger.filters.insert(0, collector)  # before one that this is within
         logger.setLevel(min(logging.INFO, collector.host_level))
         try:
             yield collector.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -240,10 +241,12 @@ class RasterioSource:
 def _open(path: str) -> Any:
     rasterio = load_rasterio()
     try:
-        with quiet():
+        with quiet(), contextlib.ExitStack() as refused:
             dataset = rasterio.open(path, sharing=False)
+            refused.callback(dataset.close)
             if dataset.count:
                 dataset.overviews(1)  # GDAL reads other directories when it first needs to, and says what is odd there
+            refused.pop_all()
             return dataset
     except Exception as error:
         advice = "GDAL does not read it (gdalinfo says more)"
