@@ -252,3 +252,18 @@ def test_a_number_outside_fits_what_is_computed_there():
     with pytest.raises(PlanError, match=r"thrice gives int32, which cannot be 2\.5 outside the raster"):
         beside_whole(z)
     np.testing.assert_array_equal(beside_whole(z, edge=2), [[8, 12, 8]])
+
+
+@tj.local
+def byte(z) -> np.uint8:
+    return z
+
+
+@tj.chain
+def byte_thrice(z):
+    return thrice(byte(z))
+
+
+def test_a_result_in_between_that_equals_its_nodata_is_told_with_that():
+    with pytest.warns(tj.NodataWarning, match=r"1 valid pixel .* nodata value \(-2147483648, 255\)"):
+        byte_thrice(np.float32([[1, 255]]))

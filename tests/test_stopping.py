@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,7 @@ import rasterio
 import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.backends import get_backend
-from tilejit.backends.pulse import ROWS, STOP, new_pulse
+from tilejit.backends.pulse import ROWS, STOP, interruptible, new_pulse
 from tilejit.executors.serial import SerialExecutor
 
 SLOW = """
@@ -30,12 +31,21 @@ def slow(z, *, steps=200_000):
         z = math.sin(z) + k * 1e-9
     return z
 
+@tj.local
+def endless(z):
+    while z < 9.0:
+        z = z * 0.5
+    return z
+
 def main(way, source, output):
     raster = slow(tj.open(source))
+    endless(np.full((9, 9), 9, np.float32))
     slow(np.ones((9, 9), np.float32), steps=1)  # compiled, so that it is the loop that is stopped
     cells = np.ones((6000, 3000), np.float32)
     print("ready", flush=True)
-    if way == "array":
+    if way == "endless":
+        endless(cells)
+    elif way == "array":
         slow(cells, steps=20_000, workers=2)
     else:
         raster.save(output, executor=way, workers=1 if way == "serial" else 2)
@@ -80,6 +90,40 @@ def test_ctrl_c_stops_a_slow_kernel(folder, slow, tmp_path, way):
     assert process.returncode == -signal.SIGINT, errors
     assert errors.strip().endswith("KeyboardInterrupt")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal here")
+def test_a_second_ctrl_c_gives_up_on_a_pixel_that_never_ends(folder, slow, tmp_path):
+    script = [sys.executable, folder / "slow_kernels.py", "endless", folder / "z.tif", tmp_path / "out.tif"]
+    process = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            time.sleep(1)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=HANGS)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT, errors
+    assert "the kernel does not stop: it runs until this process ends" in errors
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal here")
+def test_a_call_has_returned_when_ctrl_c_raises():
+    """Python takes a thread whose join is interrupted for one that has ended."""
+    pulse, told = new_pulse(), []
+
+    def call():
+        while not pulse[STOP]:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        told.append("ended")
+
+    threading.Timer(0.2, signal.pthread_kill, [threading.get_ident(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(call, pulse)
+    assert told == ["ended"]
 
 
 @pytest.mark.parametrize("executor", ["threads", "serial", "pool", "in this thread"])

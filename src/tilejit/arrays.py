@@ -15,11 +15,13 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend, short_pixels
+from tilejit.backends.pulse import STOP, interruptible, new_pulse
 from tilejit.callers import warn_caller
 from tilejit.errors import KernelError
 from tilejit.io.containers import Container, given_array
 from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
+from tilejit.kernel.operations import is_open_ended
 from tilejit.kernel.quantities import scalar_values
 from tilejit.kernel.tally import Tally
 from tilejit.language.kinds import compute_dtype, is_real
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.base import Backend, Launch
+    from tilejit.backends.pulse import Pulse
     from tilejit.io.containers import Given
     from tilejit.kernel.kernel import Kernel
     from tilejit.language.signature import Signature
@@ -80,16 +83,22 @@ class ArrayJob:
         Returns:
             The results, and what is to be told of their pixels.
         """
-        signature = self.signature
-        outputs = tuple(np.empty(self.shape, d) for d in signature.outputs) if out is None else tuple(out)
+        outputs = tuple(np.empty(self.shape, d) for d in self.signature.outputs) if out is None else tuple(out)
         if not all(output.flags.c_contiguous for output in outputs):
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
+        pulse = new_pulse()
+        if isinstance(self.backend, CpuBackend) and is_open_ended(self.kernel):
+            # A pixel may take for ever, whatever the piece.
+            return outputs, interruptible(lambda: self._compute(outputs, pulse), pulse)
+        return outputs, self._compute(outputs, pulse)
+
+    def _compute(self, outputs: Sequence[Array], pulse: Pulse) -> Tally:
         tally = Tally()
         if isinstance(self.backend, CpuBackend):
             rows, cols = self.kernel.radius
             inner = Window(rows, cols, max(0, self.shape[0] - 2 * rows), max(0, self.shape[1] - 2 * cols))
             if not inner.is_empty:
-                tally = self._inner(self.backend, signature, inner, outputs)
+                tally = self._inner(self.backend, inner, outputs, pulse)
             windows = _border(self.shape, inner) if rows or cols or inner.is_empty else []
             if windows and self.kernel.border_is_nodata:
                 _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
@@ -97,21 +106,21 @@ class ArrayJob:
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
         for window in windows:
-            tally += self._strip(window, outputs)
-        return outputs, tally
+            tally += self._strip(window, outputs, pulse)
+        return tally
 
-    def _inner(self, backend: CpuBackend, signature: Signature, inner: Window, outputs: Sequence[Array]) -> Tally:
+    def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
         """Computes the inner part, in pieces of about a second at most: Python hears of Ctrl-C between them."""
-        launch = backend.compile_whole(self.kernel, signature, self.workers)
+        launch = backend.compile_whole(self.kernel, self.signature, self.workers)
         pixels, tally, reach = short_pixels(self.kernel), Tally(), self.kernel.radius[0]
         most, first = max(pixels, _MOST_PIXELS), inner.row_off
-        while first < inner.row_end:
+        while first < inner.row_end and not pulse[STOP]:
             height = self.workers * max(1, pixels // inner.width)
             piece = Window(first, inner.col_off, min(height, inner.row_end - first), inner.width)
             rows, began, first = slice(first - reach, piece.row_end + reach), time.perf_counter(), piece.row_end
             arrays, parts = ([array[rows] for array in given] for given in (self.arrays, outputs))
             valid = [None if known is None else known[rows] for known in self.valid]
-            tally += self._launch(launch, signature, piece, arrays, parts, valid)
+            tally += self._launch(launch, piece, arrays, parts, valid, pulse)
             seconds = time.perf_counter() - began
             if seconds < _QUICK:
                 pixels = min(2 * pixels, most)
@@ -119,7 +128,7 @@ class ArrayJob:
                 pixels = max(1, pixels // 2)
         return tally
 
-    def _strip(self, window: Window, outputs: Sequence[Array]) -> Tally:
+    def _strip(self, window: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
         """Computes one window through padded copies."""
         place = window.slices(Window(0, 0, *self.shape))
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
@@ -127,7 +136,7 @@ class ArrayJob:
         signature = replace(self.signature, inputs=tuple(a.dtype for a in arrays))
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
-        tally = self._launch(launch, signature, window, arrays, parts, [valid for _, valid in padded])
+        tally = self._launch(launch, window, arrays, parts, [valid for _, valid in padded], pulse)
         for output, part in zip(outputs, parts, strict=True):
             output[place] = part
         return tally
@@ -159,11 +168,11 @@ class ArrayJob:
     def _launch(  # noqa: PLR0917 - what a launch takes, and where
         self,
         launch: Launch,
-        signature: Signature,
         window: Window,
         arrays: Sequence[Array],
         outputs: Sequence[Array],
         valid: Sequence[Array | None],
+        pulse: Pulse,
     ) -> Tally:
         passed: list[Array] = []
         for k, (array, raster) in enumerate(zip(arrays, self.kernel.rasters, strict=True)):
@@ -171,9 +180,9 @@ class ArrayJob:
             if raster.dtype is not None:
                 known = valid[k]
                 passed.append(np.ones(array.shape, np.uint8) if known is None else known)
-        nodata = [nodata_value(dtype, None) for dtype in signature.outputs]
-        scalars = scalar_values(self.kernel, self.parameters, signature.compute, window, None)
-        return launch(passed, outputs, nodata, scalars)
+        nodata = [nodata_value(dtype, None) for dtype in self.signature.outputs]
+        scalars = scalar_values(self.kernel, self.parameters, self.signature.compute, window, None)
+        return launch(passed, outputs, nodata, scalars, pulse)
 
 
 def _border(shape: tuple[int, int], inner: Window) -> list[Window]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from tilejit.system.awaited_thread import AwaitedThread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,8 +23,6 @@ Pulse: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 STOP, ROWS, OF = 0, 1, 2
 """Whether to stop (not 0); how many rows are done; of how many."""
-_GLANCE = 0.05
-"""Seconds between two looks at whether Ctrl-C was pressed."""
 
 
 def new_pulse() -> Pulse:
@@ -41,7 +41,7 @@ def interruptible(call: Callable[[], T], pulse: Pulse) -> T:
         pulse: What stops it.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the call has returned by then.
+        KeyboardInterrupt: Ctrl-C; the call has returned by then, unless a second one gave up on it.
 
     Example:
         >>> interruptible(lambda: 42, new_pulse())
@@ -50,15 +50,17 @@ def interruptible(call: Callable[[], T], pulse: Pulse) -> T:
     if threading.current_thread() is not threading.main_thread():
         return call()
     future: Future[T] = Future()
-    thread = threading.Thread(target=_answer, args=(future, call), name="tilejit-call", daemon=True)
+    thread = AwaitedThread(lambda: _answer(future, call), "tilejit-call")
     try:
         thread.start()
-        while thread.is_alive():
-            thread.join(_GLANCE)
+        thread.wait()
     except BaseException:
         pulse[STOP] = 1
-        if thread.ident is not None:
-            thread.join()
+        try:
+            thread.wait()
+        except KeyboardInterrupt as second:
+            second.add_note("the kernel does not stop: it runs until this process ends, and calls may wait for it")
+            raise
         raise
     return future.result()
 

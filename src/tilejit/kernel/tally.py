@@ -61,7 +61,7 @@ class Tally:
 
         Args:
             label: What was made.
-            nodata: The nodata value of each output.
+            nodata: The nodata values of what kernels make.
             advice: What to do where results equal it.
         """
         told = list(self.lines())

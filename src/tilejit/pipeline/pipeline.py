@@ -20,6 +20,7 @@ from tilejit.pipeline.schedule import Schedule, Work
 from tilejit.pipeline.stopwatch import Stopwatch
 from tilejit.pipeline.trace import write_trace
 from tilejit.planning.parts import unfinished
+from tilejit.system.awaited_thread import AwaitedThread
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -80,10 +81,7 @@ class Run:
 
     def _run_on_threads(self, schedule: Schedule) -> None:
         count = min(self.plan.workers, schedule.plan.task_count)
-        threads = [
-            threading.Thread(target=self._work, args=(schedule,), name=f"tilejit-{k}", daemon=True)
-            for k in range(count)
-        ]
+        threads = [AwaitedThread(lambda: self._work(schedule), f"tilejit-{k}") for k in range(count)]
         try:
             for thread in threads:
                 thread.start()
@@ -93,8 +91,7 @@ class Run:
         except BaseException as error:
             schedule.fail(error)
             for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+                thread.wait()
             raise
         if schedule.failure is not None:
             raise schedule.failure
@@ -113,12 +110,11 @@ class Run:
         if schedule.failure is not None:
             raise schedule.failure
 
-    def _wait(self, threads: Sequence[threading.Thread], schedule: Schedule) -> None:
+    def _wait(self, threads: Sequence[AwaitedThread], schedule: Schedule) -> None:
         shown = -1.0
-        while any(t.is_alive() for t in threads):
+        while not all(thread.has_ended() for thread in threads):
             for thread in threads:
-                # A join without a timeout would not let Ctrl-C through.
-                thread.join(0.05)
+                thread.has_ended(0.05)
             done = self.done + schedule.under_way()
             if self.progress is not None and done != shown:
                 shown = done

@@ -321,6 +321,12 @@ class Plan:
         made = {p for step in self.steps for p in step.results}
         return any(o.plane in made for step in self.steps for o in step.operands)
 
+    @property
+    def nodata_values(self) -> list[float | None]:
+        """The nodata values of the outputs, and those of integers that kernels make."""
+        made = [value for step in self.steps for value in step.nodata if not isnan(value)]
+        return [*(write.nodata for write in self.writes), *made]
+
     def written_directly(self) -> dict[int, tuple[int, int]]:
         """Returns the results that kernels write straight into an output: plane -> number of the write, band.
 

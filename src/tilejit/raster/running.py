@@ -150,8 +150,7 @@ def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
         report: What the run did.
         job: What it was to do.
     """
-    nodata = [write.nodata for write in job.plan.writes]
-    return report.tally.warning(printable(label), nodata, "give another with nodata=")
+    return report.tally.warning(printable(label), job.plan.nodata_values, "give another with nodata=")
 
 
 def _resumed(
