@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.cli import main
+from tilejit.cli.compare_command import show
 from tilejit.cli.terrain_demo import terrain
 from tilejit.comparison import processes
 from tilejit.comparison.agreement import differences
@@ -205,22 +206,22 @@ class TestTheDoor:
         assert "measuring numba, 1 core" in said.err
         assert report.read_text("utf-8").startswith("<!DOCTYPE html>")
 
-    def test_an_edge_of_the_call_is_that_of_every_way(self, kernels, dem, tmp_path):
-        assert Work(task_of(kernels, "both", dem, tmp_path, edge=7.0)).kernel.edge == 7.0
-        result = tj.compare(kernels.both, dem, cores=[1], seconds=0.02, ways="numba", edge=7.0)
-        assert [r.is_right for r in result.rows] == [True, True]
-        with pytest.raises(KernelError, match="has no edge"):
-            tj.compare(kernels.root, dem, edge="wrap")
-
     @pytest.mark.parametrize("words", [["--cores", "0"], ["--cores", "two"], ["--seconds", "0"], ["--edge", "x"]])
     def test_the_command_refuses_words_that_it_cannot_read(self, dem, words, capsys):
         assert main(["compare", "slope", str(dem), *words]) == 2
         assert words[0] in capsys.readouterr().err
 
-    def test_an_array_in_memory(self, kernels):
+    def test_an_array_in_memory_and_an_edge(self, kernels, monkeypatch):
+        tasks = []
+        monkeypatch.setattr(
+            "tilejit.comparison.compare.run_trial", lambda task, cache: tasks.append(task) or run_trial(task, cache)
+        )
         cells = np.add.outer(np.arange(40.0), np.arange(50.0)).astype(np.float32)
-        result = tj.compare(kernels.branches, cells, cores=[1], seconds=0.02, ways="numba")
+        result = tj.compare(kernels.both, cells, cores=[1], seconds=0.02, ways="numba", edge=7.0)
         assert [r.is_right for r in result.rows] == [True, True]
+        assert {task.edge for task in tasks} == {7.0}
+        with pytest.raises(KernelError, match="has no edge"):
+            tj.compare(kernels.root, cells, edge="wrap")
 
 
 def task_of(kernels, name, path, tmp_path, **options):
@@ -273,6 +274,10 @@ class TestHandWrittenTiles:
     def test_a_failing_way_says_why(self, kernels, tmp_path):
         with pytest.raises(BackendError, match=r"gone\.tif"):
             run_trial(task_of(kernels, "slope", tmp_path / "gone.tif", tmp_path), tmp_path / "cache")
+
+    def test_a_task_says_the_edge(self, kernels, dem, tmp_path):
+        assert Work(task_of(kernels, "both", dem, tmp_path, edge=7.0)).kernel.edge == 7.0
+        assert Work(task_of(kernels, "both", dem, tmp_path)).kernel.edge == "reflect"
 
     def test_a_task_comes_back_from_its_file(self, kernels, dem, tmp_path):
         task = task_of(kernels, "slope", dem, tmp_path)
@@ -402,6 +407,23 @@ class TestRows:
         found = self.comparison()
         assert found.best == found.row(REFERENCE, 2)
         assert "5 differ" in str(found)
+
+    @pytest.mark.parametrize(
+        ("columns", "left_out"), [(80, "start, compile, efficiency, speed-up, over Python"), (200, "")]
+    )
+    def test_a_terminal_shows_whole_cells(self, columns, left_out, monkeypatch, capsys):
+        monkeypatch.setattr("tilejit.cli.compare_command.on_terminal", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        show(self.comparison())
+        lines = capsys.readouterr().out.split("\n")
+        table = [line for line in lines if line.startswith((*WAYS, "pool, pickled arrays"))]
+        assert "…" not in "".join(lines)
+        assert max(map(len, table)) <= columns
+        assert [len(line) for line in table[:-1]] == [len(table[0])] * 5
+        assert table[-1] == "tilejit cuda: no GPU"
+        assert "5 differ" in table[2]
+        said = " ".join(" ".join(lines).split())
+        assert (f"also shows {left_out}." in said) if left_out else ("also shows" not in said)
 
     def test_the_page_says_in_sentences_what_the_tables_show(self, monkeypatch):
         monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "benchmarks")

@@ -370,7 +370,7 @@ def test_a_file_that_is_another_by_now(dem, pool, tmp_path):
     copy.write_bytes(dem.read_bytes())
     raster = scaled(tj.open(copy))
     copy.write_bytes(dem.read_bytes() + b"more")
-    with pytest.raises(ReadError, match=r"copy\.tif: another file has taken its place since it was opened"):
+    with pytest.raises(ReadError, match=r"copy\.tif: it was written or replaced since it was opened"):
         raster.compute(executor=pool)
 
 
@@ -381,7 +381,7 @@ def test_a_worker_holds_its_file_against_the_one_that_was_planned_with(dem, tmp_
     elsewhere = replace(recipe, sources=tuple(replace(i, machine="another") for i in recipe.sources))
     (tmp_path / "same.tif").write_bytes(dem.read_bytes())
     (tmp_path / "same.tif").replace(copy)
-    with pytest.raises(ReadError, match=r"copy\.tif: another file has taken its place since it was opened"):
+    with pytest.raises(ReadError, match=r"copy\.tif: it was written or replaced since it was opened"):
         recipe.job()
     assert elsewhere.job().sources[0].name == str(copy)
     copy.write_bytes(dem.read_bytes() + b"more")

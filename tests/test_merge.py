@@ -24,7 +24,7 @@ from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles
 
-COPIED = "their blocks copied as they are"
+COPIED = "blocks copied as they are"
 
 
 @pytest.fixture(autouse=True)
@@ -336,7 +336,7 @@ def test_a_cogs_level_has_each_of_its_names(tmp_path):
 def test_the_command(tmp_path, capsys):
     profile, array = shards_in(tmp_path)
     assert main(["merge", profile.path, "-o", str(tmp_path / "out.tif")]) == 0
-    assert "shards, their blocks copied as they are" in capsys.readouterr().out
+    assert "shards, blocks copied as they are" in capsys.readouterr().out
     assert main(["merge", profile.path, "-o", str(tmp_path / "out.tif")]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert (

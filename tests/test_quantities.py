@@ -210,4 +210,4 @@ def test_degrees_that_are_metres_are_refused(top, cell):
 @pytest.mark.parametrize("top", [90.0, 90.125, 90.25])
 def test_an_edge_just_beyond_a_pole_is_none(top):
     grid = Grid(3, 3, (0.25, 0.0, 0.0, 0.0, -0.25, top), None, Metric("geographic", unit=math.pi / 180))
-    terrain.slope(tj.from_array(np.zeros((3, 3)), grid=grid)).plan()
+    assert terrain.slope(tj.from_array(np.zeros((3, 3)), grid=grid)).read()[0, 1, 1] == 0

@@ -427,7 +427,7 @@ def f(z):
 """,
         "f",
         "a neighbour has two offsets",
-        "write z[dy, dx]: rows down, columns right",
+        "write z[dy, dx]: rows south, columns east",
     ),
     "subscript slice": (
         """
@@ -457,7 +457,7 @@ def f(z):
 """,
         "f",
         "a neighbour has two offsets",
-        "write z[dy, dx]: rows down, columns right",
+        "write z[dy, dx]: rows south, columns east",
     ),
     "subscript of local": (
         """

@@ -336,7 +336,7 @@ def test_a_file_that_was_replaced_is_not_read_as_the_old_one(tmp_path, opened):
     source.close()
     write(tmp_path / "b.tif", np.zeros((1, 2, 2), np.uint8)).replace(tmp_path / "a.tif")
     for ask in (lambda: source.reserve(1), lambda: read_floats(source)):
-        with pytest.raises(ReadError, match="another file has taken its place since it was opened: open it again"):
+        with pytest.raises(ReadError, match="it was written or replaced since it was opened: open it again"):
             ask()
 
 
@@ -349,7 +349,7 @@ def test_what_a_vrt_shows_must_be_the_same(tmp_path):
     with pytest.raises(ReadError, match=r"a\.vrt: .*a\.tif, of which it is made: is gone since it was opened"):
         source.reserve(1)
     write(tmp_path / "a.tif", np.zeros((1, 2, 2), np.uint8))
-    with pytest.raises(ReadError, match="of which it is made: another file has taken its place"):
+    with pytest.raises(ReadError, match="of which it is made: it was written or replaced"):
         source.reserve(1)
     source.close()
 
@@ -371,7 +371,7 @@ def test_names_hold_in_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "one")
     (tmp_path / "two" / "a.zip").replace("a.zip")
     for source in sources[2:5]:
-        with pytest.raises(ReadError, match="another file has taken its place"):
+        with pytest.raises(ReadError, match="it was written or replaced"):
             source.reserve(1)
 
 

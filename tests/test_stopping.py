@@ -180,7 +180,7 @@ def test_the_progress_bar_moves_within_a_tile_and_says_what_else_goes_on(slow, t
         yield lambda *told: shown.append(told)
 
     monkeypatch.setattr("tilejit.raster.running.progress_bar", bar)
-    raster = slow(tj.from_array(np.ones((256, 512), np.float32)), steps=2000)
+    raster = slow(tj.from_array(np.ones((256, 512), np.float32)), steps=600)
     raster.save(tmp_path / "out.tif", tile=(256, 512), workers=1)
     assert shown[0] == (0, 1, "compiling")
     done = [d for d, _, _ in shown]

@@ -185,10 +185,11 @@ class Grid:
         """
         a, b, c, d, e, f = self.transform
         rows, cols = self.flips
+        # 0.0 - x, for -x of 0 is another 0.
         if rows:
-            b, c, e, f = -b, c + b * self.height, -e, f + e * self.height
+            b, c, e, f = 0.0 - b, c + b * self.height, 0.0 - e, f + e * self.height
         if cols:
-            a, c, d, f = -a, c + a * self.width, -d, f + d * self.width
+            a, c, d, f = 0.0 - a, c + a * self.width, 0.0 - d, f + d * self.width
         return replace(self, transform=(a, b, c, d, e, f))
 
     @property

@@ -13,8 +13,13 @@ from tilejit.errors import ParameterError
 from tilejit.kernel.discovery import find_single_kernel
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tilejit.comparison.comparison import Comparison, Row
     from tilejit.kernel.kernel import Edge
+
+_SPARE = ("start", "compile", "efficiency", "speed-up", "over Python", "memory")
+"""Columns that a narrow terminal goes without, the first first."""
 
 
 def parse_cores(text: str) -> list[int]:
@@ -102,30 +107,43 @@ def show(comparison: Comparison) -> None:
     if not on_terminal():
         say(str(comparison))
         return
-    from rich.table import Table
+    from rich.text import Text
 
-    from tilejit.comparison.wording import HEADINGS, notes
+    from tilejit.comparison.wording import notes
 
     show_labelled("\n".join([f"{comparison.kernel} over {', '.join(comparison.inputs)}", *notes(comparison)]))
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for k, heading in enumerate(HEADINGS):
-        is_text = heading in {"way", "limited by", "pixels"}
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=k == 0)
-    for row in comparison.rows:
-        table.add_row(*_cells(comparison, row), style=_style(comparison, row))
     screen = console()
+    table, left_out = _table(comparison, screen.width)
     screen.print(table)
+    for row in comparison.rows:
+        if row.outcome is None:
+            screen.print(Text(f"{row.way}: {row.why_not}", style="dim"))
+    if left_out:
+        screen.print(Text(f"A wider terminal, or --html, also shows {', '.join(left_out)}.", style="dim"))
     screen.print(comparison.verdict, style="bold")
 
 
-def _cells(comparison: Comparison, row: Row) -> list[str]:
+def _table(comparison: Comparison, width: int) -> tuple[Table, list[str]]:
+    """The ways that ran, in as many columns as fit, and the headings of the others."""
+    from rich.table import Table
+
     from tilejit.comparison.wording import HEADINGS, cells
 
-    found = cells(comparison, row)
-    return list(found) if len(found) == len(HEADINGS) else [found[0], *[""] * 8, found[2]]
+    ran = [row for row in comparison.rows if row.outcome is not None]
+    columns = dict(zip(HEADINGS, zip(*(cells(comparison, row) for row in ran), strict=True), strict=True))
+    widths = {heading: max(map(len, (*heading.split(), *column))) for heading, column in columns.items()}
+    left_out: list[str] = []
+    while sum(widths.values()) + 2 * (len(widths) - 1) > width and len(left_out) < len(_SPARE):
+        left_out.append(_SPARE[len(left_out)])
+        del widths[left_out[-1]]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading, needed in widths.items():
+        is_text = heading in {"way", "limited by", "pixels"}
+        table.add_column(heading, justify="left" if is_text else "right", vertical="bottom", width=needed)
+    for k, row in enumerate(ran):
+        table.add_row(*(columns[heading][k] for heading in widths), style=_style(comparison, row))
+    return table, left_out
 
 
 def _style(comparison: Comparison, row: Row) -> str:
-    if row.outcome is None:
-        return "dim"
     return "bold green" if row == comparison.best else "" if row.is_right else "red"

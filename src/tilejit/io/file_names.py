@@ -113,7 +113,7 @@ def check_unchanged(name: str, states: dict[str, State]) -> None:
         which = "" if file == name else f"{file}, of which it is made: "
         if now is None:
             raise ReadError(f"{name}: {which}is gone since it was opened: put it back, or open another")
-        raise ReadError(f"{name}: {which}another file has taken its place since it was opened: open it again")
+        raise ReadError(f"{name}: {which}it was written or replaced since it was opened: open it again")
 
 
 def identity_of(status: os.stat_result) -> State:

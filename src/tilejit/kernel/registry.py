@@ -74,7 +74,7 @@ def focal(
     unit: str | None = None,
     fast: bool = False,
 ) -> Kernel | Callable[[Callable[..., object]], Kernel]:
-    """Declares a kernel that sees neighbours: ``z[dy, dx]`` is ``dy`` rows down and ``dx`` columns right.
+    """Declares a kernel that sees neighbours: ``z[dy, dx]`` is the cell ``dy`` rows south and ``dx`` columns east.
 
     Args:
         body: A plain scalar function. Positional parameters are rasters, keyword-only ones scalars.

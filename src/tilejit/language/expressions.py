@@ -167,7 +167,7 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
         scope.fail(node, "a subscript in a local body",
                    f"a local body sees one pixel: write {window.name}, or declare it with @tj.focal")  # fmt: skip
     if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
-        scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows down, columns right")
+        scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows south, columns east")
     dy, dx = node.slice.elts
     return read(scope, node, window, dy, dx)
 

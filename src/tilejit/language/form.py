@@ -31,7 +31,7 @@ beyond the declared radius; that it made an integer of NaN, so that the pixel ha
 no integer of a body holds."""
 
 Offset = tuple[int, int]
-"""A neighbour: rows down, columns right."""
+"""A neighbour: rows south, columns east."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,11 +106,11 @@ def _as_geotiff(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str]
     if reason is None:
         with progress_bar(Path(written.path).name, show=progress) as report:
             copy_blocks(mosaic, replace(written, options=options), report)
-        return "their blocks copied as they are"
+        return "blocks copied as they are"
     open_raster(mosaic.path).save(
         written.path, profile=options, nodata=written.nodata, overwrite=written.overwrite, progress=progress
     )
-    return f"their blocks decoded and encoded again: {reason}"
+    return f"blocks decoded and encoded again: {reason}"
 
 
 def _as_cog(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str]) -> str:

@@ -108,7 +108,8 @@ class Raster:
 
         Args:
             window: Rows and columns; None for all.
-            **options: ``backend``, ``executor``, ``workers``, ``memory``, ``trace``, as for `save`.
+            **options: ``nodata``, ``dtype``, ``backend``, ``executor``, ``workers``, ``memory``, ``trace``, as for
+                `save`.
 
         Returns:
             A (band, row, col) array; invalid cells are NaN in floats, and the nodata value in integers.
@@ -142,7 +143,7 @@ class Raster:
         memory. ``break``, an exception or cancelling the task stops the run.
 
         Args:
-            **options: ``nodata``, ``backend``, ``workers``, ``memory``, ``tile``, ``trace``, as for `save`.
+            **options: ``nodata``, ``dtype``, ``backend``, ``workers``, ``memory``, ``tile``, ``trace``, as for `save`.
 
         Raises:
             TilejitError: From the ``async for``, as `read` does.
@@ -166,7 +167,8 @@ class Raster:
 
         Args:
             path: The file: ``.tif`` for a GeoTIFF, ``.vrt`` for GeoTIFF shards under a VRT, ``.zarr`` for Zarr.
-            **options: ``nodata`` (its nodata value), ``profile`` (GDAL's creation options by name, over tiled 512,
+            **options: ``nodata`` (its nodata value; "none" for a file without one), ``dtype`` ("int16": values are
+                rounded and held within its range), ``profile`` (GDAL's creation options by name, over tiled 512,
                 ZSTD level 1 with the right predictor), ``overwrite``, ``resume`` (True to keep a journal, and to go on
                 from one that is there; see docs/resuming.md), ``backend`` ("auto", "cpu", "cuda", "python"),
                 ``executor`` ("threads", "serial", "processes", "mpi", "dask", or a pool; see docs/executors.md),
@@ -185,7 +187,7 @@ class Raster:
         return save({path: self}, **options)
 
     async def asave(self, path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Report:
-        """Computes it into a GeoTIFF, as `save` does, while the event loop goes on.
+        """Computes it into a file, as `save` does, while the event loop goes on.
 
         Cancelling the task stops the run: the task ends when its threads have, and no file is left.
         """

@@ -235,7 +235,7 @@ class BlockSource:
             raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}") from error
         if identity_of(os.fstat(file)) != self.states.get(self.name):
             os.close(file)
-            raise ReadError(f"{self.name}: another file has taken its place since it was opened: open it again")
+            raise ReadError(f"{self.name}: it was written or replaced since it was opened: open it again")
         return file
 
 
