@@ -220,7 +220,8 @@ def test_progress_is_told_to_its_end(tmp_path, raster):
     job = make_job(lazy.grid, [Request(lazy.bands)], settings_of(lazy.bands, {"tile": (10, 10)}))
     run_job(job, [ArraySink(np.empty((1, 100, 100), np.float32), lazy.grid)], lambda *state: told.append(state))
     assert told[-1] == (100, 100, "")
-    assert sorted(told) == told
+    done = [state[0] for state in told]
+    assert sorted(done) == done
 
 
 def test_runs_at_the_same_time_do_not_disturb_each_other(tmp_path):

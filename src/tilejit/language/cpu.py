@@ -132,9 +132,8 @@ def _uses(text: str, name: str) -> bool:
 
 
 def _saturation(kernel: Kernel, signature: Signature) -> list[str]:
-    text = saturating_casts(kernel, signature, _DECORATOR)
-    is_used = Kind.FLOAT in kernel.results
-    return [text] if text and is_used else []
+    text = saturating_casts(signature, _DECORATOR)
+    return [text] if text and Kind.FLOAT in kernel.results else []
 
 
 def _bodies(kernel: Kernel, spelling: Spelling) -> list[str]:

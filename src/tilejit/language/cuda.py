@@ -105,7 +105,7 @@ def cuda_source(kernel: Kernel, signature: Signature) -> str:
     spelling = Spelling(name, _shifted, lambda n: f"_{n}" if n in own else f"math.{n}")
     functions = _math_functions(math_used(form), name)
     if Kind.FLOAT in kernel.results:
-        functions.append(saturating_casts(kernel, signature, _DECORATOR))
+        functions.append(saturating_casts(signature, _DECORATOR))
     functions += [function_text(spelling, form, f, _DECORATOR) for f in form.functions]
     functions.append(_launch(kernel, signature, form))
     return _module(kernel, signature, [f for f in functions if f])

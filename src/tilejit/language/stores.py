@@ -21,7 +21,7 @@ _WRITTEN_OUT = 32
 """Cells whose checks are written out one by one; a larger footprint is checked in loops."""
 
 
-def saturating_casts(_kernel: Kernel, signature: Signature, decorator: str) -> str:
+def saturating_casts(signature: Signature, decorator: str) -> str:
     """The functions that turn a float result into an integer dtype: halves away from zero, saturated, as GDAL does.
 
     What is added before cutting is the float below one half: with 0.5 itself, 0.49999997 would round up.
