@@ -237,7 +237,7 @@ SLOW_RUN = textwrap.dedent("""
 
     class Slow(ArraySource):
         def read(self, *arguments):
-            time.sleep(0.05)
+            time.sleep(0.2)  # 64 tiles on 2 threads: 6 s, in which a busy machine finds time to interrupt
             super().read(*arguments)
 
     @tj.focal

@@ -746,7 +746,7 @@ def test_an_interrupted_process_leaves_the_old_output(tmp_path, kind, number):
     time.sleep(0.3)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode != 0
+    assert process.returncode != 0, error
     np.testing.assert_array_equal(read(profile.path), array)
     if number is signal.SIGINT:
         assert error.rstrip().endswith("KeyboardInterrupt")
