@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,11 +17,13 @@ _MATH_OPERATIONS = 20
 """What a function of ``math`` counts as."""
 
 
+@functools.lru_cache(maxsize=512)
 def operations(kernel: Kernel) -> int:
     """Returns about how many operations a kernel does for a pixel; an unbounded loop counts as a thousand."""
     return sum(map(_weight, _nodes(kernel)))
 
 
+@functools.lru_cache(maxsize=512)
 def is_open_ended(kernel: Kernel) -> bool:
     """Whether its text does not tell how long a pixel takes: it loops, or calls C functions."""
     return bool(kernel.form.c_functions) or any(isinstance(node, (ast.For, ast.While)) for node in _nodes(kernel))
