@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tilejit.backends.pulse import ROWS
+from tilejit.backends.pulse import ROWS, interruptible, new_pulse
 from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.io.open_sink import stored_bytes
 from tilejit.kernel.tally import Tally
@@ -100,7 +100,8 @@ class Run:
         with self.watch.stage("compile"):
             if not self.compiled:
                 self._show(doing="compiling")
-                self.compiled = launches(self.job)
+                # What Ctrl-C raises must not be lost in the imports and callbacks of a compiler.
+                self.compiled = interruptible(lambda: launches(self.job), new_pulse())
         schedule.compiled()
 
     def _run_alone(self, schedule: Schedule) -> None:
