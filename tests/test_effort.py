@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -260,7 +261,8 @@ def test_where_no_level_is_given_the_plan_and_the_report_name_who_encodes(tmp_pa
     assert "ZLEVEL=AUTO" in plan
     assert "; blocks by DEFLATE level 6, or by ISA-L level 1 or DEFLATE level 1 or DEFLATE level 3 where" in plan
     report = raster.save(tmp_path / "half.tif", profile=profile | given)
-    assert "ISA-L level 1" in str(report)
+    # Which of them is the fastest is measured, and so not the same everywhere.
+    assert re.search(r"coding +half\.tif: .*(ISA-L|DEFLATE) level \d", str(report))
 
 
 def test_a_level_of_what_has_none_is_refused(tmp_path):
