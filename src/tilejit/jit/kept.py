@@ -11,10 +11,9 @@ import functools
 import hashlib
 import os
 import secrets
-import stat
 from typing import TYPE_CHECKING
 
-from tilejit.system.exclusive import rename_new
+from tilejit.system.exclusive import open_regular, rename_new
 from tilejit.system.files import replace_bytes
 
 if TYPE_CHECKING:
@@ -108,14 +107,13 @@ def _own_bytes(path: Path, *, secret: bool = False) -> bytes | None:
         secret: Whether no one else may read it either.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = open_regular(path, os.O_RDONLY)
     except OSError:
         return None
     try:
         status = os.fstat(descriptor)
         forbidden = 0o077 if secret else 0o022
-        mine = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & forbidden)
-        if not mine or not stat.S_ISREG(status.st_mode):
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & forbidden):
             return None
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import OF
-from tilejit.io.source import blank, convert, flag, nodata_key
+from tilejit.io.source import CHUNK_CELLS, blank, convert, flag, nodata_key
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.kernel.edges import fill_outside
 from tilejit.kernel.quantities import scalar_values
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from tilejit.planning.planner import Job
 
     Array = NDArray[Any]
-
-
-_CHUNK_CELLS = 1 << 16
-"""Cells that are converted at once, as in `tilejit.io.source`: copies of them stay in a core's second cache."""
 
 
 def launches(job: Job) -> tuple[Launch, ...]:
@@ -284,7 +280,7 @@ def _cast(write: Write, cells: Array, output: Array, invalid: NDArray[np.bool_] 
     if write.dtype == cells.dtype or np.can_cast(cells.dtype, write.dtype, "safe"):
         np.copyto(output, cells, casting="unsafe")
         return Tally()
-    clamped, rows = 0, max(1, _CHUNK_CELLS // max(1, cells.shape[1]))
+    clamped, rows = 0, max(1, CHUNK_CELLS // max(1, cells.shape[1]))
     for row in range(0, len(cells), rows):
         part, place = cells[row : row + rows], output[row : row + rows]
         convert(part, place)
