@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_a_call_has_returned_when_ctrl_c_raises():
     assert told == ["ended"]
 
 
-@pytest.mark.parametrize("executor", ["threads", "serial", "pool", "in this thread"])
+@pytest.mark.parametrize("executor", ["threads", "serial", "pool", "processes of others", "in this thread"])
 def test_a_time_out_stops_a_slow_kernel(folder, slow, tmp_path, executor):
     raster = slow(tj.open(folder / "z.tif"))
     raster.read(tj.Window(0, 0, 1, 1))  # compiled
@@ -135,8 +136,9 @@ def test_a_time_out_stops_a_slow_kernel(folder, slow, tmp_path, executor):
         await asyncio.wait_for(raster.asave(tmp_path / "out.tif", executor=given), 1)
 
     started = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
-        given = {"pool": pool, "in this thread": SerialExecutor()}.get(executor, executor)
+    with ThreadPoolExecutor(2) as pool, ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        own = {"pool": pool, "processes of others": processes, "in this thread": SerialExecutor()}
+        given = own.get(executor, executor)
         with pytest.raises(TimeoutError):
             asyncio.run(limited(given))
     assert time.monotonic() - started < HANGS

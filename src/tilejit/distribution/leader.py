@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.distribution.recipe import recipe_of
-from tilejit.distribution.worker import Part, run_part, stop_parts
+from tilejit.distribution.sign import Sign
+from tilejit.distribution.worker import Part, run_part
 from tilejit.errors import PlanError, TilejitError
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.cancellation import Cancellation
@@ -67,6 +68,7 @@ class Distribution:
         self.job, self.sinks, self.executor, self.progress, self.watch = job, sinks, executor, progress, watch
         recipe = recipe_of(job, [sink.branch(local=executor.local) for sink in sinks])
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
+        self._sign = Sign.beside(job.plan.writes[0].path, self._run)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
         self.tasks = self.bytes_read = 0
@@ -77,14 +79,8 @@ class Distribution:
 
     def __call__(self) -> None:
         """Computes all parts; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""
-        left = self._unfinished()
-        try:
-            # Not through `waiting` alone: an executor may run a part in the thread that asks for it.
-            with self.cancellation.calling(lambda: stop_parts(self._run)):
-                self._compute(left)
-        except BaseException:
-            stop_parts(self._run)
-            raise
+        with self._sign.shown(), self.cancellation.calling(self._sign.remove):
+            self._compute(self._unfinished())
 
     def _compute(self, left: Iterator[Window]) -> None:
         while True:
@@ -112,7 +108,7 @@ class Distribution:
             window = self._again.popleft() if self._again else next(left, None)
             if window is None:
                 return
-            yield Part(self._run, self._recipe, window)
+            yield Part(self._run, self._sign, self._recipe, window)
 
     def _take(self, outcome: Outcome[Part, PartResult]) -> None:
         result = outcome.result

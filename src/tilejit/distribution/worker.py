@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,10 +15,11 @@ from tilejit.pipeline.report import peak_memory, reset_peak_memory
 from tilejit.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tilejit.backends.base import Launch
     from tilejit.distribution.recipe import Recipe
+    from tilejit.distribution.sign import Sign
     from tilejit.io.sink import BranchOpener, Record
     from tilejit.kernel.tally import Tally
     from tilejit.pipeline.stopwatch import Stage, StageTime
@@ -31,17 +30,14 @@ _last = threading.local()
 """The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
 
 
-_under_way: dict[str, set[Cancellation]] = defaultdict(set)
-"""Run -> what stops its parts in this process: those that a pool of threads works on."""
-_turn = threading.Lock()
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of a job, as it is sent to a worker."""
 
     run: str
     """What tells this run from all others."""
+    sign: Sign
+    """What is there as long as the run goes on."""
     recipe: bytes
     """The job, pickled once for all parts: a worker looks into it once."""
     window: Window
@@ -87,35 +83,14 @@ def run_part(part: Part) -> PartResult:
     watch = Stopwatch()
     opened = _opened(part, watch)
     branches = [opener() for opener in opened.branches]
-    with _stoppable(part) as cancellation:
+    cancellation = Cancellation()
+    with part.sign.watched(cancellation):
         run = Run(opened.job, branches, None, watch, cancellation, windows=[part.window])
         run.compiled = opened.compiled
         run_tasks(run)
     with watch.stage("encode"):
         records = tuple(branch.finish() for branch in branches)
     return _result(run, records)
-
-
-@contextmanager
-def _stoppable(part: Part) -> Iterator[Cancellation]:
-    cancellation = Cancellation()
-    with _turn:
-        _under_way[part.run].add(cancellation)
-    try:
-        yield cancellation
-    finally:
-        with _turn:
-            _under_way[part.run].discard(cancellation)
-            if not _under_way[part.run]:
-                del _under_way[part.run]
-
-
-def stop_parts(run: str) -> None:
-    """Stops the parts of a run that threads of this process are at; other processes are their executor's to end."""
-    with _turn:
-        cancellations = list(_under_way.get(run, ()))
-    for cancellation in cancellations:
-        cancellation.cancel()
 
 
 def _opened(part: Part, watch: Stopwatch) -> _Opened:

@@ -1,0 +1,80 @@
+"""The sign that a run goes on: a file that its workers look for, wherever they are, and that goes when it ends.
+
+An executor that somebody else made ends no worker, and MPI none but all. So each worker asks the file system, which
+they share with the leader, and stops within about a second of the run's end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilejit.executors.base import machine
+from tilejit.io.target import hidden_beside, write_new
+from tilejit.pipeline.cancellation import stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tilejit.pipeline.cancellation import Cancellation
+
+_GLANCE = 0.5
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A file that is there as long as a run goes on."""
+
+    path: Path
+    """Beside the first output, where workers on other machines may see it too."""
+    machine: str
+    """The machine that the run is led from."""
+
+    @classmethod
+    def beside(cls, output: str, run: str) -> Sign:
+        """The sign of a run, by the file that it writes first; of an array it is a temporary file."""
+        target = Path(output) if output else Path(tempfile.gettempdir(), "tilejit")
+        return cls(hidden_beside(target.resolve(), f"{run}.running"), machine())
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Is there inside the ``with``."""
+        write_new(self.path, b"")
+        try:
+            yield
+        finally:
+            self.remove()
+
+    def remove(self) -> None:
+        """Ends what workers do."""
+        self.path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def watched(self, cancellation: Cancellation) -> Iterator[None]:
+        """Cancels what a worker does inside the ``with`` when the sign goes; where it is not seen from here, nothing.
+
+        Raises:
+            RunStoppedError: The run has ended already.
+        """
+        if not self.path.exists():
+            if self.machine == machine():
+                raise stopped()
+            yield
+            return
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(cancellation, ended), name="tilejit-sign", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+    def _watch(self, cancellation: Cancellation, ended: threading.Event) -> None:
+        while not ended.wait(_GLANCE):
+            if not self.path.exists():
+                cancellation.cancel()
+                return
