@@ -68,7 +68,7 @@ class Distribution:
         self.job, self.sinks, self.executor, self.progress, self.watch = job, sinks, executor, progress, watch
         recipe = recipe_of(job, [sink.branch(local=executor.local) for sink in sinks])
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
-        self._sign = Sign.beside(job.plan.writes[0].path, self._run)
+        self._sign = Sign.of(self._run, job.plan.writes[0].path, local=executor.local)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
         self.tasks = self.bytes_read = 0

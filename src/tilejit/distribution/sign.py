@@ -31,14 +31,20 @@ class Sign:
     """A file that is there as long as a run goes on."""
 
     path: Path
-    """Beside the first output, where workers on other machines may see it too."""
+    """Among temporary files; where workers are on other machines, beside the first output, so that they may see it."""
     machine: str
     """The machine that the run is led from."""
 
     @classmethod
-    def beside(cls, output: str, run: str) -> Sign:
-        """The sign of a run, by the file that it writes first; of an array it is a temporary file."""
-        target = Path(output) if output else Path(tempfile.gettempdir(), "tilejit")
+    def of(cls, run: str, output: str, *, local: bool) -> Sign:
+        """The sign of a run.
+
+        Args:
+            run: What tells it from all others.
+            output: The file that it writes first; empty for an array.
+            local: Whether all its workers are on this machine.
+        """
+        target = Path(tempfile.gettempdir(), "tilejit") if local or not output else Path(output)
         return cls(hidden_beside(target.resolve(), f"{run}.running"), machine())
 
     @contextlib.contextmanager
