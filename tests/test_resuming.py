@@ -453,7 +453,7 @@ def test_finished_files_are_looked_at(dem, wanted, tmp_path, monkeypatch, case):
     stopped(monkeypatch, dem, path)
     [folder] = [p for p in tmp_path.glob(".*.resume.*") if p.is_dir()]
     lines = journal_of(tmp_path).read_bytes().splitlines()[1:]
-    [name, size, _] = next(s for line in lines for s in json.loads(line)["records"][0]["seals"] if s[1] > 0)
+    [name, size, _] = next(s for line in lines for s in json.loads(line)["records"][0]["checksums"] if s[1] > 0)
     content = (folder / name).read_bytes()
     assert len(content) == size
     if change == "gone":

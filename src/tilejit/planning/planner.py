@@ -271,13 +271,12 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
     planes: list[Plane] = []
     numbers: dict[tuple[Any, ...], int] = {}
     reads = [_make_read(key, node, planes, numbers) for key, node in builder.reads.items()]
-    steps: list[Step] = []
     nodes = _producers_first(builder, requests)
-    for key, node in nodes:
-        step = _make_step(builder, key, node, planes, numbers)
-        counts = any(s.quantity is not None and s.quantity.is_index for s in node.application.kernel.scalars)
-        signature = replace(step.signature, counts_down=grid.flips) if counts else step.signature
-        steps.append(replace(step, signature=signature, heights=with_heights(node.application, grid)[1]))
+    heights = [with_heights(node.application, grid) for _, node in nodes]
+    steps = [
+        _on_grid(_make_step(builder, key, node, planes, numbers), node.application.kernel, grid, note)
+        for (key, node), (_, note) in zip(nodes, heights, strict=True)
+    ]
     writes = tuple(_make_write(request, planes, numbers) for request in requests)
     whole = Window(0, 0, *grid.shape)
     plan = Plan(
@@ -300,7 +299,7 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
     kernels = tuple(node.application.kernel for _, node in nodes)
-    return Job(plan, sources, kernels, tuple(with_heights(node.application, grid)[0] for _, node in nodes))
+    return Job(plan, sources, kernels, tuple(parameters for parameters, _ in heights))
 
 
 def _producers_first(builder: _Builder, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], _StepNode]]:
@@ -370,6 +369,13 @@ def _check_edge(plane: Plane) -> None:
             f"{plane.label} gives {plane.dtype}, which cannot be {plane.edge} outside the raster: give another edge=, "
             f"or let {plane.label} return floats"
         )
+
+
+def _on_grid(step: Step, kernel: Kernel, grid: Grid, heights: str) -> Step:
+    """The step, told which way rows and columns run where it counts them, and what unit heights have."""
+    counts = any(s.quantity is not None and s.quantity.is_index for s in kernel.scalars)
+    signature = replace(step.signature, counts_down=grid.flips) if counts else step.signature
+    return replace(step, signature=signature, heights=heights)
 
 
 def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], halo: Halo) -> Operand:

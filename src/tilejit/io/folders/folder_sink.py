@@ -12,9 +12,9 @@ import numpy as np
 
 from tilejit.errors import SinkError
 from tilejit.io.blocks.block_grid import BlockGrid
+from tilejit.io.folders.checksums import check_checksums
 from tilejit.io.folders.coverage import Coverage
 from tilejit.io.folders.output_folder import OutputFolder
-from tilejit.io.folders.seals import check_seals
 from tilejit.io.gdal.creation_options import is_sparse
 from tilejit.io.sink import check_write
 from tilejit.window import Window
@@ -135,7 +135,7 @@ class FolderSink(ABC):
             SinkError: A file of it is gone, cut or altered.
         """
         for record in records:
-            check_seals(self._profile.path, self._folder.temporary, record["seals"])
+            check_checksums(self._profile.path, self._folder.temporary, record["checksums"])
             self.take(record)
         self._folder.kept = True
 

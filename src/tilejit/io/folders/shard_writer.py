@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
+from tilejit.io.folders.checksums import checksum_of
 from tilejit.io.folders.folder_sink import check_folder, check_profile_write, numbers_of
-from tilejit.io.folders.seals import seal_of
 from tilejit.io.geotiff_sink import open_geotiff
 from tilejit.window import Window
 
@@ -80,7 +80,7 @@ class ShardWriter:
         self._flush(pieces)
 
     def finish(self) -> Record:
-        """Write what is gathered; returns names and windows of the shards since the last call, and seals to keep."""
+        """Write what is gathered; returns names and windows of the shards since the last call, and their checksums."""
         with self._lock:
             pieces = self._taken()
         self._flush(pieces)
@@ -88,8 +88,8 @@ class ShardWriter:
             written, self._written = sorted(self._written, key=lambda shard: shard[0]), []
         names = [name for name, _ in written]
         record = {"names": names, "windows": [numbers_of(window) for _, window in written]}
-        sealed = names if self._profile.kept is not None else []
-        return record | {"seals": [seal_of(self._folder, name) for name in sealed]}
+        finished = names if self._profile.kept is not None else []
+        return record | {"checksums": [checksum_of(self._folder, name) for name in finished]}
 
     def _taken(self) -> list[Piece]:
         pieces, self._pieces, self._bytes = self._pieces, [], 0

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
+from tilejit.io.folders.checksums import checksum_of
 from tilejit.io.folders.folder_sink import FolderSink, check_folder, check_profile_write, numbers_of, stored_cells
 from tilejit.io.folders.output_folder import check_replaceable
-from tilejit.io.folders.seals import seal_of
 from tilejit.io.folders.zarr_contents import METADATA, strangers
 from tilejit.io.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
 from tilejit.io.output_file import check_values
@@ -227,12 +227,12 @@ class ZarrWriter:
             raise SinkError(f"{self._profile.path}: its run has ended")
 
     def finish(self) -> Record:
-        """Returns the windows that were written since the last call, and seals to keep of their chunks."""
+        """Returns the windows that were written since the last call, and checksums to keep of their chunks."""
         windows, self._windows = self._windows, []
         chunks = [name for w in windows for name in self._chunks(w)] if self._profile.kept is not None else []
         return {
             "windows": [numbers_of(window) for window in windows],
-            "seals": [seal_of(self._folder, name) for name in chunks],
+            "checksums": [checksum_of(self._folder, name) for name in chunks],
         }
 
     def _chunks(self, window: Window) -> Iterator[str]:

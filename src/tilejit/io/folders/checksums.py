@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-Seal = list[str | int]
+Checksum = list[str | int]
 """A file's name in its folder, its size and the CRC-32 of its bytes; a size of -1 where it was not written."""
 
 _PIECE = 1 << 20
 
 
-def seal_of(folder: Path, name: str) -> Seal:
-    """Returns a file's seal.
+def checksum_of(folder: Path, name: str) -> Checksum:
+    """Returns a file's checksum.
 
     Example:
         >>> from pathlib import Path
-        >>> seal_of(Path("/nowhere"), "a.tif")
+        >>> checksum_of(Path("/nowhere"), "a.tif")
         ['a.tif', -1, 0]
     """
     size, code = 0, 0
@@ -35,26 +35,26 @@ def seal_of(folder: Path, name: str) -> Seal:
     return [name, size, code]
 
 
-def check_seals(path: str, folder: Path, seals: Iterable[Seal]) -> None:
+def check_checksums(path: str, folder: Path, checksums: Iterable[Checksum]) -> None:
     """Refuse to go on with an output of which a finished file is gone, cut or altered.
 
     Args:
         path: The output, for messages.
         folder: Where its files are until it is complete.
-        seals: What the journal says of them.
+        checksums: What the journal says of them.
 
     Raises:
         SinkError: With the file, and what is there instead.
     """
-    for seal in seals:
-        found = seal_of(folder, str(seal[0]))
-        if found != list(seal):
-            there, noted = (_words(size) for size in (found[1], seal[1]))
+    for checksum in checksums:
+        found = checksum_of(folder, str(checksum[0]))
+        if found != list(checksum):
+            there, noted = (_words(size) for size in (found[1], checksum[1]))
             changed = (
                 "other bytes than its journal says" if there == noted else f"{there}, and its journal says {noted}"
             )
             raise SinkError(
-                f"{path}: cannot go on: {folder / str(seal[0])} has {changed}: delete {folder} and the journal to "
+                f"{path}: cannot go on: {folder / str(checksum[0])} has {changed}: delete {folder} and the journal to "
                 "begin anew"
             )
 
