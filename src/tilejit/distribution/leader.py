@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.distribution.recipe import recipe_of
-from tilejit.distribution.sign import Sign
+from tilejit.distribution.sentinel import Sentinel
 from tilejit.distribution.worker import Part, run_part
 from tilejit.errors import PlanError, TilejitError
 from tilejit.kernel.tally import Tally
@@ -68,7 +68,7 @@ class Distribution:
         self.job, self.sinks, self.executor, self.progress, self.watch = job, sinks, executor, progress, watch
         recipe = recipe_of(job, [sink.branch(local=executor.local) for sink in sinks])
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
-        self._sign = Sign.of(self._run, job.plan.writes[0].path, local=executor.local)
+        self._sentinel = Sentinel.of(self._run, job.plan.writes[0].path, local=executor.local)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
         self.tasks = self.bytes_read = 0
@@ -79,7 +79,7 @@ class Distribution:
 
     def __call__(self) -> None:
         """Computes all parts; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""
-        with self._sign.shown(), self.cancellation.calling(self._sign.remove):
+        with self._sentinel.shown(), self.cancellation.calling(self._sentinel.remove):
             self._compute(self._unfinished())
 
     def _compute(self, left: Iterator[Window]) -> None:
@@ -108,7 +108,7 @@ class Distribution:
             window = self._again.popleft() if self._again else next(left, None)
             if window is None:
                 return
-            yield Part(self._run, self._sign, self._recipe, window)
+            yield Part(self._run, self._sentinel, self._recipe, window)
 
     def _take(self, outcome: Outcome[Part, PartResult]) -> None:
         result = outcome.result

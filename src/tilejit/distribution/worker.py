@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.distribution.recipe import Recipe
-    from tilejit.distribution.sign import Sign
+    from tilejit.distribution.sentinel import Sentinel
     from tilejit.io.sink import BranchOpener, Record
     from tilejit.kernel.tally import Tally
     from tilejit.pipeline.stopwatch import Stage, StageTime
@@ -36,7 +36,7 @@ class Part:
 
     run: str
     """What tells this run from all others."""
-    sign: Sign
+    sentinel: Sentinel
     """What is there as long as the run goes on."""
     recipe: bytes
     """The job, pickled once for all parts: a worker looks into it once."""
@@ -84,7 +84,7 @@ def run_part(part: Part) -> PartResult:
     opened = _opened(part, watch)
     branches = [opener() for opener in opened.branches]
     cancellation = Cancellation()
-    with part.sign.watched(cancellation):
+    with part.sentinel.watched(cancellation):
         run = Run(opened.job, branches, None, watch, cancellation, windows=[part.window])
         run.compiled = opened.compiled
         run_tasks(run)

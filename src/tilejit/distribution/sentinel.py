@@ -1,4 +1,4 @@
-"""The sign that a run goes on: a file that its workers look for, wherever they are, and that goes when it ends.
+"""The sentinel of a run: a file that is there while it goes on, and that its workers look for, wherever they are.
 
 An executor that somebody else made ends no worker, and MPI none but all. So each worker asks the file system, which
 they share with the leader, and stops within about a second of the run's end.
@@ -27,7 +27,7 @@ _GLANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Sentinel:
     """A file that is there as long as a run goes on."""
 
     path: Path
@@ -36,8 +36,8 @@ class Sign:
     """The machine that the run is led from."""
 
     @classmethod
-    def of(cls, run: str, output: str, *, local: bool) -> Sign:
-        """The sign of a run.
+    def of(cls, run: str, output: str, *, local: bool) -> Sentinel:
+        """The sentinel of a run.
 
         Args:
             run: What tells it from all others.
@@ -62,7 +62,7 @@ class Sign:
 
     @contextlib.contextmanager
     def watched(self, cancellation: Cancellation) -> Iterator[None]:
-        """Cancels what a worker does inside the ``with`` when the sign goes; where it is not seen from here, nothing.
+        """Cancels what a worker does inside the ``with`` when the sentinel goes, if it is seen from here.
 
         Raises:
             RunStoppedError: The run has ended already.
@@ -73,7 +73,7 @@ class Sign:
             yield
             return
         ended = threading.Event()
-        threading.Thread(target=self._watch, args=(cancellation, ended), name="tilejit-sign", daemon=True).start()
+        threading.Thread(target=self._watch, args=(cancellation, ended), name="tilejit-sentinel", daemon=True).start()
         try:
             yield
         finally:
