@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilejit.errors import SinkError
 from tilejit.executors.base import machine
 from tilejit.io.target import hidden_beside, write_new
 from tilejit.pipeline.cancellation import stopped
@@ -49,8 +50,18 @@ class Sentinel:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Is there inside the ``with``."""
-        write_new(self.path, b"")
+        """Is there inside the ``with``.
+
+        Raises:
+            SinkError: It cannot be made.
+        """
+        try:
+            write_new(self.path, b"")
+        except OSError as error:
+            raise SinkError(
+                f"{self.path}: cannot be made ({error.strerror}), and workers look for it while a run goes on: "
+                "make room there, or name another folder for temporary files in TMPDIR"
+            ) from error
         try:
             yield
         finally:
