@@ -1,5 +1,8 @@
 """Kernels over arrays in memory, against the same kernel over padded copies of the whole."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -273,3 +276,36 @@ def test_a_masked_dem_as_rasterio_reads_it(test_data):
     reached = blank[1:-1, 1:-1] | blank[:-2, 1:-1] | blank[2:, 1:-1] | blank[1:-1, :-2] | blank[1:-1, 2:]
     np.testing.assert_array_equal(got.mask, reached)
     assert same_bits(got.data, FIVE["nodata"](tj.open(path)).compute()[0])
+
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np
+import tilejit as tj
+from raster_kernels import plus_one
+
+cells = np.ones((2000, 2000), np.float32)
+
+def computed(seconds):
+    return float(plus_one(cells, workers=2).sum())
+
+if __name__ == "__main__":
+    computed(0)
+    plus_one(tj.from_array(cells)).save(sys.argv[1], workers=2)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(computed, range(2), chunksize=1), computed(0))
+    print(sorted(name for name in sys.modules if name.startswith("numba.np.ufunc")))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_computes_too(tmp_path):
+    """No threads are left that a copy of the process would wait for, and Numba's threading layers are not used."""
+    script = tmp_path / "forks.py"
+    script.write_text(FORKED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    for _ in range(2):  # the second loads what the first compiled
+        done = subprocess.run([sys.executable, "-W", "error", script, tmp_path / f"{_}.tif"], env=environment,
+                              capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+        assert done.stderr == ""
+    assert done.stdout == "[8000000.0, 8000000.0] 8000000.0\n[]\n"

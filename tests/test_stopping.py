@@ -165,12 +165,17 @@ def placed(z, q: np.uint8, *, row=tj.ROW):
 
 
 def test_arrays_come_out_the_same_in_pieces(monkeypatch):
+    """Also with more threads than rows, and where another thread asks."""
     rng = np.random.default_rng(5)
     z, q = rng.normal(size=(50, 40)).astype(np.float32), rng.integers(0, 9, (50, 40)).astype(np.uint8)
     z[7:9, 3] = np.nan
-    at_once = placed(z, q, workers=2)
-    monkeypatch.setattr("tilejit.arrays.short_pixels", lambda _kernel: 100)
-    np.testing.assert_array_equal(placed(z, q, workers=2), at_once)
+    at_once = placed(z, q, workers=1)
+    monkeypatch.setattr("tilejit.arrays._OPERATIONS", 10)
+    for workers in (1, 3, 99):
+        np.testing.assert_array_equal(placed(z, q, workers=workers), at_once)
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(lambda workers: placed(z, q, workers=workers), (2, 3)):
+            np.testing.assert_array_equal(result, at_once)
 
 
 def test_the_progress_bar_moves_within_a_tile_and_says_what_else_goes_on(slow, tmp_path, monkeypatch):

@@ -7,21 +7,22 @@ as much as a cheap kernel itself. Only the border, a radius wide, goes through p
 from __future__ import annotations
 
 import itertools
-import time
+import threading
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends import get_backend
-from tilejit.backends.cpu import CpuBackend, short_pixels
-from tilejit.backends.pulse import STOP, interruptible, new_pulse
+from tilejit.backends.cpu import CpuBackend
+from tilejit.backends.pulse import STOP, new_pulse, on_threads
 from tilejit.callers import warn_caller
 from tilejit.errors import KernelError
 from tilejit.io.containers import Container, given_array
 from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
-from tilejit.kernel.operations import is_open_ended
+from tilejit.kernel.operations import is_open_ended, operations
 from tilejit.kernel.quantities import scalar_values
 from tilejit.kernel.tally import Tally
 from tilejit.language.kinds import compute_dtype, is_real
@@ -44,12 +45,10 @@ if TYPE_CHECKING:
 _AS_THEY_ARE = frozenset(np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"))
 """Types that a float parameter takes without a word. Python before the loop counts: its caches are cold when the loop
 before has streamed half a gigabyte through them, and 0.3 ms is a part of 7 ms that shows."""
-_MOST_PIXELS = 1 << 16
-"""Pixels for each core of a piece whose kernel loops: the next ones may take a hundred times as long as the last.
-
-With 2**14, pieces of 2 ms made a kernel of 64 steps a pixel 8 % slower."""
-_QUICK, _LONG = 0.01, 0.1
-"""Seconds of a piece from below which the next one is twice as large, and from above which half as large."""
+_OPERATIONS = 1e6
+"""Operations of a piece that is worth a thread: a tenth of a millisecond, three times what starting one takes."""
+_PIECES = 8
+"""Pieces for each thread at most: the last one is waited for, and each takes 15 us of Python."""
 _TILE = 1024
 """Rows and columns of the tiles in which backends other than the CPU's take an array."""
 
@@ -88,11 +87,7 @@ class ArrayJob:
         outputs = tuple(np.empty(self.shape, d) for d in self.signature.outputs) if out is None else tuple(out)
         if not all(output.flags.c_contiguous for output in outputs):
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
-        pulse = new_pulse()
-        if isinstance(self.backend, CpuBackend) and is_open_ended(self.kernel):
-            # A pixel may take for ever, whatever the piece.
-            return outputs, interruptible(lambda: self._compute(outputs, pulse), pulse)
-        return outputs, self._compute(outputs, pulse)
+        return outputs, self._compute(outputs, new_pulse())
 
     def _compute(self, outputs: Sequence[Array], pulse: Pulse) -> Tally:
         tally = Tally()
@@ -112,23 +107,35 @@ class ArrayJob:
         return tally
 
     def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
-        """Computes the inner part, in pieces of about a second at most: Python hears of Ctrl-C between them."""
-        launch = backend.compile_whole(self.kernel, self.signature, self.workers)
-        pixels, tally, reach = short_pixels(self.kernel), Tally(), self.kernel.radius[0]
-        most, first = max(pixels, _MOST_PIXELS), inner.row_off
-        while first < inner.row_end and not pulse[STOP]:
-            height = self.workers * max(1, pixels // inner.width)
-            piece = Window(first, inner.col_off, min(height, inner.row_end - first), inner.width)
-            rows, began, first = slice(first - reach, piece.row_end + reach), time.perf_counter(), piece.row_end
-            arrays, parts = ([array[rows] for array in given] for given in (self.arrays, outputs))
-            valid = [None if known is None else known[rows] for known in self.valid]
-            tally += self._launch(launch, piece, arrays, parts, valid, pulse)
-            seconds = time.perf_counter() - began
-            if seconds < _QUICK:
-                pixels = min(2 * pixels, most)
-            elif seconds > _LONG:
-                pixels = max(1, pixels // 2)
-        return tally
+        """Computes the inner part: threads take one piece of its rows after the other."""
+        launch = backend.compile_whole(self.kernel, self.signature)
+        pieces = deque(self._pieces(inner))
+
+        def work() -> Tally:
+            tally = Tally()
+            while not pulse[STOP] and (piece := _taken(pieces)):
+                tally += self._rows(launch, piece, outputs, pulse)
+            return tally
+
+        # A pixel of a kernel that loops may take for ever, and this thread would not hear of Ctrl-C.
+        joins = not is_open_ended(self.kernel) or threading.current_thread() is not threading.main_thread()
+        return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Tally())
+
+    def _pieces(self, inner: Window) -> list[Window]:
+        """The inner part in pieces of some rows: a few for each thread where there is enough to do."""
+        worth = int(inner.height * inner.width * operations(self.kernel) / _OPERATIONS)
+        count = max(1, min(worth, _PIECES * self.workers, inner.height))
+        height, col, width = -(-inner.height // count), inner.col_off, inner.width
+        return [Window(row, col, min(height, inner.row_end - row), width)
+                for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip
+
+    def _rows(self, launch: Launch, piece: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
+        """Computes one piece."""
+        reach = self.kernel.radius[0]
+        rows = slice(piece.row_off - reach, piece.row_end + reach)
+        arrays, parts = ([array[rows] for array in given] for given in (self.arrays, outputs))
+        valid = [None if known is None else known[rows] for known in self.valid]
+        return self._launch(launch, piece, arrays, parts, valid, pulse)
 
     def _strip(self, window: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
         """Computes one window through padded copies."""
@@ -185,6 +192,13 @@ class ArrayJob:
         nodata = [nodata_value(dtype, None) for dtype in self.signature.outputs]
         scalars = scalar_values(self.kernel, self.parameters, self.signature.compute, window, None)
         return launch(passed, outputs, nodata, scalars, pulse)
+
+
+def _taken(pieces: deque[Window]) -> Window | None:
+    try:
+        return pieces.popleft()
+    except IndexError:
+        return None
 
 
 def _border(shape: tuple[int, int], inner: Window) -> list[Window]:

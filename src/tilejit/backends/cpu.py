@@ -1,18 +1,14 @@
-"""Numba on the CPU: a serial tile function that releases the GIL, and one that uses all cores for whole arrays."""
+"""Numba on the CPU: serial functions without the GIL, one for tiles, and one for rows of whole arrays."""
 
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends.pulse import interruptible, new_pulse
-from tilejit.jit.cache import load_module
 from tilejit.jit.native_function import NativeFunction
-from tilejit.jit.object_code import compiler
-from tilejit.jit.private_module import private_module
 from tilejit.kernel.operations import is_open_ended, operations
 from tilejit.kernel.tally import Tally
 from tilejit.language.cpu import cpu_source
@@ -31,8 +27,6 @@ if TYPE_CHECKING:
 _SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10
 """Operations that a core does in about a second, and pixels of a kernel whose text does not tell how long one takes: a
 third of a second for 20,000 sines each."""
-_PARALLEL = threading.Lock()
-"""The workqueue layer, the only one that is always there, aborts the process when two threads are in it at once."""
 
 
 class CpuBackend:
@@ -52,72 +46,50 @@ class CpuBackend:
         """Returns the module of the serial launch."""
         return cpu_source(kernel, signature, whole=False)
 
-    def compile_whole(self, kernel: Kernel, signature: Signature, workers: int) -> Launch:
-        """Returns a launch that computes the inner part of whole arrays on ``workers`` threads.
+    def compile_whole(self, kernel: Kernel, signature: Signature) -> Launch:
+        """Returns the serial launch whose outputs have the shape of its inputs, of which it fills the inner rows.
 
-        Neither Ctrl-C nor a pulse stops it: give it no more than `short_pixels` at once.
+        It goes on until it is done or its pulse stops it, and does not count its rows.
         """
-        return _whole(kernel, signature, workers)
+        return _whole(kernel, signature)
 
 
-class _Count:
-    """Calls a compiled function, with an array to count in where it counts anything."""
-
-    def __init__(self, kernel: Kernel, signature: Signature) -> None:
-        self._name, self._counters = kernel.name, counters_of(kernel, signature)
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Tally:
-        if not self._counters:
-            function(*arguments)
-            return Tally()
-        counts = np.zeros(len(self._counters), np.int64)
-        function(*arguments, counts)
-        return Tally.of(self._name, self._counters, counts.tolist())
-
-
-class _Whole:
-    """Hands whole arrays to the function that runs on all threads.
+class CpuLaunch:
+    """Calls a compiled function, with an array to count in where it counts anything.
 
     Args:
-        function: Numba's.
-        workers: How many threads it uses.
-        count: What it counts.
+        function: What was compiled of `cpu_source`.
+        kernel: Of this kernel.
+        signature: For these dtypes.
     """
 
-    def __init__(self, function: Any, workers: int, count: _Count) -> None:
-        import numba
-
-        self._function, self._get, self._set = function, numba.get_num_threads, numba.set_num_threads
-        self._workers = min(workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-        self._count = count
+    def __init__(self, function: Callable[..., Any], kernel: Kernel, signature: Signature) -> None:
+        self._function, self._name, self._counters = function, kernel.name, counters_of(kernel, signature)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
-        del pulse  # nothing stops it: callers give it no more than `short_pixels`
-        with _PARALLEL:
-            before = self._get()
-            if before != self._workers:  # setting it takes longer than asking for it
-                self._set(self._workers)
-            try:
-                return self._count(self._function, *arrays, *outputs, *nodata, *scalars)
-            finally:
-                if before != self._workers:
-                    self._set(before)
+        """Computes one tile, or some rows of whole arrays: see `Launch`."""
+        arguments = (new_pulse() if pulse is None else pulse, *arrays, *outputs, *nodata, *scalars)
+        if not self._counters:
+            self._function(*arguments)
+            return Tally()
+        counts = np.zeros(len(self._counters), np.int64)
+        self._function(*arguments, counts)
+        return Tally.of(self._name, self._counters, counts.tolist())
 
 
 class _Tile:
-    """Hands a tile to the machine code."""
+    """Hands a tile to the machine code, so that Ctrl-C stops it if it takes long."""
 
-    def __init__(self, function: NativeFunction, count: _Count, short: int) -> None:
-        self.function, self._count, self._short = function, count, short
+    def __init__(self, launch: CpuLaunch, short: int) -> None:
+        self._launch, self._short = launch, short
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
         pulse = new_pulse() if pulse is None else pulse
-        arguments = (pulse, *arrays, *outputs, *nodata, *scalars)
         if outputs[0].size <= self._short:
-            return self._count(self.function, *arguments)
-        return interruptible(lambda: self._count(self.function, *arguments), pulse)
+            return self._launch(arrays, outputs, nodata, scalars, pulse)
+        return interruptible(lambda: self._launch(arrays, outputs, nodata, scalars, pulse), pulse)
 
 
 @functools.lru_cache(maxsize=512)
@@ -128,19 +100,14 @@ def short_pixels(kernel: Kernel) -> int:
 
 @functools.lru_cache(maxsize=512)
 def _tile(kernel: Kernel, signature: Signature) -> _Tile:
-    text = cpu_source(kernel, signature, whole=False)
-    function = NativeFunction(text, "tile", kernel.name, kernel.c_functions)
-    return _Tile(function, _Count(kernel, signature), short_pixels(kernel))
+    return _Tile(_launch(kernel, signature, "tile"), short_pixels(kernel))
 
 
 @functools.lru_cache(maxsize=512)
-def _whole(kernel: Kernel, signature: Signature, workers: int) -> _Whole:
-    return _Whole(_whole_function(kernel, signature), workers, _Count(kernel, signature))
+def _whole(kernel: Kernel, signature: Signature) -> CpuLaunch:
+    return _launch(kernel, signature, "whole")
 
 
-@functools.lru_cache(maxsize=512)
-def _whole_function(kernel: Kernel, signature: Signature) -> Any:
-    text = cpu_source(kernel, signature, whole=True)
-    if kernel.form.c_functions:
-        return private_module(text, kernel.name, kernel.c_functions).whole
-    return load_module(text, kernel.name, compiler(), "whole").whole
+def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
+    text = cpu_source(kernel, signature, whole=entry == "whole")
+    return CpuLaunch(NativeFunction(text, entry, kernel.name, kernel.c_functions), kernel, signature)

@@ -58,7 +58,6 @@ _NAMES = {
     "_INLINE": '{{"error_model": "numpy", "forceinline": True, "fastmath": {fast}}}',
     "_BODY": '{{"error_model": "numpy", "inline": "always", "fastmath": {fast}}}',
     "_MATH": '{{"error_model": "numpy", "forceinline": True}}',
-    "_OUTER": '{{"error_model": "numpy", "nogil": True, "fastmath": {fast}}}',
     "_NATIVE": f'{{{{{OPTIONS}, "fastmath": {{fast}}}}}}',
 }
 _DECORATOR = "@njit(**_INLINE)"
@@ -74,8 +73,8 @@ def cpu_source(kernel: Kernel, signature: Signature, *, whole: bool) -> str:
     Args:
         kernel: The kernel.
         signature: The dtypes.
-        whole: False for ``tile``: serial, from padded inputs to an output of the inner shape. True for ``whole``: all
-            threads, inputs and outputs of one shape, of which the inner part is written.
+        whole: False for ``tile``: from padded inputs to an output of the inner shape. True for ``whole``: inputs and
+            outputs of one shape, of which the inner part is written.
     """
     width = 64 if signature.compute == np.float64 else 32
     spelling = Spelling(f"f{width}", _shifted, _math_name, "_select")
@@ -115,9 +114,9 @@ def _module(kernel: Kernel, signature: Signature, constants: list[str], function
     names = [f"{n} = {value.format(**fill)}" for n, value in _NAMES.items()
              if _uses(text, n) and f"{n} = " not in "\n".join(constants)]  # fmt: skip
     imports = ["import math\n"] if _uses(text, "math") else []
-    imports += ["import numpy as np", f"from numba import njit{', prange' if whole else ''}"]
+    imports += ["import numpy as np", "from numba import njit"]
     doc = _DOC.format(name=kernel.name, signature=signature, file=kernel.source.file,
-                      shape="whole arrays on all threads" if whole else "one tile at a time")  # fmt: skip
+                      shape="rows of whole arrays" if whole else "one tile at a time")  # fmt: skip
     head = "\n".join([doc, "", *imports, "", *names])
     for called in kernel.form.c_functions:
         takes = ", ".join(map(str, called.pointer.arguments))

@@ -24,6 +24,9 @@ class Quantity(Enum):
     ROW = "row of the cell in its raster, from 0"
     COL = "column of the cell in its raster, from 0"
 
+    __hash__ = object.__hash__
+    """An Enum's own is in Python, and a call over a small array asks forty times."""
+
     @property
     def axis(self) -> Literal["row", "col", "grid"]:
         """What the quantity varies along."""

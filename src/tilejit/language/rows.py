@@ -22,6 +22,7 @@ _NONE_COUNTED, _COUNTED = "_row_{0} = np.int32(0)", "_row_{0} = np.int32(_row_{0
 _UNLESS_STOPPED = "if _pulse[0] == 0:"
 """Asked before each row, of memory that another thread writes: see `tilejit.backends.pulse`."""
 _ROW_DONE = "_pulse[1] += 1"
+"""Only of tiles, which have a pulse each: threads that share one would count over each other."""
 _NOTHING = {Kind.FLOAT: "_NAN", Kind.BOOL: "False", Kind.INT: "0"}
 
 
@@ -119,7 +120,7 @@ def _border_columns(variant: Variant) -> list[str]:
         for k in range(len(variant.kernel.results))
         for col in ("_x", "_out0.shape[1] - 1 - _x")
     ]
-    return ["    for _y in prange(_height):", f"        for _x in range({cols}):", *stores]
+    return ["    for _y in range(_height):", f"        for _x in range({cols}):", *stores]
 
 
 def _scalars(variant: Variant) -> tuple[list[str], list[str], list[str]]:
@@ -192,37 +193,33 @@ def entry_text(variant: Variant, *, two: bool) -> str:
     kernel, whole = variant.kernel, variant.whole
     rows = kernel.radius[0]
     arguments = ", ".join(arguments_of(kernel, variant.signature))
-    span = "prange" if whole else "range"
     return "\n".join([
-        "@njit(parallel=True, **_OUTER)" if whole else "@njit(**_NATIVE)",
-        f"def {'whole(' if whole else 'tile(_pulse, '}{arguments}{', _counts' if variant.counters else ''}):",
+        "@njit(**_NATIVE)",
+        f"def {'whole' if whole else 'tile'}(_pulse, {arguments}{', _counts' if variant.counters else ''}):",
         f"    _height = _out0.shape[0]{f' - {2 * rows}' if whole and rows else ''}",
         *(f"    _all_{name} = 0" for name in variant.counters),
-        *_indented(_strips(variant, arguments, span) if two else _all_rows(variant, span)),
+        *_indented(_strips(variant, arguments) if two else _all_rows(variant)),
         *_border_columns(variant),
         *(f"    _counts[{k}] += _all_{name}" for k, name in enumerate(variant.counters)),
     ])  # fmt: skip
 
 
-def _all_rows(variant: Variant, span: str) -> list[str]:
+def _all_rows(variant: Variant) -> list[str]:
     """The lines that go over all rows.
 
     The loop over a row stands here and not in a function of its own: as one that LLVM inlines, along with the body, it
     is 3 to 5 % slower. Inside the strips of two variants it is the other way round, by 8 %.
     """
     row = [*_none_counted(variant), *_row(variant), *(f"_all_{name} += _row_{name}" for name in variant.counters)]
-    return [f"for _y in {span}(_height):", *_indented(_unless_stopped(variant, row))]
+    return ["for _y in range(_height):", *_indented(_unless_stopped(variant, row))]
 
 
 def _unless_stopped(variant: Variant, row: list[str]) -> list[str]:
-    """The lines of a row, done and counted where the launch is to go on.
-
-    Not in a parallel loop: Numba and LLVM would ask once, before it, and threads would count over each other.
-    """
-    return row if variant.whole else [_UNLESS_STOPPED, *_indented([*row, _ROW_DONE])]
+    """The lines of a row, done and counted where the launch is to go on."""
+    return [_UNLESS_STOPPED, *_indented(row if variant.whole else [*row, _ROW_DONE])]
 
 
-def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
+def _strips(variant: Variant, arguments: str) -> list[str]:
     """The lines that scan one strip after the other and run one variant or the other over its rows."""
     kernel, rows = variant.kernel, []
     for name in ("_row", "_row_checked"):
@@ -233,7 +230,7 @@ def _strips(variant: Variant, arguments: str, span: str) -> list[str]:
     reach = f" + {2 * kernel.radius[0]}" if kernel.radius[0] else ""
     return [
         f"_step = max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))",
-        f"for _strip in {span}((_height + _step - 1) // _step):",
+        "for _strip in range((_height + _step - 1) // _step):",
         "    _first = _strip * _step",
         "    _last = min(_first + _step, _height)",
         f"    if _is_clean({', '.join(_arrays(kernel))}, _first, _last{reach}):",

@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tilejit.backends.cpu import CpuBackend
+from tilejit.backends.cpu import CpuLaunch
 from tilejit.backends.numba_info import LAYERS, threading_layers
 from tilejit.comparison.processes import queued_seconds
 from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Way, stages_of
 from tilejit.comparison.work import Reader, Work, place
+from tilejit.jit.object_code import OPTIONS
+from tilejit.jit.private_module import private_module
+from tilejit.language.cpu import cpu_source
 from tilejit.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
     from tilejit.comparison.ways.base import Stages
+    from tilejit.kernel.kernel import Kernel
+    from tilejit.language.signature import Signature
 
     Array = NDArray[Any]
 
@@ -62,6 +68,23 @@ class NumbaSerial(Way):
         return _Whole(task)
 
 
+_PARALLEL = {
+    OPTIONS: '"error_model": "numpy", "nogil": True, "parallel": True',
+    "from numba import njit": "from numba import njit, prange",
+    "for _y in range(_height):": "for _y in prange(_height):",
+    "for _strip in range(": "for _strip in prange(",
+    "if _pulse[0] == 0:": "if True:",
+}
+"""What makes a parallel loop of tilejit's loop over the rows of an array, which nothing can stop then."""
+
+
+def _parallel_launch(kernel: Kernel, signature: Signature) -> Launch:
+    text = cpu_source(kernel, signature, whole=True)
+    for ours, numbas in _PARALLEL.items():
+        text = text.replace(ours, numbas)
+    return CpuLaunch(private_module(text, kernel.name, kernel.c_functions).whole, kernel, signature)
+
+
 class _Parallel(_Whole):
     """The same with a parallel loop. Its outputs have a margin as wide as the kernel's radius."""
 
@@ -69,7 +92,7 @@ class _Parallel(_Whole):
         super().__init__(task)
         began = time.perf_counter()
         kernel, step = self.work.kernel, self.job.plan.steps[0]
-        self._whole = CpuBackend().compile_whole(kernel, step.signature, task.cores)
+        self._whole = _parallel_launch(kernel, step.signature)
         call = Reader(self.job).call(self.work.window)
         rows, cols = (min(2 * r + 2, n) for r, n in zip(kernel.radius, self.work.window.shape, strict=True))
         arrays = [np.ascontiguousarray(array[:rows, :cols]) for array in call.arrays]
