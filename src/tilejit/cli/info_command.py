@@ -61,13 +61,6 @@ def _memory() -> str:
     return "not told by this system" if memory is None else f"{format_size(memory)} free for this process"
 
 
-def _threads() -> str:
-    from tilejit.backends.numba_info import threading_layers
-
-    layers = threading_layers()
-    return f"{', '.join(layers)} (for arrays in memory; files run on tilejit's own threads)"
-
-
 def _gpu() -> str:
     from tilejit.backends.cuda import CudaBackend
 
@@ -106,7 +99,6 @@ _LINES: dict[str, Callable[[], str]] = {
     "packages": _packages,
     "cores": _cores,
     "memory": _memory,
-    "threads": _threads,
     "gpu": _gpu,
     "cache": _cache,
     "codecs": _codecs,
