@@ -83,7 +83,7 @@ class Tally:
         for kernel, count in self.saturated.items():
             yield (
                 f"{kernel}: {counted(count, 'result')} beyond the type of the output became its nearest value: "
-                "annotate a wider one, as -> np.int64"
+                "annotate a type that holds them, as -> np.float64"
             )
         for output, count in self.clamped.items():
             values = counted(count, "value")
