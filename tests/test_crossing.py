@@ -81,7 +81,8 @@ def test_a_copy_is_the_kernel_itself(name):
     assert is_named == (name not in {"closure", "chain"})
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_pools_map_kernels_over_arrays(method):
     with multiprocessing.get_context(method).Pool(1) as pool:
         for kernel in (functools.partial(kernel, backend="python") for kernel in KERNELS.values()):
