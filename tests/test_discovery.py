@@ -41,7 +41,7 @@ class Points:
 
 
 def forget():
-    for function in (discovery.collections, discovery._collection, discovery._load_file):
+    for function in (discovery.collections, discovery._collection, discovery.load_file):
         function.cache_clear()
 
 

@@ -8,7 +8,6 @@ import sys
 import textwrap
 import threading
 import time
-import types
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -25,8 +24,8 @@ import tilejit as tj
 from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
 from test_executors import ENVIRONMENT, MPIEXEC, dask_warnings, needs_dask, needs_mpi, workers
-from tilejit.distribution.recipe import fingerprint_of, name_of, recipe_of
-from tilejit.errors import ParameterError, PlanError, ReadError, SourceError, TilejitError
+from tilejit.distribution.recipe import recipe_of
+from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SourceError, TilejitError
 from tilejit.executors.base import Outcome
 from tilejit.executors.dask import DaskExecutor
 from tilejit.executors.futures import FuturesExecutor
@@ -35,6 +34,7 @@ from tilejit.executors.serial import SerialExecutor
 from tilejit.grid import Grid
 from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import ArraySink, OutputProfile
+from tilejit.kernel.crossing import way_of
 from tilejit.pipeline.frames import Frame
 from tilejit.planning import parts
 from tilejit.planning.parts import parts_of
@@ -324,15 +324,13 @@ by_two = closure(2.0)
 
 
 def test_kernels_by_name(dem, pool, tmp_path):
-    assert name_of(smooth) == "executor_kernels:smooth"
-    assert name_of(by_two) == f"{__name__}:by_two"
-    with pytest.raises(PlanError, match=r"inner .*is inside a function"):
-        closure(3.0)(tj.open(dem)).plan(executor=pool)
+    assert str(way_of(smooth)) == "executor_kernels:smooth"
+    assert str(way_of(by_two)) == f"{__name__}:by_two"
     module = write_module(tmp_path, "@tj.local\ndef mine(z):\n    return z + 1\n")
-    assert name_of(module.mine) == f"{module.__file__}:mine"
-    cells = module.mine(tj.open(dem)).compute(executor=pool)
-    assert cells.tobytes() == module.mine(tj.open(dem)).compute().tobytes()
-    assert by_two(tj.open(dem)).compute(executor=pool).tobytes() == by_two(tj.open(dem)).compute().tobytes()
+    assert str(way_of(module.mine)) == f"{module.__file__}:mine"
+    for kernel in (module.mine, by_two, closure(3.0)):
+        cells = kernel(tj.open(dem)).compute(executor=pool)
+        assert cells.tobytes() == kernel(tj.open(dem)).compute().tobytes()
     edged = smooth(tj.open(dem), edge="reflect")
     assert (
         edged.compute(executor=pool).tobytes() == edged.compute().tobytes() != smooth(tj.open(dem)).compute().tobytes()
@@ -340,16 +338,17 @@ def test_kernels_by_name(dem, pool, tmp_path):
 
 
 def test_fingerprints_see_constants_and_helpers():
-    assert fingerprint_of(closure(2.0)) == fingerprint_of(by_two)
-    assert fingerprint_of(closure(3.0)) != fingerprint_of(by_two)
-    assert fingerprint_of(smooth) != fingerprint_of(scaled)
+    assert closure(2.0).fingerprint == by_two.fingerprint
+    assert closure(3.0).fingerprint != by_two.fingerprint
+    assert smooth.fingerprint != scaled.fingerprint
 
 
 def test_a_kernel_that_is_another_in_the_worker(dem, pool, tmp_path):
     text = "import os\nFACTOR = float(os.getpid())\n@tj.local\ndef mine(z):\n    return z + FACTOR\n"
     module = write_module(tmp_path, text)
-    with pytest.raises(TilejitError, match=r"mine of .* is not the same in a worker .*keyword-only parameter"):
+    with pytest.raises(KernelError, match=r"mine of .* is not the same in a worker .*keyword-only param") as caught:
         module.mine(tj.open(dem)).compute(executor=pool)
+    assert "failed 1 time," in caught.value.__notes__[-1]
 
 
 def test_what_is_refused(dem, tmp_path, pool):
@@ -549,21 +548,6 @@ def test_a_script_without_a_guard_is_refused(slow_dem, tmp_path):
     line = text.splitlines().index("main()") + 1
     assert f"run.py:{line}: worker processes run this file too" in error
     assert 'if __name__ == "__main__":' in error
-
-
-def test_a_kernel_that_was_typed_in_is_refused(monkeypatch):
-    """A notebook's __main__ has no file."""
-    notebook = types.ModuleType("__main__")
-    typed = closure(2.0)
-    monkeypatch.setattr(typed.source.function, "__module__", "__main__")
-    notebook.typed = typed
-    monkeypatch.setitem(sys.modules, "__main__", notebook)
-    with pytest.raises(PlanError, match=r"inner was typed in.*write it to a file, my_kernels\.py, and import it"):
-        name_of(typed)
-    notebook.__file__ = __file__
-    assert name_of(typed) == f"{__file__}:typed"
-    notebook.__spec__ = types.SimpleNamespace(name="package.module")
-    assert name_of(typed) == "package.module:typed"
 
 
 def test_a_run_leaves_no_descriptor_and_no_thread(dem, pool, tmp_path):

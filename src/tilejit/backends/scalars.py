@@ -26,7 +26,7 @@ from tilejit.language.folding import folded
 from tilejit.language.functions import MATH, MULTIPLIED_OUT, OWN
 from tilejit.language.kinds import Kind, kind_of_dtype
 from tilejit.language.names import Names, is_valid, plain_number
-from tilejit.language.source import read_source
+from tilejit.language.source import bare, read_source
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Scalars:
         names = Names(source)
         tree = copy.deepcopy(source.tree)
         tree.body = folded(tree.body, names)
-        tree = _Rewrite().visit(_bare(tree))
+        tree = _Rewrite().visit(bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
         namespace: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
         namespace |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
@@ -256,17 +256,6 @@ def _float_math(name: str, *values: Any) -> float:
         return math.nan
     except OverflowError:
         return math.inf
-
-
-def _bare(tree: ast.FunctionDef) -> ast.FunctionDef:
-    """The function without decorators, annotations and defaults, which were evaluated when it was defined."""
-    arguments = tree.args
-    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-        argument.annotation = None
-    arguments.defaults = []
-    arguments.kw_defaults = [None] * len(arguments.kwonlyargs)
-    tree.decorator_list, tree.returns = [], None
-    return tree
 
 
 class _Rewrite(ast.NodeTransformer):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from tilejit.distribution.recipe import recipe_of
 from tilejit.distribution.sentinel import Sentinel
 from tilejit.distribution.worker import Part, run_part
-from tilejit.errors import PlanError, TilejitError
+from tilejit.errors import KernelError, PlanError, TilejitError
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import completing, output_bytes
 from tilejit.pipeline.report import Report, peak_memory, reset_peak_memory
 from tilejit.pipeline.stopwatch import STAGES, StageTime, Stopwatch
 from tilejit.planning.parts import parts_of, unfinished
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +40,8 @@ def check_distributed(job: Job) -> None:
     """Refuses what other processes cannot do, while planning.
 
     Raises:
-        PlanError: An input is in memory, a kernel cannot be imported, or an output is written by GDAL.
+        PlanError: An input is in memory, or an output is written by GDAL.
+        KernelError: A kernel cannot be handed to another process.
     """
     for write in job.plan.writes:
         if not write.shared:
@@ -131,11 +133,12 @@ class Distribution:
     def _note_failure(self, window: Window, error: BaseException | None) -> None:
         """Puts a part back, or gives the run up."""
         self._failures[window] += 1
-        if self._failures[window] < ATTEMPTS:
+        tried = self._failures[window]
+        if tried < ATTEMPTS and not isinstance(error, KernelError):  # a kernel that is not there does not come
             self._again.append(window)
             return
         outputs = ", ".join(w.path or "an array" for w in self.job.plan.writes)
-        message = f"{outputs}: {window} failed {ATTEMPTS} times, at last with: {error}"
+        message = f"{outputs}: {window} failed {counted(tried, 'time')}, at last with: {error}"
         if isinstance(error, TilejitError):
             error.add_note(message)
             raise error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import PlanError
 from tilejit.executors.base import bounded, interrupts_held_back, machine, nothing
 from tilejit.system.cores import available_cores
-from tilejit.system.main_guard import require_guard
+from tilejit.system.main_guard import main_without_file, require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,7 +71,7 @@ class DaskExecutor:
     def _start(self) -> None:
         distributed = _distributed()
         # Workers are started by threads of the cluster's, which inherit what is held back here.
-        with interrupts_held_back():
+        with interrupts_held_back(), main_without_file():
             self._cluster = distributed.LocalCluster(
                 n_workers=self.workers,
                 threads_per_worker=1,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.errors import TilejitError
 from tilejit.executors.base import GLANCE, Outcome, Task, interrupts_held_back, nothing
 from tilejit.system.cores import available_cores
-from tilejit.system.main_guard import require_guard
+from tilejit.system.main_guard import main_without_file, require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +50,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="tilejit worker", daemon=True)
-        with interrupts_held_back(), _safe_path():
+        with interrupts_held_back(), _safe_path(), main_without_file():
             process.start()
         theirs.close()
         return cls(process, ours)

@@ -128,7 +128,7 @@ def _collection(name: str, value: str, package: str) -> Collection:
     try:
         # An entry point may be narrowed to one kernel: module:name.
         where, _, attribute = value.partition(":") if not _is_file(value) else (value, "", "")
-        module = _load_file(where) if _is_file(where) else _import(where)
+        module = load_file(where) if _is_file(where) else import_module(where)
         kernels = {attribute: _chosen(where, attribute, module)} if attribute else _kernels_of(module)
     except TilejitError as error:
         return Collection(name, value, package, {}, str(error))
@@ -237,9 +237,9 @@ def _is_file(where: str) -> bool:
 
 def _load(where: str) -> ModuleType:
     if _is_file(where):
-        return _load_file(where)
+        return load_file(where)
     _see_folder(where)
-    return _import(where)
+    return import_module(where)
 
 
 def _see_folder(name: str) -> None:
@@ -279,7 +279,35 @@ def _see_beside(folder: Path) -> None:
     sys.meta_path.insert(0, _Beside(folder))
 
 
-def _import(name: str) -> ModuleType:
+def is_importable(module: ModuleType) -> bool:
+    """Whether an import of its name leads another process to a module, if it looks in the same places.
+
+    Example:
+        >>> import math
+        >>> is_importable(math)
+        True
+    """
+    package = module.__name__.rpartition(".")[0]
+    parent = sys.modules.get(package)
+    if package and (parent is None or not is_importable(parent)):
+        return False
+    own = getattr(module, "__spec__", None)
+    finders = [finder for finder in sys.meta_path if not isinstance(finder, _Beside) and hasattr(finder, "find_spec")]
+    places = getattr(parent, "__path__", None)
+    found = next((spec for f in finders if (spec := f.find_spec(module.__name__, places)) is not None), None)
+    return own is not None and found is not None and _is_one_file(own.origin, found.origin)
+
+
+def _is_one_file(one: str | None, two: str | None) -> bool:
+    return one == two or (one is not None and two is not None and os.path.realpath(one) == os.path.realpath(two))
+
+
+def import_module(name: str) -> ModuleType:
+    """Imports a module.
+
+    Raises:
+        KernelError: It is not there, or fails; with the line.
+    """
     try:
         return importlib.import_module(name)
     except TilejitError:
@@ -293,7 +321,12 @@ def _import(name: str) -> ModuleType:
 
 
 @functools.cache
-def _load_file(path: str) -> ModuleType:
+def load_file(path: str) -> ModuleType:
+    """Imports a file as a module of its own, once; it finds those beside it.
+
+    Raises:
+        KernelError: It is not there, or fails; with the line.
+    """
     file = Path(path)
     if not file.is_file():
         nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []

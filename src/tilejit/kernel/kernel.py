@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,6 +92,13 @@ class Kernel(RasterFunction):
             KernelError: The body uses a name or an expression that the language does not have.
         """
         return self._lowered(all_valid=False)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
+        body = [(f.name, f.scalars, [ast.dump(statement) for statement in f.body]) for f in self.form.functions]
+        contract = self.kind, self.nodata, self.edge, self.radius, self.declared_outputs, self.fast
+        return hashlib.sha256(repr((body, contract)).encode()).hexdigest()
 
     @functools.cached_property
     def clean_form(self) -> Form:

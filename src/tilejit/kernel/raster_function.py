@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -13,6 +14,7 @@ from tilejit.sizes import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tilejit.kernel.crossing import Text
     from tilejit.language.parameters import RasterParameter, ScalarParameter
     from tilejit.language.source import FunctionSource
 
@@ -91,6 +93,21 @@ class RasterFunction:
             default = scalar.quantity.name if scalar.quantity is not None else repr(scalar.default)
             parts.append(scalar.name if scalar.default is REQUIRED else f"{scalar.name}={default}")
         return f"({', '.join(parts)})"
+
+    @functools.cached_property
+    def crossing_text(self) -> Text:
+        """It as text with all that it uses, for another process that no name leads to it.
+
+        It is made once, so that copies of a kernel are one, also where a constant has changed meanwhile.
+        """
+        from tilejit.kernel.crossing import text_of
+
+        return text_of(self)  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from tilejit.kernel.crossing import reduced
+
+        return reduced(self)  # type: ignore[arg-type]
 
     def call_signature(self) -> inspect.Signature:
         """What a call takes: the rasters, the scalars, and the options that every kernel has."""

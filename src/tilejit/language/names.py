@@ -64,8 +64,8 @@ def plain_number(value: Any) -> bool | float | None:
     return None if kind is None else convert[kind](value)
 
 
-def _closure(function: Any) -> dict[str, Any]:
-    """The variables of enclosing functions; one that has no value yet is left out."""
+def closure_of(function: Any) -> dict[str, Any]:
+    """Returns the variables of enclosing functions; one that has no value yet is left out."""
     values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):
@@ -80,7 +80,7 @@ class Names:
         self.source = source
         self.locals = local_names(source.tree)
         function: Any = source.function
-        self.free: dict[str, Any] = {**vars(builtins), **function.__globals__, **_closure(function)}
+        self.free: dict[str, Any] = {**vars(builtins), **function.__globals__, **closure_of(function)}
         """Every name that the function can see besides its own."""
 
     def resolve(self, node: ast.expr) -> Any:

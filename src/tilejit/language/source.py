@@ -5,6 +5,7 @@ import __future__
 
 import ast
 import bisect
+import builtins
 import copy
 import dis
 import functools
@@ -12,7 +13,7 @@ import inspect
 import operator
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.errors import KernelError
@@ -23,6 +24,24 @@ if TYPE_CHECKING:
 
 _FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
 """Flags of code that was compiled under ``from __future__ import``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionText:
+    """The text of a function, and where it was written."""
+
+    lines: tuple[str, ...]
+    """Its lines, the decorator's first."""
+    first_line: int
+    """The number of the first of these lines in the file."""
+    filename: str
+    """The file it was written in."""
+    qualname: str
+    """Its name, with those of the functions and classes around it."""
+    module: str
+    """The module it was defined in."""
+    flags: int
+    """What ``from __future__ import`` was said there, as flags of the compiler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,15 @@ class FunctionSource:
     def name(self) -> str:
         """The function's own name."""
         return self.tree.name
+
+    @property
+    def text(self) -> FunctionText:
+        """What `function_of` makes the function of again, in another process."""
+        function: Any = self.function
+        flags = function.__code__.co_flags & _FUTURE
+        return FunctionText(
+            self.lines, self.first_line, self.filename, function.__qualname__, function.__module__, flags
+        )
 
     @property
     def file(self) -> str:
@@ -106,15 +134,46 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
     return _read(function)
 
 
+def function_of(text: FunctionText) -> FunctionType:
+    """Makes a function of its text alone; it sees no name yet, and has no default.
+
+    Its annotations and decorators, which were evaluated when it was first defined, are left out.
+    """
+    tree = _parsed([f"{line}\n" for line in text.lines], text.first_line)
+    assert isinstance(tree, ast.FunctionDef)  # noqa: S101 - as when it was read
+    tree.decorator_list = []
+    module = ast.Module([bare(copy.deepcopy(tree))], [])
+    code = next(_codes(compile(module, text.filename, "exec", text.flags, dont_inherit=True)))
+    function: Any = FunctionType(code, {"__builtins__": builtins, "__name__": text.module}, tree.name)
+    function.__qualname__ = text.qualname
+    function.__tilejit_source__ = FunctionSource(function, tree, text.filename, text.lines, text.first_line)
+    made: FunctionType = function
+    return made
+
+
+def bare(tree: ast.FunctionDef) -> ast.FunctionDef:
+    """Takes decorators, annotations and defaults off a function: they were evaluated when it was defined."""
+    arguments = tree.args
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        argument.annotation = None
+    arguments.defaults = []
+    arguments.kw_defaults = [None] * len(arguments.kwonlyargs)
+    tree.decorator_list, tree.returns = [], None
+    return tree
+
+
 @functools.lru_cache(maxsize=4096)
 def _read(function: Any) -> FunctionSource:
+    made: FunctionSource | None = getattr(function, "__tilejit_source__", None)
+    if made is not None:
+        return made
     name = function.__name__
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
         raise KernelError(
             f"{name}: its source text cannot be found ({error}); a kernel is compiled from its text, "
-            "so write it in a file or a notebook cell, not in exec or at the plain prompt"
+            "so write it in a file or a notebook cell, not in exec, python -c, python - or at the plain prompt"
         ) from error
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     tree = _parsed(lines, first)

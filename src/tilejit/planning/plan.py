@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import ceil, isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilejit.io.sink import WRITTEN_DIRECTLY
 from tilejit.text import printable
@@ -39,8 +39,31 @@ SEAM_SHARE = 0.02
 """The most of a raster that panels may decode a second time: the column of blocks to the right of a seam."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class _Value:
+    """What equals another of the same parts; NaN is a part like any other, also where it was pickled."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(_comparable(getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_comparable, value))
+    if isinstance(value, dict):
+        return tuple(sorted(value.items()))
+    return "nan" if isinstance(value, float) and isnan(value) else value
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Read(_Value):
     """Bands that are read together from one source."""
 
     source: str
@@ -73,8 +96,8 @@ class Read:
         return len(self.bands) * (self.dtype.itemsize + self.valid)
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+@dataclass(frozen=True, eq=False, slots=True)
+class Operand(_Value):
     """An input of a step: a plane, as the kernel wants it."""
 
     plane: int
@@ -89,8 +112,8 @@ class Operand:
     """Whether the plane is passed as it is; otherwise it is cropped or converted first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plane:
+@dataclass(frozen=True, eq=False, slots=True)
+class Plane(_Value):
     """One band of cells over a tile and a halo, while the tile is computed."""
 
     label: str
@@ -107,8 +130,8 @@ class Plane:
     """Whether kernels see it turned around: it is read, and its rows or columns do not run south and east."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+@dataclass(frozen=True, eq=False, slots=True)
+class Step(_Value):
     """One launch: planes in, planes out."""
 
     kernel: str
@@ -129,8 +152,8 @@ class Step:
     """The unit that it takes heights to have, and why; empty where it does not ask."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+@dataclass(frozen=True, eq=False, slots=True)
+class Write(_Value):
     """One output."""
 
     path: str
@@ -192,8 +215,8 @@ class Write:
         return len(self.planes) * self.dtype.itemsize * window.height * window.width
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan(_Value):
     """How a job runs. Made without reading a pixel; prints, compares, and can be refused."""
 
     grid: Grid

@@ -6,7 +6,6 @@ import ctypes
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tilejit.distribution.recipe import fingerprint_of
 from tilejit.io.file_names import local_file
 from tilejit.io.open_source import files_of
 
@@ -37,7 +36,7 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
         parts[f"grid of {source.name}"] = f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
     for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
         name = f"step {number}, {kernel.name}"
-        parts[f"{name}: body, helpers and constants"] = fingerprint_of(kernel)
+        parts[f"{name}: body, helpers and constants"] = kernel.fingerprint
         parts |= {f"{name}: {parameter}": repr(value) for parameter, value in parameters.items()}
         parts |= {f"{name}: C library {file}": _state(file) for file in _libraries(kernel)}
     parts |= dict(_steps(plan))

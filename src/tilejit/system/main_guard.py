@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main_file() -> str | None:
@@ -20,6 +25,49 @@ def main_file() -> str | None:
     return str(Path(file).resolve()) if file is not None and Path(file).is_file() else None
 
 
+def main_module() -> str | None:
+    """Returns the name that ``python -m`` runs ``__main__`` by; None where it runs a file, or nothing.
+
+    Example:
+        >>> main_module() is None or "." in main_module() or main_module().isidentifier()
+        True
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec is not None else None
+
+
+def is_run_again() -> bool:
+    """Whether worker processes run ``__main__`` too, to have what it defines.
+
+    That of a package, of a folder or of an archive, ``__main__.py``, they leave alone.
+
+    Example:
+        >>> is_run_again() or (main_module() or "__main__").endswith("__main__")
+        True
+    """
+    return main_file() is not None and (main_module() or "").rpartition(".")[2] != "__main__"
+
+
+@contextlib.contextmanager
+def main_without_file() -> Iterator[None]:
+    """Lets processes start inside that would run what Python was handed on its standard input, which is gone by now.
+
+    Example:
+        >>> with main_without_file():
+        ...     pass
+    """
+    main = vars(sys.modules["__main__"])
+    file = main.get("__file__")
+    if file is None or Path(file).exists() or main_module() is not None:
+        yield
+        return
+    del main["__file__"]
+    try:
+        yield
+    finally:
+        main["__file__"] = file
+
+
 def require_guard() -> None:
     """Refuses a run that a script starts on its top level, without ``if __name__ == "__main__":``.
 
@@ -28,7 +76,7 @@ def require_guard() -> None:
     Raises:
         PlanError: With the line.
     """
-    file = main_file()
+    file = main_file() if is_run_again() else None
     line = _line_of_main(file) if file is not None else None
     if file is None or line is None:
         return
