@@ -48,17 +48,17 @@ def _packages() -> str:
 
 
 def _cores() -> str:
-    from tilejit.system.cores import available_cores
+    from tilejit.system.cores import core_limit
 
-    count, machine = available_cores(), os.cpu_count() or 1
-    return str(count) if count == machine else f"{count} that this process may use, of {machine}"
+    limit, machine = core_limit(), os.cpu_count() or 1
+    return str(machine) if limit.value == machine else f"{limit.value} of {machine}, by {limit.name}"
 
 
 def _memory() -> str:
-    from tilejit.system.cores import available_memory
+    from tilejit.system.cores import memory_limit
 
-    memory = available_memory()
-    return "not told by this system" if memory is None else f"{format_size(memory)} free for this process"
+    limit = memory_limit()
+    return "not told by this system" if limit is None else f"{format_size(limit.value)} left by {limit.name}"
 
 
 def _gpu() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import MemoryLimitError, PlanError
 from tilejit.sizes import format_size
-from tilejit.system.cores import available_memory
+from tilejit.system.cores import memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,18 +55,24 @@ def fitting_plan(
         )
         thrifty = [t for t in whole if replace(plan, tile=t).buffer_bytes <= BUFFER_BYTES]
         candidates = [*thrifty, *sorted(whole, key=prod), *parts]
-    limit = plan.memory_limit
-    bound = limit if limit is not None else available_memory()
+    bound, given = _bound(plan)
     for candidate in candidates:
         chosen = replace(plan, tile=candidate)
         if bound is None or chosen.memory <= bound:
             return chosen
     smallest = min((replace(plan, tile=c) for c in candidates), key=lambda p: p.memory)
-    given = f"{format_size(limit)} were given" if limit is not None else f"{format_size(bound or 0)} are free here"
     raise MemoryLimitError(
         f"{_outputs(plan)}: needs at least {format_size(smallest.memory)} of memory, and {given}\n{smallest}\n"
         f"give more with memory=, fewer workers=, or read smaller windows"
     )
+
+
+def _bound(plan: Plan) -> tuple[int | None, str]:
+    """The bytes that a plan may take, and what is said of them; None where nobody knows."""
+    if plan.memory_limit is not None:
+        return plan.memory_limit, f"{format_size(plan.memory_limit)} were given"
+    free = memory_limit()
+    return (None, "") if free is None else (free.value, f"{format_size(free.value)} are left by {free.name}")
 
 
 def _outputs(plan: Plan) -> str:

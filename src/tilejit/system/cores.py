@@ -1,63 +1,105 @@
-"""How many cores and how much memory this process may use."""
+"""How many cores and how much memory this process may use, and what says so."""
 
 from __future__ import annotations
 
 import functools
 import os
+import sys
+from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilejit.system.control_groups import Limit, core_quotas, memory_left
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path("/")
+"""Where the system's own files are."""
+_VARIABLES = ("SLURM_CPUS_PER_TASK", "PYTHON_CPU_COUNT", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Environment variables by which a scheduler or a user says how many cores a program may take."""
+_value = attrgetter("value")
 
 
 def available_cores() -> int:
-    """Returns the cores that this process may run on: its CPU mask, and no more than its container's quota.
+    """Returns the cores that this process may use; see `core_limit`.
 
     Example:
         >>> available_cores() >= 1
         True
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _cgroup_cores()
-    return max(1, min(cores, quota) if quota else cores)
+    return core_limit().value
+
+
+def core_limit() -> Limit:
+    """Returns the cores that this process may use: the least of what it is allowed and what it is asked to take.
+
+    Those are its CPU mask, the quotas of its control groups, and environment variables.
+    """
+    return min((*_lasting_limits(), _machine_cores()), key=_value)  # the first, of those that are equal
 
 
 @functools.cache
-def _cgroup_cores() -> int | None:
-    """The container's quota, read once: it takes longer than all else that a call of a kernel does before its loop."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else max(1, round(int(quota) / int(period)))
+def _lasting_limits() -> tuple[Limit, ...]:
+    """What is read once, as OpenMP and Numba read theirs: it takes ten times as long as the CPU mask."""
+    return *asked_cores(os.environ), *core_quotas(ROOT)
+
+
+def asked_cores(environment: Mapping[str, str]) -> list[Limit]:
+    """Returns how many cores this process is asked to take at most, by whoever started it.
+
+    Args:
+        environment: The environment variables.
+
+    Example:
+        >>> asked_cores({"OMP_NUM_THREADS": "4,2", "NUMBA_NUM_THREADS": "many"})
+        [Limit(value=4, name='OMP_NUM_THREADS')]
+    """
+    asked = {name: environment[name] for name in _VARIABLES if name in environment}
+    option = sys._xoptions.get("cpu_count")  # noqa: SLF001 - documented; Python itself heeds it since 3.13
+    if option is not None:  # it goes before the variable
+        asked["PYTHON_CPU_COUNT"] = str(option)
+    # OpenMP has a list, of which the first is for the outermost loop.
+    counts = {name: text.partition(",")[0].strip() for name, text in asked.items()}
+    return [Limit(int(count), name) for name, count in counts.items() if count.isdecimal() and int(count)]
+
+
+def _machine_cores() -> Limit:
+    # Where there is a mask the machine's cores are not counted too: that reads a file, and takes 20 microseconds.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return Limit(len(affinity(0)), "its CPU mask") if affinity else Limit(os.cpu_count() or 1, "this machine")
 
 
 def available_memory() -> int | None:
-    """Returns the bytes of memory that this process may still take, or None where the system does not say.
+    """Returns the bytes of memory that this process may still take; see `memory_limit`.
 
     Example:
         >>> (available_memory() or 1) > 0
         True
     """
-    free = [value for value in (_free_memory(), _cgroup_memory()) if value is not None]
-    return min(free) if free else None
+    limit = memory_limit()
+    return None if limit is None else limit.value
 
 
-def _free_memory() -> int | None:
+def memory_limit(root: Path = ROOT) -> Limit | None:
+    """Returns the bytes of memory that this process may still take: the least that the machine or a group has left.
+
+    Args:
+        root: Where ``/proc`` and ``/sys`` are.
+
+    Returns:
+        The limit; None where the system does not say.
+    """
+    return min((*_free_memory(root), *memory_left(root)), key=_value, default=None)
+
+
+def _free_memory(root: Path) -> Iterator[Limit]:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _cgroup_memory() -> int | None:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(0, int(limit) - used)
+        try:
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            return
+    yield Limit(free, "this machine")
