@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -57,4 +58,7 @@ def warn_caller(message: Warning) -> None:
     frame, level = sys._getframe(), 1  # noqa: SLF001 - the documented way to the stack
     while is_ours(frame.f_code.co_filename) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    # Python keeps quiet where there is no standard error, and fails where it is closed.
+    quiet = contextlib.redirect_stderr(None) if getattr(sys.stderr, "closed", False) else contextlib.nullcontext()
+    with quiet:
+        warnings.warn(message, stacklevel=level)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from tilejit.system.streams import all_open
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,11 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        from tilejit.cli.commands import run_commands
+    with all_open():
+        try:
+            from tilejit.cli.commands import run_commands
 
-        return run_commands(given)
-    except KeyboardInterrupt:
-        # Before or after the command itself: while modules are imported, say.
-        sys.stderr.write("tilejit: interrupted\n")
-        return 130
+            return run_commands(given)
+        except KeyboardInterrupt:
+            # Before or after the command itself: while modules are imported, say.
+            sys.stderr.write("tilejit: interrupted\n")
+            return 130

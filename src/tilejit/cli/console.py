@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tilejit.system.streams import is_terminal
 from tilejit.text import printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _LABELLED = re.compile(r"(\w[\w-]*) {2,}(.*)")
 
 def on_terminal() -> bool:
     """Whether a person reads what is printed."""
-    return sys.stdout.isatty()
+    return is_terminal(sys.stdout)
 
 
 def console() -> Console:

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tilejit.system.streams import is_open, is_terminal
 from tilejit.text import printable
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ def progress_bar(label: str, *, show: bool | None) -> Iterator[Callable[[float, 
 
     Args:
         label: What is being made.
-        show: Whether to show it; None: only on a terminal.
+        show: Whether to show it, where there is a standard error; None: only on a terminal.
     """
-    if show is False or (show is None and not sys.stderr.isatty()):
+    if show is False or not (is_open(sys.stderr) if show else is_terminal(sys.stderr)):
         yield None
         return
     from rich.console import Console
