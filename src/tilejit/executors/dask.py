@@ -89,7 +89,7 @@ class DaskExecutor:
         if cluster is not None and at_once:
             for nanny in cluster.workers.values():
                 with contextlib.suppress(ProcessLookupError, TypeError):
-                    os.kill(nanny.pid, signal.SIGKILL)
+                    os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # the same, on Windows
         if self._owned and client is not None:
             client.close()
         if cluster is not None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import secrets
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.gdal.library import cause_of
+from tilejit.system.c_library import c_function
 from tilejit.system.exclusive import kind_of, rename_new, why_not_own
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ _LONGEST = 255
 """Bytes of a file's name, where the system does not say."""
 _STEM = 60
 """Bytes of a target's name that a temporary name has: enough to tell it by, and all of that fits any file system."""
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
+"""What network file systems say of a sync of a folder, and Windows, which opens none."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 """What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
 
@@ -221,10 +226,10 @@ def completing(path: str, temporary: Path, remove: Callable[[], None], done: str
 def disk_hint(folder: Path, error: BaseException) -> str:
     """What to do about a full disk, in brackets; empty where it is not full."""
     try:
-        stats = os.statvfs(folder)
+        free = shutil.disk_usage(folder).free
     except OSError:
         return ""
-    free, said = stats.f_bavail * stats.f_frsize, str(error).lower()
+    said = str(error).lower()
     if "read-only" in said or (free > 1 << 24 and "space" not in said):
         return ""
     return f" ({folder} has {free:,} bytes left: free some, or write elsewhere)"
@@ -377,8 +382,17 @@ def replaced_folder(new: Path) -> Path:
 
 
 def sync_path(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file or a folder is on the disk; a folder that nobody can sync is left to its file system."""
+    is_folder = path.is_dir()
+    try:
+        _sync(path, os.O_RDWR if sys.platform == "win32" and not is_folder else os.O_RDONLY)
+    except OSError as error:
+        if not is_folder or error.errno not in _NO_SYNC:
+            raise
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
@@ -393,9 +407,10 @@ def sync_file_system(folder: Path) -> None:
     Raises:
         OSError: A page could not be written.
     """
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None:  # Linux has it; elsewhere sync waits too, and reports nothing
-        os.sync()
+    syncfs = c_function("syncfs")
+    if syncfs is None:  # which Linux alone has
+        for path in (*folder.rglob("*"), folder):
+            sync_path(path)
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

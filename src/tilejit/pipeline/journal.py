@@ -302,8 +302,10 @@ def _locked(path: Path) -> int:
     Raises:
         SinkError: One has, or it cannot be opened.
     """
-    import fcntl  # Windows has none, nor have its outputs a writer that could go on
-
+    try:
+        import fcntl
+    except ImportError as error:  # Windows
+        raise SinkError(f"{path}: the journal cannot be locked: this system has no fcntl: leave resume= out") from error
     while True:
         try:
             descriptor = _opened(path)

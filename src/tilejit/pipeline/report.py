@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,8 @@ class Report:
     reason: str
     """Why it was this backend."""
     peak_memory: int
-    """The most memory that the process held, in bytes; of several processes, the sum of what each held at most."""
+    """The most memory that the process held, in bytes; of several processes, the sum of what each held at most; 0
+    where the system does not tell."""
     planned_memory: int
     """What the plan allowed."""
     bytes_read: int
@@ -90,7 +90,7 @@ class Report:
             f"stages    {self._wall()}",
             f"once      compile {self.stages['compile'].wall:.2f} s, finish {self.stages['finish'].wall:.2f}",
             f"cpu       {self._cpu()}",
-            f"memory    {format_size(self.peak_memory)} at most (planned {format_size(self.planned_memory)})",
+            f"memory    {self._held()} (planned {format_size(self.planned_memory)})",
             f"bytes     {decoded}, {format_size(self.output_bytes)} written",
             f"backend   {self.backend}: {self.reason}",
         ]
@@ -110,6 +110,9 @@ class Report:
         parts = [f"{s} {self.stages[s].wall:.2f} s ({self.share(s):.0f} %)" for s in WORKER_STAGES]
         return f"{', '.join(parts)} over {counted(self.workers, 'worker')}"
 
+    def _held(self) -> str:
+        return f"{format_size(self.peak_memory)} at most" if self.peak_memory else "not told by this system"
+
     def _cpu(self) -> str:
         stages = ", ".join(f"{s} {t.cpu:.2f}" for s, t in self.stages.items() if s != "wait")
         # Clocks of threads and of the process tick apart: a difference may come out below zero.
@@ -126,10 +129,15 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """Returns the most memory that the process held since the last reset, in bytes."""
+    """Returns the most memory that the process held since the last reset, in bytes; 0 where that is not told."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

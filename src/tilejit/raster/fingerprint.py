@@ -6,8 +6,10 @@ import ctypes
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tilejit.errors import PlanError
 from tilejit.io.file_names import local_file
 from tilejit.io.open_source import files_of
+from tilejit.system.c_library import c_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,8 +101,17 @@ class _Place(ctypes.Structure):
 
 
 def _libraries(kernel: Kernel) -> list[str]:
-    """The files of the C functions that a kernel calls."""
+    """The files of the C functions that a kernel calls.
+
+    Raises:
+        PlanError: The system does not tell them.
+    """
+    if not kernel.form.c_functions:
+        return []
+    dladdr = c_function("dladdr")
+    if dladdr is None:
+        raise PlanError("this system does not tell the files of C functions, which may have changed: leave resume= out")
     places = [_Place() for _ in kernel.form.c_functions]
     for function, place in zip(kernel.form.c_functions, places, strict=True):
-        ctypes.CDLL(None).dladdr(ctypes.c_void_p(function.pointer.address), ctypes.byref(place))
+        dladdr(ctypes.c_void_p(function.pointer.address), ctypes.byref(place))
     return sorted({place.file.decode() for place in places if place.file})

@@ -9,6 +9,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from tilejit.system.c_library import c_function
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -60,11 +62,11 @@ def _renamed_in_one_step(old: Path, new: Path) -> bool:
     if os.name == "nt":
         old.rename(new)  # which replaces nothing there
         return True
-    library, names = ctypes.CDLL(None, use_errno=True), (os.fsencode(old), os.fsencode(new))
+    names = os.fsencode(old), os.fsencode(new)
     if sys.platform == "darwin":
-        call, arguments = getattr(library, "renamex_np", None), (*names, 4)  # RENAME_EXCL
+        call, arguments = c_function("renamex_np"), (*names, 4)  # RENAME_EXCL
     else:  # -100 is the working folder, AT_FDCWD; 1 is RENAME_NOREPLACE
-        call, arguments = getattr(library, "renameat2", None), (-100, names[0], -100, names[1], 1)
+        call, arguments = c_function("renameat2"), (-100, names[0], -100, names[1], 1)
     if call is None:
         return False
     if call(*arguments) == 0:
