@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tilejit.io.file_names import absolute_name
 from tilejit.io.gdal.library import CACHE_MEGABYTES, messages, quiet
 from tilejit.io.gdal.rasterio_source import open_rasterio
 from tilejit.io.open_source import open_source
-from tilejit.io.source import ArraySource, nodata_key
+from tilejit.io.source import ArraySource, convert, nodata_key
 from tilejit.window import Window, tiles
 
 rasterio = pytest.importorskip("rasterio")
@@ -267,6 +268,23 @@ def test_clamping_is_gdals(tmp_path):
         np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(valid, other_valid)
     file.close()
+
+
+@pytest.mark.parametrize("floats", [np.float32, np.float64])
+def test_no_cell_depends_on_what_a_processor_makes_of_a_float_that_no_integer_holds(floats):
+    """x86 makes its own number of it, and aarch64 another: exact arithmetic says what it is here."""
+    cells = np.array([0, 0.5, -0.5, 1.5, 254.5, 2**31, -(2**31) - 512, 2**32, 2**63, -(2**63), 2**64, 1e30, -1e30,
+                      np.inf, -np.inf, np.nan], floats)  # fmt: skip
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64):
+        out, info = np.empty(cells.shape, dtype), np.iinfo(dtype)
+        convert(cells, out)
+        for value, found in zip(cells.tolist(), out.tolist(), strict=True):
+            if not math.isfinite(value):
+                wanted = 0 if math.isnan(value) else info.max if value > 0 else info.min
+            else:
+                whole = math.floor(abs(Fraction(value)) + Fraction(1, 2)) * (1 if value > 0 else -1)
+                wanted = min(max(whole, info.min), info.max)
+            assert found == wanted, (value, dtype)
 
 
 def test_a_dataset_mask(tmp_path):
