@@ -1,6 +1,8 @@
 """The floors of docs/architecture.md: imports point only down, and heavy packages stay where they belong."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -216,6 +218,16 @@ def test_shipped_kernels_stand_on_the_public_door():
     assert files
     wrong = [str(one) for file in files for one in imports_of(file) if one.name not in allowed]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", ["tilejit", "tilejit.errors", "tilejit.math", "tilejit.testing"])
+def test_public_modules_show_what_is_public(name):
+    """Names that a module needs itself, for types or lazily, are no part of what a person looks through."""
+    module = importlib.import_module(name)
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, public) for public in module.__all__)
+    own = (n for n, v in vars(module).items() if getattr(v, "__module__", "") == name and inspect.isclass(v))
+    assert set(own) <= set(module.__all__)
 
 
 def test_importing_tilejit_is_light():

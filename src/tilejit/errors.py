@@ -8,6 +8,27 @@ from __future__ import annotations
 from tilejit.callers import users_traceback
 from tilejit.text import printable
 
+__all__ = [
+    "BackendError",
+    "CodecError",
+    "GridMismatchError",
+    "KernelError",
+    "MemoryLimitError",
+    "NameTakenError",
+    "NodataWarning",
+    "ParameterError",
+    "PlanError",
+    "ReadError",
+    "RunStoppedError",
+    "SinkError",
+    "SourceError",
+    "TilejitError",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 class TilejitError(Exception):
     """The base of every error that tilejit raises on purpose."""

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+__all__ = ["BackendTests", "ExecutorTests", "SinkTests", "SourceTests"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 @tj.local
 def _ratio(a, b):

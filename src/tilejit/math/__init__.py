@@ -21,6 +21,10 @@ Real = float | np.floating | np.integer
 Float = np.float32 | np.float64
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def _is_narrow(*args: Real) -> bool:
     """Tell whether NumPy would compute with these arguments in float32 or less."""
     dtype = np.result_type(*args)
