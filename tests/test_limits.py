@@ -1,6 +1,7 @@
 """What this process may use of its machine: trees of control groups made here, as containers and clusters have them."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,11 +10,14 @@ from tilejit.cli import main
 from tilejit.executors.dask import DaskExecutor
 from tilejit.executors.processes import ProcessesExecutor
 from tilejit.planning import tiling
+from tilejit.raster import settings
 from tilejit.system import cores
 from tilejit.system.control_groups import Limit, core_quotas, memory_left
 from tilejit.system.cores import asked_cores, memory_limit
 
 MB = 1_000_000
+OWN = 1024 * 50_000
+"""What the process holds itself: of 600 MB, others have the rest."""
 UNLIMITED = "9223372036854771712"
 V1 = "34 30 0:1 {top} /sys/fs/cgroup/{name} rw shared:9 - cgroup cgroup rw,{name}"
 V2 = "34 30 0:1 {top} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw"
@@ -23,6 +27,7 @@ def machine(folder, mounts, groups, files):
     """A folder that looks like ``/``."""
     meminfo = f"MemTotal: {64_000_000} kB\nMemAvailable: {32_000_000} kB\n"
     told = {"proc/self/mountinfo": "\n".join(mounts), "proc/self/cgroup": groups, "proc/meminfo": meminfo}
+    told["proc/self/status"] = f"Name: python\nVmRSS: 90000 kB\nRssAnon: {OWN // 1024} kB\n"
     for name, text in {**told, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -72,26 +77,26 @@ def test_no_quota_is_none(tmp_path):
     root = machine(tmp_path, v1(), "4:memory:/\n3:cpu,cpuacct:/", files)
     assert core_quotas(root) == ()
     assert memory_left(root) == []
-    assert memory_limit(root) == Limit(32_000_000 * 1024, "this machine")
+    assert memory_limit(root) == Limit(32_000_000 * 1024 + OWN, "this machine")
 
 
 MEMORY = {
     "version 1": (v1(), "4:memory:/a/b", {
         "memory/memory.limit_in_bytes": UNLIMITED, "memory/a/b/memory.limit_in_bytes": UNLIMITED,
-        "memory/a/memory.limit_in_bytes": str(800 * MB), "memory/a/memory.usage_in_bytes": str(500 * MB),
+        "memory/a/memory.limit_in_bytes": str(800 * MB), "memory/a/memory.usage_in_bytes": str(500 * MB + OWN),
         "memory/a/memory.stat": f"inactive_file 1\nactive_file 1\ntotal_inactive_file {200 * MB}\ntotal_active_file {100 * MB}",
     }, Limit(600 * MB, "memory.limit_in_bytes of /sys/fs/cgroup/memory/a")),
     "version 2": ([V2.format(top="/")], "0::/a/b", {
-        "a/memory.max": str(700 * MB), "a/memory.current": str(100 * MB),
+        "a/memory.max": str(700 * MB), "a/memory.current": str(100 * MB + OWN),
         "a/b/memory.max": "max", "a/b/memory.high": str(900 * MB), "a/b/memory.current": str(10 * MB),
     }, Limit(600 * MB, "memory.max of /sys/fs/cgroup/a")),
     "version 2, where it gets slow": ([V2.format(top="/")], "0::/a", {
-        "a/memory.max": str(900 * MB), "a/memory.high": str(700 * MB), "a/memory.current": str(300 * MB),
+        "a/memory.max": str(900 * MB), "a/memory.high": str(700 * MB), "a/memory.current": str(300 * MB + OWN),
         "a/memory.stat": f"anon {100 * MB}\ninactive_file {150 * MB}\nactive_file {50 * MB}",
     }, Limit(600 * MB, "memory.high of /sys/fs/cgroup/a")),
     "both versions at once": (
         [*v1(), V2.format(top="/").replace("cgroup rw,", "cgroup/unified rw,")], "0::/\n4:memory:/a", {
-        "memory/a/memory.limit_in_bytes": str(600 * MB), "unified/cgroup.procs": "",
+        "memory/a/memory.limit_in_bytes": str(600 * MB), "memory/a/memory.usage_in_bytes": str(OWN), "unified/cgroup.procs": "",
     }, Limit(600 * MB, "memory.limit_in_bytes of /sys/fs/cgroup/memory/a")),
 }  # fmt: skip
 
@@ -122,9 +127,16 @@ def test_variables_say_how_many_cores_are_asked_for():
 def one_core(monkeypatch):
     """An environment that allows one core; it is read once in a process."""
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
-    cores._lasting_limits.cache_clear()
+    cores._asked_once.cache_clear()
     yield
-    cores._lasting_limits.cache_clear()
+    cores._asked_once.cache_clear()
+
+
+@pytest.mark.parametrize(("asked", "ranks", "threads"), [(4, 8, 4), (32, 8, 4), (1, 8, 1), (4, 64, 1)])
+def test_what_a_launcher_asks_for_holds_for_each_rank(monkeypatch, asked, ranks, threads):
+    monkeypatch.setattr(settings, "available_cores", lambda: asked)
+    monkeypatch.setattr(settings, "allowed_cores", lambda: 32)
+    assert settings._threads({}, SimpleNamespace(name="mpi", local=True, workers=ranks)) == threads
 
 
 def test_no_more_workers_run_than_are_asked_for(one_core, capsys):

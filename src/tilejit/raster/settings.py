@@ -15,7 +15,7 @@ from tilejit.planning.dispatch import choose_backend
 from tilejit.planning.graph import Band, applications_of
 from tilejit.planning.planner import Request, Settings
 from tilejit.sizes import parse_size
-from tilejit.system.cores import available_cores
+from tilejit.system.cores import allowed_cores, available_cores
 
 if TYPE_CHECKING:
     import os
@@ -133,6 +133,9 @@ def _threads(options: RunOptions, executor: Executor | None) -> int:
 
     How many cores workers elsewhere have is not known here: there one is started for each core.
     """
+    if executor is not None and executor.local and executor.name == "mpi":
+        # What its launcher says in variables, it says of each rank.
+        return max(1, min(available_cores(), allowed_cores() // executor.workers))
     if executor is not None:
         return max(1, available_cores() // executor.workers) if executor.local else 1
     return 1 if options.get("executor") == "serial" else options.get("workers") or available_cores()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,13 +37,22 @@ def core_limit() -> Limit:
 
     Those are its CPU mask, the quotas of its control groups, and environment variables.
     """
-    return min((*_lasting_limits(), _machine_cores()), key=_value)  # the first, of those that are equal
+    return min((*_asked_once(), *_allowed()), key=_value)  # the first, of those that are equal
+
+
+def allowed_cores() -> int:
+    """Returns the cores that this process and its likes may use together, whatever each is asked to take."""
+    return min(_allowed(), key=_value).value
+
+
+def _allowed() -> tuple[Limit, ...]:
+    return *core_quotas(ROOT), _machine_cores()
 
 
 @functools.cache
-def _lasting_limits() -> tuple[Limit, ...]:
-    """What is read once, as OpenMP and Numba read theirs: it takes ten times as long as the CPU mask."""
-    return *asked_cores(os.environ), *core_quotas(ROOT)
+def _asked_once() -> tuple[Limit, ...]:
+    """What is read once, as OpenMP and Numba read theirs: it takes five times as long as the CPU mask."""
+    return tuple(asked_cores(os.environ))
 
 
 def asked_cores(environment: Mapping[str, str]) -> list[Limit]:
@@ -71,7 +81,7 @@ def _machine_cores() -> Limit:
 
 
 def available_memory() -> int | None:
-    """Returns the bytes of memory that this process may still take; see `memory_limit`.
+    """Returns the bytes of memory that this process may hold; see `memory_limit`.
 
     Example:
         >>> (available_memory() or 1) > 0
@@ -82,24 +92,37 @@ def available_memory() -> int | None:
 
 
 def memory_limit(root: Path = ROOT) -> Limit | None:
-    """Returns the bytes of memory that this process may still take: the least that the machine or a group has left.
+    """Returns the bytes of memory that this process may hold in all: what it has, and what is left beside that.
 
     Args:
         root: Where ``/proc`` and ``/sys`` are.
 
     Returns:
-        The limit; None where the system does not say.
+        The least that the machine or a group leaves it; None where the system does not say.
     """
-    return min((*_free_memory(root), *memory_left(root)), key=_value, default=None)
+    least = min((*_free_memory(root), *memory_left(root)), key=_value, default=None)
+    return None if least is None else replace(least, value=least.value + _own_memory(root))
+
+
+def _own_memory(root: Path) -> int:
+    """The bytes that this process has already, but for pages of files; 0 where that is not told."""
+    return _kilobytes(root / "proc/self/status", "RssAnon:") or 0
 
 
 def _free_memory(root: Path) -> Iterator[Limit]:
-    try:
-        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
+    free = _kilobytes(root / "proc/meminfo", "MemAvailable:")
+    if free is None:
         try:
             free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (AttributeError, OSError, ValueError):
             return
     yield Limit(free, "this machine")
+
+
+def _kilobytes(file: Path, name: str) -> int | None:
+    """The bytes that a line of a file under ``/proc`` tells."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    except (OSError, StopIteration, ValueError):
+        return None
