@@ -67,12 +67,17 @@ def memory_left(root: Path) -> list[Limit]:
         root: Where ``/proc`` and ``/sys`` are.
     """
     found = []
-    for folder in _groups("memory", root):
-        for name in _MEMORY:
-            limit = _number(folder / name)
-            if limit is not None and limit < _UNLIMITED:
-                found.append(Limit(max(0, limit - _held(folder)), f"{name} of {_shown(folder, root)}"))
+    for file in _memory_files(root):
+        limit = _number(file)
+        if limit is not None and limit < _UNLIMITED:
+            found.append(Limit(max(0, limit - _held(file.parent)), f"{file.name} of {_shown(file.parent, root)}"))
     return found
+
+
+@functools.cache
+def _memory_files(root: Path) -> tuple[Path, ...]:
+    """The files that say how much memory there is: they are looked for once, and read anew each time."""
+    return tuple(file for folder in _groups("memory", root) for name in _MEMORY if (file := folder / name).is_file())
 
 
 def _held(folder: Path) -> int:
@@ -83,7 +88,6 @@ def _held(folder: Path) -> int:
     return max(0, used - sum(int(stat.get(f"total_{name}", stat.get(name, 0))) for name in _CACHED))
 
 
-@functools.cache
 def _groups(controller: str, root: Path) -> tuple[Path, ...]:
     """The folders of this process's group and of those around it, where one may say what a controller limits."""
     paths = _paths(root)
