@@ -560,16 +560,20 @@ def test_another_run_is_refused_with_what_differs(tmp_path, monkeypatch):
         save()
 
 
-def test_c_functions_are_part_of_a_run(tmp_path):
+def test_c_functions_are_part_of_a_run(monkeypatch):
     import ctypes
     from types import SimpleNamespace
 
-    from tilejit.raster.fingerprint import _libraries
+    from tilejit.raster import fingerprint
 
     address = ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
     function = SimpleNamespace(pointer=SimpleNamespace(address=address))
-    [file] = _libraries(SimpleNamespace(form=SimpleNamespace(c_functions=(function, function))))
+    kernel = SimpleNamespace(form=SimpleNamespace(c_functions=(function, function)))
+    [file] = fingerprint._libraries(kernel)
     assert Path(file).is_file()
+    monkeypatch.setattr(fingerprint, "c_function", lambda _: None)
+    with pytest.raises(tj.TilejitError, match="does not tell the files of C functions"):
+        fingerprint._libraries(kernel)
 
 
 def test_files_of_a_vrt_are_part_of_a_run(dem, tmp_path):

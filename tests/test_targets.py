@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import stat
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tilejit.io.blocks.block_sink import BlockSink
 from tilejit.io.gdal.png import write_png
 from tilejit.io.open_sink import checked_target, places_of
 from tilejit.io.sink import Kept
-from tilejit.io.target import hidden_beside, replacing_folder
+from tilejit.io.target import hidden_beside, replacing_folder, sync_path
 from tilejit.pipeline.journal import Journal
 from tilejit.pipeline.trace import checked_trace
 from tilejit.system import exclusive
@@ -570,6 +570,19 @@ def test_what_a_name_would_do_to_a_terminal_is_spelled_out(tmp_path, monkeypatch
 )
 def test_printable(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.EIO])
+def test_a_folder_that_no_one_can_sync_is_left_to_its_file_system(tmp_path, monkeypatch, number):
+    def fails(_):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="error") if number == errno.EIO else nullcontext():  # the disk is broken
+        sync_path(tmp_path)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        sync_path(tmp_path / "file")
 
 
 def test_the_progress_bar_takes_a_name_for_text(monkeypatch, capsys):
