@@ -20,6 +20,7 @@ from tilejit.pipeline.progress import progress_bar
 from tilejit.raster.raster import open_raster
 from tilejit.raster.running import upper_options
 from tilejit.sizes import counted
+from tilejit.system.ending import ends_heard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,8 @@ def merge(
     _check_not_a_shard(mosaic, target)
     asked = upper_options(profile or {})
     written = _profile_of(mosaic, target, overwrite=overwrite)
-    how = _as_cog(mosaic, written, asked) if cog else _as_geotiff(mosaic, written, asked, progress)
+    with ends_heard():
+        how = _as_cog(mosaic, written, asked) if cog else _as_geotiff(mosaic, written, asked, progress)
     return Merged(len(mosaic.tiles), how, Path(target).stat().st_size)
 
 
