@@ -13,6 +13,7 @@ from tilejit.io.folders.mosaic import read_mosaic
 from tilejit.io.gdal.cog import write_cog
 from tilejit.io.gdal.creation_options import cog_options
 from tilejit.io.gdal.storage import colour_options, creation_options
+from tilejit.io.leftovers import sweep
 from tilejit.io.open_sink import format_of
 from tilejit.io.sink import OutputProfile
 from tilejit.io.target import check_not_read
@@ -77,6 +78,7 @@ def merge(
     asked = upper_options(profile or {})
     written = _profile_of(mosaic, target, overwrite=overwrite)
     with ends_heard():
+        sweep(Path(os.path.realpath(target)).parent)
         how = _as_cog(mosaic, written, asked) if cog else _as_geotiff(mosaic, written, asked, progress)
     return Merged(len(mosaic.tiles), how, Path(target).stat().st_size)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tilejit.callers import warn_caller
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
+from tilejit.io.leftovers import sweep
 from tilejit.io.open_sink import checked_target, open_sink, places_of
 from tilejit.io.open_source import check_no_input
 from tilejit.io.shared_memory import SharedArray
@@ -132,6 +133,8 @@ def save_outputs(
 ) -> tuple[Report, NodataWarning | None]:
     """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
     with ends_heard(), executor_of(options) as executor:
+        for folder in {Path(os.path.realpath(path)).parent for path in outputs}:
+            sweep(folder)
         job, profiles, trace = _checked_outputs(outputs, options, executor)
         label = ", ".join(Path(p.path).name for p in profiles)
         with (
