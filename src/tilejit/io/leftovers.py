@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(rf"\..+\.({ORIGIN})-[0-9a-f]{{16}}\.(tmp|running)(\..*)?")
 """The names of `target.temporary_of` and of sentinels, with what GDAL appends to them."""
 _SHARE = 100
-"""A folder is looked through again after so many times as long as that takes: 10,000 files take 5 to 15 ms, which a process
-that writes them one by one would pay 10,000 times."""
+"""A folder is looked through again after so many times as long as that takes: 10,000 files take 5 to 15 ms, which a
+process that writes them one by one would pay 10,000 times."""
 _MOST = 1000
 """Folders that are remembered."""
 
