@@ -93,7 +93,7 @@ def at_names(dem, folder, overwrite):
     raster(dem).save(folder / "first.tif", executor="serial", **OPTIONS)
     (folder / "first.tif").unlink()
     runs = []
-    for number in range(7 if overwrite else 5):
+    for number in range(9 if overwrite else 5):
         place = folder / f"run{number}"
         place.mkdir()
         if overwrite:

@@ -501,28 +501,32 @@ def started(process, folder):
 @pytest.mark.parametrize(
     "executor", ["processes", pytest.param("dask", marks=needs_dask), pytest.param("mpi", marks=needs_mpi)]
 )
-def test_ctrl_c_stops_soon_and_leaves_nothing(slow_dem, tmp_path, executor):
-    """As a terminal sends it: to every process of the group."""
-    old = tmp_path / "out.tif"
-    old.write_bytes(b"old")
+def test_signals_stop_a_run_soon_and_leave_nothing(slow_dem, tmp_path, executor):
+    """As a terminal or a scheduler sends them: to every process of the group."""
     script = tmp_path / "run.py"
     script.write_text(RUN.format(imports="", options=BIG_TILES))
     launcher = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures"] if executor == "mpi" else [sys.executable]
-    process = start(script, slow_dem, old, executor, launcher=launcher)
-    children = started(process, tmp_path)
-    assert len(children) >= 2
-    begun = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    seconds = time.monotonic() - begun
-    assert not psutil.wait_procs(children, timeout=5)[1]
-    assert process.returncode != 0
-    assert old.read_bytes() == b"old"
-    assert list(tmp_path.glob(".out*")) == []
-    # Two seconds on a quiet machine; a busy one gets more.
-    assert seconds < 10
-    if executor != "mpi":
-        assert error.count("Traceback") == error.count("KeyboardInterrupt") == 1, error
+    runs = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        folder = tmp_path / number.name
+        folder.mkdir()
+        (folder / "out.tif").write_bytes(b"old")
+        runs[number] = folder, start(script, slow_dem, folder / "out.tif", executor, launcher=launcher)
+    children = {number: started(process, folder) for number, (folder, process) in runs.items()}
+    for number, (folder, process) in runs.items():
+        assert len(children[number]) >= 2
+        begun = time.monotonic()
+        os.killpg(process.pid, number)
+        _, error = process.communicate(timeout=60)
+        # Two seconds on a quiet machine; a busy one gets more.
+        assert time.monotonic() - begun < 10
+        assert not psutil.wait_procs(children[number], timeout=5)[1]
+        assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [("out.tif", b"old")]
+        if executor == "mpi":
+            assert process.returncode == (143 if number == signal.SIGTERM else 130)
+            continue
+        assert process.returncode == -number
+        assert error.count("Traceback") == error.count("KeyboardInterrupt") == (number == signal.SIGINT), error
 
 
 @pytest.mark.parametrize("executor", ["processes", pytest.param("dask", marks=needs_dask)])

@@ -318,10 +318,10 @@ def test_one_that_was_opened_here_is_closed_at_once_on_ctrl_c(monkeypatch):
 
 ENDED_EARLY = """
 import sys, time
-from tilejit.cli.commands import _cleanly_ended
 from tilejit.executors.mpi import ranks
+from tilejit.system.ending import ends_heard
 
-with _cleanly_ended(), ranks() as leads:
+with ends_heard(), ranks() as leads:
     if leads:
         print("leads", flush=True)
         time.sleep(60)

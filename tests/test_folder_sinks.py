@@ -399,7 +399,7 @@ def test_a_commit_that_fails_leaves_the_old_output(tmp_path, kind, monkeypatch):
     own = getattr(owner, rename)
 
     def fails(old, new):
-        if ".tmp" in old.name and old.suffix in {".vrt", ".zarr"}:
+        if ".finished" in old.name and old.suffix in {".vrt", ".zarr"}:
             raise OSError("no luck")
         return own(old, new)
 

@@ -20,8 +20,11 @@ from kernels_for_tests import write_module
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import ROWS, STOP, interruptible, new_pulse
 from tilejit.executors.serial import SerialExecutor
+from tilejit.system import ending
+from tilejit.system.ending import ends_heard
 
 SLOW = """
+import asyncio
 import signal
 import sys
 import warnings
@@ -38,6 +41,9 @@ def endless(z):
         z = z * 0.5
     return z
 
+async def two(raster, output):
+    await asyncio.gather(raster.asave(output, workers=1), raster.asave(output + ".tif", workers=1))
+
 def main(way, source, output):
     raster = slow(tj.open(source))
     endless(np.full((9, 9), 9, np.float32))
@@ -48,6 +54,8 @@ def main(way, source, output):
         endless(cells)
     elif way == "array":
         slow(cells, steps=20_000, workers=2)
+    elif way == "event loop":
+        asyncio.run(two(raster, output))
     else:
         raster.save(output, executor=way, workers=1 if way == "serial" else 2)
 
@@ -76,24 +84,130 @@ def slow(folder):
     return write_module(folder, SLOW, name="slow_kernels").slow
 
 
+ENDED = [
+    ("array", signal.SIGINT),
+    ("serial", signal.SIGINT),
+    ("threads", signal.SIGTERM),
+    ("event loop", signal.SIGHUP),
+]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal here")
-@pytest.mark.parametrize("way", ["array", "serial", "threads", "processes"])
-def test_ctrl_c_stops_a_slow_kernel(folder, slow, tmp_path, way):
+@pytest.mark.parametrize(("way", "number"), ENDED)
+def test_a_signal_stops_a_slow_kernel(folder, slow, tmp_path, way, number):
     script = [sys.executable, str(folder / "slow_kernels.py"), way, str(folder / "z.tif"), str(tmp_path / "out.tif")]
     process = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(2)
-        process.send_signal(signal.SIGINT)
+        assert len(list(tmp_path.iterdir())) == {"array": 0, "event loop": 2}.get(way, 1)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=HANGS)
     finally:
         process.kill()
-    assert process.returncode == -signal.SIGINT, errors
-    assert errors.strip().endswith("KeyboardInterrupt")
+    assert process.returncode == -number, errors
+    assert errors.strip().endswith("KeyboardInterrupt") if number == signal.SIGINT else not errors
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal here")
+@pytest.fixture
+def ended(monkeypatch):
+    """The signals by which this process would have ended; it is then like the first one of a container."""
+    numbers = []
+    monkeypatch.setattr(signal, "raise_signal", numbers.append)
+    yield numbers
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        assert signal.getsignal(number) == signal.SIG_DFL
+    assert ending.told_to_end() is None
+
+
+needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals")
+
+
+@needs_signals
+@pytest.mark.parametrize("patience", [60, 0])
+def test_a_program_is_told_once_to_end_but_by_who_is_tired_of_waiting(ended, monkeypatch, patience):
+    monkeypatch.setattr(ending, "_PATIENCE", patience)
+    cleaned = []
+    with pytest.raises(SystemExit) as error, ends_heard(), ends_heard():  # noqa: PT012 - what happens at its end counts
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(5)
+        finally:
+            assert ending.told_to_end() == signal.SIGHUP
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned.append("all")
+    first, code = (signal.SIGHUP, 129) if patience else (signal.SIGTERM, 143)
+    assert (ended, error.value.code, cleaned) == ([first], code, ["all"] if patience else [])
+
+
+@needs_signals
+def test_a_run_that_swallows_its_end_ends_all_the_same(ended):
+    with pytest.raises(SystemExit) as error, ends_heard():  # noqa: PT012
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        assert ended == []
+    assert (ended, error.value.code) == ([signal.SIGTERM], 143)
+
+
+@needs_signals
+def test_handlers_of_the_program_and_nohup_are_obeyed(ended):
+    heard = []
+    signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    try:
+        with ends_heard():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+    assert (heard, ended) == ([signal.SIGTERM], [])
+
+
+@needs_signals
+def test_an_event_loop_keeps_its_handlers_and_other_threads_have_none(ended, slow, tmp_path):
+    found = []
+
+    async def main():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, found.append, "theirs")
+        run = asyncio.create_task(slow(tj.from_array(np.ones((4, 4), np.float32)), steps=1).asave(tmp_path / "a.tif"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await run
+
+    def in_a_thread():
+        with ends_heard():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    asyncio.run(main())
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert found == ["theirs", signal.SIG_DFL]
+    assert (tmp_path / "a.tif").exists()
+
+
+@needs_signals
+def test_a_forked_child_ends_as_if_nothing_went_on():
+    program = """if True:
+        import os, signal, time
+        from tilejit.system.ending import ends_heard
+
+        with ends_heard():
+            child = os.fork()
+            if not child:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@needs_signals
 def test_a_second_ctrl_c_gives_up_on_a_pixel_that_never_ends(folder, slow, tmp_path):
     script = [sys.executable, folder / "slow_kernels.py", "endless", folder / "z.tif", tmp_path / "out.tif"]
     process = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

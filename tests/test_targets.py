@@ -264,7 +264,7 @@ def test_what_somebody_makes_meanwhile_stays_and_so_does_the_output(kind, option
     sink.abort()
     mine = place / "thesis.docx" if place.is_dir() else place
     assert mine.read_text() == "years of work"
-    kept = next(p for p in tmp_path.glob(f".out.*.{kind}"))
+    kept = next(p for p in tmp_path.glob(f".out.*.finished.{kind}"))
     assert str(kept.with_suffix("")) in str(caught.value)
     np.testing.assert_array_equal(cells_of(kept), array)
     assert len(names(tmp_path)) == 1 + len(places_of(str(path)))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import click
 
 from tilejit.cli.console import say
 from tilejit.errors import KernelError, NodataWarning, TilejitError
+from tilejit.system.ending import ends_heard
 from tilejit.text import printable
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ COMMANDS = {
 }
 """Name -> what it does. Each lies in ``tilejit.cli.<name>_command`` as ``command``."""
 
-_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals that tell a program to end: by kill or the system, and when its terminal is closed."""
 _OPTION_NAMES = re.compile(r"\b(backend|dtype|edge|executor|memory|nodata|profile|resume|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
 
@@ -97,7 +94,7 @@ def run_commands(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error."""
     words = [word for word in arguments if word != "--debug"]
     try:
-        with _cleanly_ended(), _warnings_told():
+        with ends_heard(), _warnings_told():
             code = tilejit.main(words, prog_name="tilejit", standalone_mode=False)
     except BrokenPipeError:
         # The reader has seen enough, as in `tilejit list | head`; what is still buffered goes nowhere.
@@ -109,30 +106,6 @@ def run_commands(arguments: Sequence[str]) -> int:
             say(traceback.format_exc().rstrip("\n"), aside=True)
         click.echo(message, err=True)
     return code if isinstance(code, int) else 0
-
-
-@contextmanager
-def _cleanly_ended() -> Iterator[None]:
-    """Lets a run that is told to end remove its temporary files first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _ENDS}
-    # Who is told to go on when the terminal is gone, by nohup, does.
-    heard = [number for number, handler in before.items() if handler not in {None, signal.SIG_IGN}]
-
-    def end(number: int, _: Any) -> None:
-        for other in heard:  # once: a second one would end the cleaning up
-            signal.signal(other, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    try:
-        for number in heard:
-            signal.signal(number, end)
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])
 
 
 @contextmanager

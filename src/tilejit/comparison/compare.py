@@ -25,6 +25,7 @@ from tilejit.prediction.calibration import machine
 from tilejit.raster.raster import Raster, apply_kernel, from_array, open_raster
 from tilejit.sizes import counted, format_size
 from tilejit.system.cores import available_cores, available_memory
+from tilejit.system.ending import ends_heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +100,7 @@ def compare(
     chosen, counts = _chosen(ways), _counts(cores)
     if not seconds > 0:
         raise ParameterError(f"seconds={seconds!r}; it is how long the fastest way should take, more than 0")
-    with tempfile.TemporaryDirectory(prefix="tilejit-compare-") as folder:
+    with ends_heard(), tempfile.TemporaryDirectory(prefix="tilejit-compare-") as folder:
         bench = _Bench(kernel, rasters, parameters, seconds, Path(folder), tell or (lambda _: None))
         found = bench.compare(chosen, counts)
     if html is not None:

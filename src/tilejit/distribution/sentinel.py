@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
 from tilejit.executors.base import machine
+from tilejit.io.leftovers import sweep
 from tilejit.io.target import hidden_beside, write_new
 from tilejit.pipeline.cancellation import stopped
+from tilejit.system.origin import origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +48,7 @@ class Sentinel:
             local: Whether all its workers are on this machine.
         """
         target = Path(tempfile.gettempdir(), "tilejit") if local or not output else Path(output)
-        return cls(hidden_beside(target.resolve(), f"{run}.running"), machine())
+        return cls(hidden_beside(target.resolve(), f"{origin()}-{run}.running"), machine())
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -55,6 +57,7 @@ class Sentinel:
         Raises:
             SinkError: It cannot be made.
         """
+        sweep(self.path.parent)
         try:
             write_new(self.path, b"")
         except OSError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError
 from tilejit.executors.base import bounded, machine, nothing
+from tilejit.system.ending import told_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +59,7 @@ class MpiExecutor:
     def close(self, *, at_once: bool = False) -> None:
         """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""
         if at_once and not _leading:  # where ranks are split, that is done when all is cleaned up
-            self._mpi.COMM_WORLD.Abort(130)
+            self._mpi.COMM_WORLD.Abort(128 + (told_to_end() or signal.SIGINT))
         if self._own is not None:
             self._own.shutdown()
 

@@ -15,6 +15,7 @@ from tilejit.io.target import (
     checked_file,
     completing,
     disk_hint,
+    finished,
     give_name,
     remove_own,
     remove_sidecars,
@@ -107,6 +108,7 @@ class OutputFile:
         Raises:
             NameTakenError: Something that may not be replaced has the name by now; the file stays.
         """
+        self.temporary = finished(self.temporary)
         try:
             give_name(self.profile.path, self.temporary, self.target, overwrite=self.profile.overwrite)
         except NameTakenError:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -16,6 +17,7 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.gdal.library import cause_of
 from tilejit.system.c_library import c_function
 from tilejit.system.exclusive import kind_of, rename_new, why_not_own
+from tilejit.system.origin import ORIGIN, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +31,8 @@ _STEM = 60
 """Bytes of a target's name that a temporary name has: enough to tell it by, and all of that fits any file system."""
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
 """What network file systems say of a sync of a folder, and Windows, which opens none."""
+_MADE = re.compile(rf"(\..+)\.{ORIGIN}-([0-9a-f]{{16}})\.tmp(.*)")
+"""The temporary names that say which process has made a file."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 """What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
 
@@ -154,9 +158,29 @@ def _number(place: Path) -> tuple[int, int] | None:
 
 
 def temporary_of(target: Path, kept: Kept | None = None) -> Path:
-    """What an output is called until it is complete: a name that nobody can guess, or one that the next run finds."""
-    end = f"{os.getpid()}-{secrets.token_hex(8)}.tmp" if kept is None else f"{kept.mark}.resume"
+    """What an output is called until it is complete: a name that nobody can guess, or one that the next run finds.
+
+    The first says who has made it, so that the next run removes it where that process was killed.
+    """
+    end = f"{origin()}-{secrets.token_hex(8)}.tmp" if kept is None else f"{kept.mark}.resume"
     return hidden_beside(target, f"{end}{target.suffix}")
+
+
+def finished(temporary: Path) -> Path:
+    """Take the process out of the temporary name of an output that is complete: nobody removes it any more.
+
+    Returns:
+        Its new name, or the one that it has where that has no process.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    made = _MADE.fullmatch(temporary.name)
+    if made is None:
+        return temporary
+    new = temporary.with_name(f"{made[1]}.{made[2]}.finished{made[3]}")
+    rename_new(temporary, new)
+    return new
 
 
 def hidden_beside(target: Path, end: str) -> Path:
@@ -310,6 +334,7 @@ def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
     temporary = temporary_of(target)
     try:
         write_new(temporary, text.encode("utf-8"))
+        temporary = finished(temporary)
         give_name(path, temporary, target, overwrite=overwrite)
     except NameTakenError:
         raise
@@ -354,7 +379,8 @@ def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path],
         _put_back(old, target, error)
         raise
     sync_path(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    if kind_of(old) is not None:
+        remove_folder(old)
 
 
 def _put_back(old: Path, target: Path, error: BaseException) -> None:
@@ -368,8 +394,11 @@ def _put_back(old: Path, target: Path, error: BaseException) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder that others may still write to: under another name, by which they do not find it."""
-    gone = folder.with_name(f"{folder.name}.gone")
+    """Remove a folder that others may still write to: under another name, by which they do not find it.
+
+    After a kill in the middle of that, the next run removes the rest.
+    """
+    gone = temporary_of(folder)
     with contextlib.suppress(OSError):
         folder.rename(gone)
         folder = gone

@@ -11,6 +11,7 @@ import dis
 import functools
 import inspect
 import operator
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -171,6 +172,12 @@ def _read(function: Any) -> FunctionSource:
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
+        if getattr(sys, "frozen", False):
+            raise KernelError(
+                f"{name}: its source text is not in this frozen program, and a kernel is compiled from its text: write "
+                "it in a module beside the main script, as my_kernels.py, and have that collected with its text "
+                "(PyInstaller: Analysis(…, module_collection_mode={'my_kernels': 'pyz+py'}))"
+            ) from error
         raise KernelError(
             f"{name}: its source text cannot be found ({error}); a kernel is compiled from its text, "
             "so write it in a file or a notebook cell, not in exec, python -c, python - or at the plain prompt"

@@ -15,6 +15,7 @@ from tilejit.io.tile_sink import Tile, TileSink
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import run_job
 from tilejit.raster.running import read_window, save_outputs, tiles_job, warning_of
+from tilejit.system.ending import ends_heard
 
 if TYPE_CHECKING:
     import os
@@ -81,6 +82,11 @@ class _Run(Generic[T]):
             raise self._error
         return self._result  # type: ignore[return-value]
 
+    def stop_soon(self) -> None:
+        """Has the event loop end the work: a signal's handler must not wait for what this thread may hold."""
+        with contextlib.suppress(RuntimeError):  # of a loop that is closed: nobody waits
+            self._loop.call_soon_threadsafe(self.cancellation.cancel)
+
     async def stop(self) -> None:
         """Ends the work if it has not ended, and waits until its threads have, however often this is cancelled."""
         self.cancellation.cancel()
@@ -94,10 +100,11 @@ class _Run(Generic[T]):
 async def _in_thread(work: Callable[[Cancellation], T]) -> T:
     """Runs work in a thread; a task that is cancelled waits until the work has stopped."""
     run = _Run(lambda run: work(run.cancellation))
-    try:
-        return await run.result()
-    finally:
-        await run.stop()
+    with ends_heard(run.stop_soon):
+        try:
+            return await run.result()
+        finally:
+            await run.stop()
 
 
 async def asave(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[RunOptions]) -> Report:

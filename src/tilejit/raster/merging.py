@@ -13,6 +13,7 @@ from tilejit.io.folders.mosaic import read_mosaic
 from tilejit.io.gdal.cog import write_cog
 from tilejit.io.gdal.creation_options import cog_options
 from tilejit.io.gdal.storage import colour_options, creation_options
+from tilejit.io.leftovers import sweep
 from tilejit.io.open_sink import format_of
 from tilejit.io.sink import OutputProfile
 from tilejit.io.target import check_not_read
@@ -20,6 +21,7 @@ from tilejit.pipeline.progress import progress_bar
 from tilejit.raster.raster import open_raster
 from tilejit.raster.running import upper_options
 from tilejit.sizes import counted
+from tilejit.system.ending import ends_heard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +77,9 @@ def merge(
     _check_not_a_shard(mosaic, target)
     asked = upper_options(profile or {})
     written = _profile_of(mosaic, target, overwrite=overwrite)
-    how = _as_cog(mosaic, written, asked) if cog else _as_geotiff(mosaic, written, asked, progress)
+    with ends_heard():
+        sweep(Path(os.path.realpath(target)).parent)
+        how = _as_cog(mosaic, written, asked) if cog else _as_geotiff(mosaic, written, asked, progress)
     return Merged(len(mosaic.tiles), how, Path(target).stat().st_size)
 
 

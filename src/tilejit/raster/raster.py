@@ -15,6 +15,7 @@ from tilejit.io.source import ArraySource
 from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
 from tilejit.sizes import counted
+from tilejit.system.ending import ends_heard
 
 if TYPE_CHECKING:
     import os
@@ -101,7 +102,8 @@ class Raster:
         """
         from tilejit.prediction.prediction import predict_job
 
-        return predict_job(plan_job(self, path, options))
+        with ends_heard():  # what is measured is written to a temporary folder
+            return predict_job(plan_job(self, path, options))
 
     def read(self, window: Window | None = None, **options: Unpack[RunOptions]) -> NDArray[Any]:
         """Computes a window of it into memory.

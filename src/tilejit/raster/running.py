@@ -11,6 +11,7 @@ import numpy as np
 
 from tilejit.callers import warn_caller
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
+from tilejit.io.leftovers import sweep
 from tilejit.io.open_sink import checked_target, open_sink, places_of
 from tilejit.io.open_source import check_no_input
 from tilejit.io.shared_memory import SharedArray
@@ -22,6 +23,7 @@ from tilejit.pipeline.trace import checked_trace
 from tilejit.planning.graph import sources_of
 from tilejit.planning.planner import Request, make_job
 from tilejit.raster.settings import RunOptions, asked_for, executor_of, settings_of
+from tilejit.system.ending import ends_heard
 from tilejit.text import printable
 from tilejit.window import Window
 
@@ -63,7 +65,7 @@ def read_window(
     if options.get("resume"):
         raise ParameterError("resume=True: an array is gone with the process: save a file, or leave resume= out")
     request = asked_for(Request(raster.bands), options)
-    with executor_of(options) as executor:
+    with ends_heard(), executor_of(options) as executor:
         job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
         write = job.plan.writes[0]
         shape, part = (len(write.planes), *window.shape), grid.part(window)
@@ -130,7 +132,9 @@ def save_outputs(
     outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, cancellation: Cancellation | None = None
 ) -> tuple[Report, NodataWarning | None]:
     """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
-    with executor_of(options) as executor:
+    with ends_heard(), executor_of(options) as executor:
+        for folder in {Path(os.path.realpath(path)).parent for path in outputs}:
+            sweep(folder)
         job, profiles, trace = _checked_outputs(outputs, options, executor)
         label = ", ".join(Path(p.path).name for p in profiles)
         with (

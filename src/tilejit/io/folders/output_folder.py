@@ -10,6 +10,7 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.target import (
     completing,
     disk_hint,
+    finished,
     remove_folder,
     replacing_folder,
     require_own,
@@ -74,6 +75,7 @@ class OutputFolder:
         Raises:
             NameTakenError: Something that may not be replaced has the name by now; the folder stays.
         """
+        self.temporary = finished(self.temporary)
         try:
             with replacing_folder(self.path, self.temporary, self.target, self._check):
                 yield

@@ -17,7 +17,7 @@ from tilejit.io.folders.vrt import Shard, can_be_named, read_shards, write_vrt
 from tilejit.io.gdal.side_file import SIDE_SUFFIX
 from tilejit.io.geotiff_sink import geotiff_storage
 from tilejit.io.output_file import check_values
-from tilejit.io.target import check_length, checked_file, give_name, remove_own, sync_path
+from tilejit.io.target import check_length, checked_file, finished, give_name, remove_own, sync_path
 from tilejit.system.exclusive import kind_of
 from tilejit.window import Window
 
@@ -139,11 +139,14 @@ class ShardSink(FolderSink):
         return self._folder.temporary.with_suffix(self._target.suffix)
 
     def _publish(self) -> None:
+        vrt = self._temporary
         try:
             with self._folder.published():
+                vrt = finished(vrt)
                 give_name(self._profile.path, self._temporary, self._target, overwrite=self._profile.overwrite)
         except NameTakenError:
             if self._profile.kept is None:  # so that the two can be used as they are; a later run names them anyway
+                vrt.unlink(missing_ok=True)
                 self._write_vrt(self._folder.temporary.name)
             raise
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.gdal.library import cause_of, load_rasterio, quiet
-from tilejit.io.target import checked_file, give_name, temporary_of
+from tilejit.io.target import checked_file, finished, give_name, temporary_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,7 @@ def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8], *, overw
             rasterio.open(temporary, "w", **profile) as dataset,
         ):
             dataset.write(colours.transpose(2, 0, 1))
+        temporary = finished(temporary)
         give_name(name, temporary, target, overwrite=overwrite)
     except NameTakenError:
         raise
