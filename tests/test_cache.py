@@ -44,7 +44,7 @@ USER = textwrap.dedent("""
 
 
 @pytest.fixture
-def program(tmp_path):
+def program(tmp_path, native):
     """A module that runs a kernel over a tile and over whole arrays, and prints whether it compiled any of the two."""
     (tmp_path / "cached_helper.py").write_text(HELPER, encoding="utf-8")
     (tmp_path / "user.py").write_text(USER, encoding="utf-8")
