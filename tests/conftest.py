@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tilejit.jit.loader import loader
+
 
 @pytest.fixture(scope="session")
 def test_data():
@@ -14,3 +16,11 @@ def test_data():
     if not folder.is_dir():
         pytest.skip(f"no real rasters at {folder}: set TILEJIT_TEST_DATA")
     return folder
+
+
+@pytest.fixture
+def native():
+    """For what holds only where machine code is loaded without Numba."""
+    _, obstacle = loader()
+    if obstacle:
+        pytest.skip(f"compiled functions are called through Numba: {obstacle}")

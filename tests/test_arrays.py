@@ -283,6 +283,7 @@ import multiprocessing, sys
 import numpy as np
 import tilejit as tj
 from raster_kernels import plus_one
+from tilejit.backends.numba_info import LAYERS
 
 cells = np.ones((2000, 2000), np.float32)
 
@@ -294,7 +295,7 @@ if __name__ == "__main__":
     plus_one(tj.from_array(cells)).save(sys.argv[1], workers=2)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         print(pool.map(computed, range(2), chunksize=1), computed(0))
-    print(sorted(name for name in sys.modules if name.startswith("numba.np.ufunc")))
+    print(sorted(set(LAYERS.values()) & set(sys.modules)))
 """
 
 

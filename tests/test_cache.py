@@ -1,6 +1,8 @@
 """The cache of generated modules: found again by the next process, and nobody else's to write to."""
 
+import contextlib
 import errno
+import itertools
 import os
 import pickle
 import stat
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -15,13 +18,16 @@ import numpy as np
 import pytest
 
 from kernels_for_tests import write_module
-from tilejit.jit import cache, kept
+from tilejit.jit import cache, kept, loader
+from tilejit.jit.dispatcher import load_dispatcher
+from tilejit.jit.generated import Generated
 from tilejit.jit.kept import read_kept, write_kept
 from tilejit.jit.native_function import NativeFunction
 from tilejit.jit.object_code import OPTIONS
 from tilejit.language.cpu import cpu_source
-from tilejit.prediction.calibration import calibration_file
+from tilejit.prediction.calibration import Calibration, calibration_file
 
+TREBLE = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef treble(n):\n    return 3 * n\n"
 HELPER = "def scaled(v):\n    return v * 3\n"
 USER = textwrap.dedent("""
     import sys
@@ -44,7 +50,7 @@ USER = textwrap.dedent("""
 
 
 @pytest.fixture
-def program(tmp_path):
+def program(tmp_path, native):
     """A module that runs a kernel over a tile and over whole arrays, and prints whether it compiled any of the two."""
     (tmp_path / "cached_helper.py").write_text(HELPER, encoding="utf-8")
     (tmp_path / "user.py").write_text(USER, encoding="utf-8")
@@ -58,7 +64,11 @@ def _start(folder, script="user.py", **environment):
 
 
 def _run(folder, **environment):
-    process = _start(folder, **environment)
+    return _compiled(_start(folder, **environment))
+
+
+def _compiled(process):
+    """Whether a process compiled, which then ended well."""
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert out in {"0\n", "1\n"}, out
@@ -98,7 +108,7 @@ DAMAGES = [
     lambda code: code[:0],
     lambda code: code[:7],
     lambda code: code[:200],
-    lambda code: code[:100] + bytes([code[100] ^ 1]) + code[101:],
+    lambda code: code[: len(code) // 2] + bytes([code[len(code) // 2] ^ 1]) + code[len(code) // 2 + 1 :],
     lambda code: b"{}" + code,
 ]
 
@@ -113,6 +123,64 @@ def test_damaged_code_is_made_again(program):
     assert _run(program)
     assert all(path.stat().st_size == len(content) for path, content in whole.items())
     assert not _run(program)
+
+
+def test_files_are_cut_while_two_processes_read_them(program):
+    """Also where they appear at that moment; both give the right pixels."""
+    processes, kinds = [_start(program) for _ in range(2)], set()
+    sizes = itertools.cycle((200, 7, 0))
+    while any(process.poll() is None for process in processes):
+        for path in (program / "cache").glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                os.truncate(path, min(path.stat().st_size, next(sizes)))
+                kinds.add(path.suffix)
+        time.sleep(0.01)
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert {"", ".o", ".trial"} <= kinds
+
+
+@pytest.mark.parametrize("damage", DAMAGES[1:5])
+def test_any_file_of_the_cache_may_be_damaged(fresh, tmp_path, damage):
+    """Each in turn: what would have been read of it is made anew."""
+    fresh.setenv("TILEJIT_CACHE_DIR", str(tmp_path))
+    _use_all_that_is_kept()
+    for path in list(tmp_path.iterdir()):
+        path.write_bytes(damage(path.read_bytes()))
+        _use_all_that_is_kept()
+        assert path.stat().st_size == 32 if path.name == "key" else read_kept(path) is not None
+    assert {path.suffix for path in tmp_path.iterdir()} >= {"", ".nbc", ".json"}
+
+
+def _use_all_that_is_kept():
+    """As a new process does."""
+    for cached in (loader.loader, kept._key):
+        cached.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("_tilejit_treble_")]:
+        del sys.modules[name]
+    assert NativeFunction(TREBLE, "treble", "treble")(np.int64(14)) == 42
+    assert load_dispatcher(Generated(TREBLE, "treble", "treble", {}), ())((14,)) == 42
+    assert Calibration(calibration_file()).measured("speed", [1], ["seconds"], lambda: {"seconds": 2.0}) == {
+        "seconds": 2.0
+    }
+
+
+def test_what_is_kept_is_the_users_alone_whatever_others_may_see(tmp_path):
+    before = os.umask(0o002)  # the default of many systems
+    try:
+        write_kept(tmp_path / "a", b"content")
+    finally:
+        os.umask(before)
+    assert read_kept(tmp_path / "a") == b"content"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file whose first byte cannot be read")
+def test_a_disk_that_cannot_be_read():
+    with pytest.raises(OSError, match="Input/output error"):
+        Path("/proc/self/mem").read_bytes()
+    assert kept._own_bytes(Path("/proc/self/mem")) is None
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -325,8 +393,7 @@ def test_a_user_without_a_home(fresh, tmp_path):
     folder, reason = cache.cache_folder()
     assert folder is None
     assert reason.startswith("nothing is kept: the user has no home folder, and there is no temporary folder")
-    text = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef treble(n):\n    return 3 * n\n"
-    assert NativeFunction(text, "treble", "treble")(np.int64(14)) == 42
+    assert NativeFunction(TREBLE, "treble", "treble")(np.int64(14)) == 42
     assert cache.load_module("X = 1\n", "kept_nowhere", "").X == 1
     assert calibration_file() is None
 

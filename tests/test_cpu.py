@@ -326,6 +326,7 @@ def iterated(c):
         assert len(packed) > 1, kernel.name
 
 
+@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", ["floor", "exp", "tanh", "cosh"])
 def test_a_new_process_finds_what_the_code_calls(tmp_path, name):
     text = f"""

@@ -79,6 +79,15 @@ def _cache() -> str:
     return f"{folder} ({reason}): {counted(count, 'compiled function')}"
 
 
+def _loading() -> str:
+    from tilejit.jit.loader import loader
+
+    _, obstacle = loader()
+    if not obstacle:
+        return "machine code that is kept is loaded without Numba"
+    return f"kept code is loaded through Numba, which takes each process half a second more: {obstacle}"
+
+
 def _codecs() -> str:
     from tilejit.io.gdal.gdal_info import codecs
 
@@ -101,6 +110,7 @@ _LINES: dict[str, Callable[[], str]] = {
     "memory": _memory,
     "gpu": _gpu,
     "cache": _cache,
+    "loading": _loading,
     "codecs": _codecs,
     "kernels": _kernels,
 }

@@ -72,9 +72,6 @@ class FinishedSink:
     def sync(self) -> None:
         """Nothing to wait for."""
 
-    def prepare(self) -> None:
-        """Nothing to prepare."""
-
     def commit(self) -> None:
         """Gives the output its name; see `Sink.commit`."""
         overwrite = self._profile.overwrite

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
-from tilejit.io.source import CHUNK_CELLS, BandInfo, convert
+from tilejit.io.source import CHUNK_CELLS, BandInfo, convert, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,7 +110,7 @@ class ScaledSource:
 
     def reserve(self, threads: int) -> None:
         """Make ready for reads from so many new threads."""
-        self.counts.reserve(threads)
+        reserve(self.counts, threads)
 
     def close(self) -> None:
         """Let go of the file."""

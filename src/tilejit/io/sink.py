@@ -95,11 +95,11 @@ class Storage:
 
 
 class Sink(Protocol):
-    """What windows are written to."""
+    """What windows are written to.
 
-    @property
-    def grid(self) -> Grid:
-        """Where its cells lie."""
+    Two members more are asked for where they are: ``prepare()`` by `prepare`, and ``coding``, what a report says of how
+    it chose to encode.
+    """
 
     @property
     def block(self) -> tuple[int, int]:
@@ -121,13 +121,6 @@ class Sink(Protocol):
             SinkError: It cannot be written.
         """
 
-    def prepare(self) -> None:
-        """Do all of `commit` that can fail, so that several outputs appear together or not at all.
-
-        Raises:
-            SinkError: A part of it did not reach its place; nothing is left behind.
-        """
-
     def commit(self) -> None:
         """Complete the output: only now is it there.
 
@@ -137,6 +130,19 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
+
+
+def prepare(sink: Sink) -> None:
+    """Do all of a sink's `commit` that can fail, so that several outputs appear together or not at all.
+
+    One whose commit can fail has a method ``prepare`` for it.
+
+    Raises:
+        SinkError: A part of it did not reach its place; nothing is left behind.
+    """
+    ask = getattr(sink, "prepare", None)
+    if ask is not None:
+        ask()
 
 
 Record = Any
@@ -257,9 +263,6 @@ class ArraySink:
         for place, cells in record:
             self.write(Window(*place), cells)
         return ()
-
-    def prepare(self) -> None:
-        """Nothing to prepare: what was written is there."""
 
     def commit(self) -> None:
         """Nothing to complete: what was written is there."""

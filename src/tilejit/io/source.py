@@ -56,7 +56,11 @@ class BandInfo:
 
 
 class Source(Protocol):
-    """What windows are read from; `read` may be called from several threads at once."""
+    """What windows are read from; `read` may be called from several threads at once.
+
+    Two members more are asked for where they are: ``reserve(threads)`` by `reserve`, and ``tags`` by
+    `tilejit.io.file_tags.tags_of`.
+    """
 
     @property
     def name(self) -> str:
@@ -109,15 +113,19 @@ class Source(Protocol):
             ReadError: A block cannot be read.
         """
 
-    def reserve(self, threads: int) -> None:
-        """Make ready for reads from so many new threads.
-
-        Opening a file silences Python's warnings for a moment, which is done for the whole process and must not happen
-        in two threads at once: it would leave the host's filters changed.
-        """
-
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, which a later read opens again: every run ends so."""
+
+
+def reserve(source: Source, threads: int) -> None:
+    """Make a source ready for reads from so many new threads: one that opens files has a method ``reserve`` for it.
+
+    Opening a file silences Python's warnings for a moment, which is done for the whole process and must not happen in
+    two threads at once: it would leave the host's filters changed.
+    """
+    ask = getattr(source, "reserve", None)
+    if ask is not None:
+        ask(threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +230,6 @@ class ArraySource:
                     out[i][masked] = np.nan
                 elif valid is not None:
                     valid[i][masked] = 0
-
-    def reserve(self, threads: int) -> None:
-        """Nothing to open."""
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -81,9 +81,6 @@ class TileSink:
         self._tiles.append(Tile(window, array.copy()))
         self._notify()
 
-    def prepare(self) -> None:
-        """Nothing to prepare: what was written is taken or waits."""
-
     def commit(self) -> None:
         """Nothing to complete."""
 

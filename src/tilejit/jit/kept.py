@@ -49,7 +49,7 @@ def write_kept(path: Path, content: bytes) -> None:
     key = _key(path.parent)
     if key is not None:
         with contextlib.suppress(OSError):
-            replace_bytes(path, _code(key, path.name, content) + content)
+            replace_bytes(path, _code(key, path.name, content) + content, mode=0o600)
 
 
 def _code(key: bytes, name: str, content: bytes) -> bytes:
@@ -100,22 +100,17 @@ def _own_key(path: Path) -> bytes | None:
 
 
 def _own_bytes(path: Path, *, secret: bool = False) -> bytes | None:
-    """What is in a plain file of this user that no one else can write.
+    """What is in a plain file of this user that no one else can write; None where it cannot be read.
 
     Args:
         path: The file; no link.
         secret: Whether no one else may read it either.
     """
-    try:
+    with contextlib.suppress(OSError):
         descriptor = open_regular(path, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        forbidden = 0o077 if secret else 0o022
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & forbidden):
-            return None
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            forbidden = 0o077 if secret else 0o022
+            if not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & forbidden):
+                return file.read()
+    return None

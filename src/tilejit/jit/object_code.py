@@ -96,11 +96,9 @@ def compile_object(module: ModuleType, name: str, arguments: Sequence[ArgumentTy
         arguments: What it is called with.
 
     Raises:
-        BackendError: Numba is told not to compile, or passes arguments otherwise than expected.
+        BackendError: Numba passes arguments otherwise than expected.
     """
     function = getattr(module, name)
-    if not hasattr(function, "overloads"):
-        raise BackendError("NUMBA_DISABLE_JIT is set, so that nothing is compiled: unset it, or take backend='python'")
     signature = tuple(_numba_type(*argument) for argument in arguments)
     function.compile(signature)
     overload = function.overloads[signature]
@@ -121,13 +119,13 @@ def _numba_type(dtype: np.dtype[Any], ndim: int, layout: str) -> Any:
 
 
 def _check_arguments(function: Any, arguments: Sequence[ArgumentType]) -> None:
-    """Holds the function to what `native_function` calls: Numba documents its convention for no one else."""
+    """Holds the function to what `machine_code` calls: Numba documents its convention for no one else."""
     expected = ["ptr", "ptr"]
     for dtype, ndim, _ in arguments:
         expected += ["ptr", "ptr", "i64", "i64", "ptr", *["i64"] * (2 * ndim)] if ndim else [_llvm_name(dtype)]
     found = ["ptr" if str(a.type).endswith("*") else str(a.type) for a in function.arguments]
     if found != expected:
-        raise BackendError(f"{compiler()} passes {found}, and tilejit expects {expected}: install another version")
+        raise BackendError(f"{compiler()} passes {found}, and tilejit expects {expected}: set TILEJIT_NATIVE=0")
 
 
 def _llvm_name(dtype: np.dtype[Any]) -> str:

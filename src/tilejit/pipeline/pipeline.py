@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from tilejit.backends.pulse import ROWS, interruptible, new_pulse
 from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.io.open_sink import stored_bytes
+from tilejit.io.sink import prepare
+from tilejit.io.source import reserve
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.batches import Batches
 from tilejit.pipeline.cancellation import Cancellation, stopped
@@ -253,7 +255,7 @@ def run_tasks(run: Run) -> None:
     sources = {id(s): s for s in job.sources}.values()
     try:
         for source in sources:
-            source.reserve(min(job.plan.workers, job.plan.task_count))
+            reserve(source, min(job.plan.workers, job.plan.task_count))
         run()
     finally:
         for source in sources:
@@ -270,7 +272,7 @@ def completing(
         with watch.stage("finish"):
             for sink in sinks:
                 cancellation.check()
-                sink.prepare()
+                prepare(sink)
             cancellation.check()
             if journal is not None:
                 journal.note_complete()

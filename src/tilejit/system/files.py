@@ -15,8 +15,13 @@ def replace_text(path: Path, text: str) -> None:
     replace_bytes(path, text.encode("utf-8"))
 
 
-def replace_bytes(path: Path, content: bytes) -> None:
+def replace_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Writes under a temporary name and renames, so that readers and processes that race see whole files.
+
+    Args:
+        path: The file.
+        content: What it holds then.
+        mode: Who may read and write it, of those whom the process lets do so.
 
     Raises:
         OSError: It cannot be written; what was there is untouched, and nothing else is left.
@@ -32,7 +37,7 @@ def replace_bytes(path: Path, content: bytes) -> None:
     # Made anew and not by mkstemp, whose files are the user's alone: this one is as public as the process makes any.
     temporary = path.with_name(f".{path.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
         temporary.replace(path)
     except BaseException:

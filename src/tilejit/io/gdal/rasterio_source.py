@@ -118,7 +118,7 @@ class RasterioSource:
                 self._flag(band, window, out[i], valid[i])
 
     def reserve(self, threads: int) -> None:
-        """Open a handle for each of so many threads, here and now; see `Source.reserve`."""
+        """Open a handle for each of so many threads, here and now; see `tilejit.io.source.reserve`."""
         check_unchanged(self.name, self.states)
         handles = [self._new_handle() for _ in range(threads - len(self._idle))]
         with self._lock:

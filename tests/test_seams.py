@@ -1,0 +1,103 @@
+"""The seams of docs/architecture.md: a source and a sink of the page's own code do what the shipped ones do."""
+
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+import tilejit as tj
+from kernels_for_tests import write_module
+from tilejit.distribution.leader import run_distributed
+from tilejit.errors import PlanError
+from tilejit.executors import opened
+from tilejit.grid import Grid
+from tilejit.pipeline.pipeline import run_job
+from tilejit.planning.graph import SourceBand
+from tilejit.raster.raster import Raster
+from tilejit.raster.running import plan_job
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
+EXPECTED = np.clip(np.arange(50)[:, np.newaxis] + np.array([-1, 0, 1]), 0, 49).sum(1) * 1.0
+
+
+@tj.focal(edge="nearest")
+def column_sum(z):
+    return z[-1, 0] + z[0, 0] + z[1, 0]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page's code as a module, which worker processes import too."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    folder = tmp_path_factory.mktemp("page")
+    sys.path.append(str(folder))
+    yield write_module(folder, code, head="", name="page_of_seams")
+    sys.path.remove(str(folder))
+
+
+def ramp(page):
+    source = page.Ramp(Grid(50, 40, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)))
+    return column_sum(Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands)))
+
+
+def assert_whole(folder):
+    cells = np.zeros((50, 40))
+    for file in folder.glob("*.npy"):
+        row, col = map(int, file.stem.split())
+        part = np.load(file)[0]
+        cells[row : row + part.shape[0], col : col + part.shape[1]] += part
+    np.testing.assert_array_equal(cells, np.tile(EXPECTED, (40, 1)).T)
+    assert (folder / "complete").exists()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "python"])
+@pytest.mark.parametrize("executor", ["threads", "serial"])
+def test_a_source_of_the_page_into_a_sink_of_the_page(page, tmp_path, executor, backend):
+    job = plan_job(ramp(page), None, {"tile": (16, 16), "executor": executor, "backend": backend})
+    report = run_job(job, [page.Arrays(tmp_path)])
+    assert report.tasks == len(list(tmp_path.glob("*.npy"))) == 12
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
+def test_a_sink_of_the_page_is_aborted(page, tmp_path, concurrent):
+    sink = page.Arrays(tmp_path, concurrent=concurrent)
+    written = itertools.count()
+
+    def write(window, array):
+        page.Arrays.write(sink, window, array)
+        if next(written) == 3:
+            raise OSError("full")
+
+    sink.write = write
+    with pytest.raises(tj.TilejitError, match="full"):
+        run_job(plan_job(ramp(page), None, {"tile": (16, 16)}), [sink])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_of_the_page_is_saved_computed_and_planned(page, tmp_path):
+    raster, path = ramp(page), tmp_path / "sums.tif"
+    assert "ramp" in str(raster.plan(path))
+    for _ in range(2):  # a source is read again after a run has closed it
+        np.testing.assert_array_equal(raster.compute()[0, :, 7], EXPECTED)
+    raster.save(path)
+    with rasterio.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.read(1)[:, 39], EXPECTED)
+    with pytest.raises(PlanError, match="ramp: worker processes open inputs by name"):
+        raster.compute(executor="processes")
+
+
+def test_workers_in_other_processes_write_to_a_sink_of_the_page(page, tmp_path):
+    source = tmp_path / "ramp.tif"
+    cells = np.repeat(np.arange(50, dtype=np.int32)[:, np.newaxis], 40, axis=1)
+    tj.from_array(cells).save(source, dtype="int32")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    job = plan_job(column_sum(tj.open(source)), None, {"tile": (16, 16), "executor": "processes", "workers": 1})
+    with opened("processes", 1) as executor:
+        run_distributed(job, [page.Arrays(folder)], executor)
+    assert_whole(folder)
