@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _GLANCE = 0.05
 """Seconds between two looks at whether Ctrl-C was pressed: a wait without an end does not let it through everywhere."""
+_BEGINS = 20
+"""Looks within which a thread that was asked for has begun."""
 
 
 class AwaitedThread(threading.Thread):
@@ -29,7 +31,12 @@ class AwaitedThread(threading.Thread):
 
     def __init__(self, work: Callable[[], object], name: str) -> None:
         super().__init__(name=name, daemon=True)
-        self._does, self._end = work, threading.Event()
+        self._does, self._end, self._asked = work, threading.Event(), False
+
+    def start(self) -> None:
+        """Starts it. Where Ctrl-C comes meanwhile, it may begin all the same."""
+        self._asked = True
+        super().start()
 
     def run(self) -> None:
         """Does its work."""
@@ -44,5 +51,6 @@ class AwaitedThread(threading.Thread):
 
     def wait(self) -> None:
         """Waits until its work is done, if it was started."""
-        while self.ident is not None and not self.has_ended(_GLANCE):
-            pass
+        looks = 0
+        while self._asked and not self.has_ended(_GLANCE) and (self.ident is not None or looks < _BEGINS):
+            looks += 1
