@@ -23,9 +23,10 @@ from rasterio import Affine
 import tilejit as tj
 from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
-from test_executors import ENVIRONMENT, MPIEXEC, dask_warnings, needs_dask, needs_mpi, workers
+from test_executors import ENVIRONMENT, MPIEXEC, dask_warnings, needs_dask, needs_mounts, needs_mpi, workers
 from tilejit.distribution.recipe import recipe_of
-from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SourceError, TilejitError
+from tilejit.distribution.worker import check_branches
+from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SinkError, SourceError, TilejitError
 from tilejit.executors.base import Outcome
 from tilejit.executors.dask import DaskExecutor
 from tilejit.executors.futures import FuturesExecutor
@@ -40,6 +41,7 @@ from tilejit.planning import parts
 from tilejit.planning.parts import parts_of
 from tilejit.raster.running import plan_job
 from tilejit.system.cores import available_cores
+from tilejit.system.landmark import here, is_here
 from tilejit.window import Window, tiles
 
 psutil = pytest.importorskip("psutil")
@@ -164,6 +166,66 @@ def test_the_same_bits_from_dask(dem, wanted, tmp_path):
         same(cells, wanted)
         assert report.workers == 4 * max(1, available_cores() // 4)
         same(saved(dem, tmp_path / "address", executor=cluster.scheduler_address)[1], wanted)
+
+
+@needs_dask
+@needs_mounts
+@dask_warnings
+def test_a_worker_that_sees_other_files_by_the_same_names(dem, wanted, tmp_path):
+    """Of this machine, as it says itself: its blocks are sent home, and a folder of shards is asked of it in vain."""
+    import distributed
+
+    folder = tmp_path / "out"
+    command = (
+        f"mount -t tmpfs none {tmp_path} && mkdir {folder} && exec {sys.executable} -m distributed.cli.dask_worker"
+    )
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        options = f"{cluster.scheduler_address} --nthreads 1 --no-dashboard --no-nanny"
+        shell = ["unshare", "--mount", "sh", "-c", f"{command} {options}"]
+        with subprocess.Popen(shell, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True) as worker:
+            try:
+                client.wait_for_workers(1, timeout=60)
+                assert DaskExecutor(client=client).local
+                same(saved(dem, folder, executor=client)[1], wanted)
+                with pytest.raises(
+                    SinkError, match=r"the worker that is process \d+ on .* does not see the folder .*out"
+                ):
+                    scaled(tj.open(dem)).save(folder / "out.vrt", executor=client)
+            finally:
+                worker.kill()
+    assert sorted(file.name for file in folder.iterdir()) == sorted(wanted)
+
+
+def test_what_another_place_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    places = here()
+    assert is_here(places)
+    with monkeypatch.context() as other:
+        other.setattr("tilejit.system.landmark.kernel_name", lambda: "another")
+        assert not is_here(places)
+    tmp_path.rename(tmp_path.with_name("before"))
+    assert not is_here(places)
+    tmp_path.mkdir()  # by the same name
+    assert not is_here(places)
+
+
+def test_workers_elsewhere_are_asked_for_folders_before_anything_is_computed(dem, tmp_path):
+    asked = []
+
+    class Blind(Elsewhere):
+        def map(self, function, tasks, _waiting):
+            for task in tasks:
+                asked.append(function)
+                yield Outcome(task, error=SinkError("no folder"))
+
+    with pytest.raises(SinkError, match="no folder"):
+        scaled(tj.open(dem)).save(tmp_path / "out.vrt", executor=Blind())
+    assert asked == [check_branches]
+    assert list(tmp_path.iterdir()) == []
 
 
 MPI_RUN = """
@@ -377,7 +439,7 @@ def test_a_worker_holds_its_file_against_the_one_that_was_planned_with(dem, tmp_
     copy = tmp_path / "copy.tif"
     copy.write_bytes(dem.read_bytes())
     recipe = recipe_of(plan_job(scaled(tj.open(copy)), None, {}), [])
-    elsewhere = replace(recipe, sources=tuple(replace(i, machine="another") for i in recipe.sources))
+    elsewhere = replace(recipe, sources=tuple(replace(i, states=()) for i in recipe.sources))
     (tmp_path / "same.tif").write_bytes(dem.read_bytes())
     (tmp_path / "same.tif").replace(copy)
     with pytest.raises(ReadError, match=r"copy\.tif: it was written or replaced since it was opened"):

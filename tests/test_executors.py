@@ -31,6 +31,10 @@ needs_mpi = pytest.mark.skipif(
     importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec", path=Path(sys.executable).parent) is None,
     reason="mpi4py and the mpich wheel are not installed",
 )
+needs_mounts = pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0,
+    reason="mounting needs unshare, and root",
+)
 # Dask warns of what it does itself: deprecated calls, ports in use, loops that are still being closed.
 dask_warnings = pytest.mark.filterwarnings("ignore:::distributed", "ignore:::tornado", "ignore::ResourceWarning")
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from tilejit.distribution.recipe import recipe_of
 from tilejit.distribution.sentinel import Sentinel
-from tilejit.distribution.worker import Part, run_part
-from tilejit.errors import KernelError, PlanError, TilejitError
+from tilejit.distribution.worker import Part, check_branches, run_part
+from tilejit.errors import KernelError, PlanError, SinkError, TilejitError
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import completing, output_bytes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tilejit.pipeline.journal import Journal
     from tilejit.pipeline.pipeline import Progress
     from tilejit.planning.planner import Job
+    from tilejit.system.landmark import Landmark
     from tilejit.window import Window
 
 ATTEMPTS = 3
@@ -68,7 +69,8 @@ class Distribution:
     ) -> None:
         self.cancellation, self.journal = cancellation, journal
         self.job, self.sinks, self.executor, self.progress, self.watch = job, sinks, executor, progress, watch
-        recipe = recipe_of(job, [sink.branch(local=executor.local) for sink in sinks])
+        self._openers = tuple(sink.branch(local=executor.local) for sink in sinks)
+        recipe = recipe_of(job, self._openers)
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
         self._sentinel = Sentinel.of(self._run, job.plan.writes[0].path, local=executor.local)
         self._failures: Counter[Window] = Counter()
@@ -77,12 +79,27 @@ class Distribution:
         self.tally = Tally() if journal is None else journal.tally
         self.resumed = self._finished = 0
         self.stages = dict.fromkeys(STAGES, StageTime())
-        self.peaks: dict[str, int] = {}
+        self.peaks: dict[tuple[Landmark, int], int] = {}
 
     def __call__(self) -> None:
         """Computes all parts; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""
         with self._sentinel.shown(), self.cancellation.calling(self._sentinel.remove):
+            self._check_workers()
             self._compute(self._unfinished())
+
+    def _check_workers(self) -> None:
+        """Has workers elsewhere look for the folders that they are to write to, before anything is computed.
+
+        Raises:
+            SinkError: One does not see them; with its name.
+        """
+        if self.executor.local:
+            return
+        tasks, check = [self._openers] * (2 * self.executor.workers), self.cancellation.check
+        with closing(self.executor.map(check_branches, tasks, check)) as outcomes:  # type: ignore[type-var]
+            for outcome in outcomes:
+                if isinstance(outcome.error, SinkError):  # a part tells of all else, and is tried again
+                    raise outcome.error
 
     def _compute(self, left: Iterator[Window]) -> None:
         while True:

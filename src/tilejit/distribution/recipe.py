@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import pickle
-import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import KernelError, PlanError, SourceError
-from tilejit.io.file_names import check_unchanged
-from tilejit.io.open_source import is_opened_by_name, open_source
+from tilejit.io.file_names import check_unchanged, local_file
+from tilejit.io.gdal.environment import Environment
+from tilejit.io.open_source import is_opened_by_name, open_source, stored_source
 from tilejit.io.scaled_source import ScaledSource
 from tilejit.kernel.crossing import way_of
 from tilejit.planning.planner import Job
+from tilejit.system.landmark import Landmark
 from tilejit.system.main_guard import require_guard
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ class Input:
     """The file."""
     is_scaled: bool
     """Whether its values are read, and not its counts."""
-    states: tuple[tuple[str, State], ...]
-    """What told its files from others where the run was planned."""
-    machine: str
-    """Where that was: other machines may have a copy."""
+    states: tuple[tuple[str, State, Landmark], ...]
+    """What told its files from others where the run was planned, and their folders: workers elsewhere may have copies.
+    """
+    environment: Environment
+    """What held of ``rasterio.Env`` when it was opened."""
 
     def open(self) -> Source:
         """Opens the file, in a worker.
@@ -47,9 +49,9 @@ class Input:
         Raises:
             TilejitError: It is not here, or is another than the one that the run was planned with.
         """
-        if platform.node() == self.machine:
-            check_unchanged(self.name, dict(self.states))
-        return open_source(self.name)
+        check_unchanged(self.name, {file: state for file, state, folder in self.states if folder.is_seen()})
+        with self.environment.entered():
+            return open_source(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Recipe:
     """The bound parameters of each step."""
     branches: tuple[BranchOpener, ...]
     """What opens a worker's end of each of its outputs."""
+    environment: Environment
+    """What holds of ``rasterio.Env`` where the run is led."""
     path: tuple[str, ...]
     """Where the modules of kernels are looked for."""
 
@@ -81,8 +85,9 @@ class Recipe:
         kernels: tuple[Kernel, ...] = pickle.loads(self.kernels)  # noqa: S301 - from who runs the job
         for kernel, fingerprint in zip(kernels, self.fingerprints, strict=True):
             _check_same(kernel, fingerprint)
-        opened = {name: i.open() for name, i in {i.name: i for i in self.sources}.items()}
-        made = {i: ScaledSource(opened[i.name]) if i.is_scaled else opened[i.name] for i in dict.fromkeys(self.sources)}
+        files = {i: replace(i, is_scaled=False) for i in self.sources}
+        opened = {file: file.open() for file in dict.fromkeys(files.values())}
+        made = {i: ScaledSource(opened[file]) if i.is_scaled else opened[file] for i, file in files.items()}
         sources = tuple(made[i] for i in self.sources)
         for read, source in zip(self.plan.reads, sources, strict=True):
             here, there = source.grid.shape, self.plan.grid.shape
@@ -108,7 +113,10 @@ def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
     sources = tuple(_input_of(source) for source in job.sources)
     fingerprints = tuple(kernel.fingerprint for kernel in job.kernels)
     path = _search_path({module.partition(".")[0] for way in ways for module in way.modules})
-    return Recipe(job.plan, sources, pickle.dumps(job.kernels), fingerprints, job.parameters, tuple(branches), path)
+    return Recipe(
+        job.plan, sources, pickle.dumps(job.kernels), fingerprints, job.parameters, tuple(branches),
+        Environment.current(), path,
+    )  # fmt: skip
 
 
 def _search_path(modules: Iterable[str]) -> tuple[str, ...]:
@@ -135,6 +143,12 @@ def _input_of(source: Source) -> Input:
             f"{source.name}: worker processes open inputs by name, and this one is in memory: save it to a file and "
             "open that, or leave executor= out, by which threads share the memory"
         )
-    stored: Any = source.counts if isinstance(source, ScaledSource) else source
+    stored = stored_source(source)
     check_unchanged(source.name, stored.states)
-    return Input(source.name, stored is not source, tuple(stored.states.items()), platform.node())
+    states = tuple((file, state, _folder_of(file)) for file, state in stored.states.items())
+    return Input(source.name, stored is not source, states, stored.environment)
+
+
+def _folder_of(file: str) -> Landmark:
+    """The folder of a local file, or of the archive that it lies in."""
+    return Landmark.of((local_file(file) or Path(file)).parent)

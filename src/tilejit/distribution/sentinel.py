@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
-from tilejit.executors.base import machine
 from tilejit.io.leftovers import sweep
 from tilejit.io.target import hidden_beside, write_new
 from tilejit.pipeline.cancellation import stopped
+from tilejit.system.landmark import Landmark
 from tilejit.system.origin import origin
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Sentinel:
 
     path: Path
     """Among temporary files; where workers are on other machines, beside the first output, so that they may see it."""
-    machine: str
-    """The machine that the run is led from."""
+    folder: Landmark
+    """Its folder: a worker that sees it, and not the file, knows that the run has ended."""
 
     @classmethod
     def of(cls, run: str, output: str, *, local: bool) -> Sentinel:
@@ -45,10 +45,14 @@ class Sentinel:
         Args:
             run: What tells it from all others.
             output: The file that it writes first; empty for an array.
-            local: Whether all its workers are on this machine.
+            local: Whether all its workers share temporary files with it.
+
+        Raises:
+            OSError: The folder is not there.
         """
         target = Path(tempfile.gettempdir(), "tilejit") if local or not output else Path(output)
-        return cls(hidden_beside(target.resolve(), f"{origin()}-{run}.running"), machine())
+        path = hidden_beside(target.resolve(), f"{origin()}-{run}.running")
+        return cls(path, Landmark.of(path.parent))
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -82,7 +86,7 @@ class Sentinel:
             RunStoppedError: The run has ended already.
         """
         if not self.path.exists():
-            if self.machine == machine():
+            if self.folder.is_seen():
                 raise stopped()
             yield
             return

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tilejit.executors.base import process_name
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.evaluation import launches
 from tilejit.pipeline.pipeline import Run, run_tasks
 from tilejit.pipeline.report import peak_memory, reset_peak_memory
 from tilejit.pipeline.stopwatch import Stopwatch
+from tilejit.system.landmark import process_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.distribution.recipe import Recipe
     from tilejit.distribution.sentinel import Sentinel
-    from tilejit.io.sink import BranchOpener, Record
+    from tilejit.io.gdal.environment import Environment
+    from tilejit.io.sink import Branch, BranchOpener, Record
     from tilejit.kernel.tally import Tally
     from tilejit.pipeline.stopwatch import Stage, StageTime
     from tilejit.planning.planner import Job
+    from tilejit.system.landmark import Landmark
     from tilejit.window import Window
 
 _last = threading.local()
@@ -38,7 +41,7 @@ class Part:
     """What tells this run from all others."""
     sentinel: Sentinel
     """What is there as long as the run goes on."""
-    recipe: bytes
+    recipe: bytes = field(repr=False)
     """The job, pickled once for all parts: a worker looks into it once."""
     window: Window
     """The cells to compute: whole tiles."""
@@ -58,8 +61,8 @@ class PartResult:
     """What is to be told of its pixels."""
     stages: Mapping[Stage, StageTime]
     """Time by stage."""
-    worker: str
-    """The process."""
+    worker: tuple[Landmark, int]
+    """The process: where it is counted, and its number; machines and containers may have one name."""
     peak_memory: int
     """The most memory that it held in this run, in bytes."""
 
@@ -71,6 +74,7 @@ class _Opened:
     run: str
     job: Job
     branches: tuple[BranchOpener, ...]
+    environment: Environment
     compiled: tuple[Launch, ...]
 
 
@@ -82,15 +86,30 @@ def run_part(part: Part) -> PartResult:
     """
     watch = Stopwatch()
     opened = _opened(part, watch)
-    branches = [opener() for opener in opened.branches]
     cancellation = Cancellation()
-    with part.sentinel.watched(cancellation):
-        run = Run(opened.job, branches, None, watch, cancellation, windows=[part.window])
-        run.compiled = opened.compiled
-        run_tasks(run)
-    with watch.stage("encode"):
-        records = tuple(branch.finish() for branch in branches)
+    with opened.environment.entered():
+        branches = open_branches(opened.branches)
+        with part.sentinel.watched(cancellation):
+            run = Run(opened.job, branches, None, watch, cancellation, windows=[part.window])
+            run.compiled = opened.compiled
+            run_tasks(run)
+        with watch.stage("encode"):
+            records = tuple(branch.finish() for branch in branches)
     return _result(run, records)
+
+
+def open_branches(openers: Sequence[BranchOpener]) -> list[Branch]:
+    """Opens a worker's end of each output.
+
+    Raises:
+        SinkError: A folder that workers write to is not seen from here; with this worker's name.
+    """
+    return [opener() for opener in openers]
+
+
+def check_branches(openers: Sequence[BranchOpener]) -> None:
+    """Opens a worker's end of each output, and writes nothing; see `open_branches`."""
+    open_branches(openers)
 
 
 def _opened(part: Part, watch: Stopwatch) -> _Opened:
@@ -100,12 +119,13 @@ def _opened(part: Part, watch: Stopwatch) -> _Opened:
         return last
     reset_peak_memory()
     recipe: Recipe = pickle.loads(part.recipe)  # noqa: S301 - from who runs the job
-    job = recipe.job()
+    with recipe.environment.entered():
+        job = recipe.job()
     # One thread works in the worker's own.
     job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
     with watch.stage("compile"):
         compiled = launches(job)
-    _last.opened = opened = _Opened(part.run, job, recipe.branches, compiled)
+    _last.opened = opened = _Opened(part.run, job, recipe.branches, recipe.environment, compiled)
     return opened
 
 
@@ -116,6 +136,6 @@ def _result(run: Run, records: Sequence[Record]) -> PartResult:
         run.bytes_read,
         run.tally,
         run.watch.stages(),
-        process_name(),
+        (process_space(), os.getpid()),
         peak_memory(),
     )

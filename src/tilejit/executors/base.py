@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import os
-import platform
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +45,7 @@ class Executor(Protocol):
 
     @property
     def local(self) -> bool:
-        """Whether every worker is on this machine: what they write to its files and memory is here."""
+        """Whether every worker is on this machine, and shares its temporary files and process numbers."""
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
@@ -131,18 +129,3 @@ def interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def machine(_: Any = None) -> str:
-    """What tells the machine, or the container, that this process runs on from others.
-
-    Example:
-        >>> machine() == machine()
-        True
-    """
-    return platform.node()
-
-
-def process_name() -> str:
-    """What tells this process from all other workers."""
-    return f"{machine()}:{os.getpid()}"

@@ -10,8 +10,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError
-from tilejit.executors.base import bounded, interrupts_held_back, machine, nothing
+from tilejit.executors.base import bounded, interrupts_held_back, nothing
 from tilejit.system.cores import available_cores
+from tilejit.system.landmark import here, is_here
 from tilejit.system.main_guard import main_without_file, require_guard
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class DaskExecutor:
             raise PlanError("the Dask scheduler has no worker yet: start some, or wait with client.wait_for_workers(1)")
         self.workers = sum(threads.values())
         """How many tasks run at once."""
-        self.local = set(self._client.run(machine).values()) == {machine()}
+        self.local = all(self._client.run(is_here, here()).values())
         """Whether every worker is on this machine."""
 
     def map(

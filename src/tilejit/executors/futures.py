@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from tilejit.executors.base import bounded, machine, nothing
+from tilejit.executors.base import bounded, nothing
 from tilejit.system.cores import available_cores
+from tilejit.system.landmark import here, is_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +37,7 @@ class FuturesExecutor:
     @functools.cached_property
     def local(self) -> bool:
         """Whether a worker is on this machine: one is asked."""
-        return self._pool.submit(machine).result() == machine()
+        return self._pool.submit(is_here, here()).result()
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing

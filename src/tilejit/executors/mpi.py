@@ -13,13 +13,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError
-from tilejit.executors.base import bounded, machine, nothing
+from tilejit.executors.base import bounded, nothing
 from tilejit.system.ending import told_to_end
+from tilejit.system.landmark import here, is_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tilejit.executors.base import Outcome, Result, Task
+    from tilejit.system.landmark import Landmark
 
 _leading: list[Any] = []
 """The pool of the ranks, while `ranks` is open."""
@@ -46,8 +48,8 @@ class MpiExecutor:
         self.workers: int = self._pool.num_workers
         """How many tasks run at once."""
         # A collective call: every rank takes exactly one of these tasks, for it waits in it for the others.
-        asked = [self._pool.submit(_machines) for _ in range(self.workers)]
-        self.local = all(set(future.result()) == {machine()} for future in asked)
+        asked = [self._pool.submit(_are_here, here()) for _ in range(self.workers)]
+        self.local = all(future.result() for future in asked)
         """Whether every rank is on this machine."""
 
     def map(
@@ -148,12 +150,11 @@ def _is_shared() -> bool:
     return getattr(_core, "SharedPool", None) is not None
 
 
-def _machines() -> list[str]:
-    """The machines of all working ranks."""
+def _are_here(landmarks: tuple[Landmark, ...]) -> bool:
+    """Whether all working ranks see them."""
     from mpi4py.futures import get_comm_workers
 
-    names: list[str] = get_comm_workers().allgather(machine())
-    return names
+    return all(get_comm_workers().allgather(is_here(landmarks)))
 
 
 def _ignore_interrupts() -> None:

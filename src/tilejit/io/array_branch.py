@@ -30,8 +30,10 @@ class FillingOpener:
     dtype: np.dtype[Any]
     """Its type."""
 
-    def __call__(self) -> FillingBranch:
-        """Open it."""
+    def __call__(self) -> FillingBranch | SendingBranch:
+        """Open it; a worker that does not reach the memory sends its cells home."""
+        if not self.memory.space.is_seen():
+            return SendingBranch(SendingOpener(self.grid, self.count, self.dtype))
         return FillingBranch(ArraySink(self.memory.array((self.count, *self.grid.shape), self.dtype), self.grid))
 
 

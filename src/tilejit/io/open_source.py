@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilejit.io.blocks.block_source import BlockSource
 from tilejit.io.blocks.tiff_layout import read_layout
@@ -43,10 +43,11 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     return source
 
 
-def files_of(name: str) -> list[str]:
+def files_of(source: Source) -> list[str]:
     """The files that a raster is: itself, what lies beside it, and what a VRT shows."""
-    with quiet(), load_rasterio().open(name) as dataset:
-        return list(dict.fromkeys((name, *dataset.files)))
+    stored = stored_source(source)
+    with stored.environment.entered(), quiet(), load_rasterio().open(stored.name) as dataset:
+        return list(dict.fromkeys((stored.name, *dataset.files)))
 
 
 def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source], what: str = "an output") -> None:
@@ -64,13 +65,15 @@ def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source],
     if not beside(places):  # an input is there; and to ask for its files opens it, which may be far away
         return
     by_name = {source.name: source for source in sources}
-    files = {
-        file: name for name, s in by_name.items() for file in (files_of(name) if is_opened_by_name(s) else (name,))
-    }
+    files = {file: name for name, s in by_name.items() for file in (files_of(s) if is_opened_by_name(s) else (name,))}
     check_not_read(name, places, files, what)
 
 
 def is_opened_by_name(source: Source) -> bool:
     """Whether `open_source` gives the same in another process, by its name, or what its values are made of."""
-    stored = source.counts if isinstance(source, ScaledSource) else source
-    return isinstance(stored, (BlockSource, RasterioSource))
+    return isinstance(stored_source(source), (BlockSource, RasterioSource))
+
+
+def stored_source(source: Source) -> Any:
+    """What a source's values are made of: a file's own cells."""
+    return source.counts if isinstance(source, ScaledSource) else source

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import SinkError
+from tilejit.system.landmark import Landmark, process_space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,8 @@ class SharedMemory:
     """Where a process opens it."""
     identity: tuple[int, int]
     """Device and inode: a descriptor's number is used again once it is closed."""
+    space: Landmark
+    """What processes see that may open it there."""
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Returns it as an array, which keeps the memory for as long as it lives.
@@ -54,7 +57,7 @@ class SharedArray:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._descriptor, path = _reserve(int(np.prod(shape)) * dtype.itemsize)
-        self.memory = SharedMemory(path, _identity(self._descriptor))
+        self.memory = SharedMemory(path, _identity(self._descriptor), process_space())
         """What is sent to the others."""
         self.array = self.memory.array(shape, dtype)
         """The cells."""

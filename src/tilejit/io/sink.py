@@ -180,7 +180,8 @@ class SharedSink(Sink, Protocol):
         """Return what opens a branch.
 
         Args:
-            local: Whether the workers are on this machine, and reach its files and memory.
+            local: Whether the workers seem to be on this machine: what is sent looks for itself whether it reaches the
+                file or the memory.
         """
 
     def take(self, record: Record) -> Record:

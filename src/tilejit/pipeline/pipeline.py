@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tilejit.backends.pulse import ROWS, interruptible, new_pulse
 from tilejit.errors import NameTakenError, SinkError, TilejitError
+from tilejit.io.gdal.environment import Environment
 from tilejit.io.open_sink import stored_bytes
 from tilejit.io.sink import prepare
 from tilejit.io.source import reserve
@@ -64,6 +65,7 @@ class Run:
         self.bytes_read = self.done = 0
         self.tally = Tally()
         self.compiled: Sequence[Launch] = ()
+        self.environment = Environment.current()
         self.alone = job.plan.executor == "serial"
         self._lock = threading.Lock()
         self._turn = {id(s): threading.Lock() for s in sinks if not getattr(s, "concurrent", True)}
@@ -126,15 +128,16 @@ class Run:
     def _work(self, schedule: Schedule) -> None:
         evaluator, pulse = None, schedule.pulse()
         try:
-            while (work := self._take(schedule)) is not None:
-                with _failures_named(self.plan, work):
-                    if work.kind == "read":
-                        self._read(schedule, work)
-                        continue
-                    evaluator = evaluator or Evaluator(self.job, self.compiled)
-                    self._compute(schedule, evaluator, work, pulse)
-                    if self.alone:
-                        self._show(self.done)
+            with self.environment.entered():
+                while (work := self._take(schedule)) is not None:
+                    with _failures_named(self.plan, work):
+                        if work.kind == "read":
+                            self._read(schedule, work)
+                            continue
+                        evaluator = evaluator or Evaluator(self.job, self.compiled)
+                        self._compute(schedule, evaluator, work, pulse)
+                        if self.alone:
+                            self._show(self.done)
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
             schedule.fail(error)
 

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from tilejit.callers import warn_caller
+from tilejit.io.gdal.environment import Environment
 from tilejit.io.tile_sink import Tile, TileSink
 from tilejit.pipeline.cancellation import Cancellation
 from tilejit.pipeline.pipeline import run_job
@@ -46,7 +47,7 @@ class _Run(Generic[T]):
         """Whether the work has ended; changes in the event loop alone."""
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
         self._cancelled = asyncio.CancelledError
-        self._work = work
+        self._work, self._environment = work, Environment.current()
         self._result: T | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name="tilejit-run", daemon=True)
@@ -54,7 +55,8 @@ class _Run(Generic[T]):
 
     def _main(self) -> None:
         try:
-            self._result = self._work(self)
+            with self._environment.entered():
+                self._result = self._work(self)
         except BaseException as error:  # noqa: BLE001 - a thread hands its error to the coroutine that waits
             self._error = error
         with contextlib.suppress(RuntimeError):  # of a loop that is closed: nobody waits

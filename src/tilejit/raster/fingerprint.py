@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tilejit.io.sink import OutputProfile
+    from tilejit.io.source import Source
     from tilejit.kernel.kernel import Kernel
     from tilejit.planning.plan import Plan
     from tilejit.planning.planner import Job
@@ -34,7 +35,7 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     plan = job.plan
     parts = {f"version of {name}": version(name) for name in ("tilejit", "numba", "numpy")}
     for source in dict.fromkeys(job.sources):
-        parts |= {f"input {file}": _state(file) for file in files_of(source.name)}
+        parts |= {f"input {file}": _state(file) for file in files_of(source)}
         parts[f"grid of {source.name}"] = f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
     for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
         name = f"step {number}, {kernel.name}"
@@ -48,13 +49,13 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     return parts
 
 
-def unseen_files(name: str) -> list[str]:
+def unseen_files(source: Source) -> list[str]:
     """Returns the files of a raster of which nothing tells whether they have changed.
 
     Args:
-        name: The raster, which can be opened.
+        source: The raster, which is opened by its name.
     """
-    files = files_of(name)
+    files, name = files_of(source), source.name
     is_part = len(files) > 1 and not name.startswith("/vsi") and "://" not in name  # as NETCDF:a.nc:tas
     return [file for file in files if local_file(file) is None and not (is_part and file == name)]
 

@@ -35,7 +35,7 @@ def check_resumable(job: Job) -> None:
                 f"{source.name}: resume=True needs inputs that are there in the next run, and this one is in memory: "
                 "save it to a file and open that, or leave resume= out"
             )
-        for file in unseen_files(source.name):
+        for file in unseen_files(source):
             raise PlanError(
                 f"{source.name}: resume=True needs inputs of which a later run sees that they have changed, and "
                 f"{'it' if file == source.name else file} is no local file, nor in a local archive: copy it here, or "

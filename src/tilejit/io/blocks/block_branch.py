@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tilejit.codecs.entropy import Encoded
     from tilejit.io.blocks.block_encoder import BlockEncoder
     from tilejit.io.sink import Record
+    from tilejit.system.landmark import Landmark
     from tilejit.window import Window
 
 
@@ -32,14 +33,14 @@ class AppendingOpener:
 
     encoder: BlockEncoder
     """What encodes blocks."""
-    temporary: str
-    """The file that blocks are appended to."""
+    temporary: Landmark
+    """The file that blocks are appended to; a worker that does not see it sends them home."""
     largest: int
     """The largest size of that file."""
 
-    def __call__(self) -> AppendingBranch:
+    def __call__(self) -> AppendingBranch | SendingBranch:
         """Open it."""
-        return AppendingBranch(self)
+        return AppendingBranch(self) if self.temporary.is_seen() else SendingBranch(self.encoder)
 
 
 class AppendingBranch:
@@ -60,7 +61,7 @@ class AppendingBranch:
         encoder.check(window, array)
         with _failures_named(encoder.profile.path, window):
             # A descriptor of its own, whose position no other thread moves.
-            descriptor = open_regular(self._opener.temporary, os.O_WRONLY | os.O_APPEND)
+            descriptor = open_regular(self._opener.temporary.path, os.O_WRONLY | os.O_APPEND)
             try:
                 entries = [(number, *self._append(descriptor, data)) for number, data in encoder.encode(window, array)]
             finally:

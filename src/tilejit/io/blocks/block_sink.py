@@ -18,6 +18,7 @@ from tilejit.io.blocks.tiff_skeleton import read_skeleton
 from tilejit.io.gdal.creation_options import is_auto, is_sparse, level_of
 from tilejit.io.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.io.target import sync_path
+from tilejit.system.landmark import Landmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -106,7 +107,7 @@ class BlockSink:
     def branch(self, *, local: bool) -> BranchOpener:
         """Returns what encodes blocks elsewhere, and appends them here or sends them home; see `SharedSink.branch`."""
         if local:
-            return AppendingOpener(self._encoder, str(self._file.temporary), self._skeleton.largest)
+            return AppendingOpener(self._encoder, Landmark.of(self._file.temporary), self._skeleton.largest)
         return SendingOpener(self._encoder)
 
     def take(self, record: Record) -> Record:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tilejit.io.blocks.tiff_layout import TiffLayout
     from tilejit.io.file_names import State
     from tilejit.io.file_tags import FileTags
+    from tilejit.io.gdal.environment import Environment
     from tilejit.io.gdal.rasterio_source import RasterioSource
     from tilejit.io.source import BandInfo, Source
 
@@ -50,6 +51,8 @@ class BlockSource:
         """What it says beside its cells."""
         self.states: dict[str, State] = source.states
         """What tells each of its files from another of its name."""
+        self.environment: Environment = source.environment
+        """What held of ``rasterio.Env`` when it was opened."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
         self.block_bytes: int = max(source.block_bytes, layout.decoding_bytes)
@@ -67,10 +70,11 @@ class BlockSource:
         self._descriptor()
         source.close()
 
-    def __reduce__(self) -> tuple[Callable[[str], Source], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[..., Source], tuple[Any, ...]]:
+        from tilejit.io.gdal.rasterio_source import opened_within
         from tilejit.io.open_source import open_source
 
-        return open_source, (self.name,)
+        return opened_within, (self.environment, open_source, self.name)
 
     def __repr__(self) -> str:
         return f"BlockSource({self.name!r})"

@@ -17,6 +17,7 @@ from tilejit.io.folders.coverage import Coverage
 from tilejit.io.folders.output_folder import OutputFolder
 from tilejit.io.gdal.creation_options import is_sparse
 from tilejit.io.sink import check_write
+from tilejit.system.landmark import Landmark, process_name
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -188,18 +189,25 @@ class FolderSink(ABC):
             raise SinkError(f"{self._profile.path}: the output has been committed or aborted")
 
 
-def check_folder(path: str, folder: str) -> None:
-    """Refuse to write where the driver's folder is not seen.
+def check_folder(path: str, folder: Landmark) -> None:
+    """Refuse to write where the leader's folder is not seen.
+
+    Of a network file system two machines, and two mounts of one machine, know one folder by different numbers: there
+    its name has to do, which nobody can guess.
 
     Raises:
-        SinkError: It is not there.
+        SinkError: It is not there, or is another; with the worker that says so.
     """
-    if not Path(folder).is_dir():
-        import socket
-
+    try:
+        found = Landmark.of(folder.path)
+    except OSError:
+        found = None
+    is_other = found is not None and (found.kernel, found.device) == (folder.kernel, folder.device) and found != folder
+    if found is None or is_other:
         raise SinkError(
-            f"{path}: {folder} is not there on {socket.gethostname()}: workers on other machines need a folder that "
-            "all of them share"
+            f"{path}: the worker that is {process_name()} does not see the folder "
+            f"{Path(folder.path).parent} of the process that leads: give workers on other machines and in containers "
+            "that folder by the same path"
         )
 
 

@@ -19,6 +19,7 @@ from tilejit.io.geotiff_sink import geotiff_storage
 from tilejit.io.output_file import check_values
 from tilejit.io.target import check_length, checked_file, finished, give_name, remove_own, sync_path
 from tilejit.system.exclusive import kind_of
+from tilejit.system.landmark import Landmark
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class ShardSink(FolderSink):
 
     def branch(self, *, local: bool) -> ShardOpener:
         """What opens a worker's end; see `SharedSink.branch`."""
-        return ShardOpener(self._profile, str(self._folder.temporary), local)
+        return ShardOpener(self._profile, Landmark.of(self._folder.temporary), local)
 
     def _check_replaced(self, folder: Path) -> None:
         check_shards_replaced(self._profile, folder)

@@ -20,6 +20,7 @@ from tilejit.io.output_file import check_values
 from tilejit.io.sink import Storage
 from tilejit.io.target import disk_hint, local_target
 from tilejit.system.exclusive import kind_of
+from tilejit.system.landmark import Landmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,7 +124,7 @@ class ZarrSink(FolderSink):
 
     def branch(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
         """What opens a worker's end; see `SharedSink.branch`."""
-        return ZarrOpener(self._profile, str(self._folder.temporary))
+        return ZarrOpener(self._profile, Landmark.of(self._folder.temporary))
 
     def _check_replaced(self, folder: Path) -> None:
         check_zarr_replaced(self._profile, folder)
@@ -151,7 +152,7 @@ class ZarrOpener:
 
     profile: OutputProfile
     """The whole output."""
-    folder: str
+    folder: Landmark
     """Where the group is."""
 
     def __call__(self) -> ZarrWriter:
@@ -161,9 +162,9 @@ class ZarrOpener:
             SinkError: The folder is not there.
         """
         check_folder(self.profile.path, self.folder)
-        group = load_zarr(self.profile.path).open_group(self.folder, mode="r+")
+        group = load_zarr(self.profile.path).open_group(self.folder.path, mode="r+")
         arrays = {name: group[name] for name in band_names(self.profile)}
-        return ZarrWriter(self.profile, arrays, Path(self.folder))
+        return ZarrWriter(self.profile, arrays, Path(self.folder.path))
 
 
 _SETTLING = threading.Lock()

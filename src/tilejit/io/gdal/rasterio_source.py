@@ -18,16 +18,18 @@ from tilejit.grid import IDENTITY, Grid, Metric
 from tilejit.io.file_names import absolute_name, check_unchanged, states_of
 from tilejit.io.file_tags import read_tags
 from tilejit.io.gdal.dataset_xml import dataset_xml
+from tilejit.io.gdal.environment import Environment
 from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet, speechless
 from tilejit.io.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from tilejit.io.file_names import State
     from tilejit.io.file_tags import FileTags
+    from tilejit.io.source import Source
     from tilejit.window import Window
 
 _MOST_BLOCK_BYTES = 1 << 30
@@ -58,6 +60,8 @@ class RasterioSource:
         """The path."""
         self.reader = "through GDAL"
         """How it is read, and why."""
+        self.environment = Environment.current()
+        """What held of ``rasterio.Env`` when it was opened: it holds for all its reads."""
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[Any] = []
@@ -87,9 +91,9 @@ class RasterioSource:
         self.stored_bytes: int | None = _file_size(path)
         """The file's size; None where it is not a local file."""
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Another process opens the file for itself: handles do not travel.
-        return open_rasterio, (self.name,)
+        return opened_within, (self.environment, open_rasterio, self.name)
 
     def __repr__(self) -> str:
         return f"RasterioSource({self.name!r})"
@@ -129,7 +133,7 @@ class RasterioSource:
         with self._lock:
             self._local = threading.local()
             handles, self._handles, self._idle = self._handles, [], []
-        with speechless():
+        with speechless(), self.environment.entered():
             for handle in handles:
                 handle.close()
 
@@ -187,7 +191,7 @@ class RasterioSource:
         place = (window.row_off, window.row_end), (window.col_off, window.col_end)
         what = f"{'the mask of band' if masks else 'band'} {', '.join(map(str, bands))}, {window}"
         try:
-            with complaints() as said:
+            with self.environment.entered(), complaints() as said:
                 read(list(bands), window=place, out=out)
         except Exception as error:
             raise ReadError(f"{self.name}: cannot read {what}: {cause_of(error, self.name)}") from error
@@ -217,7 +221,8 @@ class RasterioSource:
         return dataset
 
     def _new_handle(self) -> Any:
-        dataset = _open(self.name)
+        with self.environment.entered():
+            dataset = _open(self.name)
         states = getattr(self, "states", {})
         try:
             check_unchanged(self.name, {name: state for name, state in states.items() if name == self.name})
@@ -236,6 +241,12 @@ class RasterioSource:
             buffer = np.empty(wanted, np.uint8)
             setattr(self._local, name, buffer)
         return buffer[:wanted].view(dtype).reshape(1, *window.shape)
+
+
+def opened_within(environment: Environment, opening: Callable[[str], Source], name: str) -> Source:
+    """Opens a source within an environment."""
+    with environment.entered():
+        return opening(name)
 
 
 def _open(path: str) -> Any:
