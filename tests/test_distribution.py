@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -265,6 +266,38 @@ def test_the_command_line_under_mpiexec(dem, wanted, tmp_path):
     assert "exists already" in again.stderr
     alone = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
     assert "mpiexec -n 4" in alone.stderr
+
+
+FORGOTTEN = """
+import os, sys, numpy, rasterio
+import tilejit as tj
+from executor_kernels import counted
+from tilejit.cli.commands import run_commands
+from mpi4py import MPI
+
+dem, folder, kernel = sys.argv[1:]
+rank = os.environ["PMI_RANK"]
+raster = counted(tj.open(dem))
+raster.save(f"{folder}/{rank}.tif", progress=False)
+assert (rasterio.open(f"{folder}/{rank}.tif").read() == raster.compute()).all()
+MPI.COMM_WORLD.Barrier()
+code = run_commands(["run", kernel, dem, "-o", f"{folder}/out.tif", "--quiet"])
+print(rank, "ended with", code, flush=True)
+"""
+
+
+@needs_mpi
+def test_ranks_that_all_run_the_whole_are_refused(dem, wanted, tmp_path):
+    """Where they would write one output; what each writes alone, or has in memory, is its own."""
+    script = tmp_path / "run.py"
+    script.write_text(FORGOTTEN)
+    kernel = f"{Path(__file__).parent / 'executor_kernels.py'}:counted"
+    command = [MPIEXEC, "-n", "3", sys.executable, script, dem, tmp_path, kernel]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert sorted(line[-1] for line in done.stdout.splitlines()) == ["0", "1", "1"], done.stdout + done.stderr
+    assert len(re.findall(r"this is rank \d of the 3 of an MPI program.*give the executor .mpi.", done.stderr)) == 2
+    assert rasterio.open(tmp_path / "out.tif").read().tobytes() == wanted["steps.tif"].tobytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0.tif", "1.tif", "2.tif", "out.tif", "run.py"]
 
 
 def test_arrays(dem, wanted, pool):

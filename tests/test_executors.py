@@ -1,5 +1,6 @@
 """Executors under the suite that outsiders' are held to, and what each does when a worker ends."""
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,25 @@ class TestDask(ExecutorTests):
     def make(self):
         return DaskExecutor(client=self.client)
 
+    def test_runs_that_tasks_of_the_cluster_lead(self):
+        """As many as there are workers: their places are given up while they wait."""
+        led = [self.client.submit(squares_on, self.client.scheduler.address, k, pure=False) for k in range(2)]
+        assert [future.result(timeout=60) for future in led] == [[0, 1, 4], [1, 2, 5]]
+
+    def test_clients_that_nobody_can_wait_for(self):
+        import distributed
+
+        async def open_asynchronous():
+            async with distributed.Client(self.client.scheduler.address, asynchronous=True) as client:
+                with pytest.raises(PlanError, match=r"belongs to the event loop .*await asave\(…\) or acompute"):
+                    DaskExecutor(client=client)
+
+        asyncio.run(open_asynchronous())
+        client = distributed.Client(self.client.scheduler.address, set_as_default=False)
+        client.close()
+        with pytest.raises(PlanError, match="the Dask client is closed: open another"):
+            DaskExecutor(client=client)
+
 
 @needs_mpi
 def test_mpi(tmp_path):
@@ -126,6 +146,22 @@ def workers():
     return [child for child in found if "resource_tracker" not in " ".join(child.cmdline())]
 
 
+def squares_on(address, more):
+    executor = DaskExecutor(client=address)
+    try:
+        return sorted(outcome.result for outcome in executor.map(Shifted(more), range(3)))
+    finally:
+        executor.close()
+
+
+class Shifted:
+    def __init__(self, more):
+        self.more = more
+
+    def __call__(self, number):
+        return number**2 + self.more
+
+
 def pid_of(_):
     return os.getpid()
 
@@ -151,6 +187,23 @@ def leave(code):
 class UnpicklableError(Exception):
     def __init__(self, one, two):
         super().__init__(f"{one} {two}")
+
+
+class Elusive:
+    """Can be made in a worker alone."""
+
+    def __reduce__(self):
+        return stay, ()
+
+
+def stay():
+    if parent_process() is None:
+        raise ValueError("not here")
+    return Elusive()
+
+
+def elude(_):
+    return Elusive()
 
 
 def fail_unpicklably(_):
@@ -186,6 +239,8 @@ def test_errors_of_any_kind_come_back():
     assert "fail_unpicklably" in caught.value.__notes__[0]
     with pytest.raises(TilejitError, match="SystemExit: 3"):
         raise next(executor.map(leave, [3])).error
+    with pytest.raises(TilejitError, match="what a worker process sent cannot be read here: ValueError: not here"):
+        raise next(executor.map(elude, [0])).error
     with pytest.raises(Exception, match="pickle"):
         raise next(executor.map(pid_of, [lambda: 0])).error
     executor.close()
@@ -279,6 +334,68 @@ def test_a_scheduler_that_is_not_there(monkeypatch):
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(PlanError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1: timed out"):
         open_executor("tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("name", ["processes", pytest.param("dask", marks=needs_dask)])
+def test_a_daemon_starts_no_processes(name, monkeypatch):
+    """As the workers of a multiprocessing.Pool and of Dask's nannies are."""
+    monkeypatch.setitem(current_process()._config, "daemon", True)
+    with pytest.raises(
+        PlanError, match=rf"executor='{name}' starts processes, and this one is a daemon, which may not"
+    ):
+        open_executor(name)
+
+
+def test_pools_that_cannot_work():
+    with ThreadPoolExecutor(1) as pool:
+        executor = open_executor(pool)
+        assert pool.submit(abs, -1).result() == 1  # a pool knows its threads once they have started
+        with pytest.raises(PlanError, match="is led by a thread of that pool itself"):
+            pool.submit(getattr, executor, "local").result(timeout=20)
+    with pytest.raises(PlanError, match=r"its workers do not answer: .*after shutdown"):
+        _ = executor.local
+
+
+@needs_dask
+@dask_warnings
+def test_a_cluster_that_cannot_be_started(monkeypatch):
+    import distributed
+
+    def fail(**_):
+        error = AssertionError("Status.init")
+        error.__context__ = OSError(30, "Read-only file system")
+        raise error
+
+    monkeypatch.setattr(distributed, "LocalCluster", fail)
+    with pytest.raises(PlanError, match=r"cannot be started here: .*Read-only file system.*/dev/shm"):
+        next(DaskExecutor(1).map(abs, [1]))
+    monkeypatch.setattr("tilejit.system.open_files.most_open_files", lambda: 64)
+    with pytest.raises(PlanError, match="takes 88 open files, and this process may have 64: give fewer workers="):
+        next(DaskExecutor(4).map(abs, [1]))
+
+
+def test_too_many_open_files(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    executor = ProcessesExecutor(2)
+    raster = tj.from_array(np.ones((4, 4), np.float32))
+    raster.save(tmp_path / "a.tif", progress=False)
+    few = os.dup(0)
+    os.close(few)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        with pytest.raises(
+            TilejitError, match=rf"a worker process cannot be started: .*may have {few} open: ulimit -n"
+        ):
+            next(executor.map(abs, [1]))
+        with pytest.raises(TilejitError, match=rf"b\.tif: cannot be created: .*may have {few} open: ulimit -n"):
+            raster.save(tmp_path / "b.tif", progress=False)
+        with pytest.raises(TilejitError, match=rf"a\.tif: cannot be opened: .*may have {few} open: ulimit -n"):
+            tj.open(tmp_path / "a.tif")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [outcome.result for outcome in executor.map(abs, [-1])] == [1]
+    executor.close()
 
 
 @needs_mpi

@@ -320,9 +320,13 @@ class ExecutorTests:
         executor.close()
 
     def test_an_error_is_an_outcome(self) -> None:
-        """With its task, its type and its message; the others are done all the same."""
+        """With its task, its type and its message; the others are done all the same.
+
+        One that cannot be pickled comes as another, which tells what it was.
+        """
         executor = self.make()
-        outcomes = {o.task: o for o in executor.map(_reciprocal, [2, 0, 4])}
+        outcomes = {o.task: o for o in executor.map(_reciprocal, [2, -1, 0, 4])}
+        assert "odd" in str(outcomes[-1].error)
         assert isinstance(outcomes[0].error, ZeroDivisionError)
         assert "division" in str(outcomes[0].error)
         assert outcomes[0].result is None
@@ -340,7 +344,16 @@ def _squared(number: int) -> int:
     return number**2
 
 
+class _OddError(Exception):
+    """Cannot be made again of what it says."""
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(f"{number} is {what}")
+
+
 def _reciprocal(number: int) -> float:
+    if number < 0:
+        raise _OddError(number, "odd")
     return 1 / number
 
 

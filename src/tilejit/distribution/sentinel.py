@@ -7,7 +7,6 @@ they share with the leader, and stops within about a second of the run's end.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from tilejit.errors import SinkError
 from tilejit.io.leftovers import sweep
 from tilejit.io.target import hidden_beside, write_new
 from tilejit.pipeline.cancellation import stopped
-from tilejit.system.landmark import Landmark
+from tilejit.system.landmark import Landmark, temporary_folder
 from tilejit.system.origin import origin
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Sentinel:
         Raises:
             OSError: The folder is not there.
         """
-        target = Path(tempfile.gettempdir(), "tilejit") if local or not output else Path(output)
+        target = temporary_folder() / "tilejit" if local or not output else Path(output)
         path = hidden_beside(target.resolve(), f"{origin()}-{run}.running")
         return cls(path, Landmark.of(path.parent))
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import multiprocessing
+import pickle
 import signal
+import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from tilejit.errors import PlanError, TilejitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+E = TypeVar("E", bound=BaseException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,58 @@ class Outcome(Generic[Task, Result]):
     """What the function returned."""
     error: BaseException | None = None
     """What it raised, or what ended its worker; None where there is a result."""
+
+
+def require_may_start(name: str) -> None:
+    """Refuses to start processes from one that may have none.
+
+    Args:
+        name: The executor.
+
+    Raises:
+        PlanError: With what to do.
+    """
+    if multiprocessing.current_process().daemon:
+        raise PlanError(
+            f"executor={name!r} starts processes, and this one is a daemon, which may not: a worker of a "
+            "multiprocessing.Pool, say. Leave executor= out, or take a concurrent.futures.ProcessPoolExecutor for the "
+            "outer pool"
+        )
+
+
+def cause(error: BaseException) -> str:
+    """What an error is and says, and what it came of."""
+    first = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    said = [f"{type(e).__name__}: {e}".rstrip(": ") for e in dict.fromkeys((error, first))]
+    return ", for ".join(said)
+
+
+def guarded(function: Callable[[Task], Result], task: Task) -> Result:
+    """Calls a function in a worker; an error that pools could not carry home is replaced by one that they can."""
+    try:
+        return function(task)
+    except Exception as error:
+        carried = portable(error)
+        if carried is not None:
+            raise carried from None
+        raise
+
+
+def portable(error: BaseException) -> TilejitError | None:
+    """An error in place of one that cannot be pickled, with its traceback as a note; None where it can be."""
+    if isinstance(error, Exception):
+        with contextlib.suppress(Exception):
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+            return None
+    return with_traceback(error, TilejitError(f"{type(error).__name__}: {error}"))
+
+
+def with_traceback(error: BaseException, carried: E) -> E:
+    """An error that is sent home, with the traceback of another as a note."""
+    carried.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error)).rstrip()}")
+    return carried
 
 
 def nothing() -> None:
@@ -78,9 +138,14 @@ GLANCE = 0.2
 
 
 def bounded(
-    submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], most: int, waiting: Callable[[], None] = nothing
+    submit: Callable[..., Future[Result]],
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    most: int,
+    waiting: Callable[[], None] = nothing,
 ) -> Iterator[Outcome[Task, Result]]:
-    """Runs tasks through futures, never more than ``most`` at a time; see `Executor.map`."""
+    """Runs a function on tasks through futures, never more than ``most`` at a time; see `Executor.map`."""
+    submit = functools.partial(submit, guarded, function)
     left, flying = iter(tasks), dict[Future[Result], Task]()
     try:
         while True:

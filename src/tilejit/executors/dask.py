@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import PlanError
-from tilejit.executors.base import bounded, interrupts_held_back, nothing
+from tilejit.executors.base import bounded, cause, interrupts_held_back, nothing, require_may_start
 from tilejit.system.cores import available_cores
 from tilejit.system.landmark import here, is_here
 from tilejit.system.main_guard import main_without_file, require_guard
+from tilejit.system.open_files import require_open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tilejit.executors.base import Outcome, Result, Task
+
+
+_FILES, _FILES_EACH = 24, 16
+"""Open files that a cluster takes of the process that starts it, and each worker more: measured, 16 and 12."""
 
 
 class DaskExecutor:
@@ -40,17 +44,20 @@ class DaskExecutor:
         self._cluster: Any = None
         if client is None:
             _distributed()
+            require_may_start(self.name)
             require_guard()
             self.workers, self.local = workers or available_cores(), True
             return
         if isinstance(client, str):
             self._client = _connected(client)
-        threads = self._client.nthreads()
-        if not threads:
-            raise PlanError("the Dask scheduler has no worker yet: start some, or wait with client.wait_for_workers(1)")
+        try:
+            threads, are_here = _asked(self._client)
+        except BaseException:
+            self.close()
+            raise
         self.workers = sum(threads.values())
         """How many tasks run at once."""
-        self.local = all(self._client.run(is_here, here()).values())
+        self.local = all(are_here.values())
         """Whether every worker is on this machine."""
 
     def map(
@@ -62,7 +69,8 @@ class DaskExecutor:
         # Results are not a function of the task's text alone: a part that is tried again must not be taken from memory.
         pool = self._client.get_executor(pure=False)
         try:
-            yield from bounded(functools.partial(pool.submit, function), tasks, 2 * self.workers, waiting)
+            with _slot_given_up():
+                yield from bounded(pool.submit, function, tasks, 2 * self.workers, waiting)
         except BaseException:
             # Also where this is closed: workers go on with their tasks, and would write where all is being removed.
             if self._cluster is not None:
@@ -72,7 +80,8 @@ class DaskExecutor:
     def _start(self) -> None:
         distributed = _distributed()
         # Workers are started by threads of the cluster's, which inherit what is held back here.
-        with interrupts_held_back(), main_without_file():
+        require_open_files(_FILES + _FILES_EACH * self.workers, "executor='dask'")
+        with interrupts_held_back(), main_without_file(), _failures_told():
             self._cluster = distributed.LocalCluster(
                 n_workers=self.workers,
                 threads_per_worker=1,
@@ -95,6 +104,55 @@ class DaskExecutor:
             client.close()
         if cluster is not None:
             cluster.close()
+
+
+@contextlib.contextmanager
+def _slot_given_up() -> Iterator[None]:
+    """Where a run is led by a task of a cluster, lets that cluster's workers compute in its place while it waits."""
+    distributed = _distributed()
+    with contextlib.ExitStack() as after:
+        with contextlib.suppress(AttributeError, KeyError, ValueError):  # no task, or given up already
+            distributed.secede()
+            after.callback(distributed.rejoin)
+        yield
+
+
+@contextlib.contextmanager
+def _failures_told() -> Iterator[None]:
+    """Says what keeps a cluster from being started.
+
+    Raises:
+        PlanError: Something does.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise PlanError(
+            f"a Dask cluster cannot be started here: {cause(error)} (its processes need a /dev/shm that can be "
+            "written, and ports of this machine): executor='processes' needs neither"
+        ) from error
+
+
+def _asked(client: Any) -> tuple[dict[str, int], dict[str, bool]]:
+    """The threads of each worker, and whether it is here.
+
+    Raises:
+        PlanError: The client is of an event loop or closed, or there is no worker, or one does not answer.
+    """
+    if client.asynchronous:
+        raise PlanError(
+            "this Dask client belongs to the event loop that is running here, and a run would wait for it for ever: "
+            "await asave(…) or acompute(…) with it, or give the scheduler's address"
+        )
+    if client.status != "running":
+        raise PlanError(f"the Dask client is {client.status}: open another, or give the scheduler's address")
+    try:
+        threads, are_here = client.nthreads(), client.run(is_here, here())
+    except Exception as error:
+        raise PlanError(f"the workers of the Dask cluster do not answer: {cause(error)}") from error
+    if not threads:
+        raise PlanError("the Dask scheduler has no worker yet: start some, or wait with client.wait_for_workers(1)")
+    return threads, are_here
 
 
 def _connected(address: str) -> Any:

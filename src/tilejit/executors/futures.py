@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING
 
-from tilejit.executors.base import bounded, nothing
+from tilejit.errors import PlanError
+from tilejit.executors.base import bounded, cause, nothing
 from tilejit.system.cores import available_cores
 from tilejit.system.landmark import here, is_here
 
@@ -36,14 +38,26 @@ class FuturesExecutor:
 
     @functools.cached_property
     def local(self) -> bool:
-        """Whether a worker is on this machine: one is asked."""
-        return self._pool.submit(is_here, here()).result()
+        """Whether a worker is on this machine: one is asked.
+
+        Raises:
+            PlanError: The pool is shut down or broken, or this is one of its own threads.
+        """
+        if threading.current_thread() in (getattr(self._pool, "_threads", None) or ()):
+            raise PlanError(
+                f"executor={self.name}: this run is led by a thread of that pool itself, and its threads might all "
+                "wait for each other: give another pool, or leave executor= out"
+            )
+        try:
+            return self._pool.submit(is_here, here()).result()
+        except Exception as error:
+            raise PlanError(f"executor={self.name}: its workers do not answer: {cause(error)}") from error
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
     ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        return bounded(lambda task: self._pool.submit(function, task), tasks, 2 * self.workers, waiting)
+        return bounded(self._pool.submit, function, tasks, 2 * self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """The pool is the caller's."""

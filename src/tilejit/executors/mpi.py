@@ -7,7 +7,6 @@ line.
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,7 @@ class MpiExecutor:
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
     ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        return bounded(functools.partial(self._pool.submit, function), tasks, 2 * self.workers, waiting)
+        return bounded(self._pool.submit, function, tasks, 2 * self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""

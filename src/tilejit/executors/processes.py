@@ -13,15 +13,25 @@ import os
 import pickle
 import signal
 import threading
-import traceback
 from dataclasses import dataclass
 from multiprocessing import connection as pipes
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import TilejitError
-from tilejit.executors.base import GLANCE, Outcome, Task, interrupts_held_back, nothing
+from tilejit.executors.base import (
+    GLANCE,
+    Outcome,
+    Task,
+    cause,
+    interrupts_held_back,
+    nothing,
+    portable,
+    require_may_start,
+    with_traceback,
+)
 from tilejit.system.cores import available_cores
 from tilejit.system.main_guard import main_without_file, require_guard
+from tilejit.system.open_files import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,13 +56,21 @@ class Worker:
 
     @classmethod
     def start(cls) -> Worker:
-        """Starts a process; it begins with the task that is sent meanwhile."""
+        """Starts a process; it begins with the task that is sent meanwhile.
+
+        Raises:
+            TilejitError: The system starts none, or opens no pipe to it.
+        """
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs,), name="tilejit worker", daemon=True)
-        with interrupts_held_back(), _safe_path(), main_without_file():
-            process.start()
-        theirs.close()
+        try:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), name="tilejit worker", daemon=True)
+            with interrupts_held_back(), _safe_path(), main_without_file(), theirs:
+                process.start()
+        except OSError as error:
+            raise TilejitError(
+                f"a worker process cannot be started: {error.strerror}{open_files_hint(error)}: give fewer workers="
+            ) from error
         return cls(process, ours)
 
     def kill(self) -> None:
@@ -75,10 +93,14 @@ class Worker:
     def receive(self) -> tuple[Any, BaseException | None]:
         """Returns the result or the error of its task; its end is an error."""
         try:
-            answer: tuple[Any, BaseException | None] = pickle.loads(self.pipe.recv_bytes())  # noqa: S301 - our own
+            data = self.pipe.recv_bytes()
         except (EOFError, OSError):
             self.kill()
             return None, TilejitError(f"a worker process {_ending(self.process.exitcode)}")
+        try:
+            answer: tuple[Any, BaseException | None] = pickle.loads(data)  # noqa: S301 - our own
+        except Exception as error:  # noqa: BLE001 - unpickling runs any code
+            return None, TilejitError(f"what a worker process sent cannot be read here: {cause(error)}")
         return answer
 
 
@@ -96,6 +118,7 @@ class ProcessesExecutor:
     local = True
 
     def __init__(self, workers: int | None = None) -> None:
+        require_may_start(self.name)
         require_guard()
         self.workers = workers or available_cores()
         """How many tasks run at once."""
@@ -207,15 +230,4 @@ def _answer(data: bytes) -> bytes:
         function, task = pickle.loads(data)  # noqa: S301 - our own parent's
         return pickle.dumps((function(task), None))
     except BaseException as error:  # noqa: BLE001 - an error is an outcome
-        return pickle.dumps((None, _portable(error)))
-
-
-def _portable(error: BaseException) -> Exception:
-    """An error that can be pickled, and carries its traceback as a note."""
-    note = f"in a worker process:\n{''.join(traceback.format_exception(error)).rstrip()}"
-    carried = TilejitError(f"{type(error).__name__}: {error}")
-    if isinstance(error, Exception):
-        with contextlib.suppress(Exception):
-            carried = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-    carried.add_note(note)
-    return carried
+        return pickle.dumps((None, portable(error) or with_traceback(error, error)))

@@ -17,6 +17,7 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.io.gdal.library import cause_of
 from tilejit.system.c_library import c_function
 from tilejit.system.exclusive import kind_of, rename_new, why_not_own
+from tilejit.system.open_files import open_files_hint
 from tilejit.system.origin import ORIGIN, origin
 
 if TYPE_CHECKING:
@@ -248,7 +249,9 @@ def completing(path: str, temporary: Path, remove: Callable[[], None], done: str
 
 
 def disk_hint(folder: Path, error: BaseException) -> str:
-    """What to do about a full disk, in brackets; empty where it is not full."""
+    """What to do about a full disk, or too many open files, in brackets; empty where it is neither."""
+    if hint := open_files_hint(error):
+        return hint
     try:
         free = shutil.disk_usage(folder).free
     except OSError:

@@ -14,7 +14,7 @@ from tilejit.errors import PlanError, SinkError, TilejitError
 from tilejit.io.blocks.append_file import write_all
 from tilejit.io.target import disk_hint, require_own, sync_path
 from tilejit.kernel.tally import Tally
-from tilejit.system.exclusive import open_regular
+from tilejit.system.exclusive import is_locked, open_regular
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _locked(path: Path) -> int:
         SinkError: One has, or it cannot be opened.
     """
     try:
-        import fcntl
+        import fcntl  # noqa: F401 - before a file is made
     except ImportError as error:  # Windows
         raise SinkError(f"{path}: the journal cannot be locked: this system has no fcntl: leave resume= out") from error
     while True:
@@ -312,9 +312,7 @@ def _locked(path: Path) -> int:
         except OSError as error:
             raise SinkError(f"{path}: the journal cannot be opened: {error}{disk_hint(path.parent, error)}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The run that had it may have removed it since it was opened here.
-            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+            if is_locked(descriptor, path):
                 return descriptor
         except OSError as error:
             os.close(descriptor)

@@ -22,6 +22,7 @@ from tilejit.pipeline.progress import progress_bar
 from tilejit.pipeline.trace import checked_trace
 from tilejit.planning.graph import sources_of
 from tilejit.planning.planner import Request, make_job
+from tilejit.raster.claims import claimed
 from tilejit.raster.settings import RunOptions, asked_for, executor_of, settings_of
 from tilejit.system.ending import ends_heard
 from tilejit.text import printable
@@ -132,7 +133,7 @@ def save_outputs(
     outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, cancellation: Cancellation | None = None
 ) -> tuple[Report, NodataWarning | None]:
     """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
-    with ends_heard(), executor_of(options) as executor:
+    with ends_heard(), executor_of(options) as executor, claimed([os.fspath(path) for path in outputs], executor):
         for folder in {Path(os.path.realpath(path)).parent for path in outputs}:
             sweep(folder)
         job, profiles, trace = _checked_outputs(outputs, options, executor)

@@ -148,6 +148,22 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
     return descriptor
 
 
+def is_locked(descriptor: int, path: Path) -> bool:
+    """Locks an open file for this process alone, until it is closed.
+
+    Returns:
+        Whether it is still the file of its name: who had it locked before may have removed it since it was opened.
+
+    Raises:
+        BlockingIOError: Another process has it locked.
+        OSError: The file system has no locks.
+    """
+    import fcntl  # Windows has none
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino
+
+
 def why_not_own(found: os.stat_result) -> str | None:
     """Why a file or a folder may be somebody else's; None where it is this user's alone.
 

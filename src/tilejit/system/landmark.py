@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilejit.errors import PlanError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -63,14 +65,26 @@ class Landmark:
         return (status.st_dev, status.st_ino) == (self.device, self.inode)
 
 
+def temporary_folder() -> Path:
+    """Where temporary files go.
+
+    Raises:
+        PlanError: There is no folder that can be written to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise PlanError(f"there is no place for temporary files: {error.strerror}: name a folder in TMPDIR") from error
+
+
 def process_space() -> Landmark:
     """What processes see that know this one by its number; where no system tells, those that share temporary files."""
-    return Landmark.of(_PROCESSES if _PROCESSES.exists() else tempfile.gettempdir())
+    return Landmark.of(_PROCESSES if _PROCESSES.exists() else temporary_folder())
 
 
 def here() -> tuple[Landmark, ...]:
     """What processes see that share this one's temporary files, and can reach its memory by its number."""
-    return Landmark.of(tempfile.gettempdir()), process_space()
+    return Landmark.of(temporary_folder()), process_space()
 
 
 def is_here(landmarks: Iterable[Landmark]) -> bool:

@@ -14,6 +14,7 @@ from tilejit.io.blocks.constant_blocks import KnownBlocks
 from tilejit.io.file_names import check_unchanged, identity_of
 from tilejit.io.source import blank, check_request, convert, flag, nodata_key
 from tilejit.kernel.blanks import is_constant
+from tilejit.system.open_files import open_files_hint
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class BlockSource:
         try:
             file = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}") from error
+            raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}{open_files_hint(error)}") from error
         if identity_of(os.fstat(file)) != self.states.get(self.name):
             os.close(file)
             raise ReadError(f"{self.name}: it was written or replaced since it was opened: open it again")

@@ -9,6 +9,7 @@ from tilejit.grid import IDENTITY
 from tilejit.io.file_tags import colour_options, write_tags
 from tilejit.io.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.io.gdal.library import cause_of, load_rasterio, messages, quiet
+from tilejit.system.open_files import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,8 @@ def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
         with quiet(), messages() as warned:
             dataset = _open(file, gdal_options(options))
     except Exception as error:
-        raise SinkError(f"{path}: cannot be created: {cause_of(error)}") from error
+        cause = cause_of(error)
+        raise SinkError(f"{path}: cannot be created: {cause}{open_files_hint(cause)}") from error
     if warned:
         dataset.close()
         raise SinkError(f"{path}: cannot be created as asked: {'; '.join(warned)}")

@@ -21,6 +21,7 @@ from tilejit.io.gdal.dataset_xml import dataset_xml
 from tilejit.io.gdal.environment import Environment
 from tilejit.io.gdal.library import cause_of, complaints, load_rasterio, quiet, speechless
 from tilejit.io.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
+from tilejit.system.open_files import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -263,7 +264,9 @@ def _open(path: str) -> Any:
         advice = "GDAL does not read it (gdalinfo says more)"
         if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
             raise SourceError(f"{path}: cannot be opened: there is no such file: check the path") from error
-        raise SourceError(f"{path}: cannot be opened: {cause_of(error, path)}; {advice}") from error
+        cause = cause_of(error, path)
+        hint = open_files_hint(cause)
+        raise SourceError(f"{path}: cannot be opened: {cause}{hint or f'; {advice}'}") from error
 
 
 def _grid_of(path: str, dataset: Any) -> Grid:
