@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -344,16 +345,9 @@ def _squared(number: int) -> int:
     return number**2
 
 
-class _OddError(Exception):
-    """Cannot be made again of what it says."""
-
-    def __init__(self, number: int, what: str) -> None:
-        super().__init__(f"{number} is {what}")
-
-
 def _reciprocal(number: int) -> float:
     if number < 0:
-        raise _OddError(number, "odd")
+        raise ValueError("odd", threading.Lock())
     return 1 / number
 
 
