@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rasterio.windows import Window as RasterioWindow
 
 import tilejit as tj
+from tilejit.codecs import BlockCodec
 from tilejit.errors import ReadError, TilejitError
 from tilejit.io.blocks.block_source import BlockSource
 from tilejit.io.blocks.tiff_layout import read_layout
@@ -321,6 +322,98 @@ def test_a_raster_that_lives_as_long_as_python_ends_without_a_word(tmp_path):
     code = f"import tilejit as tj; kept = [tj.open({str(path)!r})]; kept.append(kept)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("", "")
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The bytes that are decoded."""
+    sizes = []
+
+    def counted(original):
+        def decode(self, *arguments):
+            sizes.append(arguments[-1].nbytes)
+            original(self, *arguments)
+
+        return decode
+
+    for name in ("decode", "decode_run"):
+        monkeypatch.setattr(BlockCodec, name, counted(getattr(BlockCodec, name)))
+    return sizes
+
+
+@tj.focal
+def steep(z):
+    return z[1, 0] - z[0, -1]
+
+
+LAYOUTS = {
+    "tall tiles of 4 interleaved bands": (4, {"blockysize": 256, "blockxsize": 64, "interleave": "pixel"}),
+    "wide tiles": (1, {"blockysize": 32, "blockxsize": 256}),
+    "tiles as tall as the raster": (1, {"blockysize": 272, "blockxsize": 64}),
+    "one strip": (1, {"tiled": False, "blockysize": 261}),
+    "strips of a row": (1, {"tiled": False, "blockysize": 1}),
+    "strips of 100 rows": (2, {"tiled": False, "blockysize": 100, "interleave": "pixel"}),
+    "tiles of 16": (1, {"blockysize": 16, "blockxsize": 16}),
+    "200 interleaved bands": (200, {"blockysize": 64, "blockxsize": 64, "interleave": "pixel"}),
+    "200 bands apart": (200, {"blockysize": 64, "blockxsize": 64, "interleave": "band"}),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_that_tiles_share_are_decoded_once(tmp_path, decoded, layout, workers):
+    """Whatever their shape, with halos; all that is stored is decoded, and that once."""
+    count, profile = LAYOUTS[layout]
+    cells = cells_of("int16", count, (261, 283) if count < 200 else (98, 77)) // 4
+    raster = tj.open(write(tmp_path / "a.tif", cells, compress="zstd", **{"tiled": True, **profile}))
+    made = steep(raster.band(1))
+    options = {"tile": (32, 64), "workers": workers, "profile": {"blockysize": 16, "blockxsize": 16}}
+    assert "each block decoded once" in str(made.plan(tmp_path / "b.tif", **options))
+    report = made.save(tmp_path / "b.tif", **options)
+    layout = raster.bands[0].source._layout
+    blocks = layout.grid.count // layout.grid.planes
+    stored = blocks * layout.block_bytes
+    assert sum(decoded) <= stored
+    assert sum(decoded) >= stored // blocks * (blocks - 1)  # a last strip has fewer rows
+    assert report.read_ratio == 1
+    wanted = steep(tj.from_array(cells[:1])).read()
+    np.testing.assert_array_equal(tj.open(tmp_path / "b.tif").read(), wanted)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_tiles_across_blocks_decode_them_four_times_at_most(tmp_path, decoded, workers):
+    cells = cells_of("int16", 1, (256, 256)) // 4
+    path = write(tmp_path / "a.tif", cells, compress="zstd", tiled=True, blockysize=64, blockxsize=64)
+    made, options = steep(tj.open(path)), {"tile": (48, 48), "workers": workers}
+    assert "decoded more than once" in str(made.plan(**options))
+    np.testing.assert_array_equal(made.read(**options), steep(tj.from_array(cells)).read())
+    assert cells.nbytes <= sum(decoded) <= 4 * cells.nbytes
+
+
+@pytest.mark.parametrize("compression", ["NONE", "DEFLATE", "ZSTD", "LZW"])
+@pytest.mark.parametrize("layout", [{"TILED": "YES", "BLOCKXSIZE": 16, "BLOCKYSIZE": 16}, {"BLOCKYSIZE": 1}])
+def test_small_blocks_are_read_in_runs(tmp_path, monkeypatch, decoded, compression, layout):
+    """By few calls, in files with gaps and with blocks that are not there, and a damaged one is named."""
+    options = {"COMPRESS": compression, "SPARSE_OK": "TRUE", **layout}
+    cells = cells_of("int16", 2, (40, 200))
+    cells[:, 16:32, 64:112] = 0
+    cells[:, 7] = 0
+    for interleave in ("BAND", "PIXEL"):
+        path = write(tmp_path / "a.tif", cells, INTERLEAVE=interleave, **options)
+        assert_same(path, [Window(0, 0, 40, 200), Window(3, 21, 30, 90)])
+    del decoded[:]
+    reads, original = [], os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *a: reads.append(a) or original(*a))
+    source, out = open_source(path), np.empty((1, 40, 200), np.int16)
+    source.read((1,), Window(0, 0, 40, 200), out)
+    blocks = len(source._layout.counts) // source._layout.grid.planes
+    assert len(decoded) + len(reads) <= blocks // 2
+    numbers = np.flatnonzero(source._layout.counts)
+    source.close()
+    if compression not in {"NONE", "LZW"}:
+        damage(path, numbers[3], 8)
+        with pytest.raises(ReadError, match=rf"block {numbers[3]} \(row \d+, col \d+\): .*{compression} data"):
+            open_source(path).read((1,), Window(0, 0, 40, 200), out)
 
 
 VALID = {

@@ -140,6 +140,49 @@ def test_panels_give_the_same_bits_and_read_twice_right_of_seams_only(monkeypatc
         assert again == seams * len(cells) if options["workers"] == 1 else again <= 2 * seams * len(cells)
 
 
+@SLOW
+@given(st.data())
+def test_tiles_come_group_by_group_and_frames_suffice(data):
+    """Any block, tile, window and halo: each tile once, blocks one after the other, and nothing gets stuck."""
+    sides = [data.draw(st.integers(1, 40)) for _ in range(6)]
+    (height, width), block, tile = sides[:2], tuple(sides[2:4]), tuple(sides[4:])
+    cells = np.arange(height * width, dtype=np.float32).reshape(height, width)
+    source, workers = Counting(cells, block), data.draw(st.integers(1, 3))
+    made = MEAN["nodata"](FIVE["reflect"](source.raster())) if data.draw(st.booleans()) else plus_one(source.raster())
+    row, col = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    window = data.draw(st.sampled_from((None, Window(row, col, height - row, width - col))))
+    wanted = made.read(window, tile=(height, width), workers=1)
+    assert same_bits(soon(made.read, window, tile=tile, workers=workers), wanted)
+    plan = made.plan(tile=tile, workers=workers)
+    indices = [index for index, _ in plan.tasks()]
+    assert len(set(indices)) == len(indices) == plan.task_count
+    groups = [plan.group_of(index) for index in indices]
+    if plan.panel_tiles == plan.task_shape[1]:
+        assert len([k for k, g in enumerate(groups) if not k or g != groups[k - 1]]) == len(set(groups))
+    assert _most_open(plan) <= max(plan.frames - 2 * workers, 1) or plan.frames == plan.task_count
+
+
+def _most_open(plan):
+    """The most tiles that are decoded and not computed, where one worker does all in order."""
+    (down, across), (rows, cols) = plan.reach, plan.task_shape
+    if not plan.exchanges:
+        return 1
+    seen, is_open, most = set(), set(), 0
+    for index, _ in plan.tasks():
+        seen.add(index)
+        is_open.add(index)
+        most = max(most, len(is_open))
+        for row, col in list(is_open):
+            around = {
+                (r, c)
+                for r in range(max(0, row - down), min(rows, row + down + 1))
+                for c in range(max(0, col - across), min(cols, col + across + 1))
+            }
+            if around <= seen:
+                is_open.discard((row, col))
+    return most
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
 def test_what_a_panel_leaves_is_taken_once(monkeypatch, dtype):
     """Also where validity goes along; nothing of it stays behind."""

@@ -7,7 +7,8 @@ import pytest
 
 import tilejit as tj
 from tilejit.grid import Grid
-from tilejit.planning.plan import BASE_BYTES, GDAL_BYTES
+from tilejit.io.source import Decoding
+from tilejit.planning.plan import BASE_BYTES, COMPILER_BYTES, GDAL_BYTES
 from tilejit.window import Window
 
 
@@ -126,6 +127,35 @@ def test_tasks_are_whole_blocks_of_input_and_output():
 def test_blocks_that_are_cut_are_told():
     plan = steep(Untouched(5000, 5000, (5000, 5000)).raster().band(1)).plan("out.tif", memory="550MB", workers=2)
     assert "decoded more than once" in str(plan)
+
+
+def test_tiles_share_blocks_that_are_large_and_the_plan_counts_what_is_held():
+    source = Untouched(16384, 16384, (8192, 2048))
+    source.decoding = Decoding((8192, 2048), 1 << 26, 30_000_000, is_apart=False, by_rows=False, is_compiled=True)
+    plan = steep(source.raster().band(1)).plan("out.tif", workers=2, memory="60GB")
+    assert "each block decoded once" in str(plan)
+    assert 8192 % plan.tile[0] == 2048 % plan.tile[1] == 0
+    assert plan.blocks_held(plan.reads[0]) == 2
+    assert plan.decoding_bytes == 2 * ((1 << 26) + 30_000_000)
+    assert plan.memory < 700e6
+    indices = [index for index, _ in plan.tasks()]
+    assert len(set(map(plan.group_of, indices[: plan.group[0] * plan.group[1]]))) == 1
+
+
+def test_blocks_that_memory_does_not_hold_are_decoded_again():
+    source = Untouched(8192, 100_000, (1, 100_000))
+    source.decoding = Decoding((1, 100_000), 400_000, 400_000, is_apart=False, by_rows=False, is_compiled=True)
+    raster = steep(source.raster().band(1))
+    assert "each block decoded once" in str(raster.plan("out.tif", workers=2, memory="2GB"))
+    plan = raster.plan("out.tif", workers=2, memory="600MB")
+    assert "decoded more than once" in str(plan)
+    assert plan.memory <= 600e6
+
+
+def test_what_compiles_nothing_takes_less():
+    raster = Untouched(5000, 5000).raster().band(1)
+    copied, computed = (made.plan("out.tif", profile={"predictor": 1}) for made in (raster, steep(raster)))
+    assert computed.fixed_bytes - copied.fixed_bytes == COMPILER_BYTES
 
 
 @pytest.mark.parametrize("block", [(1, 4096), (8, 4096), (3, 4096), (512, 512), (64, 128)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.codecs.compiled import predictor
-from tilejit.codecs.entropy import COMPRESSIONS, compress, decompress
+from tilejit.codecs.entropy import COMPRESSIONS, compress, decompress, decompress_run
 from tilejit.errors import CodecError
 
 if TYPE_CHECKING:
@@ -72,13 +72,36 @@ class BlockCodec:
             CodecError: The data is corrupt, or not as long as the block.
         """
         self._check(out)
+        coded = self._coded(out)
+        decompress(self.compression, data, coded)
+        self._undo(coded, out)
+
+    def decode_run(self, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Decode blocks of one shape, one under the other.
+
+        Args:
+            data: What holds the blocks as stored.
+            spans: (block, 2): the first byte of each block, and how many there are.
+            out: (row, col, sample) of all blocks, as for `decode`.
+
+        Raises:
+            BlockError: A block is corrupt, or not as long as it should be; with its number among these.
+        """
+        self._check(out)
+        coded = self._coded(out)
+        decompress_run(self.compression, data, spans, coded.reshape(len(spans), -1))
+        self._undo(coded, out)
+
+    def _coded(self, out: NDArray[Any]) -> NDArray[np.uint8]:
+        """Where the entropy decoder writes to."""
+        return _scratch(out.nbytes) if self.predictor == 3 else out.reshape(-1).view(np.uint8)
+
+    def _undo(self, coded: NDArray[np.uint8], out: NDArray[Any]) -> None:
+        """Undo the predictor, which goes by rows, wherever blocks end."""
         cells = self._rows(out)
         if self.predictor == 3:
-            coded = _scratch(out.nbytes)
-            decompress(self.compression, data, coded)
             self._join(coded.reshape(len(cells), -1), cells)
             return
-        decompress(self.compression, data, cells.reshape(-1).view(np.uint8))
         if not self.dtype.isnative:
             cells.byteswap(inplace=True)
         if self.predictor == 2:

@@ -27,8 +27,8 @@ def predictor(name: str) -> NativeFunction:
 
 
 def lzw_decoder() -> NativeFunction:
-    """Returns `tilejit.codecs.lzw.decode_lzw` as machine code."""
-    return _compiled("lzw", "decode_lzw")
+    """Returns `tilejit.codecs.lzw.decode_blocks` as machine code."""
+    return _compiled("lzw", "decode_blocks")
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("decode_lzw",)
+COMPILED = ("decode_lzw", "decode_blocks")
 """The functions that are compiled."""
 CORRUPT = -1
 """What stands for a code that is in no table."""
@@ -87,3 +87,26 @@ def decode_lzw(  # noqa: C901, PLR0912 - one loop, for a call would cost as much
             done += 1
             source += 1
     return done
+
+
+def decode_blocks(  # noqa: PLR0917 - no keywords in machine code
+    data: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Decode blocks of one size; a call for each of a kilobyte would take longer than its decoding.
+
+    Args:
+        data: (byte,), what holds the blocks.
+        spans: (block, 2): the first byte of each, and how many there are.
+        starts: (`TABLE`,), for its own use.
+        lengths: (`TABLE`,), for its own use.
+        sizes: (block,), what `decode_lzw` returns of each.
+        out: (block, byte).
+    """
+    for k in range(len(out)):
+        begin = spans[k, 0]
+        sizes[k] = decode_lzw(data[begin : begin + spans[k, 1]], starts, lengths, out[k])

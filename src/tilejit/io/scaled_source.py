@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.io.file_tags import BandTags, FileTags, tags_of
-from tilejit.io.source import CHUNK_CELLS, BandInfo, convert, reserve
+from tilejit.io.source import CHUNK_CELLS, BandInfo, convert, decoding_of, keep_blocks, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
-    from tilejit.io.source import Source
+    from tilejit.io.source import Decoding, Source
     from tilejit.window import Window
 
 
@@ -74,6 +74,11 @@ class ScaledSource:
         return self.counts.block_bytes
 
     @property
+    def decoding(self) -> Decoding | None:
+        """What decoding takes where threads share blocks."""
+        return decoding_of(self.counts)
+
+    @property
     def stored_bytes(self) -> int | None:
         """The file's size."""
         return self.counts.stored_bytes
@@ -111,6 +116,10 @@ class ScaledSource:
     def reserve(self, threads: int) -> None:
         """Make ready for reads from so many new threads."""
         reserve(self.counts, threads)
+
+    def keep(self, blocks: int) -> None:
+        """Hold so many decoded blocks for tiles that share them."""
+        keep_blocks(self.counts, blocks)
 
     def close(self) -> None:
         """Let go of the file."""

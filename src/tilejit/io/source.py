@@ -55,6 +55,37 @@ class BandInfo:
         return self.has_mask or self.nodata is not None or self.dtype.kind == "f"
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What decoding takes where threads share decoded blocks, so that tiles may cut them."""
+
+    run: tuple[int, int]
+    """Rows and columns that are decoded together: a block, or a run of small ones."""
+    run_bytes: int
+    """Bytes of them, decoded."""
+    thread_bytes: int
+    """Bytes that each thread takes beside: for blocks as stored, and between two codings."""
+    is_apart: bool
+    """Whether each band has blocks of its own."""
+    by_rows: bool
+    """Whether rows are read alone, for nothing is decoded."""
+    is_compiled: bool
+    """Whether a part of the decoder is compiled by Numba: a predictor, LZW."""
+
+
+def decoding_of(source: Source) -> Decoding | None:
+    """What decoding a source's blocks takes; None where threads do not share them."""
+    decoding: Decoding | None = getattr(source, "decoding", None)
+    return decoding
+
+
+def keep_blocks(source: Source, count: int) -> None:
+    """Let a source hold so many decoded blocks, where threads share them."""
+    keep: Callable[[int], None] | None = getattr(source, "keep", None)
+    if keep is not None:
+        keep(count)
+
+
 class Source(Protocol):
     """What windows are read from; `read` may be called from several threads at once.
 

@@ -49,6 +49,8 @@ class Buffers:
 
     def __init__(self, plan: Plan) -> None:
         self._flat = []
+        self.shared = [plan.shares(read) for read in plan.reads]
+        """Of which reads each block is decoded once, though tiles may cut it."""
         height, width = plan.largest_task
         for read in plan.reads:
             count = len(read.bands) * (height + 2 * read.halo[0]) * (width + 2 * read.halo[1])
@@ -139,10 +141,20 @@ class Frame:
             rows, cols = window.slices(own.expand(*layer.read.halo))
             valid = None if layer.valid is None else layer.valid[:, rows, cols]
             source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
-            total += _decoded_bytes(layer.read, window, whole)
+            total += self._decoded_bytes(number, window, whole)
             if own.col_end == self.panel.col_end < whole.col_end:
                 self.seams.keep(number, layer, own)
         return total
+
+    def _decoded_bytes(self, number: int, window: Window, whole: Window) -> int:
+        """Bytes of the whole blocks that a window is the first to touch, or touches at all; of an array, its own."""
+        read, (rows, cols) = self.layers[number].read, window.shape
+        if read.block_bytes:
+            is_shared, panel = self.buffers.shared[number], self.panel
+            above, left = is_shared and window.row_off > panel.row_off, is_shared and window.col_off > panel.col_off
+            rows = _touched(window.row_off, window.row_end, read.block[0], whole.height, after=above)
+            cols = _touched(window.col_off, window.col_end, read.block[1], whole.width, after=left)
+        return len(read.bands) * read.dtype.itemsize * rows * cols
 
     def exchange(self, other: Frame, whole: Window) -> None:
         """Hands each of two neighbours the cells that the other has in its halo."""
@@ -199,15 +211,7 @@ def _runs(start: int, stop: int, size: int) -> Iterator[tuple[range, int]]:
         start = end
 
 
-def _decoded_bytes(read: Read, window: Window, whole: Window) -> int:
-    """Bytes of the whole blocks that a window touches; of an array, of its own cells."""
-    rows, cols = window.shape
-    if read.block_bytes:
-        rows = _touched(window.row_off, window.row_end, read.block[0], whole.height)
-        cols = _touched(window.col_off, window.col_end, read.block[1], whole.width)
-    return len(read.bands) * read.dtype.itemsize * rows * cols
-
-
-def _touched(start: int, stop: int, block: int, size: int) -> int:
-    """The length of the blocks that ``start:stop`` touches."""
-    return min(size, -(-stop // block) * block) - start // block * block
+def _touched(start: int, stop: int, block: int, size: int, *, after: bool) -> int:
+    """The length of the blocks that ``start:stop`` touches; ``after`` others, of those that begin there."""
+    begin = -(-start // block) if after else start // block
+    return max(0, min(size, -(-stop // block) * block) - begin * block)

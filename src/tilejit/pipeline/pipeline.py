@@ -13,7 +13,7 @@ from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.io.gdal.environment import Environment
 from tilejit.io.open_sink import stored_bytes
 from tilejit.io.sink import prepare
-from tilejit.io.source import reserve
+from tilejit.io.source import keep_blocks, reserve
 from tilejit.kernel.tally import Tally
 from tilejit.pipeline.batches import Batches
 from tilejit.pipeline.cancellation import Cancellation, stopped
@@ -259,6 +259,8 @@ def run_tasks(run: Run) -> None:
     try:
         for source in sources:
             reserve(source, min(job.plan.workers, job.plan.task_count))
+            held = sum(job.plan.blocks_held(r) for r, s in zip(job.plan.reads, job.sources, strict=True) if s is source)
+            keep_blocks(source, held)
         run()
     finally:
         for source in sources:

@@ -45,6 +45,9 @@ class Schedule:
         self._open: dict[Index, Frame] = {}
         self._decoded: set[Index] = set()
         self._missing: dict[Index, int] = {}
+        self._reading: dict[Index, int] = {}
+        self._group, self._group_number = None if self._next is None else plan.group_of(self._next[0]), 0
+        self._groups_read = plan.groups_read if any(map(plan.cuts, plan.reads)) else plan.task_count
         self._unfinished = plan.task_count
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
@@ -66,13 +69,20 @@ class Schedule:
                 if self._ready and self._compiled:
                     index = self._ready.popleft()
                     return Work("compute", index, self._open[index])
-                if self._next is not None and self._free:
+                if self._next is not None and self._free and self._is_held():
                     return self._start_read()
                 self._changed.wait()
 
+    def _is_held(self) -> bool:
+        """Whether blocks of the next tile's group may be decoded: those that older tiles are still to read are held."""
+        return not self._reading or self._group_number - min(self._reading.values()) < self._groups_read
+
     def _start_read(self) -> Work:
         index, window = self._next  # type: ignore[misc]
+        self._reading[index] = self._group_number
         self._next = next(self._tiles, None)
+        if self._next is not None and (group := self.plan.group_of(self._next[0])) != self._group:
+            self._group, self._group_number = group, self._group_number + 1
         self._open[index] = frame = Frame(window, self.plan.panel(index), self._free.pop(), self._seams)
         self._missing[index] = len(self._neighbours(index)) + 1
         return Work("read", index, frame)
@@ -82,7 +92,9 @@ class Schedule:
         with self._changed:
             partners = [n for n in self._neighbours(index) if n in self._decoded]
             self._decoded.add(index)
+            del self._reading[index]
             self._settle(index, 1)
+            self._changed.notify_all()
             return partners
 
     def frame(self, index: Index) -> Frame:

@@ -39,11 +39,13 @@ def parts_of(plan: Plan, workers: int) -> Iterator[Window]:
     (rows, cols), wide = plan.task_shape, plan.panel_tiles
     firsts = range(0, cols, wide)
     wanted = ceil(_count(plan, workers) / len(firsts))
+    down, across = plan.group  # whose tiles share blocks
     for first in firsts:
         end = min(first + wide, cols)
-        for row, row_end in _runs(0, rows, wanted):
-            for col, col_end in _runs(first, end, wanted // rows):
-                yield plan.tiles_window(row, row_end, col, col_end)
+        for row, row_end in _runs(0, ceil(rows / down), wanted):
+            for col, col_end in _runs(0, ceil((end - first) / across), wanted // ceil(rows / down)):
+                ends = min(row_end * down, rows), min(first + col_end * across, end)
+                yield plan.tiles_window(row * down, ends[0], first + col * across, ends[1])
 
 
 def _count(plan: Plan, workers: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import ceil, isnan
+from itertools import pairwise, product
+from math import ceil, isnan, prod
 from typing import TYPE_CHECKING, Any
 
 from tilejit.io.sink import WRITTEN_DIRECTLY
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tilejit.grid import Grid
+    from tilejit.io.source import Decoding
     from tilejit.kernel.kernel import Edge
     from tilejit.language.signature import Signature
 
@@ -27,6 +29,8 @@ Halo = tuple[int, int]
 
 BASE_BYTES = 260_000_000
 """What a process holds before any buffer: Python, NumPy, Numba, GDAL (190-210 MB, measured), LLVM compiling (45 MB)."""
+COMPILER_BYTES = 160_000_000
+"""What of these Numba and LLVM take: a process that copies, and compiles nothing, holds 86 MB (measured)."""
 GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
 _DIRECT_BLOCKS, _GDAL_BLOCKS = 5, 3
@@ -86,6 +90,8 @@ class Read(_Value):
     """The file's size."""
     reader: str
     """How it is read, and why."""
+    decoding: Decoding | None = None
+    """What decoding takes where workers share decoded blocks; None where each decodes for itself."""
     scales: tuple[tuple[float, float], ...] = ()
     """What the stored cells of each band are multiplied by, and what is added then; empty where they are taken as they
     are."""
@@ -245,14 +251,32 @@ class Plan(_Value):
     """What runs the tasks: threads of this process, or workers elsewhere that get parts of the window."""
     processes: int = 1
     """Worker processes on this machine; each has as many threads as there are workers."""
+    is_shared: bool = True
+    """Whether blocks that tiles cut are held until all their tiles have them; otherwise each tile decodes them."""
 
     def tasks(self) -> Iterator[tuple[Index, Window]]:
-        """Yields what is computed: panel by panel, in each row by row."""
+        """Yields what is computed: panel by panel, in each group by group, row by row."""
         (rows, cols), wide = self.task_shape, self.panel_tiles
         for first in range(0, cols, wide):
-            for row in range(rows):
-                for col in range(first, min(first + wide, cols)):
+            for down, across in product(self._groups(0, 0, rows), self._groups(1, first, min(first + wide, cols))):
+                for row, col in product(down, across):
                     yield (row, col), self.tiles_window(row, row + 1, col, col + 1)
+
+    def _groups(self, axis: int, start: int, end: int) -> list[range]:
+        """Rows or columns of tiles, cut where groups end; these lie on the grid's own lines, as tiles do."""
+        size = self.group[axis]
+        before = (self.window.row_off, self.window.col_off)[axis] // self.tile[axis] % size
+        edges = [start, *range(start + size - (start + before) % size, end, size), end]
+        return [range(a, b) for a, b in pairwise(edges)]
+
+    @property
+    def group(self) -> tuple[int, int]:
+        """Rows and columns of tiles that come one after the other, because they cut the same blocks."""
+        files = [r for r in self.reads if r.block_bytes]
+        down, across = (
+            max((ceil(min(r.block[k], self.grid.shape[k]) / self.tile[k]) for r in files), default=1) for k in (0, 1)
+        )
+        return down, across
 
     def panel(self, index: Index) -> Window:
         """Returns the window of the panel that a tile belongs to; its tiles hand each other their halos."""
@@ -278,7 +302,8 @@ class Plan(_Value):
         wanted = ceil(waiting / PANEL_BYTES)
         seam = max((r.block[1] for r in self.reads if r.block_bytes), default=0)
         most = 1 + int(SEAM_SHARE * self.window.width / seam) if seam else wanted
-        return ceil(cols / max(1, min(wanted, most)))
+        across = self.group[1]
+        return min(cols, ceil(cols / max(1, min(wanted, most)) / across) * across)
 
     @property
     def task_shape(self) -> tuple[int, int]:
@@ -329,9 +354,16 @@ class Plan(_Value):
         """How many tiles' inputs are held at once."""
         if not self.exchanges:
             return min(self.workers, self.task_count)
-        down, across = self.reach
-        waiting = down * self.panel_tiles + across + 1
-        return min(waiting + 2 * self.workers, self.task_count)
+        return min(self._waiting + 2 * self.workers, self.task_count)
+
+    @property
+    def _waiting(self) -> int:
+        """The most tiles that wait for halo cells of tiles that come later."""
+        (down, across), (rows, cols), wide = self.reach, self.group, self.panel_tiles
+        if rows == 1 or cols >= wide:
+            return down * wide + across + 1
+        # Below the groups that are done; to the right of the last one, and of what is done of this one; and in it.
+        return down * (wide + across) + across * (rows + down + 1) + down * cols + across + 1
 
     @property
     def frame_bytes(self) -> int:
@@ -392,9 +424,67 @@ class Plan(_Value):
         return sum(r.cell_bytes * r.halo[1] for r in self.reads) * self.window.height if seams else 0
 
     def cuts(self, read: Read) -> bool:
-        """Whether tiles cut the blocks of a read, which are then decoded more than once."""
+        """Whether tiles cut the blocks of a read."""
         sizes = zip(self.tile, read.block, self.grid.shape, strict=True)
         return bool(read.block_bytes) and any(tile % block and tile < size for tile, block, size in sizes)
+
+    def shares(self, read: Read) -> bool:
+        """Whether each block of a read is decoded once, though tiles may cut it."""
+        if not self.cuts(read):
+            return True
+        # A tile that lies in two rows of blocks takes some of the lower one, which is gone when its own turn comes.
+        sizes = zip(self.tile, read.block, self.grid.shape, strict=True)
+        fits = [not tile % block or not block % tile or block >= size for tile, block, size in sizes]
+        is_wide = read.block[1] >= self.grid.width
+        return read.decoding is not None and self.is_shared and (all(fits) or is_wide)
+
+    def blocks_held(self, read: Read) -> int:
+        """How many decoded blocks of a read, or runs of small ones, its workers hold."""
+        if read.decoding is None or not self.is_shared or not self.cuts(read):
+            return self._decoders(read)
+        row = self.largest_task[0], self.largest_task[1] * self.group[1]
+        planes = len(read.bands) if read.decoding.is_apart else 1
+        touched = planes * prod(map(_touched, row, self._run(read), self.grid.shape))
+        return min(touched * self.groups_read, self._blocks(read))
+
+    def _decoders(self, read: Read) -> int:
+        """How many workers decode blocks of a read at the same time."""
+        return min(self.workers, self.task_count, self._blocks(read))
+
+    def _blocks(self, read: Read) -> int:
+        """How many blocks of a read there are, or runs of small ones."""
+        planes = len(read.bands) if read.decoding is not None and read.decoding.is_apart else 1
+        return planes * prod(map(_touched, self.grid.shape, self._run(read), self.grid.shape))
+
+    def _run(self, read: Read) -> tuple[int, int]:
+        """Rows and columns that a worker decodes together, for a tile."""
+        if read.decoding is None:
+            return read.block
+        parts = zip(read.decoding.run, self.largest_task, read.block, strict=True)
+        rows, cols = (min(run, ceil(tile / block) * block) for run, tile, block in parts)
+        return rows, cols
+
+    @property
+    def groups_read(self) -> int:
+        """How many groups of tiles are read at the same time: as many as one tile for each worker can be of."""
+        workers = min(self.workers, self.task_count)
+        return min(workers, 1 + ceil((workers - 1) / prod(self.group)))
+
+    def group_of(self, index: Index) -> Index:
+        """Returns the row and column of a tile's group among groups."""
+        (rows, cols), first = self.group, (self.window.row_off // self.tile[0], self.window.col_off // self.tile[1])
+        return (first[0] + index[0]) // rows, (first[1] + index[1]) // cols
+
+    def decoding_bytes_of(self, read: Read) -> int:
+        """Bytes that the workers take to decode blocks of a read."""
+        decoding, held = read.decoding, self.blocks_held(read)
+        if decoding is None:
+            return min(self.workers, self.task_count) * read.block_bytes
+        rows, cols = self._run(read)
+        if decoding.by_rows:
+            rows = min(rows, self.largest_task[0] + 2 * read.halo[0])
+        share = rows * cols / prod(decoding.run)
+        return ceil(share * (self._decoders(read) * decoding.thread_bytes + held * decoding.run_bytes))
 
     @property
     def memory(self) -> int:
@@ -410,8 +500,8 @@ class Plan(_Value):
 
     @property
     def decoding_bytes(self) -> int:
-        """Bytes that the workers take to decode a block of each file."""
-        return min(self.workers, self.task_count) * sum(r.block_bytes for r in self.reads)
+        """Bytes that the workers take to decode blocks of each file."""
+        return sum(map(self.decoding_bytes_of, self.reads))
 
     @property
     def encoding_bytes(self) -> int:
@@ -426,8 +516,15 @@ class Plan(_Value):
 
     @property
     def fixed_bytes(self) -> int:
-        """Bytes that the process takes whatever the plan."""
-        return BASE_BYTES + GDAL_BYTES
+        """Bytes that the process takes whatever the raster."""
+        return BASE_BYTES + GDAL_BYTES - (0 if self.compiles else COMPILER_BYTES)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a process may have to compile something: a kernel, a predictor, LZW."""
+        read = any(r.decoding is not None and r.decoding.is_compiled for r in self.reads)
+        written = any(w.options.get("PREDICTOR", "1") != "1" for w in self.writes)
+        return bool(self.steps) or read or written
 
     @property
     def source_bytes(self) -> int:
@@ -449,6 +546,11 @@ class Plan(_Value):
         from tilejit.planning.plan_text import plan_text
 
         return printable(plan_text(self))
+
+
+def _touched(tile: int, block: int, extent: int) -> int:
+    """The most blocks that a tile lies in along one axis."""
+    return min(ceil(tile / block) + bool(tile % block and block % tile), ceil(extent / block))
 
 
 def _cells(tile: tuple[int, int], halo: Halo) -> int:

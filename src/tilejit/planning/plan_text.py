@@ -138,7 +138,7 @@ def _nodata(write: Write) -> str:
 
 def _decoding(plan: Plan) -> str:
     files = [r for r in plan.reads if r.block_bytes]
-    split = [r.source for r in files if plan.cuts(r)]
+    split = [r.source for r in files if not plan.shares(r)]
     counts = Counter((r.source, band) for r in files for band in r.bands)
     twice = dict.fromkeys(source for (source, _), count in counts.items() if count > 1)
     notes = []

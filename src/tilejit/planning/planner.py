@@ -12,6 +12,7 @@ from tilejit.errors import PlanError
 from tilejit.io.output_file import can_be_written
 from tilejit.io.scaled_source import scales_of
 from tilejit.io.sink import Storage
+from tilejit.io.source import decoding_of
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.kernel.operations import is_open_ended
 from tilejit.kernel.quantities import scalar_values
@@ -328,6 +329,7 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
         source.block_bytes,
         source.stored_bytes,
         source.reader,
+        decoding_of(source),
         scales_of(source, node.bands),
     )
 

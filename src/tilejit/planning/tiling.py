@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from math import ceil, lcm, prod
 from typing import TYPE_CHECKING
 
@@ -47,20 +48,16 @@ def fitting_plan(
         MemoryLimitError: No task shape fits; with the numbers.
     """
     if tile:
-        candidates = [_asked(tile, output_blocks, plan)]
+        plans = [replace(plan, tile=_asked(tile, output_blocks, plan))]
     else:
-        whole, parts = (
-            _whole_blocks(plan, output_blocks, _most_pixels(plan, is_slow=is_slow)),
-            _part_blocks(plan, output_blocks),
-        )
-        thrifty = [t for t in whole if replace(plan, tile=t).buffer_bytes <= BUFFER_BYTES]
-        candidates = [*thrifty, *sorted(whole, key=prod), *parts]
+        plans = _by_preference(plan, output_blocks, _most_pixels(plan, is_slow=is_slow))
+    # As a last resort each tile decodes the blocks that it cuts: the larger it is, the fewer do.
+    plans += [replace(p, is_shared=False) for p in sorted(plans, key=lambda p: prod(p.tile), reverse=True)]
     bound, given = _bound(plan)
-    for candidate in candidates:
-        chosen = replace(plan, tile=candidate)
+    for chosen in plans:
         if bound is None or chosen.memory <= bound:
             return chosen
-    smallest = min((replace(plan, tile=c) for c in candidates), key=lambda p: p.memory)
+    smallest = min(plans, key=lambda p: p.memory)
     raise MemoryLimitError(
         f"{_outputs(plan)}: needs at least {format_size(smallest.memory)} of memory, and {given}\n{smallest}\n"
         f"give more with memory=, fewer workers=, or read smaller windows"
@@ -73,6 +70,16 @@ def _bound(plan: Plan) -> tuple[int | None, str]:
         return plan.memory_limit, f"{format_size(plan.memory_limit)} were given"
     free = memory_limit()
     return (None, "") if free is None else (free.value, f"{format_size(free.value)} are left by {free.name}")
+
+
+def _by_preference(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[Plan]:
+    """Plans of all task shapes: those that are thrifty, whole blocks before parts; then by what they take."""
+    shapes = _whole_blocks(plan, output_blocks, pixels), _part_blocks(plan, output_blocks, pixels)
+    plans = [replace(plan, tile=tile) for tile in dict.fromkeys((*shapes[0], *shapes[1]))]
+    once = [p for p in plans if all(map(p.shares, p.reads))]
+    thrifty = [p for p in once if p.buffer_bytes <= BUFFER_BYTES]
+    often = [p for p in plans if not all(map(p.shares, p.reads))]
+    return [*thrifty, *sorted(once, key=lambda p: p.memory), *often]
 
 
 def _outputs(plan: Plan) -> str:
@@ -109,16 +116,25 @@ def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: 
     return [(tall * rows, most * cols), *shapes] if tall > 1 else shapes
 
 
-def _part_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Task shapes that cut the inputs' blocks, which are then decoded more than once; the plan says so."""
-    rows, cols = _output_block(output_blocks)
-    width = plan.grid.shape[1]
-    shapes = []
-    narrow = _rounded(width, cols)
-    while narrow > max(cols, 512):
-        narrow = max(cols, _rounded(narrow // 2, cols))
-        shapes.append((rows, narrow))
-    return [*shapes, (rows, cols)]
+def _part_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[tuple[int, int]]:
+    """Task shapes that cut the inputs' blocks, the largest first."""
+    files = [r.block for r in plan.reads if r.block_bytes] or [(1, 1)]
+    rows, cols = (
+        _lengths(max(block[k] for block in files), side, plan.grid.shape[k])
+        for k, side in enumerate(_output_block(output_blocks))
+    )
+    # The smallest shape has to do where blocks of the output are large.
+    few = [shape for shape in product(rows, cols) if prod(shape) <= pixels] or [(min(rows), min(cols))]
+    return sorted(few, key=lambda shape: (prod(shape), shape[1]), reverse=True)
+
+
+def _lengths(block: int, output: int, extent: int) -> list[int]:
+    """Lengths of whole blocks of the output that divide a block of an input, or all that lies in one block."""
+    if block >= extent:
+        whole = _rounded(extent, output)
+        return [whole, *(_rounded(whole >> k, output) for k in range(1, 32) if whole >> k > output), output]
+    count = block // output
+    return [output * n for n in range(1, count + 1) if block % (output * n) == 0] or [output]
 
 
 def _output_block(output_blocks: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
+from tilejit.window import Window
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tilejit.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,30 @@ class Place:
     """The row of blocks, from 0."""
     col: int
     """The column of blocks, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Blocks that are decoded together: their numbers follow each other."""
+
+    row: int
+    """The row of blocks that it begins in, from 0."""
+    col: int
+    """The column of blocks that it begins in, from 0."""
+    rows: int
+    """Blocks from the top down."""
+    cols: int
+    """Blocks beside each other."""
+
+    @property
+    def count(self) -> int:
+        """How many blocks they are."""
+        return self.rows * self.cols
+
+    def window(self, block: tuple[int, int]) -> Window:
+        """The cells of the blocks, those beyond the raster among them."""
+        height, width = block
+        return Window(self.row * height, self.col * width, self.rows * height, self.cols * width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.codecs.entropy import BlockError
 from tilejit.errors import CodecError, ReadError
-from tilejit.io.blocks.block_grid import Place
+from tilejit.io.blocks.block_grid import Place, Run
 from tilejit.io.blocks.constant_blocks import KnownBlocks
+from tilejit.io.blocks.shared_blocks import SharedBlocks
 from tilejit.io.file_names import check_unchanged, identity_of
 from tilejit.io.source import blank, check_request, convert, flag, nodata_key
 from tilejit.kernel.blanks import is_constant
@@ -23,12 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.io.blocks.shared_blocks import Held
     from tilejit.io.blocks.tiff_layout import TiffLayout
     from tilejit.io.file_names import State
     from tilejit.io.file_tags import FileTags
     from tilejit.io.gdal.environment import Environment
     from tilejit.io.gdal.rasterio_source import RasterioSource
-    from tilejit.io.source import BandInfo, Source
+    from tilejit.io.source import BandInfo, Decoding, Source
 
 
 class BlockSource:
@@ -56,15 +60,18 @@ class BlockSource:
         """What held of ``rasterio.Env`` when it was opened."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
-        self.block_bytes: int = max(source.block_bytes, layout.decoding_bytes)
-        """Bytes that decoding one block takes, by either path."""
+        self.decoding: Decoding = layout.decoding
+        """What decoding takes."""
+        self.block_bytes: int = self.decoding.run_bytes + self.decoding.thread_bytes
+        """Bytes that decoding one block takes, or a run of small ones."""
         self.stored_bytes: int | None = source.stored_bytes
         """The file's size."""
         self._gdal = source
-        self._layout = layout
+        self._layout, self._run = layout, layout.run
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
         self._missing = [_missing_cell(source, layout, band) for band in self.bands]
         self._known = KnownBlocks(layout.block_bytes)
+        self._shared = SharedBlocks()
         self._lock = threading.Lock()
         self._local = threading.local()
         self._file: int | None = None
@@ -103,57 +110,69 @@ class BlockSource:
         if window.is_empty or not bands:
             return
         try:
-            for row, col, part in self._parts(window):
+            for run, whole, part in self._runs(window):
                 place = (slice(None), *part.slices(window))
-                self._read_part(bands, (row, col), part, out[place], None if valid is None else valid[place])
+                self._read_part(bands, run, part.slices(whole), out[place], None if valid is None else valid[place])
         except (CodecError, OSError) as error:
             numbers = ", ".join(map(str, bands))
             raise ReadError(f"{self.name}: cannot read band {numbers}, {window}: {error}") from error
 
-    def reserve(self, threads: int) -> None:  # noqa: ARG002 - one open file serves any number
-        """Open the file again if it was closed; threads share it."""
+    def reserve(self, threads: int) -> None:
+        """Open the file again if it was closed; threads share it. Each may decode a block at the same time."""
         check_unchanged(self.name, self.states)
+        self.keep(threads)
         self._descriptor()
+
+    def keep(self, blocks: int) -> None:
+        """Hold so many decoded blocks, or runs of small ones, for tiles that share them."""
+        self._shared.resize(blocks)
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
         with self._lock:
             file, self._file = self._file, None
-            self._local = threading.local()
+            self._local, self._shared = threading.local(), SharedBlocks()
         if file is not None:
             os.close(file)
         self._gdal.close()
 
-    def _parts(self, window: Window) -> Iterator[tuple[int, int, Window]]:
-        """Cuts a window along the blocks: the row and column of a block, and the part that lies in it."""
-        height, width = self.block
-        for row in range(window.row_off // height, -(-window.row_end // height)):
-            for col in range(window.col_off // width, -(-window.col_end // width)):
-                yield row, col, window.intersection(Window(row * height, col * width, height, width))
+    def _runs(self, window: Window) -> Iterator[tuple[Run, Window, Window]]:
+        """Cuts a window along the blocks: runs of blocks, their windows, and the part that lies in each."""
+        (height, width), (down, across) = self.block, self._run
+        row_end, col_end = -(-window.row_end // height), -(-window.col_end // width)
+        row = window.row_off // height
+        while row < row_end:
+            rows = self._layout.alike(row, min(down, row_end - row))
+            for col in range(window.col_off // width, col_end, across):
+                run = Run(row, col, rows, min(across, col_end - col))
+                whole = run.window(self.block)
+                yield run, whole, window.intersection(whole)
+            row += rows
 
     def _read_part(
         self,
         bands: tuple[int, ...],
-        block: tuple[int, int],
-        part: Window,
+        run: Run,
+        place: tuple[slice, slice],
         out: NDArray[Any],
         valid: NDArray[np.uint8] | None,
     ) -> None:
-        """Read what lies in one block, of every band."""
+        """Read a part of one run of blocks, of every band."""
         layout = self._layout
+        rows, cols = place
         for i, band in enumerate(bands):
             plane, sample = (band - 1, 0) if layout.grid.planes > 1 else (0, band - 1)
-            number = layout.grid.number(Place(plane, *block))
+            number = layout.grid.number(Place(plane, run.row, run.col))
             flags = None if valid is None else valid[i]
-            if layout.is_missing(number):
-                self._store(band, np.broadcast_to(self._missing[band - 1], part.shape), out[i], flags)
+            if layout.are_missing(number, run.count):
+                self._store(band, np.broadcast_to(self._missing[band - 1], out.shape[1:]), out[i], flags)
                 continue
-            rows, cols = part.slices(Window(block[0] * self.block[0], block[1] * self.block[1], *self.block))
-            try:
-                cells = self._cells(number, layout.stored_shape(block[0]), rows)
-            except (CodecError, OSError) as error:
-                raise CodecError(f"block {number} (row {block[0]}, col {block[1]}): {error}") from error
-            self._store(band, cells[:, cols, sample], out[i], flags)
+            # What is not compressed need not be read whole.
+            part = rows if self.decoding.by_rows else slice(0, run.rows * layout.grid.stored_rows(run.row))
+            with self._shared.hold((number, run.count, part.start, part.stop)) as held:
+                cells = held.cells if held.cells is not None else self._decode_into(held, number, run, part)
+                here = cells[rows.start - part.start : rows.stop - part.start, cols, sample]
+                self._store(band, here, out[i], flags)
 
     def _store(self, band: int, cells: NDArray[Any], out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
         if is_constant(cells):
@@ -170,31 +189,66 @@ class BlockSource:
         elif valid is not None:
             flag(valid, cells, key)
 
-    def _cells(self, number: int, stored: tuple[int, int, int], rows: slice) -> NDArray[Any]:
-        """Rows of a block's cells, in this thread's own memory until it reads the next."""
-        local, codec = self._local, self._layout.codec
-        # What is not compressed need not be read whole.
-        part = rows if codec.compression == "NONE" else slice(0, stored[0])
-        key = number, part.start, part.stop
-        if getattr(local, "key", None) != key:
-            # Kept, because tiles that are smaller than blocks come one after the other, and so do a pixel's bands.
-            local.key = None
-            native = codec.dtype.newbyteorder("=")
-            shape = part.stop - part.start, *stored[1:]
-            size = shape[0] * shape[1] * shape[2] * native.itemsize
-            local.block = _scratch(local, "cells", size).view(native).reshape(shape)
-            if codec.compression == "NONE":
-                self._read_plain(number, stored, part.start, local.block)
+    def _decode_into(self, held: Held, number: int, run: Run, part: slice) -> NDArray[Any]:
+        """Decode some rows of a run of blocks, of which the first has a number."""
+        _, width, samples = self._layout.stored_shape(run.row)
+        native = self._layout.codec.dtype.newbyteorder("=")
+        shape = part.stop - part.start, run.cols * width, samples
+        memory = held.room(shape[0] * shape[1] * samples * native.itemsize)
+        cells = self._decoded(number, run, part.start, memory.view(native).reshape(shape))
+        self._shared.decoded(held, cells)
+        return cells
+
+    def _decoded(self, number: int, run: Run, row: int, out: NDArray[Any]) -> NDArray[Any]:
+        """Blocks from the file: in ``out``, or as a constant."""
+        try:
+            if self.decoding.by_rows:
+                self._read_plain(number, self._layout.stored_shape(run.row), row, out)
+            elif run.count == 1:
+                return self._decode_block(number, out)
             else:
-                data = self._stored(number)
-                known = self._known.get(data, stored)
-                if known is not None:
-                    return known[rows]
-                codec.decode(data, local.block)
-                self._known.learn(data, local.block)
-            local.key = key
-        block: NDArray[Any] = local.block
-        return block[rows.start - part.start : rows.stop - part.start]
+                self._decode_run(number, run, out)
+        except (CodecError, OSError) as error:
+            at = self._layout.grid.place(number + getattr(error, "number", 0))
+            raise CodecError(f"block {self._layout.grid.number(at)} (row {at.row}, col {at.col}): {error}") from error
+        return out
+
+    def _decode_block(self, number: int, out: NDArray[Any]) -> NDArray[Any]:
+        data = _scratch(self._local, "stored", int(self._layout.counts[number]))
+        self._fill(data, int(self._layout.offsets[number]))
+        known = self._known.get(data, out.shape)
+        if known is not None:
+            return known
+        self._layout.codec.decode(data, out)
+        self._known.learn(data, out)
+        return out
+
+    def _decode_run(self, number: int, run: Run, out: NDArray[Any]) -> None:
+        """Decode blocks one under the other, and put tiles beside each other."""
+        data, spans = self._stored(slice(number, number + run.count))
+        rows, cols, samples = len(out) // run.rows, out.shape[1] // run.cols, out.shape[2]
+        stack = out if run.cols == 1 else _scratch(self._local, "stack", out.nbytes).view(out.dtype)
+        self._decode_stack(number, data, spans, stack.reshape(-1, cols, samples))
+        if stack is not out:
+            beside = stack.reshape(run.cols, rows, cols, samples).transpose(1, 0, 2, 3)
+            np.copyto(out.reshape(rows, run.cols, cols, samples), beside)
+
+    def _decode_stack(self, number: int, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Decode blocks one under the other, of which some may not be stored."""
+        codec, there = self._layout.codec, np.flatnonzero(spans[:, 1])
+        if len(there) == len(spans):
+            codec.decode_run(data, spans, out)
+            return
+        blocks = out.reshape(len(spans), -1, *out.shape[1:])
+        found = np.empty((len(there), *blocks.shape[1:]), out.dtype)
+        try:
+            codec.decode_run(data, spans[there], found.reshape(-1, *out.shape[1:]))
+        except BlockError as error:
+            raise BlockError(str(error), int(there[error.number])) from error
+        plane = self._layout.grid.place(number).plane
+        missing = self._missing if self._layout.grid.planes == 1 else self._missing[plane : plane + 1]
+        blocks[:] = np.concatenate(missing, axis=1)[0]
+        blocks[there] = found
 
     def _read_plain(self, number: int, stored: tuple[int, int, int], row: int, out: NDArray[Any]) -> None:
         """Read rows of a block that is not compressed, where they are wanted."""
@@ -209,11 +263,17 @@ class BlockSource:
         if not self._layout.codec.dtype.isnative:
             out.byteswap(inplace=True)
 
-    def _stored(self, number: int) -> NDArray[np.uint8]:
-        """A block as stored."""
-        data = _scratch(self._local, "stored", int(self._layout.counts[number]))
-        self._fill(data, int(self._layout.offsets[number]))
-        return data
+    def _stored(self, numbers: slice) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Blocks as stored, read by as few calls as they lie in pieces of the file: bytes, and where each block is."""
+        offsets, counts = self._layout.offsets[numbers], self._layout.counts[numbers]
+        data = _scratch(self._local, "stored", int(counts.sum()))
+        ends = np.cumsum(counts)
+        spans = np.stack((ends - counts, counts), axis=1)
+        follows = offsets[1:] == offsets[:-1] + counts[:-1]
+        edges = [0, *(1 + np.flatnonzero(~follows)).tolist(), len(counts)]
+        for first, last in pairwise(edges):
+            self._fill(data[spans[first, 0] : ends[last - 1]], int(offsets[first]))
+        return data, spans
 
     def _fill(self, data: NDArray[np.uint8], offset: int) -> None:
         """Read bytes. A mapped file would be a signal instead of an error where it has been cut short."""

@@ -13,6 +13,7 @@ from tilejit.codecs import BlockCodec
 from tilejit.errors import CodecError
 from tilejit.io.blocks.block_grid import BlockGrid
 from tilejit.io.blocks.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
+from tilejit.io.source import Decoding
 from tilejit.sizes import counted
 from tilejit.system.logs import unlogged
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _PLAIN_COLOURS = {0, 1, 2, 3}
 """White or black is zero, RGB, a palette: cells are stored as they are read."""
+_SMALL_BLOCK, _RUN_BYTES = 1 << 16, 1 << 18
+"""Blocks below the one are read in runs of the other: a call for each then takes longer than its decoding."""
 _NO_LIMIT = 0xFFFFFFFF
 """What RowsPerStrip says where the whole raster is one strip."""
 
@@ -40,9 +43,9 @@ class TiffLayout:
     counts: NDArray[Any]
     """The bytes of each block; 0 where there is none."""
 
-    def is_missing(self, number: int) -> bool:
-        """Whether a block is not stored, because its cells are all nodata or 0; GDAL looks at its byte count alone."""
-        return not self.counts[number]
+    def are_missing(self, number: int, count: int) -> bool:
+        """Whether blocks are not stored, because their cells are all nodata or 0; GDAL looks at byte counts alone."""
+        return not self.counts[number] and (count == 1 or not self.counts[number : number + count].any())
 
     def first_missing(self, band: int) -> tuple[int, int] | None:
         """Returns the row and column of a cell of a band, from 1, in a block that is not stored; None without one."""
@@ -59,6 +62,11 @@ class TiffLayout:
         """Returns what a block in a row of blocks is stored as: (row, col, sample)."""
         return self.grid.stored_rows(row), self.grid.block[1], self.codec.samples
 
+    def alike(self, row: int, most: int) -> int:
+        """Returns how many of the rows of blocks from one on have as many rows of cells: a last strip has fewer."""
+        is_short = self.grid.stored_rows(row + most - 1) < self.grid.stored_rows(row)
+        return most - is_short
+
     @property
     def block_bytes(self) -> int:
         """Bytes of a whole block, decoded."""
@@ -66,9 +74,25 @@ class TiffLayout:
         return rows * cols * self.codec.samples * self.codec.dtype.itemsize
 
     @property
-    def decoding_bytes(self) -> int:
-        """Bytes that reading and decoding a block takes: as stored, decoded, and between its two codings."""
-        return int(self.counts.max()) + self.block_bytes * (2 if self.codec.predictor == 3 else 1)
+    def run(self) -> tuple[int, int]:
+        """Blocks that are read and decoded together, down and across: one, or what small ones come to in a cache."""
+        count = 1 if self.block_bytes >= _SMALL_BLOCK else _RUN_BYTES // self.block_bytes
+        down, across = self.grid.blocks
+        return (min(count, down), 1) if across == 1 and not self.grid.tiled else (1, min(count, across))
+
+    @property
+    def decoding(self) -> Decoding:
+        """What decoding takes."""
+        (down, across), (rows, cols) = self.run, self.grid.block
+        run_bytes = down * across * self.block_bytes
+        is_plain = self.codec.compression == "NONE" and down * across == 1
+        # As stored; between two codings; and one under the other, from where tiles get beside each other.
+        copies = (self.codec.predictor == 3) + (across > 1)
+        thread_bytes = 0 if is_plain else down * across * int(self.counts.max()) + copies * run_bytes
+        run = down * rows, across * cols
+        is_compiled = self.codec.predictor > 1 or self.codec.compression == "LZW"
+        is_apart = self.grid.planes > 1
+        return Decoding(run, run_bytes, thread_bytes, is_apart=is_apart, by_rows=is_plain, is_compiled=is_compiled)
 
 
 class _NotOurs(Exception):  # noqa: N818 - it says why, and nothing went wrong

@@ -129,7 +129,7 @@ class _Copy:
         row, col = tile.window.row_off // rows, tile.window.col_off // cols
         with tile.path.open("rb", buffering=0) as shard:
             for number in range(layout.grid.count):
-                if layout.is_missing(number):
+                if layout.are_missing(number, 1):
                     continue
                 place = layout.grid.place(number)
                 target = self._blocks.number(Place(place.plane, place.row + row, place.col + col))

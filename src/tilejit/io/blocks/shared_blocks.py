@@ -1,0 +1,124 @@
+"""Decoded blocks that threads share: each is decoded by the first that wants it, while others that do wait."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One block that is held."""
+
+    memory: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    """Kept from block to block: fresh memory costs page faults."""
+    cells: NDArray[Any] | None = None
+    """Its cells; None until it is decoded."""
+    users: int = 1
+    """Threads that read it."""
+
+    def room(self, size: int) -> NDArray[np.uint8]:
+        """So many bytes."""
+        if self.memory.size < size:
+            self.memory = np.empty(size, np.uint8)
+        return self.memory[:size]
+
+
+class SharedBlocks:
+    """A fixed number of decoded blocks; that which came first goes first, for tiles come in the order of blocks.
+
+    A thread may hold one at a time.
+
+    Example:
+        >>> shared = SharedBlocks()
+        >>> with shared.hold("first") as place:
+        ...     shared.decoded(place, place.room(2).view(np.uint16))
+        >>> with shared.hold("first") as place:
+        ...     place.cells.shape
+        (1,)
+    """
+
+    def __init__(self) -> None:
+        self._most = 1
+        self._places: dict[Hashable, Held] = {}
+        self._changed = threading.Condition(threading.Lock())
+
+    def resize(self, most: int) -> None:
+        """Say how many there are at most; without, there is one."""
+        with self._changed:
+            self._most = max(1, most)
+            while len(self._places) > self._most and (key := self._unused()) is not None:
+                del self._places[key]
+            self._changed.notify_all()
+
+    def hold(self, key: Hashable) -> _Hold:
+        """Holds a block while its context lasts; the caller decodes it where its cells are not there.
+
+        Args:
+            key: What tells it from others.
+        """
+        return _Hold(self, key)
+
+    def decoded(self, place: Held, cells: NDArray[Any]) -> None:
+        """Hand a block to all that wait for it."""
+        with self._changed:
+            place.cells = cells
+            self._changed.notify_all()
+
+    def take(self, key: Hashable) -> Held:
+        """The block's place; where its cells are not there, they are for the caller to decode."""
+        with self._changed:
+            while True:
+                place = self._places.get(key)
+                if place is None:
+                    place = self._free_place()
+                    if place is not None:
+                        self._places[key] = place
+                        return place
+                elif place.cells is not None:
+                    place.users += 1
+                    return place
+                self._changed.wait()
+
+    def _free_place(self) -> Held | None:
+        """A place that no thread holds, or a new one; None where all are held."""
+        if len(self._places) < self._most:
+            return Held()
+        key = self._unused()
+        return None if key is None else Held(self._places.pop(key).memory)
+
+    def _unused(self) -> Hashable | None:
+        """The first block to come that no thread holds."""
+        return next((key for key, place in self._places.items() if not place.users), None)
+
+    def give_back(self, key: Hashable, place: Held) -> None:
+        """Let go of a block."""
+        with self._changed:
+            place.users -= 1
+            if place.cells is None:  # it could not be decoded
+                del self._places[key]
+            self._changed.notify_all()
+
+
+class _Hold:
+    """The context in which a block is held; of a class of its own, for it comes with each block that is read."""
+
+    __slots__ = ("_key", "_place", "_shared")
+
+    def __init__(self, shared: SharedBlocks, key: Hashable) -> None:
+        self._shared, self._key = shared, key
+
+    def __enter__(self) -> Held:
+        self._place = self._shared.take(self._key)
+        return self._place
+
+    def __exit__(self, *_: object) -> None:
+        self._shared.give_back(self._key, self._place)
