@@ -42,6 +42,7 @@ def arrays(draw, dtypes, most=40):
     return array
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.data())
 def test_focal_kernels_over_any_shape(data):
@@ -299,6 +300,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_computes_too(tmp_path):
     """No threads are left that a copy of the process would wait for, and Numba's threading layers are not used."""

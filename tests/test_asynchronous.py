@@ -27,7 +27,7 @@ from tilejit.pipeline.cancellation import Cancellation
 from tilejit.planning.graph import SourceBand
 from tilejit.raster.running import tiles_job
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
 SMALL = {"profile": {"blockxsize": 16, "blockysize": 16}, "tile": (32, 32), "workers": 3}
 

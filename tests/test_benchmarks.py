@@ -13,6 +13,8 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 

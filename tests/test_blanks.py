@@ -22,6 +22,7 @@ from tilejit.raster.settings import settings_of
 from tilejit.window import Window
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
     pytest.mark.filterwarnings("ignore::tilejit.errors.NodataWarning"),
 ]

@@ -19,7 +19,7 @@ from tilejit.jit import cache as jit_cache
 from tilejit.planning.dispatch import choose_backend
 
 CC = shutil.which("cc")
-pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler: cc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CC is None, reason="no C compiler: cc")]
 
 C = """
 #include <math.h>

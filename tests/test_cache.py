@@ -27,6 +27,8 @@ from tilejit.jit.object_code import OPTIONS
 from tilejit.language.cpu import cpu_source
 from tilejit.prediction.calibration import Calibration, calibration_file
 
+pytestmark = pytest.mark.slow
+
 TREBLE = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef treble(n):\n    return 3 * n\n"
 HELPER = "def scaled(v):\n    return v * 3\n"
 USER = textwrap.dedent("""

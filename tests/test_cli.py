@@ -16,6 +16,8 @@ from tilejit.cli.commands import COMMANDS
 from tilejit.cli.inputs import Input, parse_input
 from tilejit.cli.options import split_kernels
 
+pytestmark = pytest.mark.slow
+
 KERNELS = '''
 import math
 import numpy as np

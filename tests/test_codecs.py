@@ -200,6 +200,7 @@ def test_what_is_no_block_is_refused(block):
         codec.decode(b"", block)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("native")
 def test_the_second_process_compiles_nothing(tmp_path):
     program = """if True:

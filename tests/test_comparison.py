@@ -44,6 +44,8 @@ from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.system.cores import available_cores
 
+pytestmark = pytest.mark.slow
+
 BODIES = """
 @tj.focal
 def slope(z, *, scale=1.0, dx=tj.GROUND_WIDTH, dy=tj.GROUND_HEIGHT):

@@ -15,6 +15,8 @@ from tilejit.backends.pulse import new_pulse
 from tilejit.jit.cache import load_module
 from tilejit.language.cpu import cpu_source, has_two_variants
 
+pytestmark = pytest.mark.slow
+
 WIDE = " + ".join(f"z[{dy}, {dx}]" for dy in range(-3, 4) for dx in range(-3, 4))
 PROPAGATED = {
     "arithmetic": ("focal", "z, w", "return z[0, 1] * w[-1, 0]"),

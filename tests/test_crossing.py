@@ -24,6 +24,8 @@ from test_executors import ENVIRONMENT, MPIEXEC, needs_dask, needs_mpi
 from tilejit.errors import KernelError
 from tilejit.kernel.crossing import Name, way_of
 
+pytestmark = pytest.mark.slow
+
 CELLS = np.random.default_rng(7).random((40, 24), np.float32)
 
 

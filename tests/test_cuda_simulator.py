@@ -17,6 +17,8 @@ from tilejit.backends.cuda import CudaBackend
 from tilejit.backends.cuda_device import Device, too_old
 from tilejit.errors import BackendError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("cuda_simulator_run.py")
 SIMULATORS = ("numba-cuda", "built-in") if find_spec("numba_cuda") else ("built-in",)
 EPSILONS = {

@@ -10,6 +10,8 @@ from tilejit.cli.preview import GAP, SIDE, coloured, picture, shrunk
 from tilejit.cli.terrain_demo import terrain
 from tilejit.io.gdal.png import write_png
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):

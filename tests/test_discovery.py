@@ -197,6 +197,7 @@ PLANTED = ("boto3", "coverage", "pickle", "random", "ipdb", "colorsys")
 SCRIPT, MODULE = ["-c", "import sys; del sys.path[0]; from tilejit.cli import main; main()"], ["-m", "tilejit"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "name", "executor"),
     [

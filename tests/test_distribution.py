@@ -46,7 +46,7 @@ from tilejit.system.landmark import here, is_here
 from tilejit.window import Window, tiles
 
 psutil = pytest.importorskip("psutil")
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
 
 def write(path, array, **profile):

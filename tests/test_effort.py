@@ -27,6 +27,8 @@ from tilejit.io.output_file import OutputFile
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(os.environ.get("TILEJIT_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
 PROMISED = 1.02
 ASKED = {"ZSTD": 1, "DEFLATE": 6}

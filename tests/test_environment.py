@@ -26,6 +26,8 @@ from tilejit.pipeline.frames import Frame
 from tilejit.raster.running import plan_job
 from tilejit.window import Window
 
+pytestmark = pytest.mark.slow
+
 SECRET = "swordfish-7731"  # noqa: S105 - it opens nothing
 OPTIONS = {"GDAL_HTTP_HEADERS": f"Authorization: Bearer {SECRET}", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 

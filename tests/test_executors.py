@@ -26,6 +26,8 @@ from tilejit.executors.processes import ProcessesExecutor
 from tilejit.executors.serial import SerialExecutor
 from tilejit.testing import ExecutorTests
 
+pytestmark = pytest.mark.slow
+
 psutil = pytest.importorskip("psutil")
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed")
 needs_mpi = pytest.mark.skipif(

@@ -28,7 +28,7 @@ from tilejit.grid import Grid
 from tilejit.io.source import BandInfo
 from tilejit.raster.raster import Raster, SourceBand
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
 
 @tj.focal

@@ -19,6 +19,8 @@ from tilejit.jit.generated import Generated
 from tilejit.jit.machine_code import MachineCode, load_machine_code
 from tilejit.jit.object_code import OPTIONS, ObjectCode
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 TELLING = [
     "test_conformance.py::TestCpu::test_loops_that_wait_for_data",

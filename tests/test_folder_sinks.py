@@ -32,6 +32,8 @@ from tilejit.io.open_sink import checked_target, open_sink, places_of, storage_o
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles
 
+pytestmark = pytest.mark.slow
+
 try:
     import zarr
 except ImportError:

@@ -11,6 +11,8 @@ import tilejit as tj
 from oracles import ORACLES, punched
 from tilejit_kernels import filters, indices, masks, terrain
 
+pytestmark = pytest.mark.slow
+
 MODULES = (terrain, indices, filters, masks)
 KERNELS = {
     name: value

@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from tilejit_kernels import filters, indices, terrain
 
+pytestmark = pytest.mark.slow
+
 rasterio = pytest.importorskip("rasterio")
 
 

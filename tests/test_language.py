@@ -9,6 +9,8 @@ import pytest
 import tilejit as tj
 from kernels_for_tests import assert_same_bits, bits, holes, launch, write_module
 
+pytestmark = pytest.mark.slow
+
 FLOATS = (np.float32, np.float64)
 
 # Each is the body of `def body(a, b, *, p=0.75, n=3, flag=True)`, a focal kernel whose cells are floats.

@@ -17,7 +17,7 @@ from tilejit.io.target import finished, remove_folder, temporary_of
 from tilejit.system import origin as origins
 from tilejit.system.origin import ORIGIN, has_ended, origin
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")]
 
 WRITES = """
 import sys, time

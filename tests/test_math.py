@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 import tilejit.math as tjm
 from tilejit.math import float32, float64
 
+pytestmark = pytest.mark.slow
+
 MODULES = {np.float32: float32, np.float64: float64}
 DTYPES = list(MODULES)
 UNARY = ["atan", "sin", "cos", "exp", "log", "degrees", "radians"]

@@ -24,6 +24,8 @@ from tilejit.io.open_sink import open_sink
 from tilejit.io.sink import OutputProfile
 from tilejit.window import Window, tiles
 
+pytestmark = pytest.mark.slow
+
 COPIED = "blocks copied as they are"
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SWEEP = Path(__file__).with_name("odd_tiff_sweep.py")
 KERNELS = Path(__file__).with_name("odd_tiff_kernels.py")
 SOURCE = Path(__file__).resolve().parents[1] / "src"

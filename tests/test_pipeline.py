@@ -279,6 +279,7 @@ STRIPS = {"blockysize": 2048, "compress": "zstd", "zstd_level": 1}
 ONE_STRIP, ROWS = STRIPS | {"blockysize": 4096}, STRIPS | {"blockysize": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "profile", "dtype", "options"),
     [

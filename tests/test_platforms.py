@@ -11,6 +11,8 @@ from rasterio import Affine
 import tilejit as tj
 from tilejit_kernels.terrain import slope
 
+pytestmark = pytest.mark.slow
+
 zarr = pytest.importorskip("zarr")
 
 PROGRAM = '''

@@ -16,6 +16,8 @@ from ptx_run import CASES
 from tilejit.backends import ptx
 from tilejit.errors import BackendError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("ptx_run.py")
 CAPABILITIES = ("8 0", "9 0")
 WIDE = [c for c in CASES if "int32" in c or "float64" in c or c == "located"]

@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from kernels_for_tests import assert_same_bits, holes, write_module
 
+pytestmark = pytest.mark.slow
+
 FLOATS = ("v0", "v1", "v2")
 INTEGERS = ("k0", "k1")
 

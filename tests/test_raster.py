@@ -32,7 +32,7 @@ from tilejit.window import Window
 
 rasterio = pytest.importorskip("rasterio")
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
 SECONDS = 60
 DTYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")

@@ -9,7 +9,7 @@ from tilejit_kernels.filters import median_3x3
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import hillshade, slope
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
 
 @tj.local

@@ -36,7 +36,7 @@ from tilejit.pipeline.journal import Journal
 from tilejit.planning.parts import unfinished
 
 psutil = pytest.importorskip("psutil")
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 

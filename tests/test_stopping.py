@@ -23,6 +23,8 @@ from tilejit.executors.serial import SerialExecutor
 from tilejit.system import ending
 from tilejit.system.ending import ends_heard
 
+pytestmark = pytest.mark.slow
+
 SLOW = """
 import asyncio
 import signal

@@ -12,6 +12,8 @@ from rasterio import Affine
 
 from tilejit.system.streams import all_open, is_open, is_terminal
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import io, sys
 import numpy as np
