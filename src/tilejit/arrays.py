@@ -10,12 +10,13 @@ import itertools
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends import get_backend
-from tilejit.backends.cpu import CpuBackend
+from tilejit.backends.cpu import CpuBackend, short_pixels
 from tilejit.backends.pulse import STOP, new_pulse, on_threads
 from tilejit.callers import warn_caller
 from tilejit.errors import KernelError
@@ -48,7 +49,7 @@ before has streamed half a gigabyte through them, and 0.3 ms is a part of 7 ms t
 _OPERATIONS = 1e6
 """Operations of a piece that is worth a thread: a tenth of a millisecond, three times what starting one takes."""
 _PIECES = 8
-"""Pieces for each thread at most: the last one is waited for, and each takes 15 us of Python."""
+"""Pieces for each thread: the last one is waited for, and each takes 15 us of Python."""
 _TILE = 1024
 """Rows and columns of the tiles in which backends other than the CPU's take an array."""
 
@@ -122,9 +123,10 @@ class ArrayJob:
         return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Tally())
 
     def _pieces(self, inner: Window) -> list[Window]:
-        """The inner part in pieces of some rows: a few for each thread where there is enough to do."""
-        worth = int(inner.height * inner.width * operations(self.kernel) / _OPERATIONS)
-        count = max(1, min(worth, _PIECES * self.workers, inner.height))
+        """The inner part in pieces of some rows: a few for each thread where that is worth it, of a second or less."""
+        pixels = inner.height * inner.width
+        worth, most = pixels * operations(self.kernel) / _OPERATIONS, pixels / short_pixels(self.kernel)
+        count = max(1, min(int(worth), max(_PIECES * self.workers, ceil(most)), inner.height))
         height, col, width = -(-inner.height // count), inner.col_off, inner.width
         return [Window(row, col, min(height, inner.row_end - row), width)
                 for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip
