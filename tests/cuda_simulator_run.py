@@ -14,9 +14,11 @@ import numpy as np
 
 import tilejit as tj
 from oracles import SINGLE, punched
-from tilejit.backends import get_backend
+from tilejit.backends import cuda, get_backend
 
-SHAPE = (17, 24)
+SHAPE = (13, 19)
+# Each thread of a block is one of Python's here: small blocks leave few idle, and there are several both ways.
+cuda.BLOCK = (8, 4)
 
 
 @tj.local

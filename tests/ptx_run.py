@@ -1,5 +1,6 @@
-"""Compiles kernels to PTX for one compute capability, assembles them, and prints the reports as JSON.
+"""Compiles every n-th kernel to PTX for each compute capability, assembles it, and prints the reports as JSON.
 
+Numba compiles a device function once in a process, whatever it is for: so one kernel's PTX follow each other here.
 A process of its own: numba-cuda warns as it is imported, and its compiler is patched to do without a device.
 """
 
@@ -73,6 +74,10 @@ TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)
 CASES = {**{name: (o.kernel, "float32") for name, o in SINGLE.items()}, **OTHERS, **TYPED}
 
 
+CAPABILITIES = ("8 0", "9 0")
+"""A100; H100 and H200."""
+
+
 def signature_of(kernel, dtype):
     inputs = [np.dtype(dtype) if r.dtype is None else r.dtype for r in kernel.rasters]
     return kernel.signature(inputs)
@@ -113,9 +118,13 @@ def report(kernel, dtype, compute_capability):
     }
 
 
+def reports(kernel, dtype):
+    return {name: report(kernel, dtype, tuple(map(int, name.split()))) for name in CAPABILITIES}
+
+
 def main():
-    capability = (int(sys.argv[1]), int(sys.argv[2]))
-    print(json.dumps({name: report(*case, capability) for name, case in CASES.items()}))  # noqa: T201
+    first, step = map(int, sys.argv[1:])
+    print(json.dumps({name: reports(*CASES[name]) for name in list(CASES)[first::step]}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def mean_of(edge):
     def mean(z):
         total = 0.0
         count = 0
-        for dy in range(-2, 3):
-            for dx in range(-2, 3):
+        for dy in range(-2, 3, 2):  # nine cells of 25: a third of the time to compile
+            for dx in range(-2, 3, 2):
                 if tj.is_valid(z[dy, dx]):
                     total += z[dy, dx]
                     count += 1

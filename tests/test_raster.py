@@ -83,9 +83,9 @@ def rasters(draw, dtypes=DTYPES, most=70, shape=None):
 
 @st.composite
 def tilings(draw, shape):
-    """Workers and a tile shape, which may be larger than the raster; 500 tiles at most."""
+    """Workers and a tile shape, which may be larger than the raster; 100 tiles at most."""
     tile = tuple(draw(st.sampled_from((1, 2, 3, 7, 16, 33, 100))) for _ in shape)
-    while math.prod(math.ceil(size / side) for size, side in zip(shape, tile, strict=True)) > 500:
+    while math.prod(math.ceil(size / side) for size, side in zip(shape, tile, strict=True)) > 100:
         tile = tuple(2 * side for side in tile)
     return {"tile": tile, "workers": draw(st.integers(1, 4))}
 
