@@ -58,14 +58,6 @@ def wanted(dem, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def brief(dem, tmp_path_factory):
-    """A part of it, of 40 tiles, and the result."""
-    path = tmp_path_factory.mktemp("brief") / "dem.tif"
-    write(path, cells_of(dem)[:, :600, :500], nodata=-99, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
-    return path, raster(path).compute()
-
-
-@pytest.fixture(scope="module")
 def slow(tmp_path_factory):
     """What takes two workers more than a second to count in, and the result."""
     cells = (np.random.default_rng(1).random((1, 600, 300)) * 50 + 50).astype(np.float32)
@@ -129,10 +121,9 @@ def stopped(monkeypatch, dem, path, after=100, **options):
 
 @needs_fork
 @pytest.mark.parametrize(("suffix", "kills"), [(".tif", 50), (".vrt", 12), (".zarr", 12)])
-def test_kills_at_random_moments(brief, tmp_path, suffix, kills):
+def test_kills_at_random_moments(dem, wanted, tmp_path, suffix, kills):
     if suffix == ".zarr":
         pytest.importorskip("zarr")
-    dem, wanted = brief
     script = Path(__file__).with_name("resume_run.py")
     words = [sys.executable, script, "moments", dem, tmp_path, suffix, str(kills), "1"]
     done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
