@@ -97,6 +97,7 @@ class TestBlockSource(SourceTests):
         return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", [TILED, {"BLOCKYSIZE": 13}, {"BLOCKYSIZE": HEIGHT}], ids=["tiles", "strips", "one"])
 def test_every_way_to_store_gives_gdals_pixels(tmp_path, dtype, layout):
@@ -150,6 +151,7 @@ def test_a_nodata_value_that_cells_cannot_hold_fills_as_gdals(tmp_path, nodata):
     assert_same(path, [Window(0, 0, 64, 64)])
 
 
+@pytest.mark.slow
 def test_real_rasters(test_data):
     for name in (
         "dem/srtm3_north_england_3601x2401.tif",
@@ -433,6 +435,7 @@ def valid_files(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(list(VALID)),

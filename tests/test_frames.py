@@ -84,6 +84,7 @@ def test_each_tile_and_each_cell_once(watched, cells, kernels, tile, workers):
     assert source.counts.min() == source.counts.max() == 1
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.data())
 def test_nothing_gets_stuck_or_out_of_order(data):
@@ -140,6 +141,7 @@ def test_panels_give_the_same_bits_and_read_twice_right_of_seams_only(monkeypatc
         assert again == seams * len(cells) if options["workers"] == 1 else again <= 2 * seams * len(cells)
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.data())
 def test_tiles_come_group_by_group_and_frames_suffice(data):

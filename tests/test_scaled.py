@@ -131,6 +131,7 @@ def test_zarr_says_a_scale_as_cf_does(tmp_path):
         np.testing.assert_allclose(dataset["band_2"], values_of(path, 2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_executor_opens_alike(tmp_path):
     """With halos, and the counts of the same band beside its values."""
     path = packed(tmp_path / "a.tif")

@@ -91,6 +91,7 @@ def test_a_source_of_the_page_is_saved_computed_and_planned(page, tmp_path):
         raster.compute(executor="processes")
 
 
+@pytest.mark.slow
 def test_workers_in_other_processes_write_to_a_sink_of_the_page(page, tmp_path):
     source = tmp_path / "ramp.tif"
     cells = np.repeat(np.arange(50, dtype=np.int32)[:, np.newaxis], 40, axis=1)
