@@ -1,6 +1,7 @@
 """What goes wrong is said by name, and nothing is lost or left half written."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -355,6 +356,10 @@ def test_a_full_disk_is_one_line_of_ours(dem, tmp_path):
     words = [sys.executable, "-c", program, str(dem), str(tmp_path / "out.tif")]
     run = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr.startswith(f"tilejit: {tmp_path / 'out.tif'}: cannot be completed: TIFFAppendToStrip:Write error")
+    # GDAL finds out as it writes a block or as it closes the file, by when it writes what it has cached.
+    first = run.stderr.partition(": TIFFAppendToStrip:Write error")[0]
+    assert re.fullmatch(
+        rf"tilejit: {tmp_path / 'out.tif'}: cannot (be completed|write rows \d+:\d+, cols \d+:\d+)", first
+    )
     assert run.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["dem.tif"]
