@@ -307,8 +307,8 @@ def test_a_forked_process_computes_too(tmp_path):
     script = tmp_path / "forks.py"
     script.write_text(FORKED)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    for _ in range(2):  # the second loads what the first compiled
-        done = subprocess.run([sys.executable, "-W", "error", script, tmp_path / f"{_}.tif"], env=environment,
+    for name in ("first.tif", "second.tif"):  # the second loads what the first compiled
+        done = subprocess.run([sys.executable, "-W", "error", script, tmp_path / name], env=environment,
                               capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
         assert done.stderr == ""
     assert done.stdout == "[8000000.0, 8000000.0] 8000000.0\n[]\n"

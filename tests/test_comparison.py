@@ -38,6 +38,7 @@ from tilejit.comparison.svg import Scale
 from tilejit.comparison.task import Task, kernel_name
 from tilejit.comparison.ways import REFERENCE, WAYS, own
 from tilejit.comparison.ways.interpreted import spread
+from tilejit.comparison.ways.numba_ways import parallel_source
 from tilejit.comparison.wording import HEADINGS
 from tilejit.comparison.work import Reader, Work
 from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
@@ -540,3 +541,16 @@ class TestSmallThings:
     def test_an_outcome_comes_back_from_json(self):
         one = outcome(stages={"decode": (1.0, 0.5)}, traffic=0.25)
         assert Outcome.of(json.loads(json.dumps(asdict(one)))) == one
+
+
+@pytest.mark.parametrize("name", ["slope", "mean_5x5"], ids=["one loop", "strips"])
+def test_numbas_parallel_loop_is_one(name):
+    """Its row would otherwise show a serial loop under another name."""
+    kernel = find_kernel(name)
+    text = parallel_source(kernel, kernel.signature([np.dtype(np.float32)]))
+    _, _, entry = text.partition("def whole(")
+    assert re.search(r"^    for _(?:y|strip) in prange\(", entry, re.MULTILINE)
+    assert not re.search(r"^    for _(?:y|strip) in range\(", entry, re.MULTILINE)
+    assert re.search(r'"parallel": True.*\}\n', text)
+    assert "no_cpython_wrapper" not in text
+    assert "_pulse[0]" not in text

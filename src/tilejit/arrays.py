@@ -47,9 +47,12 @@ _AS_THEY_ARE = frozenset(np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4
 """Types that a float parameter takes without a word. Python before the loop counts: its caches are cold when the loop
 before has streamed half a gigabyte through them, and 0.3 ms is a part of 7 ms that shows."""
 _OPERATIONS = 1e6
-"""Operations of a piece that is worth a thread: a tenth of a millisecond, three times what starting one takes."""
+"""Operations that are worth a thread, whose start takes 0.1 ms."""
+_MANY = 10
+"""Times as many for each of several pieces a thread, which take 50 us of Python each: sixteen of an NDVI took 0.3 ms
+more than two."""
 _PIECES = 8
-"""Pieces for each thread: the last one is waited for, and each takes 15 us of Python."""
+"""Pieces for each thread at most, where a second a piece allows: the last one is waited for."""
 _TILE = 1024
 """Rows and columns of the tiles in which backends other than the CPU's take an array."""
 
@@ -125,8 +128,9 @@ class ArrayJob:
     def _pieces(self, inner: Window) -> list[Window]:
         """The inner part in pieces of some rows: a few for each thread where that is worth it, of a second or less."""
         pixels = inner.height * inner.width
-        worth, most = pixels * operations(self.kernel) / _OPERATIONS, pixels / short_pixels(self.kernel)
-        count = max(1, min(int(worth), max(_PIECES * self.workers, ceil(most)), inner.height))
+        worth = int(pixels * max(1, operations(self.kernel)) / _OPERATIONS)
+        even = max(min(worth, self.workers), min(worth // _MANY, _PIECES * self.workers))
+        count = min(max(1, even, ceil(pixels / short_pixels(self.kernel))), inner.height)
         height, col, width = -(-inner.height // count), inner.col_off, inner.width
         return [Window(row, col, min(height, inner.row_end - row), width)
                 for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip

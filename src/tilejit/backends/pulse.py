@@ -55,7 +55,7 @@ def on_threads(call: Callable[[], T], count: int, pulse: Pulse, *, joins: bool) 
     """Makes the same call on several threads at once, and waits for all of them.
 
     Threads are started for each call, and none is left over that a forked process would wait for: starting one takes
-    some 30 us, while the first is computing already.
+    0.1 ms, while those before it are computing already.
 
     Args:
         call: What to call.

@@ -78,10 +78,16 @@ _PARALLEL = {
 """What makes a parallel loop of tilejit's loop over the rows of an array, which nothing can stop then."""
 
 
-def _parallel_launch(kernel: Kernel, signature: Signature) -> Launch:
+def parallel_source(kernel: Kernel, signature: Signature) -> str:
+    """Returns the module of whole arrays with Numba's parallel loop in it."""
     text = cpu_source(kernel, signature, whole=True)
     for ours, numbas in _PARALLEL.items():
         text = text.replace(ours, numbas)
+    return text
+
+
+def _parallel_launch(kernel: Kernel, signature: Signature) -> Launch:
+    text = parallel_source(kernel, signature)
     return CpuLaunch(private_module(text, kernel.name, kernel.c_functions).whole, kernel, signature)
 
 
