@@ -25,6 +25,7 @@ from raster_kernels import (
     plus_one,
     same_bits,
 )
+from tilejit.backends.pulse import on_threads
 from tilejit.errors import KernelError, ParameterError
 from tilejit.grid import Grid
 
@@ -277,6 +278,25 @@ def test_a_masked_dem_as_rasterio_reads_it(test_data):
     reached = blank[1:-1, 1:-1] | blank[:-2, 1:-1] | blank[2:, 1:-1] | blank[1:-1, :-2] | blank[1:-1, 2:]
     np.testing.assert_array_equal(got.mask, reached)
     assert same_bits(got.data, FIVE["nodata"](tj.open(path)).compute()[0])
+
+
+@tj.local
+def same(z):
+    return z
+
+
+@pytest.mark.parametrize(("shape", "threads"), [((1500, 1500), 2), ((64, 64), 1)])
+def test_threads_are_as_many_as_there_is_work_for(monkeypatch, shape, threads):
+    asked = []
+
+    def watched(call, count, pulse, *, joins):
+        asked.append(count)
+        return on_threads(call, count, pulse, joins=joins)
+
+    monkeypatch.setattr("tilejit.arrays.on_threads", watched)
+    for kernel in (same, plus_one):
+        kernel(np.ones(shape, np.float32), workers=2)
+    assert asked == [threads, threads]
 
 
 FORKED = """
