@@ -25,6 +25,7 @@ from raster_kernels import (
     plus_one,
     same_bits,
 )
+from tilejit.arrays import ArrayJob
 from tilejit.backends.pulse import on_threads
 from tilejit.errors import KernelError, ParameterError
 from tilejit.grid import Grid
@@ -285,6 +286,13 @@ def same(z):
     return z
 
 
+@tj.local
+def looping(z, *, steps: int = 3):
+    for _ in range(steps):
+        z = z * 0.5
+    return z
+
+
 @pytest.mark.parametrize(("shape", "threads"), [((1500, 1500), 2), ((64, 64), 1)])
 def test_threads_are_as_many_as_there_is_work_for(monkeypatch, shape, threads):
     asked = []
@@ -297,6 +305,22 @@ def test_threads_are_as_many_as_there_is_work_for(monkeypatch, shape, threads):
     for kernel in (same, plus_one):
         kernel(np.ones(shape, np.float32), workers=2)
     assert asked == [threads, threads]
+
+
+def test_pieces_are_few(monkeypatch):
+    """A piece takes as long as some thousand pixels."""
+    pieces, rows = [], ArrayJob._rows
+
+    def watched(job, launch, piece, *others):
+        pieces.append(piece)
+        return rows(job, launch, piece, *others)
+
+    monkeypatch.setattr(ArrayJob, "_rows", watched)
+    for kernel in (same, plus_one, looping):
+        pieces.clear()
+        kernel(np.ones((600, 500), np.float32), workers=2)
+        assert sum(piece.height for piece in pieces) == 600
+        assert len(pieces) <= 16
 
 
 FORKED = """

@@ -126,11 +126,13 @@ class ArrayJob:
         return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Tally())
 
     def _pieces(self, inner: Window) -> list[Window]:
-        """The inner part in pieces of some rows: a few for each thread where that is worth it, of a second or less."""
+        """The inner part in pieces of some rows: a few for each thread, where that is worth it."""
         pixels = inner.height * inner.width
         worth = int(pixels * max(1, operations(self.kernel)) / _OPERATIONS)
         even = max(min(worth, self.workers), min(worth // _MANY, _PIECES * self.workers))
-        count = min(max(1, even, ceil(pixels / short_pixels(self.kernel))), inner.height)
+        # The main thread hears of Ctrl-C between pieces where it computes some itself: see `_inner`.
+        heard = 1 if is_open_ended(self.kernel) else ceil(pixels / short_pixels(self.kernel))
+        count = min(max(1, even, heard), inner.height)
         height, col, width = -(-inner.height // count), inner.col_off, inner.width
         return [Window(row, col, min(height, inner.row_end - row), width)
                 for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip

@@ -85,7 +85,7 @@ def _loading() -> str:
     _, obstacle = loader()
     if not obstacle:
         return "machine code that is kept is loaded without Numba"
-    return f"kept code is loaded through Numba, which takes each process half a second more: {obstacle}"
+    return f"kept code is loaded through Numba, which each process then imports: {obstacle}"
 
 
 def _codecs() -> str:
