@@ -17,9 +17,9 @@ import numpy as np
 import rasterio
 
 from terrain import PROFILE, fractal
-from tilejit.codecs import BlockCodec, Effort
-from tilejit.io.gdal.rasterio_source import open_rasterio
-from tilejit.io.open_source import open_source
+from tilejit.formats.codecs import BlockCodec, Effort
+from tilejit.formats.gdal.rasterio_source import open_rasterio
+from tilejit.formats.open_source import open_source
 from tilejit.window import tiles
 
 CODECS = {"ZSTD 1": ("ZSTD", 1), "DEFLATE 6": ("DEFLATE", 6), "LZW": ("LZW", None), "NONE": ("NONE", None)}

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tilejit as tj
-from tilejit.executors import open_executor
-from tilejit.executors.processes import ProcessesExecutor
-from tilejit.planning import parts
+from tilejit.engine.executors import open_executor
+from tilejit.engine.executors.processes import ProcessesExecutor
+from tilejit.engine.planning import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tilejit.executors.base import Executor
+    from tilejit.engine.executors.base import Executor
 
 
 @tj.local

@@ -37,8 +37,8 @@ from tilejit_kernels.terrain import slope
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.signature import Signature
 
 HERE = Path(__file__).parent
 FLOAT32 = np.dtype(np.float32)

@@ -23,15 +23,15 @@ import rasterio
 
 import tilejit as tj
 from terrain import PROFILE, scene, write_terrain
-from tilejit.prediction.prediction import predict_job
+from tilejit.engine.prediction.prediction import predict_job
 from tilejit.raster.running import plan_outputs
 from tilejit_kernels.filters import mean_5x5
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import aspect, hillshade, slope
 
 if TYPE_CHECKING:
-    from tilejit.planning.planner import Job
-    from tilejit.prediction.prediction import Prediction
+    from tilejit.engine.planning.planner import Job
+    from tilejit.engine.prediction.prediction import Prediction
 
 
 @tj.focal(nodata="kernel")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tilejit.jit.loader import loader
+from tilejit.compiler.jit.loader import loader
 
 
 @pytest.fixture(scope="session")

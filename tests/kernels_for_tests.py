@@ -7,8 +7,8 @@ import sys
 import numpy as np
 
 from tilejit.backends import get_backend
+from tilejit.compiler.kinds import Kind
 from tilejit.kernel.nodata import nodata_value
-from tilejit.language.kinds import Kind
 
 _COUNT = itertools.count()
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
+from tilejit.engine.pipeline.report import peak_memory
 from tilejit.errors import ReadError, SourceError
-from tilejit.io.open_source import open_source
-from tilejit.pipeline.report import peak_memory
+from tilejit.formats.open_source import open_source
 from tilejit.window import Window, tiles
 
 ADDRESS_SPACE = 6 << 30

@@ -11,8 +11,8 @@ import numpy as np
 
 import tilejit as tj
 from tilejit.backends import get_backend
+from tilejit.compiler.kinds import compute_dtype
 from tilejit.kernel.nodata import nodata_value
-from tilejit.language.kinds import compute_dtype
 
 PAD_MODES = {"nearest": "edge", "reflect": "symmetric", "wrap": "wrap"}
 EDGES = ("nodata", "nearest", "reflect", "wrap", 7.0)

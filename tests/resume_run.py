@@ -19,8 +19,8 @@ from pathlib import Path
 
 import tilejit as tj
 from executor_kernels import scaled, smooth
-from tilejit.io import target
-from tilejit.pipeline import journal
+from tilejit.engine.pipeline import journal
+from tilejit.formats import target
 
 OPTIONS = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
 LONGEST = 0.25

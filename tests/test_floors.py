@@ -14,36 +14,35 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, KERNELS = ROOT / "src" / "tilejit", ROOT / "kernels" / "tilejit_kernels"
 
 FLOORS = {
-    6: ["__init__", "__main__", "cli", "testing"],
-    5: ["comparison", "raster"],
-    4: ["arrays", "distribution", "pipeline", "prediction"],
-    3: ["backends", "executors", "io", "planning"],
-    2: ["codecs", "kernel"],
-    1: ["jit", "language"],
+    5: ["__init__", "__main__", "cli", "testing"],
+    4: ["comparison", "raster"],
+    3: ["arrays", "engine"],
+    2: ["backends", "formats", "kernel"],
+    1: ["compiler"],
     0: ["callers", "errors", "grid", "math", "sizes", "system", "text", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
-    "asyncio": {"raster", "io"},
+    "asyncio": {"raster", "formats"},
     "cffi": set(),
-    "numba": {"backends", "jit"},
+    "numba": {"backends", "compiler"},
     "numba_cuda": {"backends"},
-    "llvmlite": {"backends", "jit"},
+    "llvmlite": {"backends", "compiler"},
     "cuda": {"backends"},
-    "rasterio": {"io"},
-    "tifffile": {"io"},
-    "imagecodecs": {"codecs"},
-    "isal": {"codecs"},
-    "zstandard": {"codecs"},
-    "zarr": {"io"},
-    "distributed": {"executors"},
-    "mpi4py": {"executors"},
+    "rasterio": {"formats"},
+    "tifffile": {"formats"},
+    "imagecodecs": {"formats"},
+    "isal": {"formats"},
+    "zstandard": {"formats"},
+    "zarr": {"formats"},
+    "distributed": {"engine"},
+    "mpi4py": {"engine"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}
 """Packages that are imported inside functions only."""
-APART = [(a, b) for a in ("io", "backends", "executors") for b in ("io", "backends", "executors") if a != b]
+APART = [("formats", "backends"), ("backends", "formats")]
 """Siblings that import nothing from each other."""
 
 
@@ -140,8 +139,10 @@ def test_siblings_are_apart():
 
 
 def test_executors_are_apart():
-    folder = SOURCE / "executors"
-    engines = {f"tilejit.executors.{file.stem}" for file in folder.glob("*.py")} - {"tilejit.executors.base"}
+    folder = SOURCE / "engine" / "executors"
+    engines = {f"tilejit.engine.executors.{file.stem}" for file in folder.glob("*.py")} - {
+        "tilejit.engine.executors.base"
+    }
     wrong = [
         str(one) for one in IMPORTS if one.file.parent == folder and one.name in engines and one.file.stem != "__init__"
     ]

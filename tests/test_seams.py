@@ -11,12 +11,12 @@ import rasterio
 
 import tilejit as tj
 from kernels_for_tests import write_module
-from tilejit.distribution.leader import run_distributed
+from tilejit.engine.distribution.leader import run_distributed
+from tilejit.engine.executors import opened
+from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import PlanError
-from tilejit.executors import opened
 from tilejit.grid import Grid
-from tilejit.pipeline.pipeline import run_job
-from tilejit.planning.graph import SourceBand
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import plan_job
 

@@ -23,12 +23,12 @@ leave_current_folder()  # before what follows is imported from there
 
 # ruff: noqa: E402
 from tilejit import errors, math
+from tilejit.compiler.names import is_valid
+from tilejit.compiler.quantities import Quantity
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.chain import Chain
 from tilejit.kernel.kernel import Kernel
 from tilejit.kernel.registry import chain, focal, local
-from tilejit.language.names import is_valid
-from tilejit.language.quantities import Quantity
 from tilejit.raster.door import chain_door, door
 
 __version__ = "0.1.0"
@@ -49,12 +49,12 @@ Chain.door = staticmethod(chain_door)
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
     "Grid": "tilejit.grid:Grid",
-    "Plan": "tilejit.planning.plan:Plan",
-    "Prediction": "tilejit.prediction.prediction:Prediction",
+    "Plan": "tilejit.engine.planning.plan:Plan",
+    "Prediction": "tilejit.engine.prediction.prediction:Prediction",
     "Raster": "tilejit.raster.raster:Raster",
-    "Report": "tilejit.pipeline.report:Report",
+    "Report": "tilejit.engine.pipeline.report:Report",
     "Window": "tilejit.window:Window",
-    "Tile": "tilejit.io.tile_sink:Tile",
+    "Tile": "tilejit.formats.tile_sink:Tile",
     "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster.raster:from_array",
@@ -67,11 +67,11 @@ _LAZY = {
 if TYPE_CHECKING:
     from tilejit.comparison.compare import compare
     from tilejit.comparison.comparison import Comparison
+    from tilejit.engine.pipeline.report import Report
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.engine.prediction.prediction import Prediction
+    from tilejit.formats.tile_sink import Tile
     from tilejit.grid import Grid
-    from tilejit.io.tile_sink import Tile
-    from tilejit.pipeline.report import Report
-    from tilejit.planning.plan import Plan
-    from tilejit.prediction.prediction import Prediction
     from tilejit.raster.asynchronous import asave
     from tilejit.raster.merging import merge
     from tilejit.raster.raster import Raster, from_array

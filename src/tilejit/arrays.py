@@ -19,14 +19,14 @@ from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend, short_pixels
 from tilejit.backends.pulse import STOP, new_pulse, on_threads
 from tilejit.callers import warn_caller
+from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError
-from tilejit.io.containers import Container, given_array
+from tilejit.formats.containers import Container, given_array
 from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
 from tilejit.kernel.operations import is_open_ended, operations
 from tilejit.kernel.quantities import scalar_values
 from tilejit.kernel.tally import Tally
-from tilejit.language.kinds import compute_dtype, is_real
 from tilejit.sizes import counted
 from tilejit.window import Window, tiles
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Backend, Launch
     from tilejit.backends.pulse import Pulse
-    from tilejit.io.containers import Given
+    from tilejit.compiler.signature import Signature
+    from tilejit.formats.containers import Given
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.signature import Signature
 
     Array = NDArray[Any]
 

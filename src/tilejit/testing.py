@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.executors.base import Executor
-    from tilejit.io.sink import Sink
-    from tilejit.io.source import Source
+    from tilejit.engine.executors.base import Executor
+    from tilejit.formats.sink import Sink
+    from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.pulse import Pulse
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
     from tilejit.kernel.tally import Tally
-    from tilejit.language.signature import Signature
 
 
 class Launch(Protocol):

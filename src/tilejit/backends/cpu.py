@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends.pulse import interruptible, new_pulse
-from tilejit.jit.native_function import NativeFunction
+from tilejit.compiler.cpu import cpu_source
+from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.stores import counters_of
 from tilejit.kernel.operations import is_open_ended, operations
 from tilejit.kernel.tally import Tally
-from tilejit.language.cpu import cpu_source
-from tilejit.language.stores import counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.signature import Signature
 
 _SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10
 """Operations that a core does in about a second, and pixels of a kernel whose text does not tell how long one takes: a

@@ -20,12 +20,12 @@ from tilejit.backends.cuda_buffers import Workspace
 from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.backends.pulse import ROWS, STOP
+from tilejit.compiler.cuda import cuda_source, hoisted
+from tilejit.compiler.jit.cache import load_module
+from tilejit.compiler.kinds import Kind
+from tilejit.compiler.stores import counters_of
 from tilejit.errors import BackendError
-from tilejit.jit.cache import load_module
 from tilejit.kernel.tally import Tally
-from tilejit.language.cuda import cuda_source, hoisted
-from tilejit.language.kinds import Kind
-from tilejit.language.stores import counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.signature import Signature
 
     Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.language.functions import MATH
+from tilejit.compiler.functions import MATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

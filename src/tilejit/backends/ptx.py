@@ -22,8 +22,8 @@ from tilejit.backends.cuda_adapter import numba_cuda, part, simulating
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.signature import Signature
 
 _INSTALL = "pip install 'tilejit[ptx]'"
 _PATCH = threading.Lock()

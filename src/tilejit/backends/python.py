@@ -13,8 +13,8 @@ import numpy as np
 
 from tilejit.backends.pulse import ROWS, STOP, new_pulse
 from tilejit.backends.scalars import MOST, Notes, Scalars
+from tilejit.compiler.kinds import Kind
 from tilejit.kernel.tally import COUNTERS, Tally
-from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
+    from tilejit.compiler.quantities import Quantity
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.quantities import Quantity
-    from tilejit.language.signature import Signature
 
 
 class PythonBackend:

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tilejit.math as tilejit_math
-from tilejit.language.c_functions import is_c_function, is_library, read_c_function
-from tilejit.language.folding import folded
-from tilejit.language.functions import MATH, MULTIPLIED_OUT, OWN
-from tilejit.language.kinds import Kind, kind_of_dtype
-from tilejit.language.names import Names, is_valid, plain_number
-from tilejit.language.source import bare, read_source
+from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
+from tilejit.compiler.folding import folded
+from tilejit.compiler.functions import MATH, MULTIPLIED_OUT, OWN
+from tilejit.compiler.kinds import Kind, kind_of_dtype
+from tilejit.compiler.names import Names, is_valid, plain_number
+from tilejit.compiler.source import bare, read_source
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.language.source import FunctionSource
+    from tilejit.compiler.source import FunctionSource
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",

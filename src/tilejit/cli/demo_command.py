@@ -26,8 +26,8 @@ def command(size: int, folder: Path, overwrite: bool) -> None:
     import tilejit as tj
     from tilejit.cli.preview import picture
     from tilejit.cli.terrain_demo import write_terrain
-    from tilejit.io.gdal.png import write_png
-    from tilejit.io.target import checked_file
+    from tilejit.formats.gdal.png import write_png
+    from tilejit.formats.target import checked_file
     from tilejit.kernel.discovery import find_kernel
 
     _make_folder(folder)

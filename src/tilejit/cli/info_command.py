@@ -41,7 +41,7 @@ def _python() -> str:
 
 def _packages() -> str:
     from tilejit.backends.numba_info import numba_versions
-    from tilejit.io.gdal.gdal_info import gdal_versions
+    from tilejit.formats.gdal.gdal_info import gdal_versions
 
     versions = {"numpy": np.__version__, **numba_versions(), **gdal_versions()}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -70,7 +70,7 @@ def _gpu() -> str:
 
 
 def _cache() -> str:
-    from tilejit.jit.cache import cache_folder
+    from tilejit.compiler.jit.cache import cache_folder
 
     folder, reason = cache_folder()
     if folder is None:
@@ -80,7 +80,7 @@ def _cache() -> str:
 
 
 def _loading() -> str:
-    from tilejit.jit.loader import loader
+    from tilejit.compiler.jit.loader import loader
 
     _, obstacle = loader()
     if not obstacle:
@@ -89,7 +89,7 @@ def _loading() -> str:
 
 
 def _codecs() -> str:
-    from tilejit.io.gdal.gdal_info import codecs
+    from tilejit.formats.gdal.gdal_info import codecs
 
     return ", ".join(codecs())
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from tilejit.compiler.kinds import Kind
 from tilejit.errors import ParameterError
-from tilejit.language.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tilejit.compiler.parameters import ScalarParameter
     from tilejit.kernel.chain import Applicable
     from tilejit.kernel.kernel import Edge
-    from tilejit.language.parameters import ScalarParameter
     from tilejit.raster.raster import Raster
 
 _NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)

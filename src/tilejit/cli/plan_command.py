@@ -11,7 +11,7 @@ from tilejit.cli.options import INPUTS_HELP, job_arguments, read_job
 from tilejit.errors import TilejitError
 
 if TYPE_CHECKING:
-    from tilejit.planning.planner import Job
+    from tilejit.engine.planning.planner import Job
 
 
 @click.command("plan", help=f"""Show how a run would go.
@@ -44,7 +44,7 @@ def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) ->
 
 def _prediction(job: Job) -> str:
     """How long a run will take, or why that cannot be said."""
-    from tilejit.prediction.prediction import predict_job
+    from tilejit.engine.prediction.prediction import predict_job
 
     def tell(what: str) -> None:
         if what not in told:

@@ -37,7 +37,7 @@ def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) 
     if executor != "mpi":
         _run(outputs, quiet, executor, words)
         return
-    from tilejit.executors.mpi import ranks
+    from tilejit.engine.executors.mpi import ranks
 
     with ranks() as leads:
         if leads:

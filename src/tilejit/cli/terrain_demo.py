@@ -21,7 +21,7 @@ from tilejit.grid import Grid, Metric
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tilejit.pipeline.report import Report
+    from tilejit.engine.pipeline.report import Report
     from tilejit.raster.raster import Raster
 
 CELL = 30.0

@@ -17,11 +17,11 @@ from tilejit.comparison.runner import run_roofs, run_trial
 from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.task import Task, kernel_name
 from tilejit.comparison.ways import REFERENCE, WAYS
+from tilejit.engine.planning.graph import sources_of
+from tilejit.engine.prediction.calibration import machine
 from tilejit.errors import BackendError, ParameterError, TilejitError
-from tilejit.io.open_source import check_no_input
-from tilejit.io.target import checked_file
-from tilejit.planning.graph import sources_of
-from tilejit.prediction.calibration import machine
+from tilejit.formats.open_source import check_no_input
+from tilejit.formats.target import checked_file
 from tilejit.raster.raster import Raster, apply_kernel, from_array, open_raster
 from tilejit.sizes import counted, format_size
 from tilejit.system.cores import available_cores, available_memory

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.language.kinds import Kind
+from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

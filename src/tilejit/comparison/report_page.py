@@ -10,7 +10,7 @@ from tilejit.comparison.charts import roofline_chart, speed_up_chart, stage_char
 from tilejit.comparison.ways import WAYS
 from tilejit.comparison.wording import HEADINGS, cells, notes, verdict
 from tilejit.errors import SinkError
-from tilejit.io.target import checked_file, write_text
+from tilejit.formats.target import checked_file, write_text
 
 if TYPE_CHECKING:
     from tilejit.comparison.comparison import Comparison, Row

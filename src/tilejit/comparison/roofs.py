@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.comparison.work import Call
-    from tilejit.planning.planner import Job
+    from tilejit.engine.planning.planner import Job
 
 _COPY_BYTES = 64_000_000
 """More than any core's share of the last cache."""

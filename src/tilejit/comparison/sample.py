@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError
-from tilejit.io.gdal.storage import creation_options
+from tilejit.formats.gdal.storage import creation_options
 from tilejit.kernel.nodata import default_nodata
-from tilejit.planning.graph import SourceBand
 from tilejit.raster.raster import Raster, from_array, open_raster
 from tilejit.window import Window
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
-    from tilejit.io.source import BandInfo, Source
 
 _SIDE = 1024
 """Rows and columns that a piece has about: large enough that its seams, where neighbours are strangers, are few."""

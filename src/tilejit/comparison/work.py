@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.engine.pipeline.evaluation import Evaluator, launches
+from tilejit.engine.pipeline.frames import Buffers, Frame
+from tilejit.engine.planning.planner import Request, make_job
 from tilejit.kernel.discovery import find_single_kernel
-from tilejit.pipeline.evaluation import Evaluator, launches
-from tilejit.pipeline.frames import Buffers, Frame
-from tilejit.planning.planner import Request, make_job
 from tilejit.raster.raster import apply_kernel, open_raster
 from tilejit.raster.settings import settings_of
 from tilejit.window import Window, tiles
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
-    from tilejit.planning.plan import Step
-    from tilejit.planning.planner import Job
+    from tilejit.engine.planning.plan import Step
+    from tilejit.engine.planning.planner import Job
     from tilejit.raster.settings import RunOptions
 
     Array = NDArray[Any]

@@ -9,8 +9,8 @@ from tilejit.kernel.kernel import Kernel
 from tilejit.kernel.raster_function import RasterFunction
 
 if TYPE_CHECKING:
-    from tilejit.language.parameters import RasterParameter, ScalarParameter
-    from tilejit.language.source import FunctionSource
+    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.source import FunctionSource
 
 
 @dataclass(frozen=True)

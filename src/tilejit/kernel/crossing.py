@@ -21,13 +21,13 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from tilejit.compiler.c_functions import is_c_function, is_library
+from tilejit.compiler.names import closure_of, plain_number
+from tilejit.compiler.source import FunctionSource, bare, function_of, read_source
 from tilejit.errors import KernelError, TilejitError
 from tilejit.kernel.chain import Applicable
 from tilejit.kernel.discovery import find_kernel, import_module, is_importable, load_file
 from tilejit.kernel.kernel import Kernel
-from tilejit.language.c_functions import is_c_function, is_library
-from tilejit.language.names import closure_of, plain_number
-from tilejit.language.source import FunctionSource, bare, function_of, read_source
 from tilejit.system.main_guard import is_run_again, main_file, main_module
 
 if TYPE_CHECKING:

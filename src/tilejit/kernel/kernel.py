@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tilejit.compiler.checks import check_syntax
+from tilejit.compiler.helpers import window_parameters
+from tilejit.compiler.kinds import Kind, compute_dtype, integer_dtype
+from tilejit.compiler.lowering import Lowering
+from tilejit.compiler.parameters import read_output_dtypes, read_parameters
+from tilejit.compiler.quantities import Quantity
+from tilejit.compiler.signature import Signature
+from tilejit.compiler.source import FunctionSource, read_source
+from tilejit.compiler.validity import carried
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.nodata import holds_nodata
 from tilejit.kernel.raster_function import RasterFunction
-from tilejit.language.checks import check_syntax
-from tilejit.language.helpers import window_parameters
-from tilejit.language.kinds import Kind, compute_dtype, integer_dtype
-from tilejit.language.lowering import Lowering
-from tilejit.language.parameters import read_output_dtypes, read_parameters
-from tilejit.language.quantities import Quantity
-from tilejit.language.signature import Signature
-from tilejit.language.source import FunctionSource, read_source
-from tilejit.language.validity import carried
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilejit.language.form import Form, Offset
-    from tilejit.language.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.form import Form, Offset
+    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
 
 INPUT_UNIT = "input"
 """What a kernel declares whose results have the unit of its first raster."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.compiler.kinds import Kind
+from tilejit.compiler.quantities import Quantity
 from tilejit.errors import ParameterError
-from tilejit.language.kinds import Kind
-from tilejit.language.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,17 +6,17 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tilejit.compiler.kinds import Kind
+from tilejit.compiler.parameters import REQUIRED
 from tilejit.errors import KernelError, ParameterError
-from tilejit.language.kinds import Kind
-from tilejit.language.parameters import REQUIRED
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.source import FunctionSource
     from tilejit.kernel.crossing import Text
-    from tilejit.language.parameters import RasterParameter, ScalarParameter
-    from tilejit.language.source import FunctionSource
 
 
 class Door(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+from tilejit.compiler.parameters import read_parameters
+from tilejit.compiler.source import read_source
 from tilejit.kernel.chain import Chain
 from tilejit.kernel.kernel import Edge, Kernel, Nodata, declare
-from tilejit.language.parameters import read_parameters
-from tilejit.language.source import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

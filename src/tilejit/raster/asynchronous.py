@@ -11,10 +11,10 @@ import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from tilejit.callers import warn_caller
-from tilejit.io.gdal.environment import Environment
-from tilejit.io.tile_sink import Tile, TileSink
-from tilejit.pipeline.cancellation import Cancellation
-from tilejit.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.cancellation import Cancellation
+from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.formats.gdal.environment import Environment
+from tilejit.formats.tile_sink import Tile, TileSink
 from tilejit.raster.running import read_window, save_outputs, tiles_job, warning_of
 from tilejit.system.ending import ends_heard
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.engine.pipeline.report import Report
     from tilejit.errors import NodataWarning
-    from tilejit.pipeline.report import Report
     from tilejit.raster.raster import Raster
     from tilejit.raster.settings import RunOptions
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.arrays import check_out, warn_of
+from tilejit.compiler.names import IMPORTS
+from tilejit.compiler.parameters import REQUIRED
+from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.planning.graph import ResultBand, applications_of
+from tilejit.engine.planning.planner import Request, Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
+from tilejit.formats.containers import Container, given_array
+from tilejit.formats.sink import ArraySink
 from tilejit.grid import Grid, Metric
-from tilejit.io.containers import Container, given_array
-from tilejit.io.sink import ArraySink
-from tilejit.language.names import IMPORTS
-from tilejit.language.parameters import REQUIRED
-from tilejit.pipeline.pipeline import run_job
-from tilejit.planning.graph import ResultBand, applications_of
-from tilejit.planning.planner import Request, Settings, make_job
 from tilejit.raster.raster import Raster, from_array, raster_of
 from tilejit.raster.running import check_one_grid
 from tilejit.raster.settings import settings_of
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.compiler.signature import Signature
+    from tilejit.engine.planning.graph import Application, Band
     from tilejit.kernel.chain import Chain
     from tilejit.kernel.kernel import Edge, Kernel
-    from tilejit.language.signature import Signature
-    from tilejit.planning.graph import Application, Band
 
     Array = NDArray[Any]
 

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError, SinkError
-from tilejit.io.target import hidden_beside, local_target
+from tilejit.formats.target import hidden_beside, local_target
 from tilejit.system.exclusive import is_locked, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tilejit.executors.base import Executor
+    from tilejit.engine.executors.base import Executor
 
 _LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),

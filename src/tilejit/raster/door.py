@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tilejit.planning.dispatch import choose_backend
+from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.system.cores import available_cores
 
 if TYPE_CHECKING:

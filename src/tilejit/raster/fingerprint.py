@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError
-from tilejit.io.file_names import local_file
-from tilejit.io.open_source import files_of
+from tilejit.formats.file_names import local_file
+from tilejit.formats.open_source import files_of
 from tilejit.system.c_library import c_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tilejit.io.sink import OutputProfile
-    from tilejit.io.source import Source
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.engine.planning.planner import Job
+    from tilejit.formats.sink import OutputProfile
+    from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Kernel
-    from tilejit.planning.plan import Plan
-    from tilejit.planning.planner import Job
 
 
 def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, str]:

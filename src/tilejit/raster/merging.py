@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilejit.engine.pipeline.progress import progress_bar
 from tilejit.errors import SinkError
-from tilejit.io.folders.block_copy import copy_blocks, why_not_copied
-from tilejit.io.folders.mosaic import read_mosaic
-from tilejit.io.gdal.cog import write_cog
-from tilejit.io.gdal.creation_options import cog_options
-from tilejit.io.gdal.storage import colour_options, creation_options
-from tilejit.io.leftovers import sweep
-from tilejit.io.open_sink import format_of
-from tilejit.io.sink import OutputProfile
-from tilejit.io.target import check_not_read
-from tilejit.pipeline.progress import progress_bar
+from tilejit.formats.folders.block_copy import copy_blocks, why_not_copied
+from tilejit.formats.folders.mosaic import read_mosaic
+from tilejit.formats.gdal.cog import write_cog
+from tilejit.formats.gdal.creation_options import cog_options
+from tilejit.formats.gdal.storage import colour_options, creation_options
+from tilejit.formats.leftovers import sweep
+from tilejit.formats.open_sink import format_of
+from tilejit.formats.sink import OutputProfile
+from tilejit.formats.target import check_not_read
 from tilejit.raster.raster import open_raster
 from tilejit.raster.running import upper_options
 from tilejit.sizes import counted
@@ -26,7 +26,7 @@ from tilejit.system.ending import ends_heard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tilejit.io.folders.mosaic import Mosaic
+    from tilejit.formats.folders.mosaic import Mosaic
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tilejit.callers import warn_caller
+from tilejit.engine.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.errors import ParameterError
+from tilejit.formats.containers import given_array
+from tilejit.formats.open_source import open_source
+from tilejit.formats.scaled_source import ScaledSource
+from tilejit.formats.source import ArraySource
 from tilejit.grid import Grid
-from tilejit.io.containers import given_array
-from tilejit.io.open_source import open_source
-from tilejit.io.scaled_source import ScaledSource
-from tilejit.io.source import ArraySource
-from tilejit.planning.graph import Application, Band, ResultBand, SourceBand
 from tilejit.raster.running import check_one_grid, plan_job, read_window, save
 from tilejit.sizes import counted
 from tilejit.system.ending import ends_heard
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.io.containers import Given
-    from tilejit.io.source import Source
-    from tilejit.io.tile_sink import Tile
+    from tilejit.engine.pipeline.report import Report
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.engine.prediction.prediction import Prediction
+    from tilejit.formats.containers import Given
+    from tilejit.formats.source import Source
+    from tilejit.formats.tile_sink import Tile
     from tilejit.kernel.kernel import Kernel
-    from tilejit.pipeline.report import Report
-    from tilejit.planning.plan import Plan
-    from tilejit.prediction.prediction import Prediction
     from tilejit.raster.settings import RunOptions
     from tilejit.window import Window
 
@@ -100,7 +100,7 @@ class Raster:
             PlanError: An input is neither an array nor a local GeoTIFF.
             ReadError: Those tiles cannot be read.
         """
-        from tilejit.prediction.prediction import predict_job
+        from tilejit.engine.prediction.prediction import predict_job
 
         with ends_heard():  # what is measured is written to a temporary folder
             return predict_job(plan_job(self, path, options))
@@ -260,7 +260,7 @@ def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = Non
     if grid is not None and not isinstance(grid, Grid):
         raise ParameterError(f"grid is a {type(grid).__name__}: give a tilejit.Grid, as tj.open(path).grid")
     if grid is not None and grid.crs is not None and grid.metric.kind == "none":
-        from tilejit.io.gdal.rasterio_source import located
+        from tilejit.formats.gdal.rasterio_source import located
 
         grid = located(grid)
     mask = given.mask if given.mask is not None and given.mask.any() else None

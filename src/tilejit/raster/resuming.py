@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from tilejit.engine.pipeline.journal import Journal
 from tilejit.errors import PlanError
-from tilejit.io.open_sink import checked_target, is_begun, renames_of
-from tilejit.io.open_source import is_opened_by_name
-from tilejit.io.sink import WRITTEN_DIRECTLY, Kept
-from tilejit.io.target import hidden_beside, local_target
-from tilejit.pipeline.journal import Journal
+from tilejit.formats.open_sink import checked_target, is_begun, renames_of
+from tilejit.formats.open_source import is_opened_by_name
+from tilejit.formats.sink import WRITTEN_DIRECTLY, Kept
+from tilejit.formats.target import hidden_beside, local_target
 from tilejit.raster.fingerprint import job_fingerprint, unseen_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tilejit.io.sink import OutputProfile
-    from tilejit.planning.planner import Job
+    from tilejit.engine.planning.planner import Job
+    from tilejit.formats.sink import OutputProfile
 
 
 def check_resumable(job: Job) -> None:

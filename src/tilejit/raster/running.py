@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from tilejit.callers import warn_caller
+from tilejit.engine.pipeline.outputs import file_request, output_profile
+from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.progress import progress_bar
+from tilejit.engine.pipeline.trace import checked_trace
+from tilejit.engine.planning.graph import sources_of
+from tilejit.engine.planning.planner import Request, make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
-from tilejit.io.leftovers import sweep
-from tilejit.io.open_sink import checked_target, open_sink, places_of
-from tilejit.io.open_source import check_no_input
-from tilejit.io.shared_memory import SharedArray
-from tilejit.io.sink import ArraySink
-from tilejit.pipeline.outputs import file_request, output_profile
-from tilejit.pipeline.pipeline import run_job
-from tilejit.pipeline.progress import progress_bar
-from tilejit.pipeline.trace import checked_trace
-from tilejit.planning.graph import sources_of
-from tilejit.planning.planner import Request, make_job
+from tilejit.formats.leftovers import sweep
+from tilejit.formats.open_sink import checked_target, open_sink, places_of
+from tilejit.formats.open_source import check_no_input
+from tilejit.formats.shared_memory import SharedArray
+from tilejit.formats.sink import ArraySink
 from tilejit.raster.claims import claimed
 from tilejit.raster.settings import RunOptions, asked_for, executor_of, settings_of
 from tilejit.system.ending import ends_heard
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.engine.executors.base import Executor
+    from tilejit.engine.pipeline.cancellation import Cancellation
+    from tilejit.engine.pipeline.journal import Journal
+    from tilejit.engine.pipeline.pipeline import Progress
+    from tilejit.engine.pipeline.report import Report
+    from tilejit.engine.pipeline.trace import TraceFile
+    from tilejit.engine.planning.planner import Job
     from tilejit.errors import NodataWarning
-    from tilejit.executors.base import Executor
+    from tilejit.formats.sink import OutputProfile, Sink
+    from tilejit.formats.source import Source
     from tilejit.grid import Grid
-    from tilejit.io.sink import OutputProfile, Sink
-    from tilejit.io.source import Source
-    from tilejit.pipeline.cancellation import Cancellation
-    from tilejit.pipeline.journal import Journal
-    from tilejit.pipeline.pipeline import Progress
-    from tilejit.pipeline.report import Report
-    from tilejit.pipeline.trace import TraceFile
-    from tilejit.planning.planner import Job
     from tilejit.raster.raster import Raster
 
 
@@ -206,7 +206,7 @@ def _run(
     """Runs a job in this process, or on an executor."""
     if executor is None:
         return run_job(job, sinks, progress, trace, cancellation, journal=journal)
-    from tilejit.distribution.leader import run_distributed
+    from tilejit.engine.distribution.leader import run_distributed
 
     shared: Any = sinks
     return run_distributed(job, shared, executor, progress, cancellation, journal=journal)
@@ -223,7 +223,7 @@ def _make_job(
     bands = [band for request in requests for band in request.bands]
     job = make_job(grid, requests, settings_of(bands, options, executor), window)
     if executor is not None:
-        from tilejit.distribution.leader import check_distributed
+        from tilejit.engine.distribution.leader import check_distributed
 
         check_distributed(job)
     if options.get("resume"):

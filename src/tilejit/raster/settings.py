@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
+from tilejit.engine.executors import opened
+from tilejit.engine.planning.dispatch import choose_backend
+from tilejit.engine.planning.graph import Band, applications_of
+from tilejit.engine.planning.planner import Request, Settings
 from tilejit.errors import ParameterError
-from tilejit.executors import opened
-from tilejit.planning.dispatch import choose_backend
-from tilejit.planning.graph import Band, applications_of
-from tilejit.planning.planner import Request, Settings
 from tilejit.sizes import parse_size
 from tilejit.system.cores import allowed_cores, available_cores
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from tilejit.executors.base import Executor
+    from tilejit.engine.executors.base import Executor
 
 
 class RunOptions(TypedDict, total=False):
@@ -59,7 +59,7 @@ class RunOptions(TypedDict, total=False):
 
 @contextmanager
 def executor_of(options: RunOptions) -> Iterator[Executor | None]:
-    """Opens the executor that the options name; see `tilejit.executors.opened`."""
+    """Opens the executor that the options name; see `tilejit.engine.executors.opened`."""
     workers = options.get("workers")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ParameterError(f"workers={workers!r}; it is a count of threads or processes, 1 or more")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.comparison.task import Task
-    from tilejit.pipeline.stopwatch import Stopwatch
+    from tilejit.engine.pipeline.stopwatch import Stopwatch
     from tilejit.window import Window
 
 Stages = dict[str, tuple[float, float]]

@@ -14,7 +14,7 @@ from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Sum, Way, stages_of
 from tilejit.comparison.ways.pool import started_pool, worker_work
 from tilejit.comparison.work import Reader, Work, place
-from tilejit.pipeline.stopwatch import Stopwatch
+from tilejit.engine.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,10 +13,10 @@ from tilejit.comparison.processes import queued_seconds
 from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Way, stages_of
 from tilejit.comparison.work import Reader, Work, place
-from tilejit.jit.object_code import OPTIONS
-from tilejit.jit.private_module import private_module
-from tilejit.language.cpu import cpu_source
-from tilejit.pipeline.stopwatch import Stopwatch
+from tilejit.compiler.cpu import cpu_source
+from tilejit.compiler.jit.object_code import OPTIONS
+from tilejit.compiler.jit.private_module import private_module
+from tilejit.engine.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
     from tilejit.comparison.ways.base import Stages
+    from tilejit.compiler.signature import Signature
     from tilejit.kernel.kernel import Kernel
-    from tilejit.language.signature import Signature
 
     Array = NDArray[Any]
 

@@ -16,8 +16,8 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.comparison.ways.base import Run, Way
 from tilejit.comparison.work import Work
-from tilejit.io.sink import ArraySink
-from tilejit.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.formats.sink import ArraySink
 from tilejit.raster.settings import RunOptions
 from tilejit.window import Window
 
@@ -88,7 +88,7 @@ class _Executor(Run):
         self.compile = time.perf_counter() - began
         # Ranks are there already; other workers are started here.
         workers = None if executor == "mpi" else task.cores
-        self._engine = importlib.import_module("tilejit.executors").open_executor(executor, workers)
+        self._engine = importlib.import_module("tilejit.engine.executors").open_executor(executor, workers)
         rows, cols = self._work.window.shape
         self._read(Window(0, 0, min(rows, _WARM * 8), min(cols, _WARM * 8)), tile=(_WARM, _WARM))
 

@@ -17,7 +17,7 @@ import numpy as np
 from tilejit.comparison.processes import queued_seconds
 from tilejit.comparison.ways.base import Run, Sum, Way, stages_of
 from tilejit.comparison.work import Call, Reader, Work, place
-from tilejit.pipeline.stopwatch import Stopwatch
+from tilejit.engine.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
     from tilejit.comparison.ways.base import Stages
-    from tilejit.planning.planner import Job
+    from tilejit.engine.planning.planner import Job
     from tilejit.window import Window
 
     Array = NDArray[Any]

@@ -1,0 +1,241 @@
+"""Calls: built-in functions, ``math``, ``tj.is_valid`` and plain helper functions."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tilejit.compiler.c_calls import lower_c_call
+from tilejit.compiler.c_functions import is_c_function
+from tilejit.compiler.form import Value, call, is_call
+from tilejit.compiler.functions import MATH
+from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.names import IMPORTS, MISSING, is_valid
+from tilejit.compiler.scope import Scope, cast, cut
+from tilejit.sizes import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.compiler.form import Function
+
+    Lower = Callable[[Scope, ast.expr], Value]
+
+_OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "abs": "fabs",
+             "absolute": "fabs", "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh",
+             "arccosh": "acosh", "arctanh": "atanh"}  # fmt: skip
+"""What NumPy calls a function of ``math``."""
+
+_KNOWN = "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions"
+
+
+def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
+    """Lowers a call.
+
+    Raises:
+        KernelError: The function is unknown, not callable from a body, or called with the wrong arguments.
+    """
+    function = scope.names.resolve(node.func)
+    name = ast.unparse(node.func)
+    if isinstance(node.func, ast.Name) and node.func.id in scope.names.locals:
+        scope.fail(node.func, f"{name} is a variable here, and no function", "give the variable another name")
+    if function is MISSING and scope.names.library(node.func) is not None:
+        scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
+    if function is MISSING:
+        refuse_undefined(scope, node.func)
+        bare = isinstance(node.func, ast.Name) and name in MATH
+        scope.fail(node.func, f"unknown function {name}",
+                   f"write math.{name}, and {IMPORTS['math']} above the kernel" if bare else _KNOWN)  # fmt: skip
+    if function is is_valid:
+        return _is_valid(scope, node, lower)
+    if is_c_function(function):
+        return lower_c_call(scope, node, function, lower)
+    handler = _BUILTINS.get(getattr(function, "__name__", "")) if _is_builtin(function) else None
+    mathematical = scope.names.math_function(function)
+    if handler is None and mathematical is None:
+        return _helper(scope, node, function)
+    if node.keywords:
+        scope.fail(node.keywords[0], f"{name} with a keyword argument", "give its arguments by position")
+    values = [lower(scope, a) for a in node.args]
+    if handler is not None:
+        return handler(scope, node, values)
+    return _math(scope, node, str(mathematical), values)
+
+
+def refuse_undefined(scope: Scope, node: ast.expr) -> None:
+    """Refuses a name of a module that was not imported.
+
+    Raises:
+        KernelError: With the line to add.
+    """
+    module = scope.names.undefined_module(node)
+    if module is not None:
+        scope.fail(node, f"the name {module} is not defined", f"write {IMPORTS[module]} above the kernel")
+
+
+def _is_builtin(function: object) -> bool:
+    return getattr(builtins, getattr(function, "__name__", ""), None) is function
+
+
+def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value:
+    if name not in MATH:
+        scope.fail(node.func, f"math.{name} is not in the language", f"of math it has {', '.join(sorted(MATH))}")
+    count, kind = MATH[name]
+    if len(values) == 2 and name == "log":
+        scope.fail(node, "math.log with a base", "write math.log(x) / math.log(base)")
+    if len(values) != count:
+        scope.fail(
+            node,
+            f"math.{name} takes {counted(count, 'argument')}, {len(values)} given",
+            f"write math.{name}({', '.join('xy'[:count])})",
+        )
+    if name in {"floor", "ceil", "trunc"} and values[0].kind is not Kind.FLOAT:
+        return Value(cast(values[0], Kind.INT), Kind.INT)
+    if name == "isnan" and is_call(values[0].node, "_read"):
+        scope.program.asks_validity = True
+        if scope.program.all_valid:
+            return Value(ast.Constant(value=False), Kind.BOOL)
+    arguments = [cast(v, Kind.FLOAT) for v in values]
+    if name == "trunc":
+        return cut(scope, arguments[0])
+    result = call("_math", ast.Constant(name), *arguments)
+    return cut(scope, result) if kind is Kind.INT else Value(result, kind)
+
+
+def _is_valid(scope: Scope, node: ast.Call, lower: Lower) -> Value:
+    if len(node.args) != 1 or node.keywords:
+        scope.fail(node, "tj.is_valid takes one cell", "write tj.is_valid(z[dy, dx])")
+    value = lower(scope, node.args[0])
+    if value.cell is None and value.kind is not Kind.FLOAT:
+        scope.fail(
+            node,
+            f"tj.is_valid of {article(value.kind)} that was computed",
+            "ask it of a raster's cell: tj.is_valid(qa[0, 0])",
+        )
+    scope.program.asks_validity = True
+    if value.cell is not None and value.kind is Kind.INT:
+        return Value(_valid_cell(scope, value.cell, value.inside), Kind.BOOL)
+    if value.cell is not None and value.inside is None and scope.program.all_valid:
+        return Value(ast.Constant(value=True), Kind.BOOL)
+    return Value(ast.UnaryOp(ast.Not(), call("_math", ast.Constant("isnan"), value.node)), Kind.BOOL)
+
+
+def _valid_cell(scope: Scope, cell: ast.Call, inside: ast.expr | None) -> ast.expr:
+    """Whether an integer cell is valid; at an offset known only while running, it also has to lie within the radius."""
+    if scope.program.all_valid:
+        return ast.Constant(value=True) if inside is None else inside
+    valid = call("_valid", *cell.args)
+    return valid if inside is None else ast.BinOp(inside, ast.BitAnd(), valid)
+
+
+def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
+    name = ast.unparse(node.func)
+    plain = scope.names.helper(function)
+    if plain is None:
+        if getattr(function, "__tilejit_kernel__", False):
+            scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
+        scope.fail(node.func, f"{name} {_why_not(function)}", _instead(name, function))
+    lowered, arguments = scope.program.helper(scope, node, plain)
+    result: ast.expr = call(lowered.name, *arguments)
+    if lowered.notes:
+        result = _noting(scope, lowered, result)
+    if lowered.is_tuple:
+        return Value(result, Kind.FLOAT, lowered.results)
+    return Value(result, lowered.results[0])
+
+
+def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:
+    """Calls a helper before the statement, and notes what it notes; returns its results."""
+    parts = [scope.temporary("part") for _ in helper.results]
+    notes = [scope.temporary(note) for note in helper.notes]
+    targets: list[ast.expr] = [ast.Name(n, ast.Store()) for n in (*parts, *notes)]
+    scope.prelude.append(ast.Assign([ast.Tuple(targets, ast.Store())], result))
+    for note, name in zip(helper.notes, notes, strict=True):
+        scope.remark(note, ast.Name(name, ast.Load()))
+    values: list[ast.expr] = [ast.Name(n, ast.Load()) for n in parts]
+    return ast.Tuple(values, ast.Load()) if helper.is_tuple else values[0]
+
+
+def _why_not(function: object) -> str:
+    """Why a body cannot call something that is no plain function."""
+    return "works on arrays" if _is_numpy(function) else "cannot be called from a body"
+
+
+def _instead(name: str, function: object) -> str:
+    base = name.rsplit(".", 1)[-1]
+    if isinstance(function, type) and issubclass(function, np.generic):
+        return "write int(x)" if issubclass(function, np.integer) else "leave it out: floats have one precision"
+    if _is_numpy(function) and _OF_NUMPY.get(base, base) in MATH:
+        return f"write math.{_OF_NUMPY.get(base, base)}"
+    return {"sum": "add up in a for loop", "pow": "write x ** y", "len": "a body has scalars only",
+            "divmod": "write x // y and x % y"}.get(base, _KNOWN)  # fmt: skip
+
+
+def _is_numpy(function: object) -> bool:
+    module = getattr(function, "__module__", None) or type(function).__module__ or ""
+    return module.split(".")[0] == "numpy"
+
+
+def _extreme(operation: str) -> Callable[[Scope, ast.Call, list[Value]], Value]:
+    def lower_extreme(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+        if len(values) < 2:
+            word = operation[1:4]
+            scope.fail(node, f"{word} of {counted(len(values), 'value')}", f"give two or more: {word}(a, b)")
+        kind = max(v.kind for v in values)
+        result = cast(values[0], kind)
+        for value in values[1:]:
+            result = call(operation, result, cast(value, kind))
+        return Value(result, kind)
+
+    return lower_extreme
+
+
+def _one(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+    if len(values) != 1:
+        name = ast.unparse(node.func)
+        instead = "write round(100 * x) / 100" if name == "round" else f"write {name}(x)"
+        scope.fail(node, f"{name} takes one argument in a body, {len(values)} given", instead)
+    return values[0]
+
+
+def _abs(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+    value = _one(scope, node, values)
+    kind = max(value.kind, Kind.INT)
+    return Value(ast.Call(ast.Name("abs", ast.Load()), [cast(value, kind)], []), kind)
+
+
+def _int(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+    value = _one(scope, node, values)
+    if value.kind is Kind.INT:
+        return value
+    if value.kind is Kind.FLOAT:
+        return cut(scope, value.node)
+    return Value(cast(value, Kind.INT), Kind.INT)
+
+
+def _float(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+    return Value(cast(_one(scope, node, values), Kind.FLOAT), Kind.FLOAT)
+
+
+def _bool(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+    value = _one(scope, node, values)
+    zero = Value(ast.Constant(0), Kind.INT)
+    if value.kind is Kind.BOOL:
+        return value
+    return Value(ast.Compare(value.node, [ast.NotEq()], [cast(zero, value.kind)]), Kind.BOOL)
+
+
+def _round(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
+    value = _one(scope, node, values)
+    if value.kind is not Kind.FLOAT:
+        return Value(cast(value, Kind.INT), Kind.INT)
+    return cut(scope, call("_math", ast.Constant("rint"), value.node))
+
+
+_BUILTINS = {
+    "abs": _abs, "min": _extreme("_minimum"), "max": _extreme("_maximum"), "int": _int, "float": _float,
+    "bool": _bool, "round": _round,
+}  # fmt: skip

@@ -1,0 +1,199 @@
+"""What can be refused from a body's syntax alone, when the kernel is declared."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from tilejit.sizes import counted
+
+if TYPE_CHECKING:
+    from tilejit.compiler.source import FunctionSource
+
+_STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.For, ast.While, ast.Break, ast.Continue,
+               ast.Return, ast.Pass)  # fmt: skip
+_EXPRESSIONS = (ast.Constant, ast.Name, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call,
+                ast.Subscript, ast.Tuple, ast.Attribute)  # fmt: skip
+
+_LOOP = "write a for loop that adds up in a variable"
+_SCALARS = "a body has scalars only: use one variable for each value"
+_OUTSIDE = "write it outside the body, as a plain function with def"
+_NAN = "return math.nan for a pixel that has no result"
+_NOTHING_RAISED = "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"
+_ARITHMETIC = "a body is assignments, if, for over range, while and return"
+_REFUSED: dict[str, tuple[str, str]] = {
+    "ListComp": ("a list comprehension", _LOOP),
+    "GeneratorExp": ("a generator expression", _LOOP),
+    "SetComp": ("a set comprehension", _LOOP),
+    "DictComp": ("a dict comprehension", _LOOP),
+    "List": ("a list", _SCALARS),
+    "Set": ("a set", _SCALARS),
+    "Dict": ("a dict", "use if and elif, or keyword-only parameters"),
+    "Lambda": ("a lambda", _OUTSIDE),
+    "FunctionDef": ("a function inside a body", _OUTSIDE),
+    "ClassDef": ("a class inside a body", "a body has scalars only"),
+    "Import": ("an import inside a body", "import at the top of the file"),
+    "ImportFrom": ("an import inside a body", "import at the top of the file"),
+    "Try": ("try in a body", _NOTHING_RAISED),
+    "TryStar": ("try in a body", _NOTHING_RAISED),
+    "With": ("with in a body", _ARITHMETIC),
+    "Raise": ("raise in a body", _NAN),
+    "Assert": ("assert in a body", f"test with if, and {_NAN}"),
+    "Global": ("a global variable that is written to", "a body keeps no state: return what it computes"),
+    "Nonlocal": ("a nonlocal variable that is written to", "a body keeps no state: return what it computes"),
+    "Delete": ("del in a body", "leave it out: a body's variables end with the pixel"),
+    "NamedExpr": ("an assignment inside an expression", "assign on a line of its own"),
+    "JoinedStr": ("an f-string", "a body has numbers, True and False only"),
+    "Starred": ("a starred expression", "write the values out"),
+    "Match": ("match in a body", "use if and elif"),
+    "Yield": ("yield in a body", "return the result"),
+    "YieldFrom": ("yield in a body", "return the result"),
+    "Await": ("await in a body", _ARITHMETIC),
+    "AsyncFunctionDef": ("a function inside a body", _OUTSIDE),
+    "AsyncFor": ("async for", _ARITHMETIC),
+    "AsyncWith": ("async with", _ARITHMETIC),
+    "Slice": ("a slice", "read one cell at a time: z[dy, dx]"),
+    "TypeAlias": ("a type alias", "leave it out"),
+}  # fmt: skip
+"""Syntax that the language does not have: what it is called, and what to write instead."""
+
+_ONLY_DEBUG = {"print", "breakpoint"}
+"""Calls that ``Kernel.debug`` makes, and that compiled code leaves out."""
+
+
+def check_syntax(source: FunctionSource) -> None:
+    """Refuses statements and expressions that the language does not have, and paths that return nothing.
+
+    Raises:
+        KernelError: With file, line, caret and what to write instead.
+    """
+    _check_block(source, source.tree.body)
+    if not _ends(source.tree.body):
+        source.fail(
+            _open_end(source.tree.body, source.tree),
+            "a path through the body returns nothing",
+            "end every path with return; math.nan stands for no result",
+        )
+    _check_returns(source)
+
+
+def _check_block(source: FunctionSource, block: list[ast.stmt]) -> None:
+    for statement in block:
+        if isinstance(statement, ast.Expr):
+            _check_bare_expression(source, statement)
+        elif not isinstance(statement, _STATEMENTS):
+            _refuse(source, statement)
+        else:
+            _check_parts(source, statement)
+
+
+def _check_parts(source: FunctionSource, statement: ast.stmt) -> None:
+    if isinstance(statement, (ast.For, ast.While)) and statement.orelse:
+        source.fail(
+            statement.orelse[0], "a loop with an else", "set a variable before break, and test it after the loop"
+        )
+    for name in ("body", "orelse"):
+        _check_block(source, getattr(statement, name, []))
+    for name, value in ast.iter_fields(statement):
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, ast.expr) and name != "annotation":
+                _check_expression(source, part)
+
+
+def _check_expression(source: FunctionSource, node: ast.AST) -> None:
+    """Refuses the outermost thing that the language does not have."""
+    if isinstance(node, (ast.expr, ast.Slice)) and not isinstance(node, _EXPRESSIONS):
+        _refuse(source, node)
+    if isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float)):
+        what = {str: "a string", bytes: "a string", complex: "a complex number"}.get(type(node.value), repr(node.value))
+        source.fail(node, f"{what} in a body", "a body has numbers, True and False only; math.nan is no result")
+    if isinstance(node, ast.Compare):
+        _check_membership(source, node)
+    for child in ast.iter_child_nodes(node):
+        _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
+
+
+def _check_membership(source: FunctionSource, node: ast.Compare) -> None:
+    for operator, right in zip(node.ops, node.comparators, strict=True):
+        if isinstance(operator, (ast.In, ast.NotIn)) and isinstance(right, (ast.List, ast.Set)):
+            source.fail(right, "'in' over a list or a set", "write the values in round brackets: c in (3, 8, 9)")
+
+
+def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
+    value = statement.value
+    is_text = isinstance(value, ast.Constant)
+    is_debug = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in _ONLY_DEBUG
+    if is_text or is_debug:
+        return  # left out when constants are folded
+    if isinstance(value, (ast.Yield, ast.YieldFrom, ast.Await)):
+        _refuse(source, value)
+    source.fail(statement, "an expression whose value is not used", "assign it to a variable, or leave it out")
+
+
+def _refuse(source: FunctionSource, node: ast.AST) -> None:
+    name = type(node).__name__
+    what, instead = _REFUSED.get(name, (f"{name.lower()} in a body", _ARITHMETIC))
+    source.fail(node, what, instead)
+
+
+def _check_returns(source: FunctionSource) -> None:
+    lengths: dict[int, ast.Return] = {}
+    returns = [node for node in ast.walk(source.tree) if isinstance(node, ast.Return)]
+    if not returns:
+        source.fail(None, "the body never returns", "leave its endless loop with break, and return the result")
+    for node in sorted(returns, key=lambda r: (r.lineno, r.col_offset)):
+        if node.value is None:
+            source.fail(node, "a return without a value", _NAN)
+        if isinstance(node.value, ast.Call):
+            continue  # a helper may return a tuple: known when it is typed
+        length = len(node.value.elts) if isinstance(node.value, ast.Tuple) else 1
+        if length == 0:
+            source.fail(node, "a return of an empty tuple", "return one value for each output")
+        lengths.setdefault(length, node)
+    if len(lengths) > 1:
+        first, second = list(lengths)[:2]
+        source.fail(
+            lengths[second],
+            f"returns {counted(second, 'value')} here and {counted(first, 'value')} in line {lengths[first].lineno}",
+            "return the same number of values on every path",
+        )
+
+
+def _ends(block: list[ast.stmt]) -> bool:
+    """Whether every path through a block returns."""
+    for statement in block:
+        if isinstance(statement, ast.Return) or _is_endless(statement):
+            return True
+        if isinstance(statement, ast.If) and _ends(statement.body) and _ends(statement.orelse):
+            return True
+    return False
+
+
+def _is_endless(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.While) or not isinstance(statement.test, ast.Constant):
+        return False
+    return bool(statement.test.value) and not any(_breaks(inner) for inner in statement.body)
+
+
+def _breaks(statement: ast.stmt) -> bool:
+    """Whether a statement may break the loop around it."""
+    if isinstance(statement, ast.If):
+        return any(map(_breaks, (*statement.body, *statement.orelse)))
+    return isinstance(statement, ast.Break)
+
+
+def _open_end(block: list[ast.stmt], outer: ast.AST) -> ast.AST:
+    """The statement after which nothing is returned."""
+    if not block:
+        return outer
+    last = block[-1]
+    if isinstance(last, ast.If):
+        return _open_end(last.orelse, last.test) if _ends(last.body) else _open_end(last.body, last)
+    return _heading(last)
+
+
+def _heading(statement: ast.stmt) -> ast.AST:
+    """What to underline of a statement: of a loop its head alone."""
+    if isinstance(statement, ast.For):
+        return statement.iter
+    return statement.test if isinstance(statement, ast.While) else statement

@@ -1,0 +1,368 @@
+"""Expressions: each gets a kind, and a cast wherever integers meet floats."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from tilejit.compiler.calls import lower_call, refuse_undefined
+from tilejit.compiler.form import Value, call
+from tilejit.compiler.functions import MULTIPLIED_OUT
+from tilejit.compiler.intervals import interval_of
+from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.names import MISSING
+from tilejit.compiler.quantities import Quantity
+from tilejit.compiler.scope import Scope, aside, cast, float_literal
+from tilejit.compiler.selects import branched, choice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.compiler.form import Window
+
+_BITS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
+_ANNOTATE = "annotate the raster with its integer dtype: def f(qa: np.uint16)"
+
+
+def lower(scope: Scope, node: ast.expr) -> Value:
+    """Lowers an expression.
+
+    Raises:
+        KernelError: It is something that the language does not have.
+    """
+    return _TABLE[type(node)](scope, node)
+
+
+def condition(scope: Scope, node: ast.expr) -> ast.expr:
+    """Lowers an expression whose truth is asked: numbers are compared with zero, as in Python."""
+    if isinstance(node, ast.BoolOp):
+        return _joined(scope, node.op, [aside(scope, condition, v) for v in node.values])
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return _negated(condition(scope, node.operand))
+    value = lower(scope, node)
+    if value.kind is Kind.BOOL:
+        return value.node
+    zero = float_literal(0.0) if value.kind is Kind.FLOAT else ast.Constant(0)
+    return ast.Compare(value.node, [ast.NotEq()], [zero])
+
+
+def read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr) -> Value:
+    """Lowers the read of a cell; beyond the radius, where offsets known only while running may lead, is no data."""
+    offsets = []
+    spans = []
+    tests: list[ast.expr] = []
+    for axis, offset in enumerate((dy, dx)):
+        value = lower(scope, offset)
+        if value.kind is not Kind.INT:
+            scope.fail(offset, f"an offset is {article(value.kind)}", "offsets are integers: z[-1, 1]")
+        span = interval_of(offset, scope.intervals)
+        expression = value.node
+        declared = scope.program.radius
+        if span is None:
+            if declared is None:
+                scope.fail(offset, f"the offset {ast.unparse(offset)} is known only while running",
+                           "declare how far it reaches: @tj.focal(radius=3)")  # fmt: skip
+            reach = declared[axis]
+            span = (-reach, reach)
+            held = scope.held("offset", expression)
+            tests += [ast.Compare(held, [ast.GtE()], [ast.Constant(-reach)]),
+                      ast.Compare(held, [ast.LtE()], [ast.Constant(reach)])]  # fmt: skip
+            # The cell is read before it is chosen or not, and one past the buffer would crash the process.
+            expression = _clamped(held, reach)
+        elif declared is not None and max(-span[0], span[1]) > declared[axis]:
+            scope.fail(node, f"reads {max(-span[0], span[1])} cells away, beyond the declared radius {declared[axis]}",
+                       "declare a larger radius= or leave it out")  # fmt: skip
+        offsets.append(expression)
+        spans.append(range(span[0], span[1] + 1))
+    scope.program.record(window.raster, frozenset((y, x) for y in spans[0] for x in spans[1]))
+    cell = call("_read", ast.Name(window.name, ast.Load()), *offsets)
+    number = _held_within(scope, cell) if scope.program.dtypes[window.raster] == np.uint64 else cell
+    if not tests:
+        return Value(number, window.kind, cell=cell)
+    inside = scope.held("inside", functools.reduce(lambda a, b: ast.BinOp(a, ast.BitAnd(), b), tests))
+    scope.remark("beyond", ast.UnaryOp(ast.Not(), inside))
+    nothing = ast.Name("_NAN", ast.Load()) if window.kind is Kind.FLOAT else ast.Constant(0)
+    return Value(call("_select", inside, number, nothing), window.kind, cell=cell, inside=inside)
+
+
+def _held_within(scope: Scope, cell: ast.expr) -> ast.expr:
+    """A uint64 cell as a signed integer: what that does not hold has its sign bit set, and becomes the largest."""
+    held = scope.held("cell", cell)
+    test = scope.held("test", ast.Compare(held, [ast.Lt()], [ast.Constant(0)]))
+    scope.remark("saturated", test)
+    return call("_select", test, ast.Constant(2**63 - 1), held)
+
+
+def _clamped(offset: ast.expr, reach: int) -> ast.expr:
+    least = call("_maximum", offset, ast.Constant(-reach))
+    return call("_minimum", least, ast.Constant(reach))
+
+
+def _constant(scope: Scope, node: ast.Constant) -> Value:
+    if isinstance(node.value, bool):
+        return Value(ast.Constant(node.value), Kind.BOOL)
+    if isinstance(node.value, int):
+        if not -(2**63) <= node.value < 2**63:
+            scope.fail(node, f"the integer {node.value} does not fit 64 bits", "write it as a float: 1e20")
+        return Value(ast.Constant(node.value), Kind.INT)
+    return Value(float_literal(float(node.value)), Kind.FLOAT)  # type: ignore[arg-type]
+
+
+def _name(scope: Scope, node: ast.Name) -> Value:
+    window = scope.windows.get(node.id)
+    if window is not None:
+        zero = ast.Constant(0)
+        return read(scope, node, window, zero, zero)
+    if node.id in scope.kinds:
+        if node.id not in scope.assigned:
+            scope.fail(
+                node,
+                f"{node.id} may be used before it has a value",
+                "assign it on every path that leads here",
+            )
+        return Value(ast.Name(scope.name(node.id), ast.Load()), scope.kinds[node.id])
+    if node.id in scope.names.locals:
+        scope.fail(node, f"{node.id} is used before it has a value", "assign it first")
+    captured = scope.names.resolve(node)
+    if captured is MISSING:
+        refuse_undefined(scope, node)
+        scope.fail(node, f"unknown name {node.id}",
+                   "define it above the kernel, or make it a keyword-only parameter")  # fmt: skip
+    return _no_number(scope, node, captured)
+
+
+def _no_number(scope: Scope, node: ast.Name, captured: object) -> NoReturn:
+    if isinstance(captured, (tuple, frozenset)):
+        scope.fail(node, f"{node.id} is no number ({type(captured).__name__})", "index it, or ask: z in " + node.id)
+    scope.fail(node, f"{node.id} is no number ({type(captured).__name__})",
+               "a body captures numbers and plain functions; pass values as keyword-only parameters, "
+               "arrays as rasters")  # fmt: skip
+
+
+def _attribute(scope: Scope, node: ast.Attribute) -> Value:
+    if scope.names.resolve(node) is MISSING:
+        refuse_undefined(scope, node)
+        scope.fail(node, f"unknown name {ast.unparse(node)}",
+                   "a body sees numbers, modules and plain functions, and no attributes of objects")  # fmt: skip
+    captured = scope.names.resolve(node)
+    if isinstance(captured, Quantity):
+        scope.fail(node, f"{captured!r} inside a body",
+                   f"make it the default of a keyword-only parameter: def f(z, *, size={captured!r})")  # fmt: skip
+    scope.fail(node, f"{ast.unparse(node)} is not a number that a body can capture",
+               "assign it to a module constant above the kernel, or make it a keyword-only parameter")  # fmt: skip
+
+
+def _subscript(scope: Scope, node: ast.Subscript) -> Value:
+    window = scope.windows.get(node.value.id) if isinstance(node.value, ast.Name) else None
+    if window is None:
+        if scope.names.table(node) is not None:
+            scope.fail(node, f"which element of {ast.unparse(node.value)} is known only while running",
+                       "index a tuple with literals, or with the variables of loops over literal ranges")  # fmt: skip
+        scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",
+                   "pass arrays as positional parameters, and constant weights as a captured tuple")  # fmt: skip
+    if not scope.program.is_focal:
+        scope.fail(node, "a subscript in a local body",
+                   f"a local body sees one pixel: write {window.name}, or declare it with @tj.focal")  # fmt: skip
+    if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
+        scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows south, columns east")
+    dy, dx = node.slice.elts
+    return read(scope, node, window, dy, dx)
+
+
+def _binary(scope: Scope, node: ast.BinOp) -> Value:
+    if isinstance(node.op, ast.MatMult):
+        scope.fail(node, "a matrix product", "write the sum out; a body has scalars only")
+    left, right = lower(scope, node.left), lower(scope, node.right)
+    if isinstance(node.op, _BITS):
+        return _bits(scope, node, left, right)
+    kind = max(left.kind, right.kind, Kind.INT)
+    if isinstance(node.op, ast.Div):
+        kind = Kind.FLOAT
+    if isinstance(node.op, ast.Pow):
+        return _power(scope, left, right, node.op)
+    result = ast.BinOp(cast(left, kind), node.op, cast(right, kind))
+    wraps = kind is Kind.INT and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult))
+    return Value(call("_whole", result) if wraps else result, kind)
+
+
+def _power(scope: Scope, left: Value, right: Value, operator: ast.Pow) -> Value:
+    """``x ** 2`` keeps its literal exponent, which Numba multiplies out; everything else is a power of floats."""
+    exponent = right.node.value if isinstance(right.node, ast.Constant) and right.kind is not Kind.FLOAT else None
+    kind = max(left.kind, Kind.INT)
+    if not isinstance(exponent, int) or abs(exponent) > MULTIPLIED_OUT or (exponent < 0 and kind is Kind.INT):
+        return Value(call("_math", ast.Constant("pow"), cast(left, Kind.FLOAT), cast(right, Kind.FLOAT)), Kind.FLOAT)
+    if kind is Kind.INT:
+        return Value(_product(scope, cast(left, kind), exponent), kind)
+    power: ast.expr = call("_float", ast.BinOp(cast(left, kind), operator, ast.Constant(abs(exponent))))
+    if exponent < 0:  # Numba's own raises where x is 0
+        power = ast.BinOp(float_literal(1.0), ast.Div(), power)
+    return Value(power, Kind.FLOAT)
+
+
+def _product(scope: Scope, base: ast.expr, exponent: int) -> ast.expr:
+    """An integer to a literal power, by squares."""
+    result: ast.expr | None = None
+    while exponent:
+        base = base if isinstance(base, ast.Constant) else scope.held("square", base)
+        if exponent & 1:
+            result = base if result is None else call("_whole", ast.BinOp(result, ast.Mult(), base))
+        base, exponent = call("_whole", ast.BinOp(base, ast.Mult(), base)), exponent >> 1
+    return ast.Constant(1) if result is None else result
+
+
+def _bits(scope: Scope, node: ast.BinOp, left: Value, right: Value) -> Value:
+    for value in (left, right):
+        if value.kind is Kind.FLOAT:
+            scope.fail(node, "a bit operator on a float", _ANNOTATE)
+    is_shift = isinstance(node.op, (ast.LShift, ast.RShift))
+    if is_shift:
+        right = _shift_count(scope, node.right, right)
+    if left.kind is right.kind is Kind.BOOL and not is_shift:
+        return Value(ast.BinOp(left.node, node.op, right.node), Kind.BOOL)
+    return Value(ast.BinOp(cast(left, Kind.INT), node.op, cast(right, Kind.INT)), Kind.INT)
+
+
+def _shift_count(scope: Scope, node: ast.expr, value: Value) -> Value:
+    if not isinstance(value.node, ast.Constant):
+        # Only these six bits count, as on x86; the shift would otherwise be undefined.
+        return Value(ast.BinOp(cast(value, Kind.INT), ast.BitAnd(), ast.Constant(63)), Kind.INT)
+    if value.node.value not in range(64):
+        scope.fail(node, f"a shift by {value.node.value!r}", "integers have 64 bits: shift by 0 to 63")
+    return value
+
+
+def _unary(scope: Scope, node: ast.UnaryOp) -> Value:
+    if isinstance(node.op, ast.Not):
+        return Value(_negated(condition(scope, node.operand)), Kind.BOOL)
+    value = lower(scope, node.operand)
+    if isinstance(node.op, ast.Invert) and value.kind is Kind.BOOL:
+        scope.fail(node, "~ on a truth value, which would be -1 or -2", "write not")
+    if isinstance(node.op, ast.Invert) and value.kind is Kind.FLOAT:
+        scope.fail(node, "a bit operator on a float", _ANNOTATE)
+    kind = max(value.kind, Kind.INT)
+    return Value(ast.UnaryOp(node.op, cast(value, kind)), kind)
+
+
+def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
+    parts = [aside(scope, lower, v) for v in node.values]
+    for (_, value), original in zip(parts, node.values, strict=True):
+        if value.kind is not Kind.BOOL:
+            word = "and" if isinstance(node.op, ast.And) else "or"
+            scope.fail(original, f"'{word}' on {article(value.kind)} gives one of its operands",
+                       "compare it with 0 to ask its truth, or choose: a if test else b")  # fmt: skip
+    return Value(_joined(scope, node.op, [(prelude, v.node) for prelude, v in parts]), Kind.BOOL)
+
+
+_Part = tuple[list[ast.stmt], ast.expr]
+"""A condition, and the statements that must stand before it."""
+
+
+def _joined(scope: Scope, operator: ast.boolop, parts: list[_Part]) -> ast.expr:
+    """Bodies have no side effects, so both sides may be computed; without the jump the loop stays vector code.
+
+    A C function may crash on what the left side rules out, so it is called behind a jump.
+    """
+    if any(prelude for prelude, _ in parts):
+        return _in_turn(scope, operator, parts)
+    conditions = [condition for _, condition in parts]
+    decisive = isinstance(operator, ast.Or)
+    literals = [c.value for c in conditions if isinstance(c, ast.Constant)]
+    if decisive in literals:
+        return ast.Constant(value=decisive)
+    rest = [c for c in conditions if not isinstance(c, ast.Constant)]
+    if not rest:
+        return ast.Constant(value=not decisive)
+    if scope.program.calls_c and len(rest) > 1:
+        return ast.BoolOp(operator, rest)
+    result = rest[0]
+    for other in rest[1:]:
+        result = ast.BinOp(result, ast.BitOr() if decisive else ast.BitAnd(), other)
+    return result
+
+
+def _in_turn(scope: Scope, operator: ast.boolop, parts: list[_Part]) -> ast.expr:
+    """``and`` and ``or`` of which an operand needs statements of its own: they count where Python comes to it."""
+    (prelude, first), *rest = parts
+    scope.prelude += prelude
+    if not rest:
+        return first
+    result = scope.held("truth", first)
+    goes_on = result if isinstance(operator, ast.And) else ast.UnaryOp(ast.Not(), result)
+    for before, other in rest:
+        store = ast.Assign([ast.Name(result.id, ast.Store())], other)
+        scope.prelude += branched(scope, goes_on, [*before, store], [], result.id)
+    return result
+
+
+def _compare(scope: Scope, node: ast.Compare) -> Value:
+    tests: list[_Part] = []
+    left_node = node.left
+    for operator, right_node in zip(node.ops, node.comparators, strict=True):
+        tests.append(aside(scope, _test, operator, left_node, right_node))
+        left_node = right_node
+    return Value(_joined(scope, ast.And(), tests), Kind.BOOL)
+
+
+def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: ast.expr) -> ast.expr:
+    if isinstance(operator, (ast.Is, ast.IsNot)):
+        scope.fail(right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata")
+    if isinstance(operator, (ast.In, ast.NotIn)):
+        elements = _elements(scope, right_node)
+        found = _joined(scope, ast.Or(), [([], _test(scope, ast.Eq(), left_node, e)) for e in elements])
+        return found if isinstance(operator, ast.In) else _negated(found)
+    left, right = lower(scope, left_node), lower(scope, right_node)
+    kind = max(left.kind, right.kind)
+    return ast.Compare(cast(left, kind), [operator], [cast(right, kind)])
+
+
+def _elements(scope: Scope, node: ast.expr) -> list[ast.expr]:
+    """What ``in`` looks through: a tuple, written out or captured."""
+    if isinstance(node, ast.Tuple):
+        return node.elts
+    values = scope.names.constants(node)
+    if values is None:
+        scope.fail(node, "'in' over something that is no tuple of numbers", "write: c in (3, 8, 9)")
+    return [ast.copy_location(ast.Constant(v), node) for v in values]
+
+
+def _negated(test: ast.expr) -> ast.expr:
+    if isinstance(test, ast.Constant):
+        return ast.Constant(not test.value)
+    return ast.UnaryOp(ast.Not(), test)
+
+
+def _choice(scope: Scope, node: ast.IfExp) -> Value:
+    test = condition(scope, node.test)
+    if isinstance(test, ast.Constant):  # is_valid, where everything is
+        return lower(scope, node.body if test.value else node.orelse)
+    (before_yes, yes), (before_no, no) = aside(scope, lower, node.body), aside(scope, lower, node.orelse)
+    kind = max(yes.kind, no.kind)
+    if not before_yes and not before_no:
+        return Value(choice(test, cast(yes, kind), cast(no, kind)), kind)
+    target = ast.Name(scope.temporary("choice"), ast.Store())
+    body = [*before_yes, ast.Assign([target], cast(yes, kind))]
+    orelse = [*before_no, ast.Assign([target], cast(no, kind))]
+    scope.prelude += branched(scope, test, body, orelse)
+    return Value(ast.Name(target.id, ast.Load()), kind)
+
+
+def _tuple(scope: Scope, node: ast.Tuple) -> Value:
+    scope.fail(node, "a tuple as a value", "tuples are for return, and for assigning several variables at once")
+
+
+def _call(scope: Scope, node: ast.Call) -> Value:
+    value = lower_call(scope, node, lower)
+    if value.parts:
+        scope.fail(node, f"{ast.unparse(node.func)} returns {len(value.parts)} values, where one is needed",
+                   "take them apart first: a, b = …")  # fmt: skip
+    return value
+
+
+_TABLE: dict[type[ast.expr], Callable[..., Value]] = {
+    ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
+    ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: _compare, ast.IfExp: _choice,
+    ast.Tuple: _tuple, ast.Call: _call,
+}  # fmt: skip

@@ -1,0 +1,103 @@
+"""What Numba compiled of a generated module's functions, kept for the next process.
+
+Numba's own cache unpickles whatever lies in its folder, which runs it. This one takes its place in a function, and
+unpickles only what this user's processes have kept. It goes by Numba's inner parts; where a version has others, nothing
+is kept, and each process compiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tilejit.compiler.jit.kept import read_kept, write_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_DIFFERS = AttributeError, ImportError, TypeError
+"""What is raised where a part of Numba has another name, place or signature: then it is as if nothing were kept."""
+
+
+def keep_overloads(function: Any, place: Callable[..., Path | None]) -> None:
+    """Lets Numba find what was compiled of a function, and keep what will be.
+
+    Args:
+        function: A function under ``jit``; the simulator's, and those that are not compiled, have no cache.
+        place: What else a file depends on to the file; None where nothing is kept.
+    """
+    asked = {name for name in dir(getattr(function, "_cache", None)) if not name.startswith("_")}
+    if asked and asked <= set(dir(_Overloads)):
+        function._cache = _Overloads(place)  # noqa: SLF001 - Numba has no other way
+
+
+class _Overloads:
+    """A function's cache, as Numba's dispatchers call it."""
+
+    cache_path = None
+    """Numba's word for its folder, which is not used."""
+
+    def __init__(self, place: Callable[..., Path | None]) -> None:
+        self._place = place
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Returns what was compiled for a signature; None where that is not kept."""
+        with contextlib.suppress(*_DIFFERS):
+            return self._load(signature, target)
+        return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keeps what was compiled for a signature, if it means the same in another process."""
+        with contextlib.suppress(*_DIFFERS):
+            self._save(signature, compiled)
+
+    def enable(self) -> None:
+        """It is never off."""
+
+    def disable(self) -> None:
+        """It is never off."""
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def _load(self, signature: Any, target: Any) -> Any:
+        target.refresh()
+        path = self._path(signature, target.codegen())
+        content = None if path is None else read_kept(path)
+        if content is None:
+            return None
+        rebuild, payload = pickle.loads(content)  # noqa: S301 - this user's own, or it would not be here
+        return rebuild(target, payload)
+
+    def _save(self, signature: Any, compiled: Any) -> None:
+        path = self._path(signature, compiled.codegen)
+        if path is None:
+            return
+        if hasattr(compiled, "_reduce_states"):  # a CUDA kernel
+            if not getattr(compiled, "launch_config_sensitive", False):
+                write_kept(path, _dumps((_rebuild_kernel, compiled._reduce_states())))  # noqa: SLF001
+        elif not compiled.library.has_dynamic_globals and all(part.can_cache for part in compiled.lifted):
+            write_kept(path, _dumps((_rebuild_result, compiled._reduce())))  # noqa: SLF001
+
+    def _path(self, signature: Any, codegen: Any) -> Path | None:
+        return self._place(signature, codegen.magic_tuple(), sys.implementation.cache_tag)
+
+
+def _dumps(value: Any) -> bytes:
+    """Numba's own pickle, which knows its types."""
+    serialize: Any = importlib.import_module("numba.core.serialize")
+    return bytes(serialize.dumps(value))
+
+
+def _rebuild_result(target: Any, payload: Any) -> Any:
+    compiler: Any = importlib.import_module("numba.core.compiler")
+    return compiler.CompileResult._rebuild(target, *payload)  # noqa: SLF001
+
+
+def _rebuild_kernel(_target: Any, payload: Any) -> Any:
+    dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
+    return dispatcher._Kernel._rebuild(**payload)  # noqa: SLF001

@@ -1,0 +1,220 @@
+"""A body's signature: positional parameters are rasters, keyword-only parameters are scalars."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+import numpy as np
+
+from tilejit.compiler.kinds import Kind, is_real, kind_of_dtype, kind_of_value
+from tilejit.compiler.names import IMPORTS
+from tilejit.compiler.quantities import Quantity
+from tilejit.errors import ParameterError
+
+if TYPE_CHECKING:
+    import ast
+
+    from tilejit.compiler.source import FunctionSource
+
+REQUIRED = inspect.Parameter.empty
+"""The default of a scalar that has none."""
+
+CALL_OPTIONS = {"backend", "workers", "out", "edge"}
+"""Keywords that a call of a kernel takes for itself."""
+
+_INTEGERS = "bool, int8 to int64 and uint8 to uint64"
+
+
+@dataclass(frozen=True, slots=True)
+class RasterParameter:
+    """A positional parameter: one band of a raster."""
+
+    name: str
+    """Its name in the signature."""
+    dtype: np.dtype | None
+    """The integer dtype that it is annotated with, or None: it arrives in the compute dtype."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of a cell inside the body."""
+        return Kind.FLOAT if self.dtype is None else Kind.INT
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarParameter:
+    """A keyword-only parameter: one number for the whole run, or a grid quantity."""
+
+    name: str
+    """Its name in the signature."""
+    kind: Kind
+    """Truth value, integer or float."""
+    default: Any
+    """Its default: a number, a Quantity, or REQUIRED."""
+
+    @property
+    def quantity(self) -> Quantity | None:
+        """The grid quantity that it takes unless a number is given."""
+        return self.default if isinstance(self.default, Quantity) else None
+
+    def convert(self, value: object) -> bool | int | float:
+        """Returns ``value`` as this parameter's kind.
+
+        Raises:
+            ParameterError: It is no number, or not of this kind.
+        """
+        if self.quantity is not None and self.quantity.is_index:
+            raise ParameterError(f"{self.name} is {self.default!r}, which the driver fills in; leave it out")
+        try:
+            if self.kind is Kind.FLOAT and not isinstance(value, (str, bytes)):
+                return float(value)  # type: ignore[arg-type]
+            if self.kind is Kind.INT:
+                return _fitting(self.name, operator.index(_integral(value)))  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}") from error
+        is_truth = isinstance(value, (bool, np.bool_, int, np.integer)) and value in {0, 1}
+        if self.kind is Kind.BOOL and is_truth:
+            return bool(value)
+        if self.kind is Kind.FLOAT:
+            raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}")
+        raise ParameterError(f"{self.name} takes True or False, not {value!r}")
+
+
+def _integral(value: object) -> object:
+    """Lets 3.0 and np.float32(3) pass for 3; 3.5 stays and is refused by operator.index."""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return int(value)
+    return value
+
+
+def _fitting(name: str, value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ParameterError(f"{name} takes an integer of 64 bits, and {value} does not fit")
+    return value
+
+
+def read_parameters(
+    source: FunctionSource,
+) -> tuple[tuple[RasterParameter, ...], tuple[ScalarParameter, ...]]:
+    """Reads and checks the signature of a body.
+
+    Raises:
+        KernelError: It has no raster, positional defaults, ``*args`` or ``**kwargs``, or a default or an annotation
+            that the language does not know.
+    """
+    arguments = source.tree.args
+    for star, text in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
+        if star is not None:
+            source.fail(star, f"{text}{star.arg} in a kernel",
+                        "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")  # fmt: skip
+    if arguments.defaults:
+        source.fail(
+            arguments.defaults[0],
+            "a positional parameter with a default",
+            "positional parameters are rasters: put a * before the scalars, as in def f(z, *, scale=2.0)",
+        )
+    positional = [*arguments.posonlyargs, *arguments.args]
+    if not positional:
+        source.fail(None, "no raster parameter",
+                    "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
+    annotations = _annotations(source)
+    rasters = tuple(RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional)
+    for argument in arguments.kwonlyargs:
+        if argument.arg in CALL_OPTIONS:
+            source.fail(argument, f"{argument.arg} is an option of every kernel's call",
+                        "give the parameter another name")  # fmt: skip
+    defaults = inspect.signature(source.function).parameters
+    scalars = tuple(
+        ScalarParameter(a.arg, *_scalar(source, a, annotations.get(a.arg), defaults[a.arg].default))
+        for a in arguments.kwonlyargs
+    )
+    return rasters, scalars
+
+
+def read_output_dtypes(source: FunctionSource) -> tuple[np.dtype, ...] | None:
+    """Returns the dtypes that the return annotation names (``-> np.uint8``, ``-> tuple[np.uint8, np.float32]``)."""
+    annotation = _annotations(source).get("return")
+    if annotation is None or annotation is inspect.Signature.empty:
+        return None
+    parts = get_args(annotation) if get_origin(annotation) is tuple else (annotation,)
+    return tuple(_output_dtype(source, part) for part in parts)
+
+
+def _annotations(source: FunctionSource) -> dict[str, Any]:
+    try:
+        return inspect.get_annotations(source.function, eval_str=True)
+    except Exception as error:  # noqa: BLE001 - evaluating a user's annotation runs any code
+        line = IMPORTS.get(error.name or "") if isinstance(error, NameError) else None
+        advice = "annotate with dtypes, as np.uint16" if line is None else f"write {line} above the kernel"
+        source.fail(None, f"an annotation cannot be evaluated: {error}", advice)
+
+
+def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:
+    if annotation is None:
+        return None
+    try:
+        dtype = np.dtype(annotation)  # type: ignore[call-overload]
+    except TypeError:
+        dtype = None
+    if dtype is not None and dtype.kind == "f":
+        return None
+    if dtype is None or dtype.kind not in "biu":
+        source.fail(
+            node, f"{node.arg} is annotated {_shown(annotation)}", f"a raster takes {_INTEGERS}: {node.arg}: np.uint16"
+        )
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+
+def _scalar(source: FunctionSource, node: ast.arg, annotation: object, default: object) -> tuple[Kind, object]:
+    if isinstance(default, Quantity):
+        return (Kind.INT if default.is_index else Kind.FLOAT), default
+    kind = kind_of_value(default) if default is not REQUIRED else Kind.FLOAT
+    if kind is None:
+        source.fail(
+            node,
+            f"{node.arg} has the default {default!r}",
+            "a scalar's default is a number, True, False or tj.CELL_…",
+        )
+    if annotation is not None:
+        try:
+            kind = _scalar_kind(annotation)
+        except TypeError:
+            source.fail(
+                node, f"{node.arg} is annotated {_shown(annotation)}", "annotate a scalar with float, int or bool"
+            )
+    if default is REQUIRED:
+        return kind, default
+    try:
+        return kind, ScalarParameter(node.arg, kind, default).convert(default)
+    except ParameterError as error:
+        source.fail(node, str(error), "make the default fit the annotation")
+
+
+def _scalar_kind(annotation: object) -> Kind:
+    dtype = np.dtype(annotation)  # type: ignore[call-overload]
+    if dtype.kind not in "biuf":
+        raise TypeError
+    return kind_of_dtype(dtype)
+
+
+def _shown(annotation: object) -> str:
+    """How an error names an annotation: ``str``, not ``<class 'str'>``."""
+    return annotation.__name__ if isinstance(annotation, type) else repr(annotation)
+
+
+def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
+    try:
+        dtype = np.dtype(annotation)  # type: ignore[call-overload]
+    except TypeError:
+        dtype = np.dtype(object)
+    if not is_real(dtype):
+        source.fail(
+            source.tree.returns,
+            f"the result is annotated {_shown(annotation)}",
+            "annotate it with a dtype, as -> np.uint8",
+        )
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(float) if annotation is float else dtype

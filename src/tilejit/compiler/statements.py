@@ -1,0 +1,268 @@
+"""Statements: what is assigned on which path, and the kind of every variable."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from tilejit.compiler.calls import lower_call
+from tilejit.compiler.expressions import condition, lower
+from tilejit.compiler.form import Value
+from tilejit.compiler.intervals import interval_of
+from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.names import MISSING
+from tilejit.compiler.scope import Scope, aside, cast
+from tilejit.compiler.selects import as_selects
+from tilejit.compiler.unroll import literal_range
+from tilejit.sizes import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def lower_block(scope: Scope, block: Sequence[ast.stmt]) -> tuple[list[ast.stmt], bool]:
+    """Lowers statements; returns them, and whether the path goes on after the last."""
+    result: list[ast.stmt] = []
+    for statement in block:
+        prelude, (lowered, goes_on) = aside(scope, _TABLE[type(statement)], statement)
+        result += [*prelude, *lowered]
+        if not goes_on:
+            return result, False
+    return result, True
+
+
+Lowered = tuple[list[ast.stmt], bool]
+
+
+def _assign(scope: Scope, node: ast.Assign) -> Lowered:
+    target = node.targets[0]
+    if len(node.targets) > 1:
+        return _assign_many(scope, node)
+    if isinstance(target, ast.Tuple):
+        return unpack(scope, node, target), True
+    return [_store(scope, target, lower(scope, node.value))], True
+
+
+def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:
+    """``a = b = value`` computes its value once, before any of the names changes."""
+    value = lower(scope, node.value)
+    result: list[ast.stmt] = []
+    if not isinstance(value.node, ast.Constant):
+        held = scope.temporary("value")
+        result.append(ast.Assign([ast.Name(held, ast.Store())], value.node))
+        value = Value(ast.Name(held, ast.Load()), value.kind)
+    return result + [_store(scope, target, value) for target in node.targets], True
+
+
+def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
+    if isinstance(target, ast.Subscript):
+        scope.fail(target, "an assignment to a cell", "a body returns its result; rasters are read only")
+    if not isinstance(target, ast.Name):
+        scope.fail(target, f"an assignment to {ast.unparse(target)}", "assign to plain variables")
+    scope.note(target.id, value.kind)
+    kind = scope.kinds[target.id]
+    return ast.Assign([ast.Name(scope.name(target.id), ast.Store())], cast(value, kind))
+
+
+def unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
+    """Lowers ``a, b = x, y`` and ``a, b = helper(...)``."""
+    result: list[ast.Assign] = []
+    if isinstance(node.value, ast.Tuple):
+        values = [lower(scope, e) for e in node.value.elts]
+    else:
+        value = lower_call(scope, node.value, lower) if isinstance(node.value, ast.Call) else None
+        if value is None or not value.parts:
+            scope.fail(node.value, "no tuple to take apart", "write a, b = x, y, or call a helper that returns a tuple")
+        statement, values = _taken_apart(scope, value)
+        result.append(statement)
+    if len(values) != len(target.elts):
+        scope.fail(node, f"{counted(len(values), 'value')} for {counted(len(target.elts), 'variable')}",
+                   "give each value one variable")  # fmt: skip
+    stores = [_store(scope, element, value) for element, value in zip(target.elts, values, strict=True)]
+    pairs = [(s.targets[0], s.value) for s in stores]
+    targets = ast.Tuple([t for t, _ in pairs], ast.Store())
+    if result and all(isinstance(v, ast.Name) for _, v in pairs):  # no cast: straight into the variables
+        return [ast.Assign([targets], result[0].value)]
+    return [*result, ast.Assign([targets], ast.Tuple([v for _, v in pairs], ast.Load()))]
+
+
+def _taken_apart(scope: Scope, value: Value) -> tuple[ast.Assign, list[Value]]:
+    """Gives the elements of a tuple names, because a variable may need a wider kind."""
+    names = [scope.temporary("part") for _ in value.parts]
+    targets = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
+    elements = [Value(ast.Name(n, ast.Load()), k) for n, k in zip(names, value.parts, strict=True)]
+    return ast.Assign([targets], value.node), elements
+
+
+def _augmented(scope: Scope, node: ast.AugAssign) -> Lowered:
+    if not isinstance(node.target, ast.Name):
+        return [_store(scope, node.target, Value(ast.Constant(0), Kind.INT))], True
+    load = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
+    value = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
+    return [_store(scope, node.target, lower(scope, value))], True
+
+
+def _annotated(scope: Scope, node: ast.AnnAssign) -> Lowered:
+    if node.value is None:
+        return [], True
+    return [_store(scope, node.target, lower(scope, node.value))], True
+
+
+def _if(scope: Scope, node: ast.If) -> Lowered:
+    test = condition(scope, node.test)
+    if isinstance(test, ast.Constant):  # is_valid, where everything is
+        return lower_block(scope, node.body if test.value else node.orelse)
+    before, held = set(scope.assigned), scope.held_names
+    body, body_goes_on = lower_block(scope, node.body)
+    after_body, scope.assigned = scope.assigned, set(before)
+    orelse, else_goes_on = lower_block(scope, node.orelse)
+    if not else_goes_on:
+        scope.assigned = after_body
+    elif body_goes_on:
+        scope.assigned &= after_body
+    if body_goes_on and else_goes_on and not _is_uniform(scope, node.test):
+        selects = as_selects(test, body, orelse, held, scope.temporary("test"))
+        if selects is not None:
+            return selects, True
+    return [ast.If(test, body or [ast.Pass()], orelse)], body_goes_on or else_goes_on
+
+
+def _is_uniform(scope: Scope, test: ast.expr) -> bool:
+    """Whether a test goes the same way for every pixel: then a jump costs nothing, and spares one side."""
+    return all(n.id in scope.uniform for n in ast.walk(test) if isinstance(n, ast.Name))
+
+
+def _for(scope: Scope, node: ast.For) -> Lowered:
+    bounds, arguments = _range_arguments(scope, node)
+    if not isinstance(node.target, ast.Name):
+        scope.fail(node.target, "a loop over several variables", "loop over one: for k in range(n)")
+    name = node.target.id
+    before = set(scope.assigned)
+    scope.note(name, Kind.INT)
+    if scope.kinds[name] is not Kind.INT:
+        scope.fail(node.target, f"{name} is both a loop variable and {article(scope.kinds[name])}", "use two names")
+    outer = dict(scope.intervals)
+    interval = None if _is_stored(node.body, name) else _loop_interval(scope, bounds)
+    scope.intervals.pop(name, None)
+    if interval is not None:
+        scope.intervals[name] = interval
+    body, ends = _loop_body(scope, node.body)
+    scope.intervals = {n: i for n, i in outer.items() if n != name}
+    scope.assigned = set.intersection(*ends) if literal_range(node.iter) else before
+    iterable = ast.Call(ast.Name("range", ast.Load()), arguments, [])
+    return [ast.For(ast.Name(scope.name(name), ast.Store()), iterable, body, [])], True
+
+
+def _loop_body(scope: Scope, block: list[ast.stmt]) -> tuple[list[ast.stmt], list[set[str]]]:
+    """Lowers a loop's statements; returns them, and what is assigned wherever a round ends."""
+    outer = scope.breaks, scope.continues
+    scope.breaks, scope.continues = [], []
+    body, goes_on = lower_block(scope, block)
+    ends = [*scope.breaks, *scope.continues, *([scope.assigned] if goes_on else [])]
+    scope.breaks, scope.continues = outer
+    return body or [ast.Pass()], ends or [scope.assigned]
+
+
+def _range_arguments(scope: Scope, node: ast.For) -> tuple[list[ast.expr], list[ast.expr]]:
+    """The bounds of a loop, as written and lowered."""
+    iterable = node.iter
+    if isinstance(iterable, ast.Name) and iterable.id in scope.windows:
+        scope.fail(iterable, f"iterates over the raster {iterable.id}",
+                   "loop over offsets: for dy in range(-1, 2): … z[dy, dx]")  # fmt: skip
+    function = scope.names.resolve(iterable.func) if isinstance(iterable, ast.Call) else MISSING
+    if function is not range or not isinstance(iterable, ast.Call):
+        scope.fail(iterable, f"loops over {ast.unparse(iterable)}", "a for loop goes over range(...)")
+    if not 1 <= len(iterable.args) <= 3 or iterable.keywords:
+        scope.fail(iterable, f"range with {counted(len(iterable.args), 'argument')}", "range takes one to three")
+    values = [lower(scope, bound) for bound in iterable.args]
+    for bound, value in zip(iterable.args, values, strict=True):
+        if value.kind is not Kind.INT:
+            scope.fail(bound, f"a bound of range is {article(value.kind)}",
+                       "bounds are integers: annotate the parameter with int, or write int(x)")  # fmt: skip
+    if len(iterable.args) == 3 and isinstance(iterable.args[2], ast.Constant) and iterable.args[2].value == 0:
+        scope.fail(iterable.args[2], "range with a step of 0", "step by 1 or more, or by -1 or less")
+    return iterable.args, [value.node for value in values]
+
+
+def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | None:
+    spans = [interval_of(b, scope.intervals) for b in bounds]
+    if any(s is None for s in spans):
+        return None
+    known = [s for s in spans if s is not None]
+    start, stop = ((0, 0), known[0]) if len(known) == 1 else (known[0], known[1])
+    if len(known) == 3 and known[2][0] < 0:
+        return (min(stop[0] + 1, start[1]), start[1]) if known[2][1] < 0 else None
+    return start[0], max(stop[1] - 1, start[0])
+
+
+def _while(scope: Scope, node: ast.While) -> Lowered:
+    scope.program.has_while = True
+    prelude, test = aside(scope, condition, node.test)
+    endless = isinstance(test, ast.Constant) and bool(test.value)
+    before, outer = set(scope.assigned), scope.breaks
+    breaks: list[set[str]] = []
+    scope.breaks = breaks
+    body, _ = lower_block(scope, node.body)
+    scope.breaks = outer
+    scope.assigned = set.intersection(*breaks) if endless and breaks else before
+    if prelude:  # stands before the test in every round
+        leave = ast.If(ast.UnaryOp(ast.Not(), test), [ast.Break()], [])
+        test, body = ast.Constant(value=True), [*prelude, leave, *body]
+    return [ast.While(test, body or [ast.Pass()], [])], not endless or bool(breaks)
+
+
+def _break(scope: Scope, _node: ast.Break) -> Lowered:
+    scope.breaks.append(set(scope.assigned))
+    return [ast.Break()], False
+
+
+def _continue(scope: Scope, _node: ast.Continue) -> Lowered:
+    scope.continues.append(set(scope.assigned))
+    return [ast.Continue()], False
+
+
+def _pass(_scope: Scope, _node: ast.Pass) -> Lowered:
+    return [], True
+
+
+def _return(scope: Scope, node: ast.Return) -> Lowered:
+    if isinstance(node.value, ast.Tuple):
+        values = [lower(scope, e) for e in node.value.elts]
+        return [_returned(scope, node, values, is_tuple=True)], False
+    if isinstance(node.value, ast.Call):
+        value = lower_call(scope, node.value, lower)
+        if value.parts:
+            statement, values = _taken_apart(scope, value)
+            return [statement, _returned(scope, node, values, is_tuple=True)], False
+    value = lower(scope, node.value)  # type: ignore[arg-type]
+    return [_returned(scope, node, [value], is_tuple=False)], False
+
+
+def _returned(scope: Scope, node: ast.Return, values: list[Value], *, is_tuple: bool) -> ast.stmt:
+    kinds = tuple(v.kind for v in values)
+    if scope.returns and len(kinds) != len(scope.returns[0]):
+        here, elsewhere = (counted(len(k), "value") for k in (kinds, scope.returns[0]))
+        scope.fail(node, f"returns {here} here and {elsewhere} elsewhere",
+                   "return the same number of values on every path")  # fmt: skip
+    scope.returns.append(kinds)
+    scope.returns_tuple = is_tuple = scope.returns_tuple or is_tuple
+    joined = joined_kinds(scope.returns)
+    parts = [cast(v, k) for v, k in zip(values, joined, strict=True)]
+    return ast.Return(ast.Tuple(parts, ast.Load()) if is_tuple else parts[0])
+
+
+def joined_kinds(returns: Sequence[tuple[Kind, ...]]) -> tuple[Kind, ...]:
+    """The widest kind of each result over all returns."""
+    return tuple(max(column) for column in zip(*returns, strict=True))
+
+
+def _is_stored(block: list[ast.stmt], name: str) -> bool:
+    return any(
+        isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store) for s in block for n in ast.walk(s)
+    )
+
+
+_TABLE: dict[type[ast.stmt], Callable[..., Lowered]] = {
+    ast.Assign: _assign, ast.AugAssign: _augmented, ast.AnnAssign: _annotated, ast.If: _if, ast.For: _for,
+    ast.While: _while, ast.Break: _break, ast.Continue: _continue, ast.Pass: _pass, ast.Return: _return,
+}  # fmt: skip

@@ -1,0 +1,141 @@
+"""What a worker does with a part of a job: the ordinary pipeline over its window."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tilejit.engine.pipeline.cancellation import Cancellation
+from tilejit.engine.pipeline.evaluation import launches
+from tilejit.engine.pipeline.pipeline import Run, run_tasks
+from tilejit.engine.pipeline.report import peak_memory, reset_peak_memory
+from tilejit.engine.pipeline.stopwatch import Stopwatch
+from tilejit.system.landmark import process_space
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tilejit.backends.base import Launch
+    from tilejit.engine.distribution.recipe import Recipe
+    from tilejit.engine.distribution.sentinel import Sentinel
+    from tilejit.engine.pipeline.stopwatch import Stage, StageTime
+    from tilejit.engine.planning.planner import Job
+    from tilejit.formats.gdal.environment import Environment
+    from tilejit.formats.sink import Branch, BranchOpener, Record
+    from tilejit.kernel.tally import Tally
+    from tilejit.system.landmark import Landmark
+    from tilejit.window import Window
+
+_last = threading.local()
+"""The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a job, as it is sent to a worker."""
+
+    run: str
+    """What tells this run from all others."""
+    sentinel: Sentinel
+    """What is there as long as the run goes on."""
+    recipe: bytes = field(repr=False)
+    """The job, pickled once for all parts: a worker looks into it once."""
+    window: Window
+    """The cells to compute: whole tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What comes back."""
+
+    records: tuple[Record, ...]
+    """What each output must know of what was written."""
+    tasks: int
+    """Tiles."""
+    bytes_read: int
+    """Bytes decoded, whole blocks counted."""
+    tally: Tally
+    """What is to be told of its pixels."""
+    stages: Mapping[Stage, StageTime]
+    """Time by stage."""
+    worker: tuple[Landmark, int]
+    """The process: where it is counted, and its number; machines and containers may have one name."""
+    peak_memory: int
+    """The most memory that it held in this run, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job that is ready to run."""
+
+    run: str
+    job: Job
+    branches: tuple[BranchOpener, ...]
+    environment: Environment
+    compiled: tuple[Launch, ...]
+
+
+def run_part(part: Part) -> PartResult:
+    """Computes a part and writes it to the branches of the outputs.
+
+    Raises:
+        TilejitError: A file or a kernel is not here, or a block cannot be read or written.
+    """
+    watch = Stopwatch()
+    opened = _opened(part, watch)
+    cancellation = Cancellation()
+    with opened.environment.entered():
+        branches = open_branches(opened.branches)
+        with part.sentinel.watched(cancellation):
+            run = Run(opened.job, branches, None, watch, cancellation, windows=[part.window])
+            run.compiled = opened.compiled
+            run_tasks(run)
+        with watch.stage("encode"):
+            records = tuple(branch.finish() for branch in branches)
+    return _result(run, records)
+
+
+def open_branches(openers: Sequence[BranchOpener]) -> list[Branch]:
+    """Opens a worker's end of each output.
+
+    Raises:
+        SinkError: A folder that workers write to is not seen from here; with this worker's name.
+    """
+    return [opener() for opener in openers]
+
+
+def check_branches(openers: Sequence[BranchOpener]) -> None:
+    """Opens a worker's end of each output, and writes nothing; see `open_branches`."""
+    open_branches(openers)
+
+
+def _opened(part: Part, watch: Stopwatch) -> _Opened:
+    """The job of a part: the last one again, where it belongs to the same run."""
+    last: _Opened | None = getattr(_last, "opened", None)
+    if last is not None and last.run == part.run:
+        return last
+    reset_peak_memory()
+    recipe: Recipe = pickle.loads(part.recipe)  # noqa: S301 - from who runs the job
+    with recipe.environment.entered():
+        job = recipe.job()
+    # One thread works in the worker's own.
+    job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
+    with watch.stage("compile"):
+        compiled = launches(job)
+    _last.opened = opened = _Opened(part.run, job, recipe.branches, recipe.environment, compiled)
+    return opened
+
+
+def _result(run: Run, records: Sequence[Record]) -> PartResult:
+    return PartResult(
+        tuple(records),
+        run.done,
+        run.bytes_read,
+        run.tally,
+        run.watch.stages(),
+        (process_space(), os.getpid()),
+        peak_memory(),
+    )

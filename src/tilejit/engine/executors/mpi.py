@@ -1,0 +1,175 @@
+"""MPI ranks: the first leads, the others work.
+
+``mpiexec -n 4 python -m mpi4py.futures script.py`` starts a script so, and ``mpiexec -n 4 tilejit run …`` the command
+line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tilejit.engine.executors.base import bounded, nothing
+from tilejit.errors import PlanError
+from tilejit.system.ending import told_to_end
+from tilejit.system.landmark import here, is_here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tilejit.engine.executors.base import Outcome, Result, Task
+    from tilejit.system.landmark import Landmark
+
+_leading: list[Any] = []
+"""The pool of the ranks, while `ranks` is open."""
+_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that end a program."""
+
+
+class MpiExecutor:
+    """The other ranks of the program.
+
+    Raises:
+        PlanError: mpi4py is not installed, or there is no other rank.
+    """
+
+    name = "mpi"
+
+    def __init__(self) -> None:
+        self._mpi = _mpi4py()
+        self._own = None
+        if _leading:
+            self._pool = _leading[-1]
+        else:
+            self._pool = self._own = _shared_pool()
+        self.workers: int = self._pool.num_workers
+        """How many tasks run at once."""
+        # A collective call: every rank takes exactly one of these tasks, for it waits in it for the others.
+        asked = [self._pool.submit(_are_here, here()) for _ in range(self.workers)]
+        self.local = all(future.result() for future in asked)
+        """Whether every rank is on this machine."""
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task; see `Executor.map`."""
+        return bounded(self._pool.submit, function, tasks, 2 * self.workers, waiting)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""
+        if at_once and not _leading:  # where ranks are split, that is done when all is cleaned up
+            self._mpi.COMM_WORLD.Abort(128 + (told_to_end() or signal.SIGINT))
+        if self._own is not None:
+            self._own.shutdown()
+
+
+@contextlib.contextmanager
+def ranks() -> Iterator[bool]:
+    """Splits the ranks of a program that all of them run: the first goes on, the others work for it inside.
+
+    Yields:
+        Whether this is the first; for the others all work is done by then.
+
+    Raises:
+        PlanError: mpi4py is not installed.
+    """
+    # While ranks find each other one that ended in its own way would wait for the others, in MPI_Finalize, and they for
+    # it. One that a signal ends takes all with it, and there is nothing to clean up yet.
+    with _signals(signal.SIG_DFL) as restore:
+        world = _mpi4py().COMM_WORLD
+        from mpi4py.futures import MPICommExecutor
+
+        if world.Get_size() == 1 or _is_shared():
+            restore()
+            yield True
+            return
+        if world.Get_rank():
+            _ignore_interrupts()
+        with MPICommExecutor(world, root=0, main=False) as pool:
+            if pool is None:
+                yield False
+                return
+            _leading.append(pool)
+            try:
+                restore()
+                yield True
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    world.Abort(_exit_code(error))
+                raise
+            finally:
+                _leading.pop()
+
+
+@contextlib.contextmanager
+def _signals(action: signal.Handlers) -> Iterator[Callable[[], None]]:
+    """Has signals that end a program handled so inside, and as before after that; yields what does that earlier."""
+    before = {number: signal.getsignal(number) for number in _ENDS} if _is_main_thread() else {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if handler is not None:  # one that is not Python's
+                signal.signal(number, handler)
+
+    try:
+        for number, handler in before.items():
+            if handler not in {None, signal.SIG_IGN}:  # as nohup has it
+                signal.signal(number, action)
+        yield restore
+    finally:
+        restore()
+
+
+def _exit_code(error: BaseException) -> int:
+    """The exit code of a program that an error ends."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, int) else 130
+
+
+def _shared_pool() -> Any:
+    """The pool of a script that ``mpi4py.futures`` runs."""
+    from mpi4py.futures import MPIPoolExecutor
+
+    if not _is_shared() or _mpi4py().COMM_WORLD.Get_size() == 1:
+        raise PlanError(
+            "executor='mpi' works on the ranks of an MPI program, and there are none: start it as\n"
+            "  mpiexec -n 4 python -m mpi4py.futures script.py\n"
+            "or mpiexec -n 4 tilejit run … --executor mpi; one rank leads, the others work"
+        )
+    # Kernels are found by name: the script need not be run by every rank.
+    return MPIPoolExecutor(main=False, initializer=_ignore_interrupts)
+
+
+def _is_shared() -> bool:
+    """Whether ``python -m mpi4py.futures`` runs this program, which alone makes the ranks a pool."""
+    from mpi4py.futures import _core
+
+    return getattr(_core, "SharedPool", None) is not None
+
+
+def _are_here(landmarks: tuple[Landmark, ...]) -> bool:
+    """Whether all working ranks see them."""
+    from mpi4py.futures import get_comm_workers
+
+    return all(get_comm_workers().allgather(is_here(landmarks)))
+
+
+def _ignore_interrupts() -> None:
+    """Leaves what ends a program, which reaches every rank, to the one that cleans up."""
+    if _is_main_thread():
+        for number in _ENDS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _mpi4py() -> Any:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise PlanError(f"MPI is not there ({error}): pip install 'tilejit[mpi]'") from error
+    return MPI

@@ -1,0 +1,233 @@
+"""Worker processes of this machine.
+
+Each has a pipe of its own, so that one that is killed takes no other with it: with
+``concurrent.futures.ProcessPoolExecutor`` every task under way is lost with it, and a worker outlives a parent that was
+killed, because all of them hold both ends of one pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing import connection as pipes
+from typing import TYPE_CHECKING, Any
+
+from tilejit.engine.executors.base import (
+    GLANCE,
+    Outcome,
+    Task,
+    cause,
+    interrupts_held_back,
+    nothing,
+    portable,
+    require_may_start,
+    with_traceback,
+)
+from tilejit.errors import TilejitError
+from tilejit.system.cores import available_cores
+from tilejit.system.main_guard import main_without_file, require_guard
+from tilejit.system.open_files import open_files_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+    from tilejit.engine.executors.base import Result
+
+_END = object()
+_GRACE = 1.0
+"""Seconds for an idle worker to end by itself."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Worker:
+    """A process, and the pipe to it."""
+
+    process: SpawnProcess
+    """The process."""
+    pipe: Connection
+    """Tasks go out, outcomes come back."""
+
+    @classmethod
+    def start(cls) -> Worker:
+        """Starts a process; it begins with the task that is sent meanwhile.
+
+        Raises:
+            TilejitError: The system starts none, or opens no pipe to it.
+        """
+        context = multiprocessing.get_context("spawn")
+        try:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), name="tilejit worker", daemon=True)
+            with interrupts_held_back(), _safe_path(), main_without_file(), theirs:
+                process.start()
+        except OSError as error:
+            raise TilejitError(
+                f"a worker process cannot be started: {error.strerror}{open_files_hint(error)}: give fewer workers="
+            ) from error
+        return cls(process, ours)
+
+    def kill(self) -> None:
+        """Ends it in the middle of whatever it is doing."""
+        self.process.kill()
+        self._reap()
+
+    def dismiss(self) -> None:
+        """Ends it where it has nothing to do."""
+        self.pipe.close()
+        self.process.join(_GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        self.pipe.close()
+        self.process.join()
+
+    def receive(self) -> tuple[Any, BaseException | None]:
+        """Returns the result or the error of its task; its end is an error."""
+        try:
+            data = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            self.kill()
+            return None, TilejitError(f"a worker process {_ending(self.process.exitcode)}")
+        try:
+            answer: tuple[Any, BaseException | None] = pickle.loads(data)  # noqa: S301 - our own
+        except Exception as error:  # noqa: BLE001 - unpickling runs any code
+            return None, TilejitError(f"what a worker process sent cannot be read here: {cause(error)}")
+        return answer
+
+
+class ProcessesExecutor:
+    """Processes that are started when there is work for them, and kept until `close`.
+
+    Args:
+        workers: How many; None for the cores.
+
+    Raises:
+        PlanError: They would run the script again that starts them.
+    """
+
+    name = "processes"
+    local = True
+
+    def __init__(self, workers: int | None = None) -> None:
+        require_may_start(self.name)
+        require_guard()
+        self.workers = workers or available_cores()
+        """How many tasks run at once."""
+        self._idle: list[Worker] = []
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task; see `Executor.map`."""
+        left, busy = iter(tasks), dict[Any, tuple[Worker, Task]]()
+        try:
+            while True:
+                while len(busy) < self.workers and (task := next(left, _END)) is not _END:
+                    worker = self._idle_worker()
+                    busy[worker.pipe] = worker, task  # type: ignore[assignment]
+                    failure = _sent(worker, function, task)
+                    if failure is not None:
+                        del busy[worker.pipe]
+                        worker.kill()
+                        yield Outcome(task, error=failure)  # type: ignore[arg-type]
+                if not busy:
+                    return
+                while not (answered := pipes.wait(list(busy), GLANCE)):
+                    waiting()
+                for pipe in answered:
+                    worker, done = busy[pipe]
+                    result, error = worker.receive()
+                    del busy[pipe]
+                    if not worker.pipe.closed:
+                        self._idle.append(worker)
+                    yield Outcome(done, result, error)
+        finally:
+            for worker, _ in busy.values():
+                worker.kill()
+
+    def _idle_worker(self) -> Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.kill()
+        return Worker.start()
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Ends the processes; those that were busy have been killed when their `map` was closed."""
+        workers, self._idle = self._idle, []
+        for worker in workers:
+            if at_once:
+                worker.kill()
+            else:
+                worker.dismiss()
+
+
+def _sent(worker: Worker, function: Callable[..., Any], task: Any) -> Exception | None:
+    """Hands a task over; returns what went wrong."""
+    try:
+        worker.pipe.send_bytes(pickle.dumps((function, task)))
+    except OSError:
+        worker.kill()
+        return TilejitError(f"a worker process {_ending(worker.process.exitcode)}")
+    except Exception as error:  # noqa: BLE001 - pickling runs any code
+        return error
+    return None
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended."""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (the system kills with it when memory runs out: give fewer workers=)" if name == "SIGKILL" else ""
+        return f"was ended by {name}{hint}"
+    return f"ended with exit code {code}; what it said of that is on standard error"
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Lets a new interpreter begin without the current folder on its path, where a `pickle.py` may lie."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+def _serve(pipe: Connection) -> None:
+    """A worker: task after task, until the other end is closed."""
+    threading.Thread(target=_end_with_parent, name="tilejit-parent", daemon=True).start()
+    while True:
+        try:
+            data = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        pipe.send_bytes(_answer(data))
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that started it, in the middle of a task too."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _answer(data: bytes) -> bytes:
+    try:
+        function, task = pickle.loads(data)  # noqa: S301 - our own parent's
+        return pickle.dumps((function(task), None))
+    except BaseException as error:  # noqa: BLE001 - an error is an outcome
+        return pickle.dumps((None, portable(error) or with_traceback(error, error)))

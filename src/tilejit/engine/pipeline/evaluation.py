@@ -1,0 +1,313 @@
+"""One worker's part: from a tile's frame to the arrays that are written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.backends import get_backend
+from tilejit.backends.pulse import OF
+from tilejit.formats.source import CHUNK_CELLS, blank, convert, flag, nodata_key
+from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
+from tilejit.kernel.edges import fill_outside
+from tilejit.kernel.quantities import scalar_values
+from tilejit.kernel.tally import Tally
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.backends.base import Launch
+    from tilejit.backends.pulse import Pulse
+    from tilejit.engine.pipeline.frames import Frame
+    from tilejit.engine.planning.plan import Halo, Operand, Plan, Step, Write
+    from tilejit.engine.planning.planner import Job
+
+    Array = NDArray[Any]
+
+
+def launches(job: Job) -> tuple[Launch, ...]:
+    """Compiles every step of a job now: workers that all found a kernel uncompiled would wait for one lock."""
+    backend = get_backend(job.plan.backend)
+    compiled = []
+    for kernel, step, parameters in zip(job.kernels, job.plan.steps, job.parameters, strict=True):
+        launch = backend.compile(kernel, step.signature)
+        rows, cols = kernel.radius
+        arrays: list[Array] = []
+        for operand in step.operands:
+            arrays.append(np.empty((2 * rows, 2 * cols), operand.dtype))
+            if operand.valid:
+                arrays.append(np.empty((2 * rows, 2 * cols), np.uint8))
+        results = [np.empty((0, 0), d) for d in step.signature.outputs]
+        nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
+        scalars = scalar_values(kernel, parameters, step.signature.compute, Window(0, 0, 0, 0), job.plan.grid)
+        launch(arrays, results, nodata, scalars)
+        compiled.append(launch)
+    return tuple(compiled)
+
+
+class Evaluator:
+    """Runs the steps of a plan on tile after tile, in buffers of its own that are allocated once."""
+
+    def __init__(self, job: Job, compiled: Sequence[Launch]) -> None:
+        self.job, self.plan, self.compiled = job, job.plan, compiled
+        self._facing = self.plan.grid.facing
+        self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
+        self._direct = self.plan.written_directly()
+        self._deciding = [
+            tuple(step.operands[k].plane for k in deciding_inputs(kernel))
+            for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
+        ]
+        self._owners = [_owner(self.plan, step) for step in self.plan.steps]
+        self._results = {
+            p: self._flat(self.plan.planes[p].dtype, s.halo)
+            for s in self.plan.steps
+            for p in s.results
+            if p not in self._direct
+        }
+        self._operands = {
+            (k, i): (self._flat(o.dtype, o.halo), self._flat(np.dtype(np.uint8), o.halo) if o.valid else None)
+            for k, s in enumerate(self.plan.steps)
+            for i, o in enumerate(s.operands)
+            if not o.direct
+        }
+
+    def _flat(self, dtype: np.dtype, halo: Halo, count: int = 1) -> Array:
+        rows, cols = self.plan.largest_task
+        return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
+
+    def run(self, frame: Frame, pulse: Pulse) -> tuple[list[Array], Tally]:
+        """Computes one tile.
+
+        Args:
+            frame: Its inputs.
+            pulse: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
+
+        Returns:
+            For each write its (band, row, col) array, which lives until the next run; and what is to be told of its
+            pixels.
+        """
+        planes = self._planes(frame)
+        pulse[OF] = sum(frame.window.height + 2 * step.halo[0] for step in self.plan.steps)
+        outputs = []
+        for write, flat in zip(self.plan.writes, self._outputs, strict=True):
+            shape = len(write.planes), *frame.window.shape
+            outputs.append(flat[: int(np.prod(shape))].reshape(shape))
+        seen = [output[:, *self._facing] for output in outputs]
+        tally, own = Tally(), [0] * len(outputs)
+        for number in range(len(self.plan.steps)):
+            told, owner = self._step(number, frame.window, planes, seen, pulse), self._owners[number]
+            if owner is not None:
+                own[owner] += told.collisions
+                told = replace(told, collisions=0)
+            tally += told
+        for w, write in enumerate(self.plan.writes):
+            told = self._write(w, planes, outputs, seen[w], frame.window)
+            if write.is_unmarked:
+                told = replace(told, collisions=0) + _unmarked(write, outputs[w], own[w] + told.collisions)
+            tally += told
+        return outputs, tally
+
+    def _write(
+        self, w: int, planes: Sequence[tuple[Array, Array | None]], outputs: list[Array], seen: Array, window: Window
+    ) -> Tally:
+        """Completes an output: what no kernel wrote straight into it, whose ``seen`` is the output as bodies see it."""
+        write, tally = self.plan.writes[w], Tally()
+        if all(is_constant(planes[plane][0]) for plane in write.planes):
+            outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), window.shape)
+            return tally
+        for b, plane in enumerate(write.planes):
+            if is_constant(planes[plane][0]):
+                outputs[w][b] = write.nodata
+            elif self._direct.get(plane) != (w, b):
+                tally += self._finish(write, planes, plane, seen[b], window)
+        return tally
+
+    def _is_blank(
+        self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window, area: Window
+    ) -> bool:
+        """Whether a plane has no valid cell in ``area``."""
+        plane, (cells, valid) = self.plan.planes[number], planes[number]
+        place = area.slices(window.expand(*plane.halo))
+        return is_blank(cells[place], None if valid is None else valid[place], plane.nodata)
+
+    def _step(
+        self,
+        number: int,
+        window: Window,
+        planes: list[tuple[Array, Array | None]],
+        outputs: Sequence[Array],
+        pulse: Pulse,
+    ) -> Tally:
+        step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
+        # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
+        if any(self._is_blank(plane, planes, window, area) for plane in self._deciding[number]):
+            planes += [(cells, None) for cells in self._blank_results(step, area)]
+            return Tally()
+        results = []
+        for plane in step.results:
+            write, band = self._direct.get(plane, (-1, -1))
+            results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
+        arrays, nodata, scalars = self._arguments(number, window, planes)
+        tally = self.compiled[number](arrays, results, nodata, scalars, pulse)
+        self._outside(step, area, results)
+        planes += [(r, None) for r in results]
+        return tally
+
+    def first_arguments(self, frame: Frame) -> tuple[list[Array], list[Any], list[Any]]:
+        """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
+        return self._arguments(0, frame.window, self._planes(frame))
+
+    def _planes(self, frame: Frame) -> list[tuple[Array, Array | None]]:
+        """The cells of a tile's inputs as kernels see them, and their validity where it is apart.
+
+        All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
+        """
+        planes: list[tuple[Array, Array | None]] = []
+        for layer in frame.layers:
+            cells, valid = layer.cells[:, *self._facing], layer.valid
+            flags = [None] * len(cells) if valid is None else valid[:, *self._facing]
+            planes += list(zip(cells, flags, strict=True))
+        return planes
+
+    def _arguments(
+        self, number: int, window: Window, planes: Sequence[tuple[Array, Array | None]]
+    ) -> tuple[list[Array], list[Any], list[Any]]:
+        """A launch's arrays, nodata values and scalars."""
+        step, kernel = self.plan.steps[number], self.job.kernels[number]
+        arrays: list[Array] = []
+        for index, operand in enumerate(step.operands):
+            cells, valid = self._operand(number, index, operand, planes, window)
+            arrays.append(cells)
+            if valid is not None:
+                arrays.append(valid)
+        nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
+        area, bound = window.expand(*step.halo), self.job.parameters[number]
+        return arrays, nodata, scalar_values(kernel, bound, step.signature.compute, area, self.plan.grid)
+
+    def _blank_results(self, step: Step, area: Window) -> list[Array]:
+        """The results of a step that has nothing valid to compute with."""
+        if step.halo == (0, 0):
+            dtypes = (self.plan.planes[plane].dtype for plane in step.results)
+            return [constant(np.full(1, v, d), area.shape)[0] for v, d in zip(step.nodata, dtypes, strict=True)]
+        results = [_shaped(self._results[plane], area.shape) for plane in step.results]
+        for result, nodata in zip(results, step.nodata, strict=True):
+            result[...] = nodata
+        self._outside(step, area, results)
+        return results
+
+    def _outside(self, step: Step, area: Window, results: Sequence[Array]) -> None:
+        """What a step computed outside the raster gives way to what its consumers take there."""
+        if step.halo == (0, 0):
+            return
+        for result, nodata, number in zip(results, step.nodata, step.results, strict=True):
+            fill_outside(result[self._facing], area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
+
+    def _operand(
+        self, number: int, index: int, operand: Operand, planes: Sequence[tuple[Array, Array | None]], window: Window
+    ) -> tuple[Array, Array | None]:
+        """The plane as the kernel wants it: cropped to its halo, integers with nodata turned into floats with NaN."""
+        cells, valid = planes[operand.plane]
+        if operand.direct:
+            # A plane that is known to be blank has no cells, until a kernel wants them.
+            return np.ascontiguousarray(cells), valid if operand.valid else None
+        plane = self.plan.planes[operand.plane]
+        wanted = window.expand(*operand.halo)
+        place = wanted.slices(window.expand(*plane.halo))
+        flat, flat_valid = self._operands[number, index]
+        target = _shaped(flat, wanted.shape)
+        part = cells[place]
+        convert(part, target)
+        key = nodata_key(part.dtype, plane.nodata) if part.dtype.kind != "f" else None
+        if flat_valid is None:
+            if key is not None:
+                blank(target, part, key)
+            return target, None
+        target_valid = _shaped(flat_valid, wanted.shape)
+        if valid is not None:
+            np.copyto(target_valid, valid[place])
+        else:
+            flag(target_valid, part, key)
+        return target, target_valid
+
+    def _finish(
+        self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array, window: Window
+    ) -> Tally:
+        """Copies a plane into its output, with the nodata value that the file has; returns collisions with that."""
+        plane = self.plan.planes[number]
+        place = window.slices(window.expand(*plane.halo))
+        cells, valid = planes[number]
+        cells = cells[place]
+        if write.nodata is None or (plane.nodata == write.nodata and output.dtype == cells.dtype):
+            return _cast(write, cells, output, None)
+        has_nan = cells.dtype.kind == "f" and (plane.nodata is None or np.isnan(plane.nodata))
+        if has_nan and np.isnan(write.nodata):
+            return _cast(write, cells, output, None)
+        invalid = np.isnan(cells) if has_nan else cells == plane.nodata if valid is None else valid[place] == 0
+        return _cast(write, cells, output, invalid) + _replace(output, invalid, write.nodata)
+
+
+def _owner(plan: Plan, step: Step) -> int | None:
+    """The write without a tag that takes all results of a step as they are, so that their collisions are its own."""
+    planes = [(number, plan.planes[number]) for number in step.results]
+    takers = (
+        w
+        for w, write in enumerate(plan.writes)
+        if write.is_unmarked
+        and all(n in write.planes and (p.dtype, p.nodata) == (write.dtype, write.nodata) for n, p in planes)
+    )
+    return next(takers, None) if step.halo == (0, 0) else None
+
+
+def _unmarked(write: Write, output: Array, valid: int) -> Tally:
+    """How many cells without data an output has that does not tell them.
+
+    Args:
+        write: The output.
+        output: Its cells.
+        valid: How many cells with data hold the same value.
+    """
+    count = int(np.count_nonzero(output == write.nodata)) - valid
+    return Tally(unmarked={write.path or "the array": count}) if count else Tally()
+
+
+def _cast(write: Write, cells: Array, output: Array, invalid: NDArray[np.bool_] | None) -> Tally:
+    """Copies cells into an output, whose dtype may not hold them: then they are converted as GDAL does."""
+    if write.dtype == cells.dtype or np.can_cast(cells.dtype, write.dtype, "safe"):
+        np.copyto(output, cells, casting="unsafe")
+        return Tally()
+    clamped, rows = 0, max(1, CHUNK_CELLS // max(1, cells.shape[1]))
+    for row in range(0, len(cells), rows):
+        part, place = cells[row : row + rows], output[row : row + rows]
+        convert(part, place)
+        beyond = _beyond(part, place)
+        clamped += int(np.count_nonzero(beyond if invalid is None else beyond & ~invalid[row : row + rows]))
+    return Tally(clamped={write.path or "the array": clamped}) if clamped else Tally()
+
+
+def _beyond(cells: Array, converted: Array) -> NDArray[np.bool_]:
+    """Which cells the dtype that they were converted to does not hold, once they are rounded."""
+    if converted.dtype.kind == "f":
+        infinite: NDArray[np.bool_] = np.isinf(converted) & ~np.isinf(cells)
+        return infinite
+    low, high = np.iinfo(converted.dtype).min, np.iinfo(converted.dtype).max
+    if cells.dtype.kind != "f":
+        return (cells < low) | (cells > high)
+    # Near the ends of 32 and 64 bits a float has no halves: there the lowest value itself is not beyond.
+    return ((cells <= low - 0.5) & (cells < low)) | (cells >= high + 0.5)
+
+
+def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> Tally:
+    """Puts nodata where cells are invalid; returns how many valid cells equal it already."""
+    value = output.dtype.type(nodata)
+    collisions = int(np.count_nonzero((output == value) & ~invalid))
+    output[invalid] = value
+    return Tally(collisions)
+
+
+def _shaped(flat: Array, shape: tuple[int, int]) -> Array:
+    return flat[: shape[0] * shape[1]].reshape(shape)

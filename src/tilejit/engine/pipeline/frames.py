@@ -1,0 +1,217 @@
+"""The inputs of tiles while they wait for their halos.
+
+A tile's own cells are decoded once, into the middle of its frame; neighbouring frames then hand each other the strips
+that lie in the other's halo, as MPI programs exchange halos. Whichever of two neighbours is decoded later does the
+exchange for both, so every pair is done once, and a frame is whole when all its pairs are. Where a tile's halo reaches
+beyond its panel, which tiles on the other side do not share, it decodes those cells itself; but for what the panel
+before has left in the seam.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.kernel.edges import fill_outside, inside_index
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.engine.planning.plan import Plan, Read
+    from tilejit.formats.source import Source
+
+
+@dataclass(slots=True)
+class Layer:
+    """The cells of one read over one tile and its halo."""
+
+    read: Read
+    """What it holds."""
+    cells: NDArray[Any]
+    """(band, row, col), contiguous."""
+    valid: NDArray[np.uint8] | None
+    """The validity of integer cells, of the same shape."""
+
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """The cells, and their validity where there is any."""
+        yield self.cells
+        if self.valid is not None:
+            yield self.valid
+
+
+class Buffers:
+    """The memory of one frame, allocated once and used for tile after tile."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._flat = []
+        self.shared = [plan.shares(read) for read in plan.reads]
+        """Of which reads each block is decoded once, though tiles may cut it."""
+        height, width = plan.largest_task
+        for read in plan.reads:
+            count = len(read.bands) * (height + 2 * read.halo[0]) * (width + 2 * read.halo[1])
+            valid = np.empty(count, np.uint8) if read.valid else None
+            self._flat.append((read, np.empty(count, read.dtype), valid))
+
+    def layers(self, window: Window) -> list[Layer]:
+        """Contiguous views for the tile ``window``."""
+        layers = []
+        for read, cells, valid in self._flat:
+            rows, cols = window.height + 2 * read.halo[0], window.width + 2 * read.halo[1]
+            shape = len(read.bands), rows, cols
+            count = int(np.prod(shape))
+            layers.append(
+                Layer(read, cells[:count].reshape(shape), None if valid is None else valid[:count].reshape(shape))
+            )
+        return layers
+
+
+class Seams:
+    """What panels leave to the next: the last columns of their last tiles, as far as those lie in another's halo.
+
+    Threads may share it. What a tile does not find here, because it is not decoded yet, it decodes itself.
+    """
+
+    def __init__(self) -> None:
+        self._strips: dict[tuple[int, int, int], list[NDArray[Any]]] = {}
+
+    def keep(self, number: int, layer: Layer, own: Window) -> None:
+        """Copies the last columns of a tile's own cells; ``number`` tells layers apart."""
+        down, across = layer.read.halo
+        if 0 < across <= own.width:
+            columns = slice(own.width, own.width + across)
+            strips = [array[:, down : down + own.height, columns].copy() for array in layer.arrays()]
+            self._strips[number, own.row_off, own.col_end] = strips
+
+    def fill(self, number: int, layer: Layer, own: Window) -> bool:
+        """Puts what was kept to the left of a tile's own cells, and lets go of it; whether there was any."""
+        strips = self._strips.pop((number, own.row_off, own.col_off), None)
+        if strips is None:
+            return False
+        down, across = layer.read.halo
+        for array, strip in zip(layer.arrays(), strips, strict=True):
+            array[:, down : down + own.height, :across] = strip
+        return True
+
+
+@dataclass(slots=True)
+class Frame:
+    """One tile's inputs."""
+
+    window: Window
+    """The tile."""
+    panel: Window
+    """The tiles that hand each other halos."""
+    buffers: Buffers
+    """The memory, to be given back."""
+    seams: Seams = field(default_factory=Seams)
+    """What the panel before has left to this one, and this one leaves to the next."""
+    layers: list[Layer] = field(init=False)
+    """Its cells, one layer for each read."""
+
+    def __post_init__(self) -> None:
+        self.layers = self.buffers.layers(self.window)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its cells and of their validity."""
+        return sum(array.nbytes for layer in self.layers for array in layer.arrays())
+
+    def decoded(self, read: Read, whole: Window) -> Window:
+        """The cells that the tile reads: its own, and those of its halo that lie beyond the panel inside ``whole``."""
+        halo, own, panel = self.window.expand(*read.halo), self.window, self.panel
+        row = halo.row_off if own.row_off == panel.row_off else own.row_off
+        col = halo.col_off if own.col_off == panel.col_off else own.col_off
+        row_end = halo.row_end if own.row_end == panel.row_end else own.row_end
+        col_end = halo.col_end if own.col_end == panel.col_end else own.col_end
+        return Window(row, col, row_end - row, col_end - col).intersection(whole)
+
+    def decode(self, sources: Sequence[Source], whole: Window) -> int:
+        """Reads the cells that no other tile hands over, inside ``whole``; returns the bytes decoded."""
+        total, own = 0, self.window
+        for number, (layer, source) in enumerate(zip(self.layers, sources, strict=True)):
+            window = self.decoded(layer.read, whole)
+            is_alone = window.row_off == own.row_off and window.height == own.height
+            if window.col_off < own.col_off and is_alone and self.seams.fill(number, layer, own):
+                window = replace(window, col_off=own.col_off, width=window.col_end - own.col_off)
+            rows, cols = window.slices(own.expand(*layer.read.halo))
+            valid = None if layer.valid is None else layer.valid[:, rows, cols]
+            source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
+            total += self._decoded_bytes(number, window, whole)
+            if own.col_end == self.panel.col_end < whole.col_end:
+                self.seams.keep(number, layer, own)
+        return total
+
+    def _decoded_bytes(self, number: int, window: Window, whole: Window) -> int:
+        """Bytes of the whole blocks that a window is the first to touch, or touches at all; of an array, its own."""
+        read, (rows, cols) = self.layers[number].read, window.shape
+        if read.block_bytes:
+            is_shared, panel = self.buffers.shared[number], self.panel
+            above, left = is_shared and window.row_off > panel.row_off, is_shared and window.col_off > panel.col_off
+            rows = _touched(window.row_off, window.row_end, read.block[0], whole.height, after=above)
+            cols = _touched(window.col_off, window.col_end, read.block[1], whole.width, after=left)
+        return len(read.bands) * read.dtype.itemsize * rows * cols
+
+    def exchange(self, other: Frame, whole: Window) -> None:
+        """Hands each of two neighbours the cells that the other has in its halo."""
+        for number in range(len(self.layers)):
+            self._hand_over(number, other, whole)
+            other._hand_over(number, self, whole)
+
+    def _hand_over(self, number: int, other: Frame, whole: Window) -> None:
+        mine, theirs = self.layers[number], other.layers[number]
+        halo = other.window.expand(*theirs.read.halo)
+        common = self.decoded(mine.read, whole).intersection(halo)
+        if common.is_empty:
+            return
+        from_rows, from_cols = common.slices(self.window.expand(*mine.read.halo))
+        to_rows, to_cols = common.slices(halo)
+        for given, taken in zip(mine.arrays(), theirs.arrays(), strict=True):
+            taken[:, to_rows, to_cols] = given[:, from_rows, from_cols]
+
+    def complete(self, shape: tuple[int, int], sources: Sequence[Source]) -> None:
+        """Fills what lies outside the raster."""
+        for layer, source in zip(self.layers, sources, strict=True):
+            halo = self.window.expand(*layer.read.halo)
+            if layer.read.edge == "wrap":
+                _wrap(layer, halo, shape, source)
+                continue
+            is_float = layer.read.dtype.kind == "f"
+            for cells in layer.cells:
+                fill_outside(cells, halo, shape, layer.read.edge, np.nan if is_float else 0)
+            edge = layer.read.edge if isinstance(layer.read.edge, str) else 1
+            for valid in () if layer.valid is None else layer.valid:
+                fill_outside(valid, halo, shape, edge, 0)
+
+
+def _wrap(layer: Layer, halo: Window, shape: tuple[int, int], source: Source) -> None:
+    """Reads the cells of the other side, one run of rows and columns at a time."""
+    whole = Window(0, 0, *shape)
+    for rows, row_from in _runs(halo.row_off, halo.row_end, shape[0]):
+        for cols, col_from in _runs(halo.col_off, halo.col_end, shape[1]):
+            part = Window(rows.start, cols.start, len(rows), len(cols))
+            if part.intersection(whole) == part:
+                continue
+            to_rows, to_cols = part.slices(halo)
+            valid = None if layer.valid is None else layer.valid[:, to_rows, to_cols]
+            window = Window(row_from, col_from, len(rows), len(cols))
+            source.read(layer.read.bands, window, layer.cells[:, to_rows, to_cols], valid)
+
+
+def _runs(start: int, stop: int, size: int) -> Iterator[tuple[range, int]]:
+    """Cuts ``start:stop`` where wrapping around ``size`` jumps; yields each run and where it is taken from."""
+    while start < stop:
+        first = int(inside_index(np.array([start]), size, "wrap")[0])
+        end = min(stop, start + size - first)
+        yield range(start, end), first
+        start = end
+
+
+def _touched(start: int, stop: int, block: int, size: int, *, after: bool) -> int:
+    """The length of the blocks that ``start:stop`` touches; ``after`` others, of those that begin there."""
+    begin = -(-start // block) if after else start // block
+    return max(0, min(size, -(-stop // block) * block) - begin * block)

@@ -1,0 +1,233 @@
+"""The entropy coders, by TIFF's names: imagecodecs' bindings, which release the GIL, and an LZW decoder of our own."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import CodecError
+from tilejit.formats.codecs.compiled import lzw_decoder
+from tilejit.formats.codecs.lzw import CORRUPT, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+Encoded = bytes | bytearray | memoryview | np.ndarray[tuple[int], np.dtype[np.uint8]]
+"""A block as it is stored."""
+
+_NAMES = {"DEFLATE": "deflate", "LZW": "lzw", "ZSTD": "zstd"}
+"""TIFF's DEFLATE is in zlib's container, which is what imagecodecs' ``deflate`` reads and writes, by libdeflate."""
+
+COMPRESSIONS = ("NONE", *_NAMES)
+"""What can be coded."""
+_PIECE, _ZSTD_PIECE = 1 << 18, 64
+"""Bytes that are decoded, and ZSTD's that are given, at a time where a stream is longer than its block."""
+_local = threading.local()
+
+
+class BlockError(CodecError):
+    """One of several blocks is damaged."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+        """Which of them, from 0."""
+
+
+def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
+    """Decode into an array that the result fills to the last byte.
+
+    Never more is written than the array holds, whatever the data says of its own size. Data that goes on behind the end
+    of the block is taken, as by libtiff, and rows beyond the block's, too: some writers store the last strip whole. But
+    a stream of DEFLATE and ZSTD has to be whole, with its checksum where it has one: DEFLATE always does, ZSTD seldom,
+    and LZW never, so that a flipped bit there may decode to other cells.
+
+    Args:
+        compression: One of `COMPRESSIONS`.
+        data: The block as stored.
+        out: (byte,).
+
+    Raises:
+        CodecError: The data is corrupt, or decodes to fewer bytes.
+    """
+    size = _DECODERS[compression](data, out)
+    if size != out.size:
+        raise CodecError(f"the {compression} data holds {size:,} bytes, and a block is {out.size:,}")
+
+
+def decompress_run(compression: str, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Decode blocks of one size, as `decompress` does each.
+
+    Args:
+        compression: One of `COMPRESSIONS`.
+        data: What holds the blocks as stored.
+        spans: (block, 2): the first byte of each block, and how many there are.
+        out: (block, byte).
+
+    Raises:
+        BlockError: A block is corrupt, or decodes to fewer bytes; with its number.
+    """
+    together = _RUN_DECODERS.get(compression)
+    if together is not None and together(data, spans, out):
+        return
+    # What is wrong with a block is found where it is alone.
+    for number, (begin, count) in enumerate(spans.tolist()):
+        try:
+            decompress(compression, data[begin : begin + count], out[number])
+        except CodecError as error:
+            raise BlockError(str(error), number) from error
+
+
+def _inflate(data: Encoded, out: NDArray[np.uint8]) -> int:
+    try:
+        return len(_function("DEFLATE", "decode")(data, out=out))
+    except (RuntimeError, ValueError) as error:
+        # libdeflate decodes all or nothing.
+        if "INSUFFICIENT_SPACE" not in str(error):
+            raise CodecError(f"corrupt DEFLATE data: {error}") from error
+    try:
+        return _take(_inflated(data), out)
+    except zlib.error as error:
+        raise CodecError(f"corrupt DEFLATE data: {error}") from error
+
+
+def _inflated(data: Encoded) -> Iterator[bytes]:
+    """What a stream holds, to its checksum."""
+    stream, left = zlib.decompressobj(), bytes(data)
+    while not stream.eof:
+        part = stream.decompress(left, _PIECE)
+        left = stream.unconsumed_tail
+        if not part and not left and not stream.eof:
+            raise CodecError("corrupt DEFLATE data: it ends within a block")
+        yield part
+
+
+def _decode_zstd(data: Encoded, out: NDArray[np.uint8]) -> int:
+    try:
+        return len(_function("ZSTD", "decode")(data, out=out))
+    except (RuntimeError, ValueError) as error:
+        whole, cause = bytes(data), error
+    import zstandard
+
+    try:
+        return _take(_frame(whole), out)
+    except zstandard.ZstdError as error:
+        raise CodecError(f"corrupt ZSTD data: {cause}") from error
+
+
+def _frame(data: bytes) -> Iterator[bytes]:
+    """What the first frame holds: ZSTD's own function takes nothing behind it, and no more than it has room for."""
+    import zstandard
+
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    # A few bytes at a time: four of them may be 128 KB of zeros.
+    for begin in range(0, len(data), _ZSTD_PIECE):
+        yield stream.decompress(data[begin : begin + _ZSTD_PIECE])
+        if stream.eof:
+            return
+    raise CodecError("corrupt ZSTD data: it ends within a frame")
+
+
+def _decode_frames(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> bool:
+    """Decodes all blocks by one call; whether that went well.
+
+    A kilobyte takes 4 microseconds so, and 31 by a call of its own, which makes a decoder each time (measured).
+    """
+    import zstandard
+
+    decoder: zstandard.ZstdDecompressor | None = getattr(_local, "decoder", None)
+    if decoder is None:
+        decoder = _local.decoder = zstandard.ZstdDecompressor()
+    frames = zstandard.BufferWithSegments(data.data, spans.astype(np.uint64).tobytes())
+    sizes = np.full(len(out), out.shape[1], np.uint64).tobytes()
+    try:
+        decoded = decoder.multi_decompress_to_buffer(frames, decompressed_sizes=sizes, threads=1)
+    except zstandard.ZstdError:
+        return False
+    parts: list[Any] = [decoded[number] for number in range(len(out))]
+    _copy(b"".join(parts), out.reshape(-1))
+    return True
+
+
+def _decode_lzw(data: Encoded, out: NDArray[np.uint8]) -> int:
+    stored = np.frombuffer(data, np.uint8)
+    size = int(_lzw_sizes(stored, np.array([[0, stored.size]]), out[np.newaxis])[0])
+    if size == CORRUPT:
+        raise CodecError("corrupt LZW data: a code is in no table")
+    return size
+
+
+def _decode_lzw_run(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> bool:
+    """Decodes all blocks by one call; whether that went well."""
+    return bool((_lzw_sizes(data, spans, out) == out.shape[1]).all())
+
+
+def _lzw_sizes(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Decodes blocks; returns how many bytes each gave."""
+    table: NDArray[np.int64] | None = getattr(_local, "table", None)
+    if table is None:
+        table = _local.table = np.empty((2, TABLE), np.int64)
+    sizes = np.empty(len(spans), np.int64)
+    lzw_decoder()(data, spans, table[0], table[1], sizes, out)
+    return sizes
+
+
+def _take(parts: Iterable[bytes], out: NDArray[np.uint8]) -> int:
+    """Keeps what there is room for, and goes to the end; returns how much that was."""
+    done = 0
+    for part in parts:
+        done += _copy(part, out[done:])
+    return done
+
+
+def _copy(data: Encoded, out: NDArray[np.uint8]) -> int:
+    stored = np.frombuffer(data, np.uint8)
+    size = min(stored.size, out.size)
+    out[:size] = stored[:size]
+    return size
+
+
+def compress(compression: str, data: NDArray[np.uint8], level: int | None) -> Encoded:
+    """Encode an array.
+
+    Args:
+        compression: One of `COMPRESSIONS`.
+        data: (byte,).
+        level: ZSTD's or DEFLATE's level; None for the library's own.
+
+    Returns:
+        The block as it is to be stored; of NONE, ``data`` itself.
+    """
+    if compression == "NONE":
+        return data
+    options = {} if level is None or compression == "LZW" else {"level": level}
+    encoded: Encoded = _function(compression, "encode")(data, **options)
+    return encoded
+
+
+@functools.cache
+def _function(compression: str, verb: str) -> Callable[..., Any]:
+    import imagecodecs
+
+    function: Callable[..., Any] = getattr(imagecodecs, f"{_NAMES[compression]}_{verb}")
+    return function
+
+
+_DECODERS: dict[str, Callable[[Encoded, NDArray[np.uint8]], int]] = {
+    "NONE": _copy,
+    "DEFLATE": _inflate,
+    "LZW": _decode_lzw,
+    "ZSTD": _decode_zstd,
+}
+"""What decodes; returns how many bytes it wrote."""
+_RUN_DECODERS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]], bool]] = {
+    "LZW": _decode_lzw_run,
+    "ZSTD": _decode_frames,
+}
+"""What decodes several blocks by one call; whether that went well."""

@@ -1,0 +1,176 @@
+"""What arrays come in and results go out in: NumPy's own, masked ones (`numpy.ma`), and xarray's.
+
+Which cells hold no data is said by a mask there, or by an attribute. It is read here, and said of the results again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import KernelError
+from tilejit.formats.source import flag, nodata_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Mask = NDArray[np.bool_]
+
+_NAMES = ("_FillValue", "missing_value", "fill_value", "nodata")
+"""Attributes that hold a nodata value, in the order in which rioxarray asks for them."""
+_PACKING = {"scale_factor", "add_offset"}
+_KEPT = {"grid_mapping"}
+"""What a result's attributes and encoding have in common with its input's: the others tell of the input's values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Cells as a caller holds them, and what is said of those without data."""
+
+    cells: Array
+    """(row, col) or (band, row, col)."""
+    mask: Mask | None = None
+    """Where there are no data; None where no mask says so."""
+    nodata: float | None = None
+    """The value that marks a cell without data."""
+    is_masked: bool = False
+    """Whether it is a masked array."""
+    labelled: Any = None
+    """The DataArray that it is, or None."""
+
+    @property
+    def plane(self) -> Array:
+        """The cells of the only band, (row, col); of several bands all."""
+        return self.cells[0] if _is_stacked(self.cells) else self.cells
+
+    def invalid(self) -> Mask | None:
+        """Where the plane has no data, besides NaN; None for nowhere."""
+        plane = self.plane
+        found = self.mask[0] if self.mask is not None and _is_stacked(self.mask) else self.mask
+        key = nodata_key(plane.dtype, self.nodata)
+        if key is not None and not np.isnan(key) and plane.size:
+            valid = np.empty(plane.shape, np.uint8)
+            flag(valid, plane, key)
+            found = valid == 0 if found is None else found | (valid == 0)
+        return found if found is not None and found.any() else None
+
+
+def given_array(value: Any, what: str) -> Given:
+    """Looks at an array that a caller gives.
+
+    Args:
+        value: An array, a masked array, an xarray.DataArray, or what NumPy makes an array of.
+        what: What messages call it.
+
+    Raises:
+        KernelError: It is the path of a file.
+    """
+    if type(value) is np.ndarray:
+        return Given(value)
+    if isinstance(value, (str, bytes, os.PathLike)):
+        path = os.fspath(value)
+        raise KernelError(f"{what} is a path, and cells are needed: give tj.open({path!r})")
+    if isinstance(value, np.ma.MaskedArray):
+        mask = None if value.mask is np.ma.nomask else np.asarray(value.mask)
+        return Given(np.asarray(value.data), mask, is_masked=True)
+    # No DataArray exists before xarray is imported.
+    xarray = sys.modules.get("xarray")
+    if xarray is not None and isinstance(value, xarray.DataArray):
+        cells = np.asarray(value)
+        return Given(cells, nodata=_nodata_of(value, cells.dtype), labelled=value)
+    return Given(np.asarray(value))
+
+
+def _nodata_of(array: Any, dtype: np.dtype) -> float | None:
+    """The nodata value of a DataArray's cells.
+
+    xarray puts ``_FillValue`` into the encoding of cells that it has decoded: NaN has its place there. A cell that
+    still holds it becomes nodata where the array is written; of packed cells the two are not in one unit.
+    """
+    told = None if _PACKING & set(array.encoding) else array.encoding.get(_NAMES[0])
+    if told is None:
+        told = getattr(getattr(array, "rio", None), "nodata", None)
+    said = (told, *(array.attrs.get(name) for name in _NAMES))
+    numbers = (np.asarray(value) for value in said if value is not None)
+    value = next((n.item() for n in numbers if n.size == 1 and n.dtype.kind in "iuf"), None)
+    return int(value) if isinstance(value, float) and dtype.kind in "iu" and value.is_integer() else value
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What results are handed back in: what the inputs came in."""
+
+    is_stacked: bool
+    """Whether one came as (1, row, col), as `Raster.compute` gives one band."""
+    is_masked: bool
+    """Whether one was a masked array."""
+    labelled: Any
+    """The first DataArray among them, or None."""
+
+    @staticmethod
+    def of(inputs: Sequence[Given]) -> Container:
+        """The container of a kernel's inputs."""
+        labelled = next((i.labelled for i in inputs if i.labelled is not None), None)
+        stacked = any(i.cells.ndim == 3 for i in inputs)
+        return Container(stacked, any(i.is_masked for i in inputs), labelled)
+
+    def shape(self, plane: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of a result."""
+        return (1, *plane) if self.is_stacked else plane
+
+    def hold(self, result: Array, nodata: float | None, name: str, out: Array | None = None) -> Any:
+        """Puts a result into it.
+
+        Args:
+            result: (row, col).
+            nodata: The value of its cells without data.
+            name: What made it.
+            out: The caller's array whose memory it is, or None.
+        """
+        whole = result.reshape(self.shape(result.shape)) if out is None else out
+        if self.labelled is not None:
+            return _labelled(self.labelled, np.ma.getdata(whole), nodata, name)
+        if not self.is_masked and not isinstance(out, np.ma.MaskedArray):
+            return whole
+        mask = np.zeros(whole.shape, bool) if nodata is None else _equal(np.ma.getdata(whole), nodata)
+        if isinstance(out, np.ma.MaskedArray):
+            _mask_anew(out, mask)
+            return out
+        return np.ma.MaskedArray(whole, mask, fill_value=nodata)
+
+
+def _equal(cells: Array, nodata: float) -> Mask:
+    equal: Mask = np.isnan(cells) if cells.dtype.kind == "f" else cells == nodata
+    return equal
+
+
+def _mask_anew(array: np.ma.MaskedArray[Any, Any], mask: Mask) -> None:
+    """Gives a masked array another mask: also a hard one, and none that it shares with other arrays."""
+    was_hard = array.hardmask
+    array.unshare_mask()
+    array.soften_mask()
+    array.mask = mask
+    if was_hard:
+        array.harden_mask()
+
+
+def _labelled(like: Any, cells: Array, nodata: float | None, name: str) -> Any:
+    """A DataArray of a result: on the input's dimensions and coordinates, with a nodata value of its own."""
+    made = like.copy(deep=False, data=cells.reshape(like.shape))
+    made.attrs = {k: v for k, v in like.attrs.items() if k in _KEPT}
+    made.encoding = {k: v for k, v in like.encoding.items() if k in _KEPT}
+    if nodata is not None:
+        made.attrs[_NAMES[0]] = cells.dtype.type(nodata)
+    made.name = name if like.name is None else like.name
+    return made
+
+
+def _is_stacked(cells: Array) -> bool:
+    return cells.ndim == 3 and len(cells) == 1

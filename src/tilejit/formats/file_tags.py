@@ -1,0 +1,159 @@
+"""What a raster file says beside its cells and its grid: tags, scales, colours; from files to copies of their bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilejit.formats.source import Source
+
+    Colour = tuple[int, int, int, int]
+    """Red, green, blue and alpha, 0 to 255."""
+
+_SPACES = ("", "RPC")
+"""The namespaces that GDAL copies: the default one, and the sensor's model of a scene that was not warped yet."""
+_STALE = {"OVR_RESAMPLING_ALG", "STATISTICS_APPROXIMATE"}
+"""Tags of overviews, which an output has none of, and of statistics that were only estimated from them."""
+_CODED = {"palette", "Y", "Cb", "Cr"}
+"""Interpretations that hold only with a table, or with the codec that stores them."""
+_MOST_COLOURS = 1 << 15
+"""rasterio hands the numbers of a table's colours over as signed 16-bit ones."""
+_BLACK = (0, 0, 0, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class BandTags:
+    """What a file says of one band."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """GDAL's default metadata domain, with STATISTICS_… where they were computed."""
+    scale: float = 1.0
+    """What cells are to be multiplied by."""
+    offset: float = 0.0
+    """What is to be added then."""
+    colour: str | None = None
+    """rasterio's name of the colour interpretation; None to leave it to GDAL."""
+    table: Mapping[int, Colour] | None = None
+    """The colour of each cell value."""
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values are others than the cells."""
+        return (self.scale, self.offset) != (1.0, 0.0)
+
+    def without_statistics(self) -> dict[str, str]:
+        """Its tags that hold of the cells whatever these are."""
+        return {name: value for name, value in self.tags.items() if not name.startswith("STATISTICS_")}
+
+
+@dataclass(frozen=True, slots=True)
+class GroundControl:
+    """Points of a raster whose places are known, of a scene that was not warped yet."""
+
+    points: tuple[tuple[float, float, float, float, float], ...]
+    """Row, column, x, y and z of each."""
+    crs: str | None
+    """What x, y and z are in, as WKT."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileTags:
+    """What a file says of all its bands, and of each."""
+
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Namespace -> name -> value; the default namespace is empty."""
+    bands: tuple[BandTags, ...] = ()
+    """One for each band; empty for none."""
+    ground: GroundControl | None = None
+    """Where some of its cells lie, if it has no transform."""
+
+
+def tags_of(source: Source) -> FileTags:
+    """The tags of a source, which only files have."""
+    tags: FileTags = getattr(source, "tags", FileTags())
+    return tags
+
+
+def read_tags(dataset: Any) -> FileTags:
+    """Read the tags of an open rasterio dataset; none where they are damaged: its cells do without."""
+    try:
+        tags = {space: _fresh(dataset.tags(ns=space)) for space in _SPACES}
+        # Each of these asks every band, and a damaged file may have 65,535.
+        parts = zip(dataset.indexes, dataset.colorinterp, dataset.scales, dataset.offsets, strict=True)
+        return FileTags(tags, tuple(_band(dataset, *part) for part in parts), _ground(dataset))
+    except Exception:  # noqa: BLE001 - GDAL raises anything for a damaged file, and what is no UTF-8 is no text
+        return FileTags()
+
+
+def _ground(dataset: Any) -> GroundControl | None:
+    points, crs = dataset.gcps
+    told = tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
+    return GroundControl(told, crs.to_wkt() if crs else None) if told else None
+
+
+def _fresh(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name not in _STALE}
+
+
+def _band(dataset: Any, index: int, interpretation: Any, scale: float, offset: float) -> BandTags:
+    tags, colour = dataset.tags(index), interpretation.name
+    if "STATISTICS_APPROXIMATE" in tags:
+        tags = {name: value for name, value in tags.items() if not name.startswith("STATISTICS_")}
+    table = _table(dataset.colormap(index)) if colour == "palette" else None
+    return BandTags(tags, scale, offset, None if colour in _CODED else colour, table)
+
+
+def _table(colours: Mapping[int, Colour]) -> Mapping[int, Colour] | None:
+    """The colours but for those that a table has anyway; None where rasterio cannot write them."""
+    told = {number: colour for number, colour in colours.items() if colour != _BLACK}
+    return told if max(told, default=0) < _MOST_COLOURS else None
+
+
+def colour_options(tags: FileTags) -> dict[str, str]:
+    """The creation option for the colours of copied bands: GDAL takes any three or four bands of bytes for RGB(A).
+
+    Bands that become red, green and blue later keep an ExtraSamples tag, which readers then warn of.
+    """
+    colours = [band.colour for band in tags.bands]
+    if None in colours or len(colours) < 3:
+        return {}
+    return {"PHOTOMETRIC": "RGB" if colours[:3] == ["red", "green", "blue"] else "MINISBLACK"}
+
+
+def write_tags(dataset: Any, tags: FileTags, *, colours: bool) -> None:
+    """Write tags into a file that was just created.
+
+    Args:
+        dataset: rasterio's dataset; no cell has been written.
+        tags: What to write.
+        colours: Whether colours are written too, and not as the creation options have them.
+    """
+    for name, values in tags.tags.items():
+        if values:
+            dataset.update_tags(ns=name or None, **values)
+    for index, band in enumerate(tags.bands, 1):
+        if band.tags:
+            dataset.update_tags(index, **band.tags)
+    if any(band.is_scaled for band in tags.bands):
+        dataset.scales = tuple(band.scale for band in tags.bands)
+        dataset.offsets = tuple(band.offset for band in tags.bands)
+    if colours:
+        _write_colours(dataset, tags)
+
+
+def _write_colours(dataset: Any, tags: FileTags) -> None:
+    """Write colours where GDAL takes new bands for others; the fourth of bytes is alpha only where it was so."""
+    from rasterio.enums import ColorInterp
+
+    given = dataset.colorinterp
+    for index, band in enumerate(tags.bands, 1):
+        if band.table is not None:
+            dataset.write_colormap(index, band.table)
+    names = [band.colour for band in tags.bands] or [None] * dataset.count
+    plain = [ColorInterp.undefined if colour is ColorInterp.alpha else colour for colour in given]
+    wanted = tuple(p if name is None else ColorInterp[name] for name, p in zip(names, plain, strict=True))
+    if wanted != given and not any(band.table is not None for band in tags.bands):
+        dataset.colorinterp = wanted

@@ -1,0 +1,160 @@
+"""What a Zarr output consists of: a group, an array for each band, and what says where its cells lie."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import SinkError
+from tilejit.formats.gdal.creation_options import stored_dtype
+from tilejit.formats.gdal.library import quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tilejit.formats.sink import OutputProfile, Storage
+    from tilejit.grid import Grid
+
+
+def load_zarr(path: str) -> Any:
+    """Import zarr.
+
+    Raises:
+        SinkError: It is not installed, or too old to write Zarr v3.
+    """
+    try:
+        import zarr
+        from zarr.codecs import ZstdCodec  # noqa: F401 - what version 3 has, and 2 has not
+    except ImportError as error:
+        raise SinkError(f"{path}: Zarr needs the package zarr, 3 or later: pip install 'tilejit[zarr]'") from error
+    return zarr
+
+
+def band_names(profile: OutputProfile) -> list[str]:
+    """The names of the bands' arrays: their descriptions, as words; each once.
+
+    Example:
+        >>> from tilejit.grid import Grid
+        >>> from tilejit.formats.sink import OutputProfile
+        >>> names = "slope", "red (B4)", None, "slope"
+        >>> band_names(OutputProfile(path="a.zarr", grid=Grid(1, 1), count=4, dtype="u1", descriptions=names))
+        ['slope', 'red_B4', 'band_3', 'slope_4']
+    """
+    taken = {"x", "y", "spatial_ref"}
+    names = []
+    for number in range(1, profile.count + 1):
+        text = (profile.descriptions[number - 1] if profile.descriptions else None) or ""
+        name = re.sub(r"\W+", "_", text).strip("_") or f"band_{number}"
+        while name in taken:
+            name = f"{name}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def create_group(folder: Path, profile: OutputProfile, storage: Storage) -> None:
+    """Write everything but the chunks.
+
+    Args:
+        folder: An empty folder.
+        profile: The output.
+        storage: How it is stored.
+    """
+    group = load_zarr(profile.path).open_group(str(folder), mode="a", zarr_format=3)
+    _add_place(group, profile.grid)
+    rows, cols = storage.block
+    for number, name in enumerate(band_names(profile), 1):
+        group.create_array(
+            name,
+            shape=profile.grid.shape,
+            dtype=stored_dtype(profile.dtype).name,
+            chunks=(rows, cols),
+            compressors=_compressors(storage),
+            # GDAL takes the fill value for the nodata value; here it is that, where there is one.
+            fill_value=0 if profile.nodata is None else profile.nodata,
+            dimension_names=("y", "x"),
+            attributes=_attributes(profile, number),
+        )
+
+
+def consolidate(folder: Path) -> None:
+    """Put all metadata into one file: without that, xarray opens each array's, and warns that it does."""
+    # zarr warns that version 3 of the format does not mention it yet; xarray writes the same by default.
+    with quiet():
+        load_zarr(str(folder)).consolidate_metadata(str(folder), zarr_format=3)
+
+
+def _compressors(storage: Storage) -> Any:
+    from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+
+    options = storage.options
+    match options["COMPRESS"]:
+        case "ZSTD":
+            return ZstdCodec(level=int(options["ZSTD_LEVEL"]))
+        case "GZIP":
+            return GzipCodec(level=int(options["GZIP_LEVEL"]))
+        case "BLOSC":
+            # Zarr has no predictor; with the bytes of floats sorted, terrain takes 84 % of what ZSTD makes of it.
+            return BloscCodec(cname="zstd", clevel=int(options["BLOSC_CLEVEL"]), shuffle="shuffle")
+    return None
+
+
+def _attributes(profile: OutputProfile, number: int) -> dict[str, Any]:
+    """What CF's readers want to know of a band."""
+    # By `coordinates`, xarray makes spatial_ref a coordinate, which is where rioxarray looks for it.
+    attributes: dict[str, Any] = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+    for key, texts in (("long_name", profile.descriptions), ("units", profile.units)):
+        if texts and texts[number - 1]:
+            attributes[key] = texts[number - 1]
+    tags = profile.tags.bands[number - 1] if profile.tags.bands else None
+    if tags is not None and tags.is_scaled:
+        attributes |= {"scale_factor": tags.scale, "add_offset": tags.offset}
+    if profile.nodata is not None:
+        attributes["_FillValue"] = _fill_value(profile)
+    return attributes
+
+
+def _fill_value(profile: OutputProfile) -> int | str:
+    """The nodata value as xarray spells it in JSON, which has no NaN: floats are eight bytes in base64."""
+    if profile.dtype.kind != "f":
+        return int(profile.nodata or 0)
+    value = float(profile.dtype.type(profile.nodata))
+    return base64.standard_b64encode(struct.pack("<d", value)).decode()
+
+
+def _add_place(group: Any, grid: Grid) -> None:
+    """Write where the cells lie: as CF has it (coordinates of cell centres, a grid mapping) and as GDAL has it."""
+    a, b, c, d, e, f = grid.transform
+    mapping: dict[str, Any] = {"GeoTransform": " ".join(map(repr, map(float, (c, a, b, f, d, e))))}
+    if grid.crs is not None:
+        mapping |= {"crs_wkt": grid.crs, "spatial_ref": grid.crs}
+    _add_array(group, "spatial_ref", np.array(0, np.int64), (), mapping)
+    if grid.is_rotated:  # there is no x of a column then
+        return
+    for name, axis, values in (
+        ("x", "X", c + a * (np.arange(grid.width) + 0.5)),
+        ("y", "Y", f + e * (np.arange(grid.height) + 0.5)),
+    ):
+        _add_array(group, name, values.astype(np.float64), (name,), _axis(grid, axis))
+
+
+def _axis(grid: Grid, axis: str) -> dict[str, str]:
+    kind = grid.metric.kind
+    if kind == "none":
+        return {"axis": axis}
+    if kind == "geographic":
+        name, unit = ("longitude", "degrees_east") if axis == "X" else ("latitude", "degrees_north")
+        return {"axis": axis, "standard_name": name, "units": unit}
+    attributes = {"axis": axis, "standard_name": f"projection_{axis.lower()}_coordinate"}
+    return attributes | ({"units": "metre"} if grid.metric.unit == 1 else {})
+
+
+def _add_array(group: Any, name: str, values: Any, dimensions: tuple[str, ...], attributes: dict[str, Any]) -> None:
+    array = group.create_array(
+        name, shape=values.shape, dtype=values.dtype, dimension_names=dimensions, attributes=attributes
+    )
+    array[...] = values

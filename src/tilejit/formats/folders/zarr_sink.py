@@ -1,0 +1,245 @@
+"""A Zarr output: each block is a chunk, and a file, that any worker on any machine can write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilejit.errors import SinkError
+from tilejit.formats.folders.checksums import checksum_of
+from tilejit.formats.folders.folder_sink import FolderSink, check_folder, check_profile_write, numbers_of, stored_cells
+from tilejit.formats.folders.output_folder import check_replaceable
+from tilejit.formats.folders.zarr_contents import METADATA, strangers
+from tilejit.formats.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
+from tilejit.formats.output_file import check_values
+from tilejit.formats.sink import Storage
+from tilejit.formats.target import disk_hint, local_target
+from tilejit.system.exclusive import kind_of
+from tilejit.system.landmark import Landmark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tilejit.formats.sink import OutputProfile, Record
+    from tilejit.window import Window
+
+_SIDE = 512
+_LEVELS = {
+    "NONE": None,
+    "ZSTD": ("ZSTD_LEVEL", "1", range(-7, 23)),
+    "GZIP": ("GZIP_LEVEL", "6", range(10)),
+    "BLOSC": ("BLOSC_CLEVEL", "1", range(10)),
+}
+"""Codec -> the option of its level, ours, and the levels that there are."""
+_PARTIAL = "*.partial"
+"""What zarr calls a chunk until it is written."""
+_OTHERS = ("BLOCKXSIZE", "BLOCKYSIZE", "COMPRESS", "INTERLEAVE", "SPARSE_OK")
+
+
+def zarr_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
+    """How a Zarr output with these options is stored; see `storage_of`.
+
+    Example:
+        >>> import numpy as np
+        >>> zarr_storage(np.dtype("f4"), (3000, 4000), 1, {"BLOCKXSIZE": "1024"}).block
+        (512, 1024)
+    """
+    del dtype
+    user = {name.upper(): str(value).upper() for name, value in options.items()}
+    codec = user.get("COMPRESS", "ZSTD")
+    if codec not in _LEVELS:
+        raise SinkError(f"COMPRESS={codec}; Zarr outputs take {', '.join(_LEVELS)}")
+    level = _LEVELS[codec]
+    complete = {"COMPRESS": codec} | ({} if level is None else {level[0]: level[1]})
+    complete |= {"BLOCKXSIZE": str(min(_SIDE, shape[1])), "BLOCKYSIZE": str(min(_SIDE, shape[0]))}
+    if count > 1:
+        complete["INTERLEAVE"] = "BAND"
+    complete |= user
+    known = {*_OTHERS, *(() if level is None else (level[0],))}
+    for name, value in complete.items():
+        _check_option(name, value, known)
+    if level is not None and int(complete[level[0]]) not in level[2]:
+        raise SinkError(f"{level[0]} is {level[2].start} to {level[2].stop - 1}, not {complete[level[0]]}")
+    return Storage(complete, (int(complete["BLOCKYSIZE"]), int(complete["BLOCKXSIZE"])), "Zarr v3 chunks for .zarr")
+
+
+def _check_option(name: str, value: str, known: set[str]) -> None:
+    if name not in known:
+        raise SinkError(f"{name} is no creation option of this Zarr output: there are {', '.join(sorted(known))}")
+    if name.startswith("BLOCK") and not (value.isdecimal() and int(value)):
+        raise SinkError(f"{name} is a number of cells, one or more, not {value}")
+    if name.endswith("_LEVEL") and not value.removeprefix("-").isdecimal():
+        raise SinkError(f"{name} is a number, not {value}")
+    if name == "INTERLEAVE" and value != "BAND":
+        raise SinkError(f"INTERLEAVE={value}; in a Zarr output each band is an array of its own: BAND")
+
+
+def checked_zarr(profile: OutputProfile) -> Path:
+    """The folder behind the name.
+
+    Raises:
+        SinkError: It is not local, cannot be written to, exists already, or is no Zarr; or there is no zarr here.
+    """
+    target = local_target(profile.path)
+    load_zarr(profile.path)
+    kind = kind_of(target)
+    if kind not in {None, "a folder"}:
+        raise SinkError(f"{profile.path}: is {kind}, and a Zarr output is a folder: give another name")
+    if kind is not None:
+        if not profile.overwrite:
+            raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
+        check_zarr_replaced(profile, target)
+    return target
+
+
+def check_zarr_replaced(profile: OutputProfile, folder: Path) -> None:
+    """Refuse to replace a Zarr that holds anything that its own metadata does not name, wherever it is now.
+
+    Raises:
+        SinkError: It does.
+    """
+    check_replaceable(profile.path, Path(os.path.realpath(profile.path)), folder, strangers(folder))
+
+
+class ZarrSink(FolderSink):
+    """A Zarr group whose chunks are the blocks.
+
+    Raises:
+        SinkError: It cannot be created; nothing is left.
+    """
+
+    def __init__(self, profile: OutputProfile) -> None:
+        self._target = checked_zarr(profile)
+        check_values(profile)
+        storage = zarr_storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
+        super().__init__(replace(profile, options=storage.options), storage, self._target)
+
+    def branch(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
+        """What opens a worker's end; see `SharedSink.branch`."""
+        return ZarrOpener(self._profile, Landmark.of(self._folder.temporary))
+
+    def _check_replaced(self, folder: Path) -> None:
+        check_zarr_replaced(self._profile, folder)
+
+    def _create(self) -> None:
+        create_group(self._folder.temporary, self._profile, self._storage)
+
+    def _note(self, record: Record) -> None:
+        """What has been written is in its place."""
+
+    def _complete(self) -> None:
+        """Drop what a run that was killed left of a chunk, and put the metadata together."""
+        for file in self._folder.temporary.rglob(_PARTIAL) if self._folder.kept else ():
+            file.unlink()
+        consolidate(self._folder.temporary)
+
+    def _publish(self) -> None:
+        with self._folder.published():
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrOpener:
+    """What opens a `ZarrWriter` in a worker, on any machine that sees the folder."""
+
+    profile: OutputProfile
+    """The whole output."""
+    folder: Landmark
+    """Where the group is."""
+
+    def __call__(self) -> ZarrWriter:
+        """Open it.
+
+        Raises:
+            SinkError: The folder is not there.
+        """
+        check_folder(self.profile.path, self.folder)
+        group = load_zarr(self.profile.path).open_group(self.folder.path, mode="r+")
+        arrays = {name: group[name] for name in band_names(self.profile)}
+        return ZarrWriter(self.profile, arrays, Path(self.folder.path))
+
+
+_SETTLING = threading.Lock()
+"""Of two that wait for all others, each would wait for the other."""
+
+
+@contextmanager
+def _settling() -> Iterator[None]:
+    """Where a chunk cannot be written, wait for the others, which zarr goes on to write in its own thread.
+
+    They would make the folders anew that whoever has failed removes.
+    """
+    try:
+        yield
+    except BaseException:
+        from zarr.core.sync import sync
+
+        with _SETTLING:
+            sync(_others())
+        raise
+
+
+async def _others() -> None:
+    import asyncio  # as zarr has
+
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+class ZarrWriter:
+    """Writes windows of whole chunks; threads may share it."""
+
+    def __init__(self, profile: OutputProfile, arrays: Mapping[str, Any], folder: Path) -> None:
+        self._profile, self._arrays, self._folder = profile, arrays, folder
+        self._windows: list[Window] = []
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window; see `Sink.write`."""
+        check_profile_write(self._profile, window, array)
+        place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
+        try:
+            with _settling():
+                for band, cells in zip(self._arrays.values(), stored_cells(array), strict=True):
+                    band[place] = cells
+        except OSError as error:
+            hint = disk_hint(self._folder.parent, error)
+            raise SinkError(f"{self._profile.path}: cannot write {window}: {error}{hint}") from error
+        finally:
+            self._check_wanted()
+        self._windows.append(window)
+
+    def _check_wanted(self) -> None:
+        """Drop what was written for a run that has failed meanwhile: zarr makes a chunk's folders anew.
+
+        Raises:
+            SinkError: It has.
+        """
+        if not (self._folder / METADATA).exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise SinkError(f"{self._profile.path}: its run has ended")
+
+    def finish(self) -> Record:
+        """Returns the windows that were written since the last call, and checksums to keep of their chunks."""
+        windows, self._windows = self._windows, []
+        chunks = [name for w in windows for name in self._chunks(w)] if self._profile.kept is not None else []
+        return {
+            "windows": [numbers_of(window) for window in windows],
+            "checksums": [checksum_of(self._folder, name) for name in chunks],
+        }
+
+    def _chunks(self, window: Window) -> Iterator[str]:
+        """The files of a window of whole chunks; those of nothing but nodata are not written."""
+        for name, array in self._arrays.items():
+            height, width = array.chunks
+            for row in range(window.row_off // height, -(-window.row_end // height)):
+                for col in range(window.col_off // width, -(-window.col_end // width)):
+                    yield f"{name}/{array.metadata.encode_chunk_key((row, col))}"

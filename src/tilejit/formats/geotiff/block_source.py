@@ -1,0 +1,327 @@
+"""A GeoTIFF whose blocks are read by offset and byte count, and decoded by the thread that wants them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.errors import CodecError, ReadError
+from tilejit.formats.codecs.entropy import BlockError
+from tilejit.formats.file_names import check_unchanged, identity_of
+from tilejit.formats.geotiff.block_grid import Place, Run
+from tilejit.formats.geotiff.constant_blocks import KnownBlocks
+from tilejit.formats.geotiff.shared_blocks import SharedBlocks
+from tilejit.formats.source import blank, check_request, convert, flag, nodata_key
+from tilejit.kernel.blanks import is_constant
+from tilejit.system.open_files import open_files_hint
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from tilejit.formats.file_names import State
+    from tilejit.formats.file_tags import FileTags
+    from tilejit.formats.gdal.environment import Environment
+    from tilejit.formats.gdal.rasterio_source import RasterioSource
+    from tilejit.formats.geotiff.shared_blocks import Held
+    from tilejit.formats.geotiff.tiff_layout import TiffLayout
+    from tilejit.formats.source import BandInfo, Decoding, Source
+    from tilejit.grid import Grid
+
+
+class BlockSource:
+    """A GeoTIFF that is read without GDAL; threads may read at the same time.
+
+    What it is, GDAL has said; for its cells GDAL is never asked: what the decoder here knows to be damaged, GDAL may
+    take for pixels (it looks at no checksum of DEFLATE).
+    """
+
+    reader = "read directly"
+    """How blocks are read."""
+
+    def __init__(self, source: RasterioSource, layout: TiffLayout) -> None:
+        self.name: str = source.name
+        """The path."""
+        self.grid: Grid = source.grid
+        """Where its cells lie."""
+        self.bands: tuple[BandInfo, ...] = source.bands
+        """All its bands."""
+        self.tags: FileTags = source.tags
+        """What it says beside its cells."""
+        self.states: dict[str, State] = source.states
+        """What tells each of its files from another of its name."""
+        self.environment: Environment = source.environment
+        """What held of ``rasterio.Env`` when it was opened."""
+        self.block: tuple[int, int] = source.block
+        """Rows and columns of its storage blocks."""
+        self.decoding: Decoding = layout.decoding
+        """What decoding takes."""
+        self.block_bytes: int = self.decoding.run_bytes + self.decoding.thread_bytes
+        """Bytes that decoding one block takes, or a run of small ones."""
+        self.stored_bytes: int | None = source.stored_bytes
+        """The file's size."""
+        self._gdal = source
+        self._layout, self._run = layout, layout.run
+        self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
+        self._missing = [_missing_cell(source, layout, band) for band in self.bands]
+        self._known = KnownBlocks(layout.block_bytes)
+        self._shared = SharedBlocks()
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._file: int | None = None
+        self._descriptor()
+        source.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Source], tuple[Any, ...]]:
+        from tilejit.formats.gdal.rasterio_source import opened_within
+        from tilejit.formats.open_source import open_source
+
+        return opened_within, (self.environment, open_source, self.name)
+
+    def __repr__(self) -> str:
+        return f"BlockSource({self.name!r})"
+
+    def __del__(self) -> None:
+        # A lazy Raster is dropped without being closed, at the end of Python too, where nothing is imported any more.
+        # GDAL's handles close themselves.
+        file: int | None = getattr(self, "_file", None)
+        if file is not None:
+            os.close(file)
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window; see `Source.read`.
+
+        Raises:
+            ReadError: A block cannot be read; the message has the file, band, window, cause and block.
+        """
+        check_request(self, bands, window, out, valid)
+        if window.is_empty or not bands:
+            return
+        try:
+            for run, whole, part in self._runs(window):
+                place = (slice(None), *part.slices(window))
+                self._read_part(bands, run, part.slices(whole), out[place], None if valid is None else valid[place])
+        except (CodecError, OSError) as error:
+            numbers = ", ".join(map(str, bands))
+            raise ReadError(f"{self.name}: cannot read band {numbers}, {window}: {error}") from error
+
+    def reserve(self, threads: int) -> None:
+        """Open the file again if it was closed; threads share it. Each may decode a block at the same time."""
+        check_unchanged(self.name, self.states)
+        self.keep(threads)
+        self._descriptor()
+
+    def keep(self, blocks: int) -> None:
+        """Hold so many decoded blocks, or runs of small ones, for tiles that share them."""
+        self._shared.resize(blocks)
+
+    def close(self) -> None:
+        """Close the file; a later read opens it again."""
+        with self._lock:
+            file, self._file = self._file, None
+            self._local, self._shared = threading.local(), SharedBlocks()
+        if file is not None:
+            os.close(file)
+        self._gdal.close()
+
+    def _runs(self, window: Window) -> Iterator[tuple[Run, Window, Window]]:
+        """Cuts a window along the blocks: runs of blocks, their windows, and the part that lies in each."""
+        (height, width), (down, across) = self.block, self._run
+        row_end, col_end = -(-window.row_end // height), -(-window.col_end // width)
+        row = window.row_off // height
+        while row < row_end:
+            rows = self._layout.alike(row, min(down, row_end - row))
+            for col in range(window.col_off // width, col_end, across):
+                run = Run(row, col, rows, min(across, col_end - col))
+                whole = run.window(self.block)
+                yield run, whole, window.intersection(whole)
+            row += rows
+
+    def _read_part(
+        self,
+        bands: tuple[int, ...],
+        run: Run,
+        place: tuple[slice, slice],
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None,
+    ) -> None:
+        """Read a part of one run of blocks, of every band."""
+        layout = self._layout
+        rows, cols = place
+        for i, band in enumerate(bands):
+            plane, sample = (band - 1, 0) if layout.grid.planes > 1 else (0, band - 1)
+            number = layout.grid.number(Place(plane, run.row, run.col))
+            flags = None if valid is None else valid[i]
+            if layout.are_missing(number, run.count):
+                self._store(band, np.broadcast_to(self._missing[band - 1], out.shape[1:]), out[i], flags)
+                continue
+            # What is not compressed need not be read whole.
+            part = rows if self.decoding.by_rows else slice(0, run.rows * layout.grid.stored_rows(run.row))
+            with self._shared.hold((number, run.count, part.start, part.stop)) as held:
+                cells = held.cells if held.cells is not None else self._decode_into(held, number, run, part)
+                here = cells[rows.start - part.start : rows.stop - part.start, cols, sample]
+                self._store(band, here, out[i], flags)
+
+    def _store(self, band: int, cells: NDArray[Any], out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
+        if is_constant(cells):
+            one, sure = np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
+            self._store(band, cells[:1, :1].copy(), one, sure)
+            out[...] = one
+            if valid is not None:
+                valid[...] = sure
+            return
+        key = self._keys[band - 1]
+        convert(cells, out)
+        if out.dtype.kind == "f":
+            blank(out, cells, key)
+        elif valid is not None:
+            flag(valid, cells, key)
+
+    def _decode_into(self, held: Held, number: int, run: Run, part: slice) -> NDArray[Any]:
+        """Decode some rows of a run of blocks, of which the first has a number."""
+        _, width, samples = self._layout.stored_shape(run.row)
+        native = self._layout.codec.dtype.newbyteorder("=")
+        shape = part.stop - part.start, run.cols * width, samples
+        memory = held.room(shape[0] * shape[1] * samples * native.itemsize)
+        cells = self._decoded(number, run, part.start, memory.view(native).reshape(shape))
+        self._shared.decoded(held, cells)
+        return cells
+
+    def _decoded(self, number: int, run: Run, row: int, out: NDArray[Any]) -> NDArray[Any]:
+        """Blocks from the file: in ``out``, or as a constant."""
+        try:
+            if self.decoding.by_rows:
+                self._read_plain(number, self._layout.stored_shape(run.row), row, out)
+            elif run.count == 1:
+                return self._decode_block(number, out)
+            else:
+                self._decode_run(number, run, out)
+        except (CodecError, OSError) as error:
+            at = self._layout.grid.place(number + getattr(error, "number", 0))
+            raise CodecError(f"block {self._layout.grid.number(at)} (row {at.row}, col {at.col}): {error}") from error
+        return out
+
+    def _decode_block(self, number: int, out: NDArray[Any]) -> NDArray[Any]:
+        data = _scratch(self._local, "stored", int(self._layout.counts[number]))
+        self._fill(data, int(self._layout.offsets[number]))
+        known = self._known.get(data, out.shape)
+        if known is not None:
+            return known
+        self._layout.codec.decode(data, out)
+        self._known.learn(data, out)
+        return out
+
+    def _decode_run(self, number: int, run: Run, out: NDArray[Any]) -> None:
+        """Decode blocks one under the other, and put tiles beside each other."""
+        data, spans = self._stored(slice(number, number + run.count))
+        rows, cols, samples = len(out) // run.rows, out.shape[1] // run.cols, out.shape[2]
+        stack = out if run.cols == 1 else _scratch(self._local, "stack", out.nbytes).view(out.dtype)
+        self._decode_stack(number, data, spans, stack.reshape(-1, cols, samples))
+        if stack is not out:
+            beside = stack.reshape(run.cols, rows, cols, samples).transpose(1, 0, 2, 3)
+            np.copyto(out.reshape(rows, run.cols, cols, samples), beside)
+
+    def _decode_stack(self, number: int, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Decode blocks one under the other, of which some may not be stored."""
+        codec, there = self._layout.codec, np.flatnonzero(spans[:, 1])
+        if len(there) == len(spans):
+            codec.decode_run(data, spans, out)
+            return
+        blocks = out.reshape(len(spans), -1, *out.shape[1:])
+        found = np.empty((len(there), *blocks.shape[1:]), out.dtype)
+        try:
+            codec.decode_run(data, spans[there], found.reshape(-1, *out.shape[1:]))
+        except BlockError as error:
+            raise BlockError(str(error), int(there[error.number])) from error
+        plane = self._layout.grid.place(number).plane
+        missing = self._missing if self._layout.grid.planes == 1 else self._missing[plane : plane + 1]
+        blocks[:] = np.concatenate(missing, axis=1)[0]
+        blocks[there] = found
+
+    def _read_plain(self, number: int, stored: tuple[int, int, int], row: int, out: NDArray[Any]) -> None:
+        """Read rows of a block that is not compressed, where they are wanted."""
+        offset, count = int(self._layout.offsets[number]), int(self._layout.counts[number])
+        row_bytes = out.nbytes // len(out)
+        if count < stored[0] * row_bytes:
+            raise CodecError(f"it is stored in {count:,} bytes, and holds {stored[0] * row_bytes:,}")
+        if self.stored_bytes is not None and offset + count > self.stored_bytes:
+            # Be the rows there or not.
+            raise CodecError(f"the file ends at byte {self.stored_bytes:,}, and the block at {offset + count:,}")
+        self._fill(out.reshape(-1).view(np.uint8), offset + row * row_bytes)
+        if not self._layout.codec.dtype.isnative:
+            out.byteswap(inplace=True)
+
+    def _stored(self, numbers: slice) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Blocks as stored, read by as few calls as they lie in pieces of the file: bytes, and where each block is."""
+        offsets, counts = self._layout.offsets[numbers], self._layout.counts[numbers]
+        data = _scratch(self._local, "stored", int(counts.sum()))
+        ends = np.cumsum(counts)
+        spans = np.stack((ends - counts, counts), axis=1)
+        follows = offsets[1:] == offsets[:-1] + counts[:-1]
+        edges = [0, *(1 + np.flatnonzero(~follows)).tolist(), len(counts)]
+        for first, last in pairwise(edges):
+            self._fill(data[spans[first, 0] : ends[last - 1]], int(offsets[first]))
+        return data, spans
+
+    def _fill(self, data: NDArray[np.uint8], offset: int) -> None:
+        """Read bytes. A mapped file would be a signal instead of an error where it has been cut short."""
+        done = 0
+        while done < data.size:
+            got = os.preadv(self._descriptor(), [data[done:].data], offset + done)
+            if got == 0:
+                raise CodecError(f"the file ends {data.size - done:,} bytes before it, at byte {offset + done:,}")
+            done += got
+
+    def _descriptor(self) -> int:
+        """The open file."""
+        file = self._file
+        if file is None:
+            with self._lock:
+                file = self._file = self._file if self._file is not None else self._open()
+        return file
+
+    def _open(self) -> int:
+        """Opens the file, which is still the one that the source was made of."""
+        try:
+            file = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}{open_files_hint(error)}") from error
+        if identity_of(os.fstat(file)) != self.states.get(self.name):
+            os.close(file)
+            raise ReadError(f"{self.name}: it was written or replaced since it was opened: open it again")
+        return file
+
+
+def _missing_cell(source: RasterioSource, layout: TiffLayout, band: BandInfo) -> NDArray[Any]:
+    """What GDAL gives for a cell of a block that is not stored: the nodata value as the band can hold it, or 0.
+
+    rasterio says nothing of a nodata value that the band cannot hold, so GDAL is asked for a cell; it decodes nothing.
+    """
+    cell: NDArray[Any] = np.zeros((1, 1, 1), band.dtype)
+    place = layout.first_missing(band.index)
+    if place is not None:
+        source.read((band.index,), Window(*place, 1, 1), cell)
+        if cell.dtype.kind == "f" and np.isnan(cell) and band.nodata is not None:
+            cell[...] = band.nodata
+    return cell.reshape(1, 1)
+
+
+def _scratch(local: threading.local, name: str, size: int) -> NDArray[np.uint8]:
+    """This thread's own bytes, kept from block to block: fresh memory costs page faults."""
+    buffer: NDArray[np.uint8] | None = getattr(local, name, None)
+    if buffer is None or buffer.size < size:
+        buffer = np.empty(size, np.uint8)
+        setattr(local, name, buffer)
+    return buffer[:size]

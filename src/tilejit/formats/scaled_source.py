@@ -1,0 +1,155 @@
+"""A source whose bands are values instead of the counts that are stored: each cell times a scale, plus an offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.formats.file_tags import BandTags, FileTags, tags_of
+from tilejit.formats.source import CHUNK_CELLS, BandInfo, convert, decoding_of, keep_blocks, reserve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from tilejit.formats.source import Decoding, Source
+    from tilejit.grid import Grid
+    from tilejit.window import Window
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledSource:
+    """The values of a source: float32 of integers up to 16 bits, float64 of wider ones, rounded once.
+
+    Nodata is compared with the stored counts, and becomes NaN.
+
+    Example:
+        >>> from tilejit.formats.source import ArraySource
+        >>> from tilejit.window import Window
+        >>> counts = ArraySource.of(np.array([[2000, -1]], np.int16), nodata=-1)
+        >>> band = replace(counts.bands[0], scale=1e-4, offset=-0.1)
+        >>> out = np.empty((1, 1, 2), np.float32)
+        >>> ScaledSource(replace(counts, bands=(band,))).read((1,), Window(0, 0, 1, 2), out)
+        >>> out.tolist()
+        [[[0.10000000149011612, nan]]]
+    """
+
+    counts: Source
+    """What is stored."""
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self.counts.name
+
+    @property
+    def grid(self) -> Grid:
+        """Where its cells lie."""
+        return self.counts.grid
+
+    @cached_property
+    def bands(self) -> tuple[BandInfo, ...]:
+        """All its bands: floats, of which NaN is without data; those that have no scale are what they were."""
+        return tuple(_values_of(band) if band.is_scaled else band for band in self.counts.bands)
+
+    @cached_property
+    def tags(self) -> FileTags:
+        """What its file says and holds of values too."""
+        told = tags_of(self.counts)
+        pairs = zip(told.bands, self.counts.bands, strict=True)
+        return replace(told, bands=tuple(_tags_of_values(t) if b.is_scaled else t for t, b in pairs if told.bands))
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of its storage blocks."""
+        return self.counts.block
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes that decoding one block takes."""
+        return self.counts.block_bytes
+
+    @property
+    def decoding(self) -> Decoding | None:
+        """What decoding takes where threads share blocks."""
+        return decoding_of(self.counts)
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """The file's size."""
+        return self.counts.stored_bytes
+
+    @property
+    def reader(self) -> str:
+        """How it is read."""
+        return self.counts.reader
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window; see `Source.read`."""
+        if out.dtype.kind == "f":
+            self.counts.read(bands, window, out)
+            for cells, band in zip(out, bands, strict=True):
+                info = self.counts.bands[band - 1]
+                if info.is_scaled:
+                    _apply(cells, info.scale, info.offset)
+            return
+        if not any(self.counts.bands[band - 1].is_scaled for band in bands):
+            self.counts.read(bands, window, out, valid)
+            return
+        values = np.empty(out.shape, np.float64)
+        self.read(bands, window, values)
+        if valid is not None:
+            np.copyto(valid, ~np.isnan(values))
+        for cells, target in zip(values, out, strict=True):
+            convert(cells, target)
+
+    def reserve(self, threads: int) -> None:
+        """Make ready for reads from so many new threads."""
+        reserve(self.counts, threads)
+
+    def keep(self, blocks: int) -> None:
+        """Hold so many decoded blocks for tiles that share them."""
+        keep_blocks(self.counts, blocks)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.counts.close()
+
+
+def scales_of(source: Source, bands: Iterable[int]) -> tuple[tuple[float, float], ...]:
+    """The scale and offset of each of some bands; empty where a source gives what is stored."""
+    if not isinstance(source, ScaledSource):
+        return ()
+    infos = [source.counts.bands[band - 1] for band in bands]
+    return tuple((info.scale, info.offset) for info in infos)
+
+
+def _values_of(band: BandInfo) -> BandInfo:
+    dtype = np.promote_types(band.dtype, np.float32)
+    return replace(band, dtype=dtype, nodata=None, has_mask=False, scale=1.0, offset=0.0)
+
+
+def _tags_of_values(tags: BandTags) -> BandTags:
+    """Without what is said of counts: statistics, the scale, and the colour of each count."""
+    return replace(tags, tags=tags.without_statistics(), scale=1.0, offset=0.0, table=None)
+
+
+def _apply(cells: NDArray[Any], scale: float, offset: float) -> None:
+    """Turn counts into values: in float64, so that they are rounded once."""
+    step = max(1, CHUNK_CELLS // max(1, cells.shape[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for row in range(0, len(cells), step):
+            part = cells[row : row + step]
+            values = np.multiply(part, scale, dtype=np.float64)
+            values += offset
+            part[...] = values

@@ -1,0 +1,1814 @@
+"""What the language refuses: every message, with the user's file and line, a caret, and what to write instead."""
+
+import linecache
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import tilejit as tj
+from kernels_for_tests import HEAD, write_module
+from tilejit.compiler.functions import MATH
+from tilejit.errors import KernelError, ParameterError
+
+# Each case is a module, with «» around what the carets stand under; the function at fault; what is wrong; what to do.
+CASES = {
+    "range float step": (
+        """
+@tj.local
+def f(z):
+    s = 0.0
+    for k in range(0, 3, «0.5»):
+        s += k
+    return s
+""",
+        "f",
+        "a bound of range is a float",
+        "bounds are integers: annotate the parameter with int, or write int(x)",
+    ),
+    "shift negative": (
+        """
+@tj.local
+def f(z: np.int16):
+    return z << «-1»
+""",
+        "f",
+        "a shift by -1",
+        "integers have 64 bits: shift by 0 to 63",
+    ),
+    "unpack mismatch": (
+        """
+def g(v):
+    return v, v, v
+@tj.local
+def f(z):
+    «a, b = g(z)»
+    return a
+""",
+        "f",
+        "3 values for 2 variables",
+        "give each value one variable",
+    ),
+    "unpack nontuple": (
+        """
+@tj.local
+def f(z):
+    a, b = «z»
+    return a
+""",
+        "f",
+        "no tuple to take apart",
+        "write a, b = x, y, or call a helper that returns a tuple",
+    ),
+    "recursion": (
+        """
+def g(v):
+    return «g(v - 1)» if v > 0 else 0
+@tj.local
+def f(z):
+    return g(z)
+""",
+        "g",
+        "g calls itself",
+        "write the recursion as a while loop",
+    ),
+    "mutual recursion": (
+        """
+def g(z, v):
+    return h(z, v)
+def h(z, v):
+    return «g(z, v)»
+@tj.focal
+def f(z):
+    return g(z, 1) + z[0, 1]
+""",
+        "h",
+        "g calls itself",
+        "write the recursion as a while loop",
+    ),
+    "missing attr": (
+        """
+@tj.local
+def f(z):
+    return z * math.tau * «math.nope»
+""",
+        "f",
+        "unknown name math.nope",
+        "a body sees numbers, modules and plain functions, and no attributes of objects",
+    ),
+    "attr of local": (
+        """
+@tj.local
+def f(z):
+    return «z.real»
+""",
+        "f",
+        "unknown name z.real",
+        "a body sees numbers, modules and plain functions, and no attributes of objects",
+    ),
+    "method": (
+        """
+@tj.local
+def f(z):
+    return «z.sqrt»()
+""",
+        "f",
+        "unknown function z.sqrt",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "string": (
+        """
+@tj.local
+def f(z):
+    return z if z > 0 else «"no"»
+""",
+        "f",
+        "a string in a body",
+        "a body has numbers, True and False only; math.nan is no result",
+    ),
+    "none": (
+        """
+@tj.local
+def f(z):
+    return «None»
+""",
+        "f",
+        "None in a body",
+        "a body has numbers, True and False only; math.nan is no result",
+    ),
+    "complex": (
+        """
+@tj.local
+def f(z):
+    return z * «2j»
+""",
+        "f",
+        "a complex number in a body",
+        "a body has numbers, True and False only; math.nan is no result",
+    ),
+    "is none": (
+        """
+@tj.local
+def f(z):
+    return 1 if z is «None» else 2
+""",
+        "f",
+        "None in a body",
+        "a body has numbers, True and False only; math.nan is no result",
+    ),
+    "cond def": (
+        """
+@tj.local
+def f(z):
+    if z > 0:
+        x = 1
+    return «x»
+""",
+        "f",
+        "x may be used before it has a value",
+        "assign it on every path that leads here",
+    ),
+    "used before": (
+        """
+@tj.local
+def f(z):
+    y = «x» + 1
+    x = 2
+    return y
+""",
+        "f",
+        "x is used before it has a value",
+        "assign it first",
+    ),
+    "shadow abs call": (
+        """
+@tj.local
+def f(z):
+    abs = 3
+    return «abs»(z)
+""",
+        "f",
+        "abs is a variable here, and no function",
+        "give the variable another name",
+    ),
+    "local function name call": (
+        """
+@tj.local
+def f(z):
+    return «z»(1)
+""",
+        "f",
+        "z is a variable here, and no function",
+        "give the variable another name",
+    ),
+    "del": (
+        """
+@tj.local
+def f(z):
+    x = 1
+    «del x»
+    return z
+""",
+        "f",
+        "del in a body",
+        "leave it out: a body's variables end with the pixel",
+    ),
+    "huge int captured": (
+        """
+BIG = 10**30
+@tj.local
+def f(z):
+    return z + «BIG»
+""",
+        "f",
+        "the integer 1000000000000000000000000000000 does not fit 64 bits",
+        "write it as a float: 1e20",
+    ),
+    "array captured": (
+        """
+W = np.ones(3)
+@tj.local
+def f(z):
+    return z + «W»
+""",
+        "f",
+        "W is no number (ndarray)",
+        "a body captures numbers and plain functions; pass values as keyword-only parameters, arrays as rasters",
+    ),
+    "dict captured": (
+        """
+W = {}
+@tj.local
+def f(z):
+    return z + «W»
+""",
+        "f",
+        "W is no number (dict)",
+        "a body captures numbers and plain functions; pass values as keyword-only parameters, arrays as rasters",
+    ),
+    "function as value": (
+        """
+def g(v):
+    return v
+@tj.local
+def f(z):
+    return z + «g»
+""",
+        "f",
+        "g is no number (function)",
+        "a body captures numbers and plain functions; pass values as keyword-only parameters, arrays as rasters",
+    ),
+    "module as value": (
+        """
+@tj.local
+def f(z):
+    return z + «math»
+""",
+        "f",
+        "math is no number (module)",
+        "a body captures numbers and plain functions; pass values as keyword-only parameters, arrays as rasters",
+    ),
+    "np call": (
+        """
+@tj.local
+def f(z):
+    return «np.sqrt»(z)
+""",
+        "f",
+        "np.sqrt works on arrays",
+        "write math.sqrt",
+    ),
+    "np where": (
+        """
+@tj.local
+def f(z):
+    return «np.where»(z > 0, 1, 2)
+""",
+        "f",
+        "np.where works on arrays",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "np.float32": (
+        """
+@tj.local
+def f(z):
+    return «np.float32»(z)
+""",
+        "f",
+        "np.float32 works on arrays",
+        "leave it out: floats have one precision",
+    ),
+    "sum": (
+        """
+@tj.local
+def f(z):
+    return «sum»((z, z))
+""",
+        "f",
+        "sum cannot be called from a body",
+        "add up in a for loop",
+    ),
+    "len": (
+        """
+@tj.local
+def f(z):
+    return «len»(z)
+""",
+        "f",
+        "len cannot be called from a body",
+        "a body has scalars only",
+    ),
+    "random module": (
+        """
+import random
+@tj.local
+def f(z):
+    return z + «random.random»()
+""",
+        "f",
+        "random.random cannot be called from a body",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "builtin pow": (
+        """
+@tj.local
+def f(z):
+    return «pow»(z, 2)
+""",
+        "f",
+        "pow cannot be called from a body",
+        "write x ** y",
+    ),
+    "min iterable": (
+        """
+@tj.local
+def f(z):
+    return min(«(z, 1)»)
+""",
+        "f",
+        "a tuple as a value",
+        "tuples are for return, and for assigning several variables at once",
+    ),
+    "round digits": (
+        """
+@tj.local
+def f(z):
+    return «round(z, 2)»
+""",
+        "f",
+        "round takes one argument in a body, 2 given",
+        "write round(100 * x) / 100",
+    ),
+    "log base": (
+        """
+@tj.local
+def f(z):
+    return «math.log(z, 2)»
+""",
+        "f",
+        "math.log with a base",
+        "write math.log(x) / math.log(base)",
+    ),
+    "math argcount": (
+        """
+@tj.local
+def f(z):
+    return «math.atan2(z)»
+""",
+        "f",
+        "math.atan2 takes 2 arguments, 1 given",
+        "write math.atan2(x, y)",
+    ),
+    "math factorial": (
+        """
+@tj.local
+def f(z):
+    return «math.factorial»(3)
+""",
+        "f",
+        "math.factorial is not in the language",
+        "of math it has " + ", ".join(sorted(MATH)),
+    ),
+    "math kw": (
+        """
+@tj.local
+def f(z):
+    return math.sqrt(«x=z»)
+""",
+        "f",
+        "math.sqrt with a keyword argument",
+        "give its arguments by position",
+    ),
+    "is_valid computed int": (
+        """
+@tj.local(nodata="kernel")
+def f(z: np.uint8):
+    return 1 if «tj.is_valid(z + 1)» else 0
+""",
+        "f",
+        "tj.is_valid of an integer that was computed",
+        "ask it of a raster's cell: tj.is_valid(qa[0, 0])",
+    ),
+    "is_valid no args": (
+        """
+@tj.local(nodata="kernel")
+def f(z):
+    return 1 if «tj.is_valid()» else 0
+""",
+        "f",
+        "tj.is_valid takes one cell",
+        "write tj.is_valid(z[dy, dx])",
+    ),
+    "subscript 1": (
+        """
+@tj.focal
+def f(z):
+    return «z[1]»
+""",
+        "f",
+        "a neighbour has two offsets",
+        "write z[dy, dx]: rows south, columns east",
+    ),
+    "subscript slice": (
+        """
+@tj.focal
+def f(z):
+    return z[«0:1», 0]
+""",
+        "f",
+        "a slice",
+        "read one cell at a time: z[dy, dx]",
+    ),
+    "subscript float": (
+        """
+@tj.focal
+def f(z):
+    return z[«0.5», 0]
+""",
+        "f",
+        "an offset is a float",
+        "offsets are integers: z[-1, 1]",
+    ),
+    "subscript 3": (
+        """
+@tj.focal
+def f(z):
+    return «z[0, 0, 1]»
+""",
+        "f",
+        "a neighbour has two offsets",
+        "write z[dy, dx]: rows south, columns east",
+    ),
+    "subscript of local": (
+        """
+@tj.focal
+def f(z):
+    a = z[0, 0]
+    return «a[0, 1]»
+""",
+        "f",
+        "a is no raster parameter, so it has no cells",
+        "pass arrays as positional parameters, and constant weights as a captured tuple",
+    ),
+    "chained subscript": (
+        """
+@tj.focal
+def f(z):
+    return «z[0][1]»
+""",
+        "f",
+        "z[0] is no raster parameter, so it has no cells",
+        "pass arrays as positional parameters, and constant weights as a captured tuple",
+    ),
+    "runtime offset": (
+        """
+@tj.focal
+def f(z, *, k=1):
+    return z[0, «k»]
+""",
+        "f",
+        "the offset k is known only while running",
+        "declare how far it reaches: @tj.focal(radius=3)",
+    ),
+    "assign cell": (
+        """
+@tj.focal
+def f(z):
+    «z[0, 0]» = 1
+    return z[0, 1]
+""",
+        "f",
+        "an assignment to a cell",
+        "a body returns its result; rasters are read only",
+    ),
+    "assign attr": (
+        """
+@tj.local
+def f(z):
+    «z.x» = 1
+    return z
+""",
+        "f",
+        "an assignment to z.x",
+        "assign to plain variables",
+    ),
+    "aug cell": (
+        """
+@tj.focal
+def f(z):
+    «z[0, 0]» += 1
+    return z[0, 1]
+""",
+        "f",
+        "an assignment to a cell",
+        "a body returns its result; rasters are read only",
+    ),
+    "float bitop": (
+        """
+@tj.local
+def f(z):
+    return «z & 1»
+""",
+        "f",
+        "a bit operator on a float",
+        "annotate the raster with its integer dtype: def f(qa: np.uint16)",
+    ),
+    "invert float": (
+        """
+@tj.local
+def f(z):
+    return «~z»
+""",
+        "f",
+        "a bit operator on a float",
+        "annotate the raster with its integer dtype: def f(qa: np.uint16)",
+    ),
+    "or value": (
+        """
+@tj.local
+def f(z):
+    return «z» or 1
+""",
+        "f",
+        "'or' on a float gives one of its operands",
+        "compare it with 0 to ask its truth, or choose: a if test else b",
+    ),
+    "matmul": (
+        """
+@tj.local
+def f(z):
+    return «z @ z»
+""",
+        "f",
+        "a matrix product",
+        "write the sum out; a body has scalars only",
+    ),
+    "in list": (
+        """
+@tj.local
+def f(z):
+    return z in «[1, 2]»
+""",
+        "f",
+        "'in' over a list or a set",
+        "write the values in round brackets: c in (3, 8, 9)",
+    ),
+    "in range": (
+        """
+@tj.local
+def f(z):
+    return z in «range(3)»
+""",
+        "f",
+        "'in' over something that is no tuple of numbers",
+        "write: c in (3, 8, 9)",
+    ),
+    "in captured list": (
+        """
+L = [1, 2]
+@tj.local
+def f(z):
+    return z in «L»
+""",
+        "f",
+        "'in' over something that is no tuple of numbers",
+        "write: c in (3, 8, 9)",
+    ),
+    "return tuple in tuple": (
+        """
+@tj.local
+def f(z):
+    return z, «(z, 1)»
+""",
+        "f",
+        "a tuple as a value",
+        "tuples are for return, and for assigning several variables at once",
+    ),
+    "tuple value": (
+        """
+@tj.local
+def f(z):
+    t = «(z, 1)»
+    return z
+""",
+        "f",
+        "a tuple as a value",
+        "tuples are for return, and for assigning several variables at once",
+    ),
+    "helper tuple in expr": (
+        """
+def g(v):
+    return v, v
+@tj.local
+def f(z):
+    return «g(z)» + 1
+""",
+        "f",
+        "g returns 2 values, where one is needed",
+        "take them apart first: a, b = …",
+    ),
+    "helper missing arg": (
+        """
+def g(v, w):
+    return v + w
+@tj.local
+def f(z):
+    return «g(z)»
+""",
+        "f",
+        "g is called without w",
+        "it takes v, w",
+    ),
+    "helper extra kw": (
+        """
+def g(v):
+    return v
+@tj.local
+def f(z):
+    return g(z, «q=1»)
+""",
+        "f",
+        "g has no parameter q",
+        "it takes v",
+    ),
+    "helper default str": (
+        """
+def g(v, «mode»="a"):
+    return v
+@tj.local
+def f(z):
+    return g(z)
+""",
+        "g",
+        "mode has the default 'a'",
+        "a default is a number, True or False",
+    ),
+    "helper no return": (
+        """
+def g(v):
+    if «v > 0»:
+        return v
+@tj.local
+def f(z):
+    return g(z)
+""",
+        "g",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "helper vararg": (
+        """
+def g(*«v»):
+    return 1
+@tj.local
+def f(z):
+    return g(z)
+""",
+        "g",
+        "a helper with * or ** parameters",
+        "name each parameter",
+    ),
+    "helper starred call": (
+        """
+def g(v, w):
+    return v
+@tj.local
+def f(z):
+    return g(«*z»)
+""",
+        "f",
+        "a starred expression",
+        "write the values out",
+    ),
+    "helper neighbours of value": (
+        """
+def g(v):
+    return v[0, 1]
+@tj.focal
+def f(z):
+    return g(«z[0, 1]») + g(2)
+""",
+        "f",
+        "g reads neighbours of v",
+        "pass it a raster parameter, by its name",
+    ),
+    "helper neighbours local": (
+        """
+def g(v):
+    return v[0, 1]
+@tj.local
+def f(z):
+    return g(«z»)
+""",
+        "f",
+        "g reads neighbours of v, and a local body sees one pixel",
+        "declare the kernel with @tj.focal",
+    ),
+    "helper tuple lengths": (
+        """
+def g(v):
+    if v > 0:
+        return v, v
+    «return v»
+@tj.local
+def f(z):
+    a, b = g(z)
+    return a
+""",
+        "g",
+        "returns 1 value here and 2 values in line 9",
+        "return the same number of values on every path",
+    ),
+    "helper tuple lengths via call": (
+        """
+def h(v):
+    return v, v, v
+def g(v):
+    if v > 0:
+        return v, v
+    «return h(v)»
+@tj.local
+def f(z):
+    a, b = g(z)
+    return a
+""",
+        "g",
+        "returns 3 values here and 2 values elsewhere",
+        "return the same number of values on every path",
+    ),
+    "loop var float": (
+        """
+@tj.local
+def f(z):
+    for «k» in range(3):
+        k = k * 0.5
+        z = z + k
+    return z
+""",
+        "f",
+        "k is both a loop variable and a float",
+        "use two names",
+    ),
+    "iterate raster": (
+        """
+@tj.focal
+def f(z):
+    s = 0
+    for v in «z»:
+        s += v
+    return s + z[0, 1]
+""",
+        "f",
+        "iterates over the raster z",
+        "loop over offsets: for dy in range(-1, 2): … z[dy, dx]",
+    ),
+    "iterate enumerate": (
+        """
+@tj.local
+def f(z):
+    for i, v in «enumerate((1, 2))»:
+        z = z + v
+    return z
+""",
+        "f",
+        "loops over enumerate((1, 2))",
+        "a for loop goes over range(...)",
+    ),
+    "for tuple": (
+        """
+@tj.local
+def f(z):
+    for v in «(1, 2, 3)»:
+        z = z + v
+    return z
+""",
+        "f",
+        "loops over (1, 2, 3)",
+        "a for loop goes over range(...)",
+    ),
+    "range none": (
+        """
+@tj.local
+def f(z):
+    for v in «range()»:
+        z = z + v
+    return z
+""",
+        "f",
+        "range with 0 arguments",
+        "range takes one to three",
+    ),
+    "range zero step": (
+        """
+@tj.local
+def f(z):
+    for v in range(0, 5, «0»):
+        z = z + v
+    return z
+""",
+        "f",
+        "range with a step of 0",
+        "step by 1 or more, or by -1 or less",
+    ),
+    "star target": (
+        """
+@tj.local
+def f(z):
+    a, «*b» = z, 1, 2
+    return z
+""",
+        "f",
+        "a starred expression",
+        "write the values out",
+    ),
+    "walrus": (
+        """
+@tj.local
+def f(z):
+    return («y := z») + y
+""",
+        "f",
+        "an assignment inside an expression",
+        "assign on a line of its own",
+    ),
+    "multi-line": (
+        """
+@tj.local
+def f(z):
+    return (z
+            + «unknown»
+            + np.sqrt(
+                z,
+            ))
+""",
+        "f",
+        "unknown name unknown",
+        "define it above the kernel, or make it a keyword-only parameter",
+    ),
+    "multi-line caret": (
+        """
+@tj.local
+def f(z):
+    return «np.hypot»(
+        z,
+        1,
+    )
+""",
+        "f",
+        "np.hypot works on arrays",
+        "write math.hypot",
+    ),
+    "tab": (
+        """
+@tj.local
+def f(z):
+	x	=	«np.sqrt»(z)
+	return	x
+""",
+        "f",
+        "np.sqrt works on arrays",
+        "write math.sqrt",
+    ),
+    "annotated str": (
+        """
+@tj.local
+def f(«z: str»):
+    return z
+""",
+        "f",
+        "z is annotated str",
+        "a raster takes bool, int8 to int64 and uint8 to uint64: z: np.uint16",
+    ),
+    "annotation undefined": (
+        """
+@tj.local
+def «f»(z: "nope"):
+    return z
+""",
+        "f",
+        "an annotation cannot be evaluated: name 'nope' is not defined",
+        "annotate with dtypes, as np.uint16",
+    ),
+    "annotated complex64": (
+        """
+@tj.local
+def f(«z: np.complex64»):
+    return z
+""",
+        "f",
+        "z is annotated complex64",
+        "a raster takes bool, int8 to int64 and uint8 to uint64: z: np.uint16",
+    ),
+    "return annotation": (
+        """
+@tj.local
+def f(z) -> «str»:
+    return z
+""",
+        "f",
+        "the result is annotated str",
+        "annotate it with a dtype, as -> np.uint8",
+    ),
+    "return annotation count": (
+        """
+@tj.local
+def f(z) -> «tuple[np.uint8, np.uint8]»:
+    return z
+""",
+        "f",
+        "annotated with 2 results, returns 1",
+        "annotate each result: -> tuple[np.uint8, np.float32]",
+    ),
+    "scalar annotation": (
+        """
+@tj.local
+def f(z, *, «k: str» = 1):
+    return z
+""",
+        "f",
+        "k is annotated str",
+        "annotate a scalar with float, int or bool",
+    ),
+    "scalar default": (
+        """
+@tj.local
+def f(z, *, «k»="a"):
+    return z
+""",
+        "f",
+        "k has the default 'a'",
+        "a scalar's default is a number, True, False or tj.CELL_…",
+    ),
+    "scalar default None": (
+        """
+@tj.local
+def f(z, *, «k»=None):
+    return z
+""",
+        "f",
+        "k has the default None",
+        "a scalar's default is a number, True, False or tj.CELL_…",
+    ),
+    "positional default": (
+        """
+@tj.local
+def f(z, k=«2»):
+    return z
+""",
+        "f",
+        "a positional parameter with a default",
+        "positional parameters are rasters: put a * before the scalars, as in def f(z, *, scale=2.0)",
+    ),
+    "args": (
+        """
+@tj.local
+def f(*«z»):
+    return z
+""",
+        "f",
+        "*z in a kernel",
+        "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)",
+    ),
+    "kwargs": (
+        """
+@tj.local
+def f(z, **«k»):
+    return z
+""",
+        "f",
+        "**k in a kernel",
+        "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)",
+    ),
+    "noraster": (
+        """
+@tj.local
+def «f»(*, k=1):
+    return k
+""",
+        "f",
+        "no raster parameter",
+        "a kernel has at least one positional parameter: def f(z, *, scale=2.0)",
+    ),
+    "noparam": (
+        """
+@tj.local
+def «f»():
+    return 1
+""",
+        "f",
+        "no raster parameter",
+        "a kernel has at least one positional parameter: def f(z, *, scale=2.0)",
+    ),
+    "radius": (
+        """
+@tj.focal(radius=1)
+def f(z):
+    return «z[0, 2]»
+""",
+        "f",
+        "reads 2 cells away, beyond the declared radius 1",
+        "declare a larger radius= or leave it out",
+    ),
+    "generator": (
+        """
+@tj.local
+def f(z):
+    «yield z»
+""",
+        "f",
+        "yield in a body",
+        "return the result",
+    ),
+    "partial helper": (
+        """
+import functools
+def g(v, w):
+    return v + w
+h = functools.partial(g, w=1)
+@tj.local
+def f(z):
+    return «h»(z)
+""",
+        "f",
+        "h cannot be called from a body",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "no return": (
+        """
+@tj.local
+def f(z):
+    «x = z»
+""",
+        "f",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "return in loop": (
+        """
+@tj.local
+def f(z):
+    for k in «range(3)»:
+        if z > k:
+            return k
+""",
+        "f",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "while else": (
+        """
+@tj.local
+def f(z):
+    while z > 1:
+        z = z / 2
+    else:
+        «z = 0»
+    return z
+""",
+        "f",
+        "a loop with an else",
+        "set a variable before break, and test it after the loop",
+    ),
+    "bare return": (
+        """
+@tj.local
+def f(z):
+    if z > 0:
+        «return»
+    return z
+""",
+        "f",
+        "a return without a value",
+        "return math.nan for a pixel that has no result",
+    ),
+    "pass only": (
+        """
+@tj.local
+def f(z):
+    «pass»
+""",
+        "f",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "docstring only": (
+        '''
+@tj.local
+def f(z):
+    «"""Nothing."""»
+''',
+        "f",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "ellipsis": (
+        """
+@tj.local
+def f(z): «...»
+""",
+        "f",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "expression": (
+        """
+@tj.local
+def f(z):
+    «z + 1»
+    return z
+""",
+        "f",
+        "an expression whose value is not used",
+        "assign it to a variable, or leave it out",
+    ),
+    "global stmt": (
+        """
+COUNT = 0
+@tj.local
+def f(z):
+    «global COUNT»
+    COUNT += 1
+    return z
+""",
+        "f",
+        "a global variable that is written to",
+        "a body keeps no state: return what it computes",
+    ),
+    "try": (
+        """
+@tj.local
+def f(z):
+    «try:»
+        return 1 / z
+    except ZeroDivisionError:
+        return 0
+""",
+        "f",
+        "try in a body",
+        "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if",
+    ),
+    "match": (
+        """
+@tj.local
+def f(z):
+    «match z:»
+        case 1:
+            return 2
+    return 3
+""",
+        "f",
+        "match in a body",
+        "use if and elif",
+    ),
+    "with": (
+        """
+@tj.local
+def f(z):
+    «with open("x") as g:»
+        return z
+""",
+        "f",
+        "with in a body",
+        "a body is assignments, if, for over range, while and return",
+    ),
+    "assert": (
+        """
+@tj.local
+def f(z):
+    «assert z > 0»
+    return z
+""",
+        "f",
+        "assert in a body",
+        "test with if, and return math.nan for a pixel that has no result",
+    ),
+    "import": (
+        """
+@tj.local
+def f(z):
+    «import os»
+    return z
+""",
+        "f",
+        "an import inside a body",
+        "import at the top of the file",
+    ),
+    "nested def": (
+        """
+@tj.local
+def f(z):
+    «def g(v):»
+        return v
+    return g(z)
+""",
+        "f",
+        "a function inside a body",
+        "write it outside the body, as a plain function with def",
+    ),
+    "fstring": (
+        """
+@tj.local
+def f(z):
+    x = «f"{z}"»
+    return z
+""",
+        "f",
+        "an f-string",
+        "a body has numbers, True and False only",
+    ),
+    "invert bool": (
+        """
+@tj.local
+def f(z):
+    return 1 if «~(z > 0)» else 2
+""",
+        "f",
+        "~ on a truth value, which would be -1 or -2",
+        "write not",
+    ),
+    "object attr": (
+        """
+class A:
+    k = 3
+a = A()
+@tj.local
+def f(z):
+    return z * «a.k»
+""",
+        "f",
+        "unknown name a.k",
+        "a body sees numbers, modules and plain functions, and no attributes of objects",
+    ),
+    "enum plain": (
+        """
+import enum
+class E(enum.Enum):
+    A = 3
+@tj.local
+def f(z):
+    return z * «E.A»
+""",
+        "f",
+        "E.A is not a number that a body can capture",
+        "assign it to a module constant above the kernel, or make it a keyword-only parameter",
+    ),
+    "method call": (
+        """
+class A:
+    def g(self, v):
+        return v
+a = A()
+@tj.local
+def f(z):
+    return «a.g»(z)
+""",
+        "f",
+        "unknown function a.g",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "unicode caret": (
+        """
+@tj.local
+def f(höhe):
+    größe = höhe; x = größe + «ünbekannt»
+    return x
+""",
+        "f",
+        "unknown name ünbekannt",
+        "define it above the kernel, or make it a keyword-only parameter",
+    ),
+    "infinite": (
+        """
+@tj.local
+def «f»(z):
+    while True:
+        pass
+""",
+        "f",
+        "the body never returns",
+        "leave its endless loop with break, and return the result",
+    ),
+    "deep": (
+        """
+@tj.local
+def f(z):
+    return «z[0, 1]»
+""",
+        "f",
+        "a subscript in a local body",
+        "a local body sees one pixel: write z, or declare it with @tj.focal",
+    ),
+    "dict.get": (
+        """
+D = {1: 2}
+@tj.local
+def f(z):
+    return «D.get»(z)
+""",
+        "f",
+        "unknown function D.get",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "ternary tuple": (
+        """
+@tj.local
+def f(z):
+    a, b = «(z, 1) if z > 0 else (1, z)»
+    return a
+""",
+        "f",
+        "no tuple to take apart",
+        "write a, b = x, y, or call a helper that returns a tuple",
+    ),
+    "nested unpack": (
+        """
+@tj.local
+def f(z):
+    (a, b), c = «(z, 1)», 2
+    return a
+""",
+        "f",
+        "a tuple as a value",
+        "tuples are for return, and for assigning several variables at once",
+    ),
+    "return helper tuple nested": (
+        """
+def g(v):
+    return v, 1
+@tj.local
+def f(z):
+    return «g(z)», 2
+""",
+        "f",
+        "g returns 2 values, where one is needed",
+        "take them apart first: a, b = …",
+    ),
+    "raise": (
+        """
+@tj.local
+def f(z):
+    «raise ValueError»
+""",
+        "f",
+        "raise in a body",
+        "return math.nan for a pixel that has no result",
+    ),
+    "type() call": (
+        """
+@tj.local
+def f(z):
+    return «type»(z)
+""",
+        "f",
+        "type cannot be called from a body",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "isinstance": (
+        """
+@tj.local
+def f(z):
+    return 1 if «isinstance»(z, float) else 2
+""",
+        "f",
+        "isinstance cannot be called from a body",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "float inf str": (
+        """
+@tj.local
+def f(z):
+    return z if z > 0 else float(«"nan"»)
+""",
+        "f",
+        "a string in a body",
+        "a body has numbers, True and False only; math.nan is no result",
+    ),
+    "math.prod": (
+        """
+@tj.local
+def f(z):
+    return math.prod(«(z, z)»)
+""",
+        "f",
+        "a tuple as a value",
+        "tuples are for return, and for assigning several variables at once",
+    ),
+    "tj quantity as raster": (
+        """
+@tj.local
+def f(z):
+    return z * «tj.CELL_WIDTH»
+""",
+        "f",
+        "tj.CELL_WIDTH inside a body",
+        "make it the default of a keyword-only parameter: def f(z, *, size=tj.CELL_WIDTH)",
+    ),
+    "vectorize helper": (
+        """
+import numba
+@numba.vectorize
+def g(v):
+    return v * 2
+@tj.local
+def f(z):
+    return «g»(z)
+""",
+        "f",
+        "g cannot be called from a body",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "list captured index": (
+        """
+W = [1, 2]
+@tj.local
+def f(z):
+    return z + «W[0]»
+""",
+        "f",
+        "W is no raster parameter, so it has no cells",
+        "pass arrays as positional parameters, and constant weights as a captured tuple",
+    ),
+    "tuple index runtime": (
+        """
+W = (1, 2)
+@tj.local
+def f(z, *, k=1):
+    return z * «W[k]»
+""",
+        "f",
+        "which element of W is known only while running",
+        "index a tuple with literals, or with the variables of loops over literal ranges",
+    ),
+    "kernel in kernel": (
+        """
+@tj.local
+def f(z):
+    return «other(z)» + 1
+@tj.local
+def other(z):
+    return z
+""",
+        "f",
+        "other is a kernel",
+        "call a plain function here, or compose Rasters: f(g(raster))",
+    ),
+    "option name": (
+        """
+@tj.local
+def f(z, *, «workers»=2):
+    return z * workers
+""",
+        "f",
+        "workers is an option of every kernel's call",
+        "give the parameter another name",
+    ),
+    "decorator lines": (
+        """
+@tj.focal(
+    nodata="kernel",
+    radius=1,
+)
+def f(
+    z,
+    *,
+    k=1,
+):
+    return (
+        z[0, 1]
+        + «z[0, 2]»
+    )
+""",
+        "f",
+        "reads 2 cells away, beyond the declared radius 1",
+        "declare a larger radius= or leave it out",
+    ),
+    "nested in function": (
+        '''
+def make(weight):
+    @tj.local
+    def f(z):
+        """A text
+that spans lines."""
+        return z * weight + «[1]»
+    return f
+kernel = make(2)
+''',
+        "f",
+        "a list",
+        "a body has scalars only: use one variable for each value",
+    ),
+    "method in class": (
+        """
+class Kernels:
+    @tj.local
+    def f(self, z):
+        return «z.value»
+f = Kernels.f
+""",
+        "f",
+        "unknown name z.value",
+        "a body sees numbers, modules and plain functions, and no attributes of objects",
+    ),
+    "comment lines": (
+        """
+@tj.local
+def f(z):
+    x = 1  # a comment
+# at the margin
+    return «np.clip»(z, 0, x)  # too many
+""",
+        "f",
+        "np.clip works on arrays",
+        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+    ),
+    "async for": (
+        """
+@tj.local
+def f(z):
+    x = «[v for v in range(3)]»
+    return z
+""",
+        "f",
+        "a list comprehension",
+        "write a for loop that adds up in a variable",
+    ),
+    "dict": (
+        """
+@tj.local
+def f(z):
+    x = «{1: 2}»
+    return z
+""",
+        "f",
+        "a dict",
+        "use if and elif, or keyword-only parameters",
+    ),
+    "lambda inside": (
+        """
+@tj.local
+def f(z):
+    g = «lambda v: v»
+    return g(z)
+""",
+        "f",
+        "a lambda",
+        "write it outside the body, as a plain function with def",
+    ),
+    "keyword star": (
+        """
+def g(v, w):
+    return v + w
+@tj.local
+def f(z):
+    return g(z, **«{}»)
+""",
+        "f",
+        "a dict",
+        "use if and elif, or keyword-only parameters",
+    ),
+    "twice given": (
+        """
+def g(v, w):
+    return v + w
+@tj.local
+def f(z):
+    return g(z, «v=1»)
+""",
+        "f",
+        "g gets v twice",
+        "give each parameter once",
+    ),
+    "too many": (
+        """
+def g(v):
+    return v
+@tj.local
+def f(z):
+    return «g(z, 1)»
+""",
+        "f",
+        "g takes 1 positional argument, 2 given",
+        "it takes v",
+    ),
+    "bool of bool option": (
+        """
+@tj.local
+def f(z, *, flag=False):
+    return «z» or flag
+""",
+        "f",
+        "'or' on a float gives one of its operands",
+        "compare it with 0 to ask its truth, or choose: a if test else b",
+    ),
+    "loop over raster in helper": (
+        """
+def g(z):
+    s = 0.0
+    for v in «z»:
+        s += v
+    return s + z[0, 1]
+@tj.focal
+def f(z):
+    return g(z)
+""",
+        "g",
+        "iterates over the raster z",
+        "loop over offsets: for dy in range(-1, 2): … z[dy, dx]",
+    ),
+    "shift of 64": (
+        """
+@tj.local
+def f(qa: np.uint8):
+    return qa << «64»
+""",
+        "f",
+        "a shift by 64",
+        "integers have 64 bits: shift by 0 to 63",
+    ),
+    "in of float tuple": (
+        """
+@tj.local
+def f(z):
+    return z in «"abc"»
+""",
+        "f",
+        "a string in a body",
+        "a body has numbers, True and False only; math.nan is no result",
+    ),
+    "while over raster bits": (
+        """
+@tj.local
+def f(z):
+    while «z & 1»:
+        z = z / 2
+    return z
+""",
+        "f",
+        "a bit operator on a float",
+        "annotate the raster with its integer dtype: def f(qa: np.uint16)",
+    ),
+}
+
+
+def _message(folder, text):
+    """The message that declaring or typing the kernels of a module raises, without the folder's name."""
+    with pytest.raises(KernelError) as caught:  # noqa: PT012 - either may raise
+        module = write_module(folder, text)
+        for value in list(vars(module).values()):
+            if isinstance(value, tj.Kernel) and value.name == "f":
+                value.form  # noqa: B018 - typed on first use
+    return re.sub(rf"{folder}/\w+\.py", "user.py", str(caught.value))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refusal(tmp_path, name):
+    marked, function, what, instead = CASES[name]
+    before, span = marked.split("«")[0], marked.split("«")[1].split("»")[0]
+    text = marked.replace("«", "").replace("»", "")
+    number = before.count("\n")
+    line = text.split("\n")[number]
+    start = len(before.rsplit("\n", 1)[-1])
+    indent = len(line) - len(line.lstrip())
+    blank = re.sub(r"[^\t]", " ", line[indent:start])
+    assert _message(tmp_path, text.lstrip("\n")) == "\n".join([
+        f"user.py:{number + HEAD.count(chr(10))}: {function}: {what}",
+        f"    {line.strip()}",
+        f"    {blank}{'^' * len(span)}",
+        f"  {instead}",
+    ])  # fmt: skip
+
+
+def test_there_are_as_many_cases_as_promised():
+    assert len(CASES) >= 35
+
+
+DECLARATIONS = {
+    "f = tj.local(lambda z: z)": (
+        "user.py:7: <lambda> is not written with def\n"
+        "    f = tj.local(lambda z: z)\n"
+        "  write the body as a plain function: def, then the statements, then return"
+    ),
+    "sq = lambda v: v * v\n\n@tj.local\ndef f(z):\n    return sq(z)": (
+        "user.py:7: <lambda> is not written with def\n"
+        "    sq = lambda v: v * v\n"
+        "  write the body as a plain function: def, then the statements, then return"
+    ),
+    "@tj.local\nasync def f(z):\n    return z": (
+        "user.py:8: f is async\n"
+        "    async def f(z):\n"
+        "  write the body as a plain function: def, then the statements, then return"
+    ),
+    "@tj.local\nclass F:\n    pass": (
+        "F (a class) is no plain Python function; write the body with def, right under the decorator"
+    ),
+    "f = tj.local(3)": (
+        "3 is no plain Python function; write the body with def, right under the decorator"
+    ),
+    "class A:\n    @tj.local\n    @staticmethod\n    def f(z):\n        return z": (
+        "a staticmethod is no plain Python function; write the body with def, right under the decorator"
+    ),
+    "import functools\ndef g(h):\n    @functools.wraps(h)\n    def w(z):\n        return h(z)\n    return w\n\n"
+    "@tj.local\n@g\ndef f(z):\n    return z": (
+        "f is wrapped by another decorator; a kernel is compiled from its text, so take that decorator off"
+    ),
+    "@tj.focal(radius=-1)\ndef f(z):\n    return z[0, 1]": (
+        "f: radius=-1; it is a count of cells, or (rows, cols)"
+    ),
+    "@tj.focal(radius='x')\ndef f(z):\n    return z[0, 1]": (
+        "f: radius='x'; it is a count of cells, or (rows, cols)"
+    ),
+    "@tj.focal(radius=(1, 2, 3))\ndef f(z):\n    return z[0, 1]": (
+        "f: radius=(1, 2, 3); it is a count of cells, or (rows, cols)"
+    ),
+    "@tj.focal(edge=2.5)\ndef f(q: np.uint8):\n    return q[0, 1]": (
+        "f: edge=2.5 is no uint8, which q is annotated with"
+    ),
+    "@tj.focal(edge='mirror')\ndef f(z):\n    return z[0, 1]": (
+        "f: edge='mirror'; it is one of nodata, nearest, reflect, wrap, or a number"
+    ),
+    "@tj.local(nodata='skip')\ndef f(z):\n    return z": (
+        "f: nodata='skip'; it is 'propagate' or 'kernel'"
+    ),
+}  # fmt: skip
+"""What cannot be a kernel at all: a module -> the whole message."""
+
+
+@pytest.mark.parametrize("text", DECLARATIONS)
+def test_refusal_of_the_declaration(tmp_path, text):
+    assert _message(tmp_path, text + "\n") == DECLARATIONS[text]
+
+
+def test_a_helpers_error_points_into_the_helpers_file(tmp_path):
+    write_module(tmp_path, "\n\ndef helper(v):\n    return v + missing\n", head="", name="helper_module")
+    text = "from helper_module import helper\n\n@tj.local\ndef f(z):\n    return helper(z)\n"
+    module = write_module(tmp_path, text)
+    with pytest.raises(KernelError) as caught:
+        module.f(np.ones((2, 2), np.float32))
+    assert str(caught.value) == (
+        f"{tmp_path}/helper_module.py:4: helper: unknown name missing\n    return v + missing\n"
+        "               ^^^^^^^\n  define it above the kernel, or make it a keyword-only parameter"
+    )
+
+
+def test_a_notebook_cell_has_a_line_too():
+    text = "@tj.local\ndef f(z):\n    return z + oops\n"
+    name = "<ipython-input-1-abc>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    namespace = {"tj": tj, "__name__": "__main__"}
+    exec(compile(text, name, "exec"), namespace)  # noqa: S102 - as IPython does
+    with pytest.raises(KernelError, match=r"^<ipython-input-1-abc>:3: f: unknown name oops\n    return z \+ oops\n"):
+        namespace["f"].form  # noqa: B018 - typed on first use
+    del linecache.cache[name]
+
+
+def test_a_plain_prompt_has_no_text():
+    namespace = {"tj": tj, "__name__": "__main__"}
+    with pytest.raises(KernelError, match=r"f: its source text cannot be found .*write it in a file or a notebook"):
+        exec(compile("@tj.local\ndef f(z):\n    return z\n", "<stdin>", "exec"), namespace)  # noqa: S102
+
+
+def test_a_frozen_program_is_told_how_to_carry_text(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(KernelError, match=r"f: its source .*frozen program.*collection_mode={'my_kernels': 'pyz\+py'}"):
+        exec(compile("@tj.local\ndef f(z):\n    return z\n", "main.py", "exec"), {"tj": tj, "__name__": "__main__"})  # noqa: S102
+
+
+def test_parameters_are_refused_with_their_names(tmp_path):
+    text = "@tj.local\ndef f(z, *, a, n=1, on=False):\n    return z * a + n + on\n"
+    kernel = write_module(tmp_path, text).f
+    z = np.ones((2, 2), np.float32)
+    for given, message in [
+        ({}, "f needs a: give it as a=…"),
+        ({"a": 1, "q": 2}, "f has no parameter q; it takes a, n, on"),
+        ({"a": "x"}, "f: a takes one float, not 'x'"),
+        ({"a": None}, "f: a takes one float, not None"),
+        ({"a": [1, 2]}, r"f: a takes one float, not [1, 2]"),
+        ({"a": 1, "n": 2.5}, "f: n takes one integer, not 2.5"),
+        ({"a": 1, "n": 2**70}, f"f: n takes an integer of 64 bits, and {2**70} does not fit"),
+        ({"a": 1, "on": "yes"}, "f: on takes True or False, not 'yes'"),
+        ({"a": 1, "on": 2}, "f: on takes True or False, not 2"),
+    ]:
+        with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
+            kernel(z, **given)
+    assert kernel(z, a=2, n=np.float32(3), on=np.True_)[0, 0] == 6
