@@ -58,6 +58,19 @@ def test_the_other_tables_are_made():
     assert sum(bool(re.fullmatch(r"\d+ x \d+: tilejit", name)) for name in names) == 2
 
 
+def test_the_walk_is_counted():
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "walk.py"), "--size", "512", "--list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    walked = re.search(r"^files with a function .*:\n((?:  .*\n)+)", run.stdout, re.MULTILINE)[1].split()
+    assert "tilejit/raster/raster.py" in walked
+    assert "tilejit/arrays.py" not in walked
+
+
 def test_executors_are_measured():
     pytest.importorskip("distributed")
     run = subprocess.run(
