@@ -22,11 +22,11 @@ from tilejit.callers import warn_caller
 from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError
 from tilejit.formats.containers import Container, given_array
+from tilejit.kernel.counts import Counts
 from tilejit.kernel.edges import inside_index, is_index_edge
 from tilejit.kernel.nodata import nodata_value
 from tilejit.kernel.operations import is_open_ended, operations
 from tilejit.kernel.quantities import scalar_values
-from tilejit.kernel.tally import Tally
 from tilejit.sizes import counted
 from tilejit.window import Window, tiles
 
@@ -82,7 +82,7 @@ class ArrayJob:
         height, width = self.arrays[0].shape
         return height, width
 
-    def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Tally]:
+    def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Counts]:
         """Computes the results, into ``out`` where it is given.
 
         Returns:
@@ -93,13 +93,13 @@ class ArrayJob:
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
         return outputs, self._compute(outputs, new_pulse())
 
-    def _compute(self, outputs: Sequence[Array], pulse: Pulse) -> Tally:
-        tally = Tally()
+    def _compute(self, outputs: Sequence[Array], pulse: Pulse) -> Counts:
+        counts = Counts()
         if isinstance(self.backend, CpuBackend):
             rows, cols = self.kernel.radius
             inner = Window(rows, cols, max(0, self.shape[0] - 2 * rows), max(0, self.shape[1] - 2 * cols))
             if not inner.is_empty:
-                tally = self._inner(self.backend, inner, outputs, pulse)
+                counts = self._inner(self.backend, inner, outputs, pulse)
             windows = _border(self.shape, inner) if rows or cols or inner.is_empty else []
             if windows and self.kernel.border_is_nodata:
                 _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
@@ -107,23 +107,23 @@ class ArrayJob:
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
         for window in windows:
-            tally += self._strip(window, outputs, pulse)
-        return tally
+            counts += self._strip(window, outputs, pulse)
+        return counts
 
-    def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
+    def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], pulse: Pulse) -> Counts:
         """Computes the inner part: threads take one piece of its rows after the other."""
         launch = backend.compile_whole(self.kernel, self.signature)
         pieces = deque(self._pieces(inner))
 
-        def work() -> Tally:
-            tally = Tally()
+        def work() -> Counts:
+            counts = Counts()
             while not pulse[STOP] and (piece := _taken(pieces)):
-                tally += self._rows(launch, piece, outputs, pulse)
-            return tally
+                counts += self._rows(launch, piece, outputs, pulse)
+            return counts
 
         # A pixel of a kernel that loops may take for ever, and this thread would not hear of Ctrl-C.
         joins = not is_open_ended(self.kernel) or threading.current_thread() is not threading.main_thread()
-        return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Tally())
+        return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Counts())
 
     def _pieces(self, inner: Window) -> list[Window]:
         """The inner part in pieces of some rows: a few for each thread, where that is worth it."""
@@ -137,7 +137,7 @@ class ArrayJob:
         return [Window(row, col, min(height, inner.row_end - row), width)
                 for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip
 
-    def _rows(self, launch: Launch, piece: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
+    def _rows(self, launch: Launch, piece: Window, outputs: Sequence[Array], pulse: Pulse) -> Counts:
         """Computes one piece."""
         reach = self.kernel.radius[0]
         rows = slice(piece.row_off - reach, piece.row_end + reach)
@@ -145,7 +145,7 @@ class ArrayJob:
         valid = [None if known is None else known[rows] for known in self.valid]
         return self._launch(launch, piece, arrays, parts, valid, pulse)
 
-    def _strip(self, window: Window, outputs: Sequence[Array], pulse: Pulse) -> Tally:
+    def _strip(self, window: Window, outputs: Sequence[Array], pulse: Pulse) -> Counts:
         """Computes one window through padded copies."""
         place = window.slices(Window(0, 0, *self.shape))
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
@@ -153,10 +153,10 @@ class ArrayJob:
         signature = replace(self.signature, inputs=tuple(a.dtype for a in arrays))
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
-        tally = self._launch(launch, window, arrays, parts, [valid for _, valid in padded], pulse)
+        counts = self._launch(launch, window, arrays, parts, [valid for _, valid in padded], pulse)
         for output, part in zip(outputs, parts, strict=True):
             output[place] = part
-        return tally
+        return counts
 
     def _padded(self, array: Array, index: int, window: Window) -> tuple[Array, NDArray[np.uint8]]:
         """The window with its halo, outside cells filled by the kernel's edge, and the validity of each cell."""
@@ -190,7 +190,7 @@ class ArrayJob:
         outputs: Sequence[Array],
         valid: Sequence[Array | None],
         pulse: Pulse,
-    ) -> Tally:
+    ) -> Counts:
         passed: list[Array] = []
         for k, (array, raster) in enumerate(zip(arrays, self.kernel.rasters, strict=True)):
             passed.append(array)
@@ -275,9 +275,9 @@ def run_on_arrays(
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
         check_out(kernel.name, outs, job.signature.outputs, container.shape(job.shape), given)
-    results, tally = job.run(None if outs is None else [_plane_of(o) for o in outs])
+    results, counts = job.run(None if outs is None else [_plane_of(o) for o in outs])
     nodata = [nodata_value(result.dtype, None).item() for result in results]
-    warn_of(tally, kernel.name, nodata)
+    warn_of(counts, kernel.name, nodata)
     places = [None] * len(results) if outs is None else outs
     held = [container.hold(r, v, kernel.name, o) for r, v, o in zip(results, nodata, places, strict=True)]
     return tuple(held) if kernel.form.body.is_tuple else held[0]
@@ -310,9 +310,9 @@ def check_out(
             raise KernelError(f"{name}: out= shares memory with an input, whose cells are still to be read")
 
 
-def warn_of(tally: Tally, name: str, nodata: Sequence[float | None]) -> None:
+def warn_of(counts: Counts, name: str, nodata: Sequence[float | None]) -> None:
     """Tells the caller what there is to be told of results in arrays."""
-    warning = tally.warning(name, nodata, "annotate the kernel with a type that has values to spare, as -> np.int32")
+    warning = counts.warning(name, nodata, "annotate the kernel with a type that has values to spare, as -> np.int32")
     if warning is not None:
         warn_caller(warning)
 

@@ -268,7 +268,7 @@ def test_integers_get_the_nodata_value_asked_for(tmp_path, asked, chosen, collis
     told = f"{collisions} valid pixel" if collisions else "1 result beyond the type"
     with pytest.warns(tj.NodataWarning, match=told):
         report = raster.save(tmp_path / "out.tif", nodata=asked)
-    assert (report.collisions, dict(report.tally.saturated)) == (collisions, {"as_byte": 1})
+    assert (report.collisions, dict(report.counts.saturated)) == (collisions, {"as_byte": 1})
     cells, nodata = whole(tmp_path / "out.tif")
     assert (cells.dtype, nodata) == (np.uint8, chosen)
     np.testing.assert_array_equal(cells[0], np.uint8([[0, 1, chosen], [255, 0, 7]]))
@@ -296,7 +296,7 @@ def test_outputs_of_another_dtype(tmp_path, dtype, kernel):
     with pytest.warns(tj.NodataWarning, match=rf"out\.tif: {beyond} values? beyond its dtype"):
         report = raster.save(tmp_path / "out.tif", dtype=dtype, nodata=100)
     got, tag = whole(tmp_path / "out.tif")
-    assert (got.dtype, tag, sum(report.tally.clamped.values())) == (np.dtype(dtype), 100, beyond)
+    assert (got.dtype, tag, sum(report.counts.clamped.values())) == (np.dtype(dtype), 100, beyond)
     assert (got[0][valid].tolist(), got[0][~valid].tolist()) == (wanted, [100])
     with pytest.warns(tj.NodataWarning):
         assert same_bits(raster.read(dtype=dtype, nodata=100, tile=(1, 4))[0], got[0])

@@ -102,10 +102,10 @@ def stopping(monkeypatch, after, error=StopError):
     """Lets a run fail when so many tiles are written."""
     number, tile = count(), batches.Batches.tile
 
-    def failing(self, window, tally):
+    def failing(self, window, states):
         if next(number) == after:
             raise error("stop here")
-        return tile(self, window, tally)
+        return tile(self, window, states)
 
     monkeypatch.setattr(batches.Batches, "tile", failing)
 
@@ -439,7 +439,7 @@ def test_a_journal_that_was_changed(dem, tmp_path, monkeypatch):
     journal_of(tmp_path).write_bytes(b"".join([header, b"what?\n", *rest]))
     with pytest.raises(PlanError, match=r"line 2 is no JSON.*delete this file"):
         raster(dem).save(path, resume=True, **OPTIONS)
-    odd = [header, b"[1, 2]\n", b'{"windows": 7}\n', b"null\n", rest[0].replace(b'"tally":', b'"talli":')]
+    odd = [header, b"[1, 2]\n", b'{"windows": 7}\n', b"null\n", rest[0].replace(b'"states":', b'"staets":')]
     for line in odd[1:]:
         journal_of(tmp_path).write_bytes(header + line)
         with pytest.raises(PlanError, match=r"line 2 is not as a run wrote it.*delete this file"):

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from tilejit.backends.pulse import Pulse
     from tilejit.compiler.signature import Signature
+    from tilejit.kernel.counts import Counts
     from tilejit.kernel.kernel import Kernel
-    from tilejit.kernel.tally import Tally
 
 
 class Launch(Protocol):
@@ -25,7 +25,7 @@ class Launch(Protocol):
         nodata: Sequence[Any],
         scalars: Sequence[Any],
         pulse: Pulse | None = None,
-    ) -> Tally:
+    ) -> Counts:
         """Computes one tile.
 
         Args:

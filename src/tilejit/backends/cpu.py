@@ -11,8 +11,8 @@ from tilejit.backends.pulse import interruptible, new_pulse
 from tilejit.compiler.cpu import cpu_source
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.stores import counters_of
+from tilejit.kernel.counts import Counts
 from tilejit.kernel.operations import is_open_ended, operations
-from tilejit.kernel.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,15 +67,15 @@ class CpuLaunch:
         self._function, self._name, self._counters = function, kernel.name, counters_of(kernel, signature)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
         """Computes one tile, or some rows of whole arrays: see `Launch`."""
         arguments = (new_pulse() if pulse is None else pulse, *arrays, *outputs, *nodata, *scalars)
         if not self._counters:
             self._function(*arguments)
-            return Tally()
+            return Counts()
         counts = np.zeros(len(self._counters), np.int64)
         self._function(*arguments, counts)
-        return Tally.of(self._name, self._counters, counts.tolist())
+        return Counts.of(self._name, self._counters, counts.tolist())
 
 
 class _Tile:
@@ -85,7 +85,7 @@ class _Tile:
         self._launch, self._short = launch, short
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
         pulse = new_pulse() if pulse is None else pulse
         if outputs[0].size <= self._short:
             return self._launch(arrays, outputs, nodata, scalars, pulse)

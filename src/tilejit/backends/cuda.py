@@ -25,7 +25,7 @@ from tilejit.compiler.jit.cache import load_module
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.stores import counters_of
 from tilejit.errors import BackendError
-from tilejit.kernel.tally import Tally
+from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,11 +133,11 @@ class _Launch:
         self.turn: Any = _SIMULATOR if simulating() else contextlib.nullcontext()
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
         height, width = outputs[0].shape
         # What a device has begun it ends: a run stops between tiles.
         if not height * width or (pulse is not None and pulse[STOP]):
-            return Tally()
+            return Counts()
         grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]))
         counts = np.zeros(len(self.counters), np.int64)
         scalars = [*scalars, *self.hoisted.values(scalars, self.compute)]
@@ -153,7 +153,7 @@ class _Launch:
             workspace.download(zip([*results, *counter], [*outputs, *[counts] * bool(self.counters)], strict=True))
         if pulse is not None:
             pulse[ROWS] += height
-        return Tally.of(self.kernel.name, self.counters, counts.tolist())
+        return Counts.of(self.kernel.name, self.counters, counts.tolist())
 
 
 @functools.cache

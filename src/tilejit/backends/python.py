@@ -14,7 +14,7 @@ import numpy as np
 from tilejit.backends.pulse import ROWS, STOP, new_pulse
 from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.compiler.kinds import Kind
-from tilejit.kernel.tally import COUNTERS, Tally
+from tilejit.kernel.counts import COUNTERS, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ class _Interpreter:
         self.body = Scalars(signature.compute, _is_valid, self.notes).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Tally:  # fmt: skip
+                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
         pulse, before = (new_pulse(), 0) if pulse is None else (pulse, int(pulse[ROWS]))
         cells = self._cells(arrays)
         collisions = beyond = saturated = 0
@@ -110,7 +110,7 @@ class _Interpreter:
                     collisions += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
         pulse[ROWS] = before + outputs[0].shape[0]
-        return Tally.of(self.kernel.name, COUNTERS, [collisions, beyond, saturated])
+        return Counts.of(self.kernel.name, COUNTERS, [collisions, beyond, saturated])
 
     def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:
         remaining = iter(arrays)

@@ -152,7 +152,7 @@ def run_chain(
     arrays = [np.empty(shape, write.dtype) for write in writes] if outs is None else outs
     sinks = [ArraySink(np.ma.getdata(a).reshape(1, *raster.grid.shape), raster.grid) for a in arrays]
     report = run_job(job, sinks)
-    warn_of(report.tally, chain.name, job.plan.nodata_values)
+    warn_of(report.counts, chain.name, job.plan.nodata_values)
     held = tuple(container.hold(a, w.nodata, chain.name, a) for a, w in zip(arrays, writes, strict=True))
     return held if len(held) > 1 else held[0]
 

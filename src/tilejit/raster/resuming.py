@@ -66,7 +66,9 @@ def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journ
     """
     path, mark = _journal_place(profiles)
     kept = _at_stage("begun", profiles, mark)
-    journal = Journal(path, job_fingerprint(job, profiles), [rename for p in kept for rename in renames_of(p)])
+    journal = Journal(
+        path, job_fingerprint(job, profiles), [rename for p in kept for rename in renames_of(p)], job.plan.partials
+    )
     try:
         if journal.is_complete:
             kept = _at_stage("complete", profiles, mark)

@@ -155,7 +155,7 @@ def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
         report: What the run did.
         job: What it was to do.
     """
-    return report.tally.warning(printable(label), job.plan.nodata_values, "give another with nodata=")
+    return report.counts.warning(printable(label), job.plan.nodata_values, "give another with nodata=")
 
 
 def _resumed(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from tilejit.engine.distribution.recipe import recipe_of
 from tilejit.engine.distribution.sentinel import Sentinel
 from tilejit.engine.distribution.worker import Part, check_branches, run_part
+from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.cancellation import Cancellation
 from tilejit.engine.pipeline.pipeline import completing, output_bytes
 from tilejit.engine.pipeline.report import Report, peak_memory, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import STAGES, StageTime, Stopwatch
 from tilejit.engine.planning.parts import parts_of, unfinished
 from tilejit.errors import KernelError, PlanError, SinkError, TilejitError
-from tilejit.kernel.tally import Tally
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Distribution:
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
         self.tasks = self.bytes_read = 0
-        self.tally = Tally() if journal is None else journal.tally
+        self.totals = Totals(job.plan.partials) if journal is None else journal.totals
         self.resumed = self._finished = 0
         self.stages = dict.fromkeys(STAGES, StageTime())
         self.peaks: dict[tuple[Landmark, int], int] = {}
@@ -137,10 +137,10 @@ class Distribution:
         with self.watch.stage("encode"):
             kept = [sink.take(record) for sink, record in zip(self.sinks, result.records, strict=True)]
         if self.journal is not None:
-            self.journal.add([outcome.task.window], kept, result.tally)
+            self.journal.add([outcome.task.window], kept, result.states)
         self.tasks += result.tasks
         self.bytes_read += result.bytes_read
-        self.tally += result.tally
+        self.totals.add(result.states)
         for stage, time in result.stages.items():
             self.stages[stage] += time
         self.peaks[result.worker] = max(result.peak_memory, self.peaks.get(result.worker, 0))
@@ -217,7 +217,7 @@ def _report(done: Distribution) -> Report:
         bytes_read=done.bytes_read,
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
-        tally=done.tally,
+        counts=done.totals.results()["counts"],
         executor=plan.executor,
         resumed=done.resumed,
     )

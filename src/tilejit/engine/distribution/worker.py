@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.engine.distribution.recipe import Recipe
     from tilejit.engine.distribution.sentinel import Sentinel
+    from tilejit.engine.partials import State
     from tilejit.engine.pipeline.stopwatch import Stage, StageTime
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.gdal.environment import Environment
     from tilejit.formats.sink import Branch, BranchOpener, Record
-    from tilejit.kernel.tally import Tally
     from tilejit.system.landmark import Landmark
     from tilejit.window import Window
 
@@ -57,8 +57,8 @@ class PartResult:
     """Tiles."""
     bytes_read: int
     """Bytes decoded, whole blocks counted."""
-    tally: Tally
-    """What is to be told of its pixels."""
+    states: tuple[State, ...]
+    """What its pixels come to, for each partial."""
     stages: Mapping[Stage, StageTime]
     """Time by stage."""
     worker: tuple[Landmark, int]
@@ -134,7 +134,7 @@ def _result(run: Run, records: Sequence[Record]) -> PartResult:
         tuple(records),
         run.done,
         run.bytes_read,
-        run.tally,
+        run.totals.states,
         run.watch.stages(),
         (process_space(), os.getpid()),
         peak_memory(),

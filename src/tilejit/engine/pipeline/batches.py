@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tilejit.kernel.tally import Tally
+from tilejit.engine.partials import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tilejit.engine.partials import State
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.formats.sink import Branch, KeptSink
     from tilejit.window import Window
@@ -22,8 +23,8 @@ class _Batch:
     """Tiles that are written to the same branches."""
 
     branches: tuple[Branch, ...]
+    totals: Totals
     windows: list[Window] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
     writers: int = 0
     failed: bool = False
 
@@ -42,12 +43,12 @@ class Batches:
         journal.before_flush = self.close
 
     @contextmanager
-    def tile(self, window: Window, tally: Tally) -> Iterator[Sequence[Branch]]:
+    def tile(self, window: Window, states: Sequence[State]) -> Iterator[Sequence[Branch]]:
         """Notes a tile as finished when what runs inside has written it.
 
         Args:
             window: The tile.
-            tally: What is to be told of its pixels.
+            states: What its pixels come to, for each partial.
 
         Yields:
             The outputs.
@@ -58,7 +59,7 @@ class Batches:
             yield batch.branches
             with self._lock:
                 batch.windows.append(window)
-                batch.tally += tally
+                batch.totals.add(states)
         except BaseException:
             batch.failed = True
             raise
@@ -76,7 +77,7 @@ class Batches:
     def _joined(self) -> _Batch:
         with self._lock:
             if self._current is None:
-                self._current = _Batch(tuple(opener() for opener in self._openers))
+                self._current = _Batch(tuple(opener() for opener in self._openers), Totals(self._journal.partials))
             self._current.writers += 1
             return self._current
 
@@ -90,4 +91,4 @@ class Batches:
     def _tell(self, batch: _Batch) -> None:
         if not batch.failed:
             kept = [sink.take(branch.finish()) for sink, branch in zip(self._sinks, batch.branches, strict=True)]
-            self._journal.add(batch.windows, kept, batch.tally)
+            self._journal.add(batch.windows, kept, batch.totals.states)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from tilejit.backends import get_backend
 from tilejit.backends.pulse import OF
 from tilejit.formats.source import CHUNK_CELLS, blank, convert, flag, nodata_key
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
+from tilejit.kernel.counts import Counts
 from tilejit.kernel.edges import fill_outside
 from tilejit.kernel.quantities import scalar_values
-from tilejit.kernel.tally import Tally
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
+    from tilejit.engine.partials import State
     from tilejit.engine.pipeline.frames import Frame
     from tilejit.engine.planning.plan import Halo, Operand, Plan, Step, Write
     from tilejit.engine.planning.planner import Job
@@ -80,7 +81,7 @@ class Evaluator:
         rows, cols = self.plan.largest_task
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
-    def run(self, frame: Frame, pulse: Pulse) -> tuple[list[Array], Tally]:
+    def run(self, frame: Frame, pulse: Pulse) -> tuple[list[Array], tuple[State, ...]]:
         """Computes one tile.
 
         Args:
@@ -88,8 +89,8 @@ class Evaluator:
             pulse: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
 
         Returns:
-            For each write its (band, row, col) array, which lives until the next run; and what is to be told of its
-            pixels.
+            For each write its (band, row, col) array, which lives until the next run; and for each partial of the plan
+            the state of this tile.
         """
         planes = self._planes(frame)
         pulse[OF] = sum(frame.window.height + 2 * step.halo[0] for step in self.plan.steps)
@@ -98,34 +99,34 @@ class Evaluator:
             shape = len(write.planes), *frame.window.shape
             outputs.append(flat[: int(np.prod(shape))].reshape(shape))
         seen = [output[:, *self._facing] for output in outputs]
-        tally, own = Tally(), [0] * len(outputs)
+        counts, own = Counts(), [0] * len(outputs)
         for number in range(len(self.plan.steps)):
             told, owner = self._step(number, frame.window, planes, seen, pulse), self._owners[number]
             if owner is not None:
                 own[owner] += told.collisions
                 told = replace(told, collisions=0)
-            tally += told
+            counts += told
         for w, write in enumerate(self.plan.writes):
             told = self._write(w, planes, outputs, seen[w], frame.window)
             if write.is_unmarked:
                 told = replace(told, collisions=0) + _unmarked(write, outputs[w], own[w] + told.collisions)
-            tally += told
-        return outputs, tally
+            counts += told
+        return outputs, (asdict(counts),)
 
     def _write(
         self, w: int, planes: Sequence[tuple[Array, Array | None]], outputs: list[Array], seen: Array, window: Window
-    ) -> Tally:
+    ) -> Counts:
         """Completes an output: what no kernel wrote straight into it, whose ``seen`` is the output as bodies see it."""
-        write, tally = self.plan.writes[w], Tally()
+        write, counts = self.plan.writes[w], Counts()
         if all(is_constant(planes[plane][0]) for plane in write.planes):
             outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), window.shape)
-            return tally
+            return counts
         for b, plane in enumerate(write.planes):
             if is_constant(planes[plane][0]):
                 outputs[w][b] = write.nodata
             elif self._direct.get(plane) != (w, b):
-                tally += self._finish(write, planes, plane, seen[b], window)
-        return tally
+                counts += self._finish(write, planes, plane, seen[b], window)
+        return counts
 
     def _is_blank(
         self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window, area: Window
@@ -142,21 +143,21 @@ class Evaluator:
         planes: list[tuple[Array, Array | None]],
         outputs: Sequence[Array],
         pulse: Pulse,
-    ) -> Tally:
+    ) -> Counts:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
         if any(self._is_blank(plane, planes, window, area) for plane in self._deciding[number]):
             planes += [(cells, None) for cells in self._blank_results(step, area)]
-            return Tally()
+            return Counts()
         results = []
         for plane in step.results:
             write, band = self._direct.get(plane, (-1, -1))
             results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
         arrays, nodata, scalars = self._arguments(number, window, planes)
-        tally = self.compiled[number](arrays, results, nodata, scalars, pulse)
+        counts = self.compiled[number](arrays, results, nodata, scalars, pulse)
         self._outside(step, area, results)
         planes += [(r, None) for r in results]
-        return tally
+        return counts
 
     def first_arguments(self, frame: Frame) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
@@ -236,7 +237,7 @@ class Evaluator:
 
     def _finish(
         self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array, window: Window
-    ) -> Tally:
+    ) -> Counts:
         """Copies a plane into its output, with the nodata value that the file has; returns collisions with that."""
         plane = self.plan.planes[number]
         place = window.slices(window.expand(*plane.halo))
@@ -263,7 +264,7 @@ def _owner(plan: Plan, step: Step) -> int | None:
     return next(takers, None) if step.halo == (0, 0) else None
 
 
-def _unmarked(write: Write, output: Array, valid: int) -> Tally:
+def _unmarked(write: Write, output: Array, valid: int) -> Counts:
     """How many cells without data an output has that does not tell them.
 
     Args:
@@ -272,21 +273,21 @@ def _unmarked(write: Write, output: Array, valid: int) -> Tally:
         valid: How many cells with data hold the same value.
     """
     count = int(np.count_nonzero(output == write.nodata)) - valid
-    return Tally(unmarked={write.path or "the array": count}) if count else Tally()
+    return Counts(unmarked={write.path or "the array": count}) if count else Counts()
 
 
-def _cast(write: Write, cells: Array, output: Array, invalid: NDArray[np.bool_] | None) -> Tally:
+def _cast(write: Write, cells: Array, output: Array, invalid: NDArray[np.bool_] | None) -> Counts:
     """Copies cells into an output, whose dtype may not hold them: then they are converted as GDAL does."""
     if write.dtype == cells.dtype or np.can_cast(cells.dtype, write.dtype, "safe"):
         np.copyto(output, cells, casting="unsafe")
-        return Tally()
+        return Counts()
     clamped, rows = 0, max(1, CHUNK_CELLS // max(1, cells.shape[1]))
     for row in range(0, len(cells), rows):
         part, place = cells[row : row + rows], output[row : row + rows]
         convert(part, place)
         beyond = _beyond(part, place)
         clamped += int(np.count_nonzero(beyond if invalid is None else beyond & ~invalid[row : row + rows]))
-    return Tally(clamped={write.path or "the array": clamped}) if clamped else Tally()
+    return Counts(clamped={write.path or "the array": clamped}) if clamped else Counts()
 
 
 def _beyond(cells: Array, converted: Array) -> NDArray[np.bool_]:
@@ -301,12 +302,12 @@ def _beyond(cells: Array, converted: Array) -> NDArray[np.bool_]:
     return ((cells <= low - 0.5) & (cells < low)) | (cells >= high + 0.5)
 
 
-def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> Tally:
+def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata: float) -> Counts:
     """Puts nodata where cells are invalid; returns how many valid cells equal it already."""
     value = output.dtype.type(nodata)
     collisions = int(np.count_nonzero((output == value) & ~invalid))
     output[invalid] = value
-    return Tally(collisions)
+    return Counts(collisions)
 
 
 def _shaped(flat: Array, shape: tuple[int, int]) -> Array:

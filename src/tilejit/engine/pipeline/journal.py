@@ -7,13 +7,13 @@ import json
 import os
 import threading
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tilejit.engine.partials import Totals
 from tilejit.errors import PlanError, SinkError, TilejitError
 from tilejit.formats.geotiff.append_file import write_all
 from tilejit.formats.target import disk_hint, require_own, sync_path
-from tilejit.kernel.tally import Tally
 from tilejit.system.exclusive import is_locked, open_regular
 from tilejit.window import Window
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from tilejit.engine.partials import Partial, State
     from tilejit.formats.sink import KeptSink, Record
 
 SECONDS = 1.0
@@ -40,8 +41,8 @@ class Entry:
     """The tiles."""
     records: tuple[Record, ...]
     """What each output's sink kept of them."""
-    tally: Tally
-    """What is to be told of their pixels."""
+    states: tuple[State, ...]
+    """What their pixels come to, for each partial."""
 
 
 class Journal:
@@ -51,15 +52,24 @@ class Journal:
         path: The file; it is created where it is not there.
         fingerprint: What the run is, by part.
         outputs: What each file and folder of its outputs is called until they are complete, and then.
+        partials: What tiles are reduced to.
 
     Raises:
         PlanError: The journal is of another run; with what differs.
         SinkError: Another run has it open, or it cannot be opened.
     """
 
-    def __init__(self, path: Path, fingerprint: Mapping[str, str], outputs: Sequence[tuple[Path, Path]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: Mapping[str, str],
+        outputs: Sequence[tuple[Path, Path]],
+        partials: Sequence[Partial],
+    ) -> None:
         self.path = path
         """The file."""
+        self.partials = partials
+        """What tiles are reduced to."""
         self.entries: tuple[Entry, ...] = ()
         """What earlier runs have finished."""
         self.is_begun = False
@@ -97,7 +107,7 @@ class Journal:
                 self.is_begun = False
                 return 0
         self.entries = tuple(
-            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), Tally(**e["tally"])) for e in entries
+            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), tuple(e["states"])) for e in entries
         )
         return sum(len(line) + 1 for line in lines)
 
@@ -125,9 +135,12 @@ class Journal:
         return [window for entry in self.entries for window in entry.windows]
 
     @property
-    def tally(self) -> Tally:
-        """What is to be told of their pixels."""
-        return sum((entry.tally for entry in self.entries), Tally())
+    def totals(self) -> Totals:
+        """What their pixels come to."""
+        totals = Totals(self.partials)
+        for entry in self.entries:
+            totals.add(entry.states)
+        return totals
 
     def forget(self) -> None:
         """Begin anew: the outputs that it is of are not there."""
@@ -151,7 +164,7 @@ class Journal:
         for number, sink in enumerate(sinks):
             sink.keep(entry.records[number] for entry in self.entries)
 
-    def add(self, windows: Sequence[Window], records: Sequence[Record], tally: Tally) -> None:
+    def add(self, windows: Sequence[Window], records: Sequence[Record], states: Sequence[State]) -> None:
         """Note finished tiles; they are in the file after a second or so.
 
         Raises:
@@ -159,7 +172,7 @@ class Journal:
         """
         self.check()
         places = [[w.row_off, w.col_off, w.height, w.width] for w in windows]
-        line = _line({"windows": places, "records": list(records), "tally": asdict(tally)})
+        line = _line({"windows": places, "records": list(records), "states": list(states)})
         with self._lock:
             self._lines.append(line)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tilejit.backends.pulse import ROWS, interruptible, new_pulse
+from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.batches import Batches
 from tilejit.engine.pipeline.cancellation import Cancellation, stopped
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
@@ -22,7 +23,6 @@ from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.open_sink import stored_bytes
 from tilejit.formats.sink import prepare
 from tilejit.formats.source import keep_blocks, reserve
-from tilejit.kernel.tally import Tally
 from tilejit.system.awaited_thread import AwaitedThread
 from tilejit.window import Window
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
+    from tilejit.engine.partials import State
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.trace import TraceFile
     from tilejit.engine.planning.plan import Plan
@@ -63,7 +64,7 @@ class Run:
         self.windows = (job.plan.window,) if windows is None else windows
         self.tasks = sum(replace(job.plan, window=window).task_count for window in self.windows)
         self.bytes_read = self.done = 0
-        self.tally = Tally()
+        self.totals = Totals(job.plan.partials)
         self.compiled: Sequence[Launch] = ()
         self.environment = Environment.current()
         self.alone = job.plan.executor == "serial"
@@ -165,22 +166,22 @@ class Run:
         with self.watch.stage("compute", work.index, work.frame.window) as timing:
             timing.size = work.frame.size
             work.frame.complete(self.plan.grid.shape, self.job.sources)
-            outputs, tally = evaluator.run(work.frame, pulse)
+            outputs, states = evaluator.run(work.frame, pulse)
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
-        with self._taking(work.frame.window, tally) as sinks:
+        with self._taking(work.frame.window, states) as sinks:
             for sink, write, output in zip(sinks, self.plan.writes, outputs, strict=True):
                 self._write(sink, write.path, work, output)
+        self.totals.add(states)
         with self._lock:
-            self.tally += tally
             self.done += 1
             pulse[ROWS] = 0
         schedule.finished()
 
-    def _taking(self, window: Window, tally: Tally) -> AbstractContextManager[Sequence[Sink | Branch]]:
+    def _taking(self, window: Window, states: Sequence[State]) -> AbstractContextManager[Sequence[Sink | Branch]]:
         """What takes the outputs of a tile."""
-        return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, tally)
+        return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, states)
 
     def _write(self, sink: Sink | Branch, path: str, work: Work, output: NDArray[Any]) -> None:
         window = work.frame.window
@@ -248,7 +249,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
             run_tasks(run)
         if journal is not None:
             journal.remove()
-            run.tally += journal.tally
+            run.totals.add(journal.totals.states)
         return _report(job, run)
 
 
@@ -338,7 +339,7 @@ def _report(job: Job, run: Run) -> Report:
         bytes_read=run.bytes_read,
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
-        tally=run.tally,
+        counts=run.totals.results()["counts"],
         coding=tuple(_codings(run.sinks, plan)),
         executor=plan.executor,
         resumed=plan.window.height * plan.window.width - pixels,

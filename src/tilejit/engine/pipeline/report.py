@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tilejit.engine.pipeline.stopwatch import Stage
-    from tilejit.kernel.tally import Tally
+    from tilejit.kernel.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Report:
     """Bytes of the cells needed, each once."""
     output_bytes: int
     """Bytes of the outputs as stored."""
-    tally: Tally
+    counts: Counts
     """What is to be told of its pixels; in the halos of inner results, each time one is computed."""
     coding: tuple[str, ...] = ()
     """What encoded the blocks of each output where there was a choice, and about how much that cost."""
@@ -61,7 +61,7 @@ class Report:
     @property
     def collisions(self) -> int:
         """Valid pixels whose result equals the nodata value."""
-        return self.tally.collisions
+        return self.counts.collisions
 
     @property
     def speed(self) -> float:
@@ -103,7 +103,7 @@ class Report:
             lines.append(
                 f"nodata    {counted(self.collisions, 'valid pixel')} got a result that equals the nodata value"
             )
-        lines += [f"told      {line}" for line in self.tally.lines()]
+        lines += [f"told      {line}" for line in self.counts.lines()]
         return "\n".join(lines)
 
     def _wall(self) -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise, product
 from math import ceil, isnan, prod
 from typing import TYPE_CHECKING, Any
 
+from tilejit.engine.partials import CountsPartial, Partial
 from tilejit.formats.sink import WRITTEN_DIRECTLY
 from tilejit.text import printable
 from tilejit.window import Window
@@ -251,6 +252,8 @@ class Plan(_Value):
     """What runs the tasks: threads of this process, or workers elsewhere that get parts of the window."""
     processes: int = 1
     """Worker processes on this machine; each has as many threads as there are workers."""
+    partials: tuple[Partial, ...] = (CountsPartial(),)
+    """What tiles are reduced to."""
     is_shared: bool = True
     """Whether blocks that tiles cut are held until all their tiles have them; otherwise each tile decodes them."""
 

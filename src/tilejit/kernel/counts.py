@@ -19,11 +19,11 @@ COUNTERS = ("collisions", "beyond", "saturated")
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """Pixels of which something must be told, by the kernels that they are results of.
 
     Example:
-        >>> one, two = Tally.of("moved", ["beyond"], [3]), Tally.of("moved", ["collisions", "beyond"], [1, 2])
+        >>> one, two = Counts.of("moved", ["beyond"], [3]), Counts.of("moved", ["collisions", "beyond"], [1, 2])
         >>> (one + two).collisions, (one + two).beyond
         (1, {'moved': 5})
     """
@@ -40,17 +40,17 @@ class Tally:
     """Output without a nodata value -> cells without data."""
 
     @classmethod
-    def of(cls, kernel: str, counters: Sequence[str], counts: Sequence[int]) -> Tally:
+    def of(cls, kernel: str, counters: Sequence[str], counts: Sequence[int]) -> Counts:
         """What a launch of a kernel counted, and how often."""
         found = {name: int(count) for name, count in zip(counters, counts, strict=True) if count}
         named = {name: {kernel: count} for name, count in found.items() if name != "collisions"}
         return cls(found.get("collisions", 0), **named)
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Counts) -> Counts:
         """Both together."""
         if not any((other.collisions, other.beyond, other.saturated, other.clamped, other.unmarked)):
             return self  # as of most launches: adding dicts up would take a small array's call a tenth longer
-        return Tally(
+        return Counts(
             self.collisions + other.collisions,
             dict(Counter(self.beyond) + Counter(other.beyond)),
             dict(Counter(self.saturated) + Counter(other.saturated)),
