@@ -37,11 +37,10 @@ from kernels_for_tests import write_module
 from tilejit.engine.distribution.recipe import recipe_of
 from tilejit.engine.distribution.worker import check_branches
 from tilejit.engine.executors import opened
-from tilejit.engine.executors.base import Outcome
+from tilejit.engine.executors.base import Outcome, SerialExecutor
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.futures import FuturesExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
-from tilejit.engine.executors.serial import SerialExecutor
 from tilejit.engine.pipeline.frames import Frame
 from tilejit.engine.planning import parts
 from tilejit.engine.planning.parts import parts_of

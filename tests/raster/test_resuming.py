@@ -25,7 +25,7 @@ from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
 from resume_run import OPTIONS, raster
 from tilejit.cli import main
-from tilejit.engine.executors.serial import SerialExecutor
+from tilejit.engine.executors.base import SerialExecutor
 from tilejit.engine.pipeline import batches, journal
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.planning.parts import unfinished

@@ -19,7 +19,7 @@ import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import ROWS, STOP, interruptible, new_pulse
-from tilejit.engine.executors.serial import SerialExecutor
+from tilejit.engine.executors.base import SerialExecutor
 from tilejit.system import ending
 from tilejit.system.ending import ends_heard
 

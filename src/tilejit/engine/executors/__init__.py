@@ -22,7 +22,7 @@ THIS_PROCESS = ("threads", "serial")
 """What needs no executor."""
 
 EXECUTORS = {
-    "serial": "tilejit.engine.executors.serial:SerialExecutor",
+    "serial": "tilejit.engine.executors.base:SerialExecutor",
     "processes": "tilejit.engine.executors.processes:ProcessesExecutor",
     "mpi": "tilejit.engine.executors.mpi:MpiExecutor",
     "dask": "tilejit.engine.executors.dask:DaskExecutor",

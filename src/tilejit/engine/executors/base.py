@@ -1,4 +1,4 @@
-"""What runs tasks on workers: the contract, and what the executors share."""
+"""What runs tasks on workers: the contract, the simplest executor, and what executors share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pickle
 import signal
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from tilejit.errors import PlanError, TilejitError
+from tilejit.system.main_guard import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 E = TypeVar("E", bound=BaseException)
+
+GLANCE = 0.2
+"""Seconds between two calls of ``waiting``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,58 +37,6 @@ class Outcome(Generic[Task, Result]):
     """What the function returned."""
     error: BaseException | None = None
     """What it raised, or what ended its worker; None where there is a result."""
-
-
-def require_may_start(name: str) -> None:
-    """Refuses to start processes from one that may have none.
-
-    Args:
-        name: The executor.
-
-    Raises:
-        PlanError: With what to do.
-    """
-    if multiprocessing.current_process().daemon:
-        raise PlanError(
-            f"executor={name!r} starts processes, and this one is a daemon, which may not: a worker of a "
-            "multiprocessing.Pool, say. Leave executor= out, or take a concurrent.futures.ProcessPoolExecutor for the "
-            "outer pool"
-        )
-
-
-def cause(error: BaseException) -> str:
-    """What an error is and says, and what it came of."""
-    first = error
-    while (before := first.__cause__ or first.__context__) is not None:
-        first = before
-    said = [f"{type(e).__name__}: {e}".rstrip(": ") for e in dict.fromkeys((error, first))]
-    return ", for ".join(said)
-
-
-def guarded(function: Callable[[Task], Result], task: Task) -> Result:
-    """Calls a function in a worker; an error that pools could not carry home is replaced by one that they can."""
-    try:
-        return function(task)
-    except Exception as error:
-        carried = portable(error)
-        if carried is not None:
-            raise carried from None
-        raise
-
-
-def portable(error: BaseException) -> TilejitError | None:
-    """An error in place of one that cannot be pickled, with its traceback as a note; None where it can be."""
-    if isinstance(error, Exception):
-        with contextlib.suppress(Exception):
-            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-            return None
-    return with_traceback(error, TilejitError(f"{type(error).__name__}: {error}"))
-
-
-def with_traceback(error: BaseException, carried: E) -> E:
-    """An error that is sent home, with the traceback of another as a note."""
-    carried.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error)).rstrip()}")
-    return carried
 
 
 def nothing() -> None:
@@ -126,37 +77,61 @@ class Executor(Protocol):
         """
 
     def close(self, *, at_once: bool = False) -> None:
-        """Lets the workers go; nothing happens a second time.
+        """Lets the workers go; idempotent.
 
         Args:
             at_once: Whether to end them in the middle of what they are doing.
         """
 
 
-GLANCE = 0.2
-"""Seconds between two calls of ``waiting``."""
+class SerialExecutor:
+    """The definition that the other executors are held to; a debugger works in it.
+
+    Example:
+        >>> [outcome.result for outcome in SerialExecutor().map(abs, [-1, 2])]
+        [1, 2]
+    """
+
+    name = "serial"
+    workers = 1
+    local = True
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
+        """Runs one task after the other, in the thread that asks; see `Executor.map`."""
+        del waiting  # nothing else goes on meanwhile
+        for task in tasks:
+            try:
+                outcome: Outcome[Task, Result] = Outcome(task, result=function(task))
+            except Exception as error:  # noqa: BLE001 - an error is an outcome
+                outcome = Outcome(task, error=error)
+            yield outcome
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Nothing to let go of."""
 
 
 def bounded(
     submit: Callable[..., Future[Result]],
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
-    most: int,
-    waiting: Callable[[], None] = nothing,
+    workers: int,
+    waiting: Callable[[], None],
 ) -> Iterator[Outcome[Task, Result]]:
-    """Runs a function on tasks through futures, never more than ``most`` at a time; see `Executor.map`."""
-    submit = functools.partial(submit, guarded, function)
+    """Runs a function on tasks through the futures of a pool, never more than two a worker; see `Executor.map`."""
+    submit = functools.partial(submit, _guarded, function)
     left, flying = iter(tasks), dict[Future[Result], Task]()
     try:
         while True:
-            for task in itertools.islice(left, most - len(flying)):
+            for task in itertools.islice(left, 2 * workers - len(flying)):
                 flying[_submitted(submit, task)] = task
             if not flying:
                 return
             while not (done := wait(flying, GLANCE, return_when=FIRST_COMPLETED).done):
                 waiting()
             for future in done:
-                yield outcome_of(flying.pop(future), future)
+                yield _outcome(flying.pop(future), future)
     finally:
         for future in flying:
             future.cancel()
@@ -172,15 +147,64 @@ def _submitted(submit: Callable[[Task], Future[Result]], task: Task) -> Future[R
         return failed
 
 
-def outcome_of(task: Task, future: Future[Result]) -> Outcome[Task, Result]:
-    """The outcome of a future that is done."""
+def _outcome(task: Task, future: Future[Result]) -> Outcome[Task, Result]:
     try:
         return Outcome(task, result=future.result())
     except BaseException as error:  # noqa: BLE001 - whatever it was
         return Outcome(task, error=error)
 
 
-@contextmanager
+def _guarded(function: Callable[[Task], Result], task: Task) -> Result:
+    """Calls a function in a worker; an error that pools could not carry home is replaced by one that they can."""
+    try:
+        return function(task)
+    except Exception as error:
+        carried = portable(error)
+        if carried is not None:
+            raise carried from None
+        raise
+
+
+def portable(error: BaseException) -> TilejitError | None:
+    """An error in place of one that cannot be pickled, with its traceback as a note; None where it can be."""
+    if isinstance(error, Exception):
+        with contextlib.suppress(Exception):
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+            return None
+    return with_traceback(error, TilejitError(f"{type(error).__name__}: {error}"))
+
+
+def with_traceback(error: BaseException, carried: E) -> E:
+    """An error that is sent home, with the traceback of another as a note."""
+    carried.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error)).rstrip()}")
+    return carried
+
+
+def cause(error: BaseException) -> str:
+    """What an error is and says, and what it came of."""
+    first = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    said = [f"{type(e).__name__}: {e}".rstrip(": ") for e in dict.fromkeys((error, first))]
+    return ", for ".join(said)
+
+
+def require_may_start(name: str) -> None:
+    """Refuses to start processes from one that may have none, and from a script that they would run again.
+
+    Raises:
+        PlanError: With what to do.
+    """
+    if multiprocessing.current_process().daemon:
+        raise PlanError(
+            f"executor={name!r} starts processes, and this one is a daemon, which may not: a worker of a "
+            "multiprocessing.Pool, say. Leave executor= out, or take a concurrent.futures.ProcessPoolExecutor for the "
+            "outer pool"
+        )
+    require_guard()
+
+
+@contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Starts processes that Ctrl-C does not reach: a terminal sends it to all, and only the one that waits cleans up.
 

@@ -12,14 +12,13 @@ from tilejit.engine.executors.base import bounded, cause, interrupts_held_back, 
 from tilejit.errors import PlanError
 from tilejit.system.cores import available_cores
 from tilejit.system.landmark import here, is_here
-from tilejit.system.main_guard import main_without_file, require_guard
+from tilejit.system.main_guard import main_without_file
 from tilejit.system.open_files import require_open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tilejit.engine.executors.base import Outcome, Result, Task
-
 
 _FILES, _FILES_EACH = 24, 16
 """Open files that a cluster takes of the process that starts it, and each worker more: measured, 16 and 12."""
@@ -39,26 +38,21 @@ class DaskExecutor:
     name = "dask"
 
     def __init__(self, workers: int | None = None, client: Any = None) -> None:
-        self._client = client
-        self._owned = isinstance(client, str)
         self._cluster: Any = None
+        self._client, self._owned = client, isinstance(client, str)
         if client is None:
             _distributed()
             require_may_start(self.name)
-            require_guard()
             self.workers, self.local = workers or available_cores(), True
             return
-        if isinstance(client, str):
+        if self._owned:
             self._client = _connected(client)
         try:
             threads, are_here = _asked(self._client)
         except BaseException:
             self.close()
             raise
-        self.workers = sum(threads.values())
-        """How many tasks run at once."""
-        self.local = all(are_here.values())
-        """Whether every worker is on this machine."""
+        self.workers, self.local = sum(threads.values()), all(are_here.values())
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
@@ -66,11 +60,11 @@ class DaskExecutor:
         """Runs a function on each task; see `Executor.map`."""
         if self._client is None:
             self._start()
-        # Results are not a function of the task's text alone: a part that is tried again must not be taken from memory.
+        # Results are not a function of the task's text alone: a task that is tried again must not be taken from memory.
         pool = self._client.get_executor(pure=False)
         try:
             with _slot_given_up():
-                yield from bounded(pool.submit, function, tasks, 2 * self.workers, waiting)
+                yield from bounded(pool.submit, function, tasks, self.workers, waiting)
         except BaseException:
             # Also where this is closed: workers go on with their tasks, and would write where all is being removed.
             if self._cluster is not None:
@@ -79,18 +73,24 @@ class DaskExecutor:
 
     def _start(self) -> None:
         distributed = _distributed()
-        # Workers are started by threads of the cluster's, which inherit what is held back here.
         require_open_files(_FILES + _FILES_EACH * self.workers, "executor='dask'")
-        with interrupts_held_back(), main_without_file(), _failures_told():
-            self._cluster = distributed.LocalCluster(
-                n_workers=self.workers,
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address=":0",  # any port that is free: the usual one, taken, is complained of
-                scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL,
-            )
-            self._client, self._owned = distributed.Client(self._cluster), True
+        try:
+            # Workers are started by threads of the cluster's, which inherit what is held back here.
+            with interrupts_held_back(), main_without_file():
+                self._cluster = distributed.LocalCluster(
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address=":0",  # any port that is free: the usual one, taken, is complained of
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=logging.CRITICAL,
+                )
+                self._client, self._owned = distributed.Client(self._cluster), True
+        except Exception as error:
+            raise PlanError(
+                f"a Dask cluster cannot be started here: {cause(error)} (its processes need a /dev/shm that can be "
+                "written, and ports of this machine): executor='processes' needs neither"
+            ) from error
 
     def close(self, *, at_once: bool = False) -> None:
         """Ends what was started or connected here."""
@@ -115,22 +115,6 @@ def _slot_given_up() -> Iterator[None]:
             distributed.secede()
             after.callback(distributed.rejoin)
         yield
-
-
-@contextlib.contextmanager
-def _failures_told() -> Iterator[None]:
-    """Says what keeps a cluster from being started.
-
-    Raises:
-        PlanError: Something does.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise PlanError(
-            f"a Dask cluster cannot be started here: {cause(error)} (its processes need a /dev/shm that can be "
-            "written, and ports of this machine): executor='processes' needs neither"
-        ) from error
 
 
 def _asked(client: Any) -> tuple[dict[str, int], dict[str, bool]]:

@@ -31,10 +31,8 @@ class FuturesExecutor:
     def __init__(self, pool: futures.Executor) -> None:
         self._pool = pool
         self.name = type(pool).__name__
-        """What plans and reports call it."""
         # The standard library's pools and those that copy them say it so; the protocol does not.
         self.workers: int = getattr(pool, "_max_workers", None) or available_cores()
-        """How many tasks run at once."""
 
     @functools.cached_property
     def local(self) -> bool:
@@ -57,7 +55,7 @@ class FuturesExecutor:
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
     ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        return bounded(self._pool.submit, function, tasks, 2 * self.workers, waiting)
+        return bounded(self._pool.submit, function, tasks, self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """The pool is the caller's."""

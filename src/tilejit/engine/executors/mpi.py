@@ -1,4 +1,4 @@
-"""MPI ranks: the first leads, the others work.
+"""MPI ranks: the first leads, the others work; ``mpi4py.futures`` makes them a pool.
 
 ``mpiexec -n 4 python -m mpi4py.futures script.py`` starts a script so, and ``mpiexec -n 4 tilejit run …`` the command
 line.
@@ -39,30 +39,26 @@ class MpiExecutor:
 
     def __init__(self) -> None:
         self._mpi = _mpi4py()
-        self._own = None
-        if _leading:
-            self._pool = _leading[-1]
-        else:
-            self._pool = self._own = _shared_pool()
+        self._owned = not _leading
+        self._pool = _leading[-1] if _leading else _shared_pool()
         self.workers: int = self._pool.num_workers
-        """How many tasks run at once."""
         # A collective call: every rank takes exactly one of these tasks, for it waits in it for the others.
         asked = [self._pool.submit(_are_here, here()) for _ in range(self.workers)]
         self.local = all(future.result() for future in asked)
-        """Whether every rank is on this machine."""
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
     ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        return bounded(self._pool.submit, function, tasks, 2 * self.workers, waiting)
+        return bounded(self._pool.submit, function, tasks, self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""
-        if at_once and not _leading:  # where ranks are split, that is done when all is cleaned up
+        if not self._owned:  # `ranks` does all that, when all is cleaned up
+            return
+        if at_once:
             self._mpi.COMM_WORLD.Abort(128 + (told_to_end() or signal.SIGINT))
-        if self._own is not None:
-            self._own.shutdown()
+        self._pool.shutdown()
 
 
 @contextlib.contextmanager
@@ -77,7 +73,7 @@ def ranks() -> Iterator[bool]:
     """
     # While ranks find each other one that ended in its own way would wait for the others, in MPI_Finalize, and they for
     # it. One that a signal ends takes all with it, and there is nothing to clean up yet.
-    with _signals(signal.SIG_DFL) as restore:
+    with _ended_by_signals() as restore:
         world = _mpi4py().COMM_WORLD
         from mpi4py.futures import MPICommExecutor
 
@@ -86,7 +82,7 @@ def ranks() -> Iterator[bool]:
             yield True
             return
         if world.Get_rank():
-            _ignore_interrupts()
+            _ignore_ends()
         with MPICommExecutor(world, root=0, main=False) as pool:
             if pool is None:
                 yield False
@@ -97,15 +93,16 @@ def ranks() -> Iterator[bool]:
                 yield True
             except BaseException as error:
                 if not isinstance(error, Exception):
-                    world.Abort(_exit_code(error))
+                    code = getattr(error, "code", None)
+                    world.Abort(code if isinstance(code, int) else 130)
                 raise
             finally:
                 _leading.pop()
 
 
 @contextlib.contextmanager
-def _signals(action: signal.Handlers) -> Iterator[Callable[[], None]]:
-    """Has signals that end a program handled so inside, and as before after that; yields what does that earlier."""
+def _ended_by_signals() -> Iterator[Callable[[], None]]:
+    """Lets signals end the program at once inside; yields what puts their handlers back earlier."""
     before = {number: signal.getsignal(number) for number in _ENDS} if _is_main_thread() else {}
 
     def restore() -> None:
@@ -116,16 +113,10 @@ def _signals(action: signal.Handlers) -> Iterator[Callable[[], None]]:
     try:
         for number, handler in before.items():
             if handler not in {None, signal.SIG_IGN}:  # as nohup has it
-                signal.signal(number, action)
+                signal.signal(number, signal.SIG_DFL)
         yield restore
     finally:
         restore()
-
-
-def _exit_code(error: BaseException) -> int:
-    """The exit code of a program that an error ends."""
-    code = getattr(error, "code", None)
-    return code if isinstance(code, int) else 130
 
 
 def _shared_pool() -> Any:
@@ -139,7 +130,7 @@ def _shared_pool() -> Any:
             "or mpiexec -n 4 tilejit run … --executor mpi; one rank leads, the others work"
         )
     # Kernels are found by name: the script need not be run by every rank.
-    return MPIPoolExecutor(main=False, initializer=_ignore_interrupts)
+    return MPIPoolExecutor(main=False, initializer=_ignore_ends)
 
 
 def _is_shared() -> bool:
@@ -156,7 +147,7 @@ def _are_here(landmarks: tuple[Landmark, ...]) -> bool:
     return all(get_comm_workers().allgather(is_here(landmarks)))
 
 
-def _ignore_interrupts() -> None:
+def _ignore_ends() -> None:
     """Leaves what ends a program, which reaches every rank, to the one that cleans up."""
     if _is_main_thread():
         for number in _ENDS:

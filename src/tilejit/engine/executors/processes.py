@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from tilejit.engine.executors.base import (
     GLANCE,
     Outcome,
-    Task,
     cause,
     interrupts_held_back,
     nothing,
@@ -30,7 +29,7 @@ from tilejit.engine.executors.base import (
 )
 from tilejit.errors import TilejitError
 from tilejit.system.cores import available_cores
-from tilejit.system.main_guard import main_without_file, require_guard
+from tilejit.system.main_guard import main_without_file
 from tilejit.system.open_files import open_files_hint
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from tilejit.engine.executors.base import Result
+    from tilejit.engine.executors.base import Result, Task
 
 _END = object()
 _GRACE = 1.0
@@ -47,12 +46,10 @@ _GRACE = 1.0
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Worker:
-    """A process, and the pipe to it."""
+    """A process, and the pipe to it: tasks go out, outcomes come back."""
 
     process: SpawnProcess
-    """The process."""
     pipe: Connection
-    """Tasks go out, outcomes come back."""
 
     @classmethod
     def start(cls) -> Worker:
@@ -73,35 +70,50 @@ class Worker:
             ) from error
         return cls(process, ours)
 
-    def kill(self) -> None:
-        """Ends it in the middle of whatever it is doing."""
-        self.process.kill()
-        self._reap()
-
-    def dismiss(self) -> None:
-        """Ends it where it has nothing to do."""
-        self.pipe.close()
-        self.process.join(_GRACE)
+    def end(self, *, grace: float = 0) -> None:
+        """Ends it: in the middle of whatever it is doing, or where it may end by itself within so many seconds."""
+        if grace:
+            self.pipe.close()
+            self.process.join(grace)
         if self.process.is_alive():
             self.process.kill()
-        self._reap()
-
-    def _reap(self) -> None:
         self.pipe.close()
         self.process.join()
+
+    def send(self, function: Callable[[Task], Result], task: Task) -> Exception | None:
+        """Hands a task over; where that goes wrong the process is ended, and what went wrong returned."""
+        try:
+            self.pipe.send_bytes(pickle.dumps((function, task)))
+        except OSError:
+            return self._ended()
+        except Exception as error:  # noqa: BLE001 - pickling runs any code
+            self.end()
+            return error
+        return None
 
     def receive(self) -> tuple[Any, BaseException | None]:
         """Returns the result or the error of its task; its end is an error."""
         try:
             data = self.pipe.recv_bytes()
         except (EOFError, OSError):
-            self.kill()
-            return None, TilejitError(f"a worker process {_ending(self.process.exitcode)}")
+            return None, self._ended()
         try:
             answer: tuple[Any, BaseException | None] = pickle.loads(data)  # noqa: S301 - our own
         except Exception as error:  # noqa: BLE001 - unpickling runs any code
             return None, TilejitError(f"what a worker process sent cannot be read here: {cause(error)}")
         return answer
+
+    def _ended(self) -> TilejitError:
+        """How it ended, of a process that does not answer."""
+        self.end()
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return TilejitError(
+                f"a worker process ended with exit code {code}; what it said of that is on standard error"
+            )
+        name = signal.Signals(-code).name
+        hint = " (the system kills with it when memory runs out: give fewer workers=)" if name == "SIGKILL" else ""
+        return TilejitError(f"a worker process was ended by {name}{hint}")
 
 
 class ProcessesExecutor:
@@ -119,25 +131,22 @@ class ProcessesExecutor:
 
     def __init__(self, workers: int | None = None) -> None:
         require_may_start(self.name)
-        require_guard()
         self.workers = workers or available_cores()
-        """How many tasks run at once."""
         self._idle: list[Worker] = []
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
     ) -> Iterator[Outcome[Task, Result]]:
         """Runs a function on each task; see `Executor.map`."""
-        left, busy = iter(tasks), dict[Any, tuple[Worker, Task]]()
+        left, busy = iter(tasks), dict[Any, tuple[Worker, Any]]()
         try:
             while True:
                 while len(busy) < self.workers and (task := next(left, _END)) is not _END:
                     worker = self._idle_worker()
-                    busy[worker.pipe] = worker, task  # type: ignore[assignment]
-                    failure = _sent(worker, function, task)
+                    busy[worker.pipe] = worker, task
+                    failure = worker.send(function, task)  # type: ignore[arg-type]
                     if failure is not None:
                         del busy[worker.pipe]
-                        worker.kill()
                         yield Outcome(task, error=failure)  # type: ignore[arg-type]
                 if not busy:
                     return
@@ -152,45 +161,21 @@ class ProcessesExecutor:
                     yield Outcome(done, result, error)
         finally:
             for worker, _ in busy.values():
-                worker.kill()
+                worker.end()
 
     def _idle_worker(self) -> Worker:
         while self._idle:
             worker = self._idle.pop()
             if worker.process.is_alive():
                 return worker
-            worker.kill()
+            worker.end()
         return Worker.start()
 
     def close(self, *, at_once: bool = False) -> None:
-        """Ends the processes; those that were busy have been killed when their `map` was closed."""
+        """Ends the processes; those that were busy have been ended when their `map` was closed."""
         workers, self._idle = self._idle, []
         for worker in workers:
-            if at_once:
-                worker.kill()
-            else:
-                worker.dismiss()
-
-
-def _sent(worker: Worker, function: Callable[..., Any], task: Any) -> Exception | None:
-    """Hands a task over; returns what went wrong."""
-    try:
-        worker.pipe.send_bytes(pickle.dumps((function, task)))
-    except OSError:
-        worker.kill()
-        return TilejitError(f"a worker process {_ending(worker.process.exitcode)}")
-    except Exception as error:  # noqa: BLE001 - pickling runs any code
-        return error
-    return None
-
-
-def _ending(code: int | None) -> str:
-    """How a process ended."""
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = " (the system kills with it when memory runs out: give fewer workers=)" if name == "SIGKILL" else ""
-        return f"was ended by {name}{hint}"
-    return f"ended with exit code {code}; what it said of that is on standard error"
+            worker.end(grace=0 if at_once else _GRACE)
 
 
 @contextlib.contextmanager
