@@ -10,8 +10,7 @@ import pytest
 
 import tilejit as tj
 from tilejit.cli import main
-from tilejit.engine.pipeline.stopwatch import STAGES, WORKER_STAGES, Stopwatch
-from tilejit.engine.pipeline.trace import checked_trace, trace_of, write_trace
+from tilejit.engine.pipeline.stopwatch import STAGES, WORKER_STAGES, Stopwatch, checked_trace, trace_of, write_trace
 from tilejit.errors import SinkError, TilejitError
 from tilejit.raster.raster import SourceBand
 

@@ -18,7 +18,7 @@ from test_sink import GRID, noise, open_sink, profile_of, save
 import tilejit as tj
 from tilejit.cli import main
 from tilejit.engine.pipeline.journal import Journal
-from tilejit.engine.pipeline.trace import checked_trace
+from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.gdal.png import write_png
 from tilejit.formats.geotiff.block_sink import BlockSink
@@ -586,7 +586,7 @@ def test_a_folder_that_no_one_can_sync_is_left_to_its_file_system(tmp_path, monk
 
 
 def test_the_progress_bar_takes_a_name_for_text(monkeypatch, capsys):
-    from tilejit.engine.pipeline.progress import progress_bar
+    from tilejit.engine.pipeline.report import progress_bar
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     with suppress(ImportError), progress_bar("[red]a\x07.tif", show=True) as tell:

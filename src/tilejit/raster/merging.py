@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.pipeline.progress import progress_bar
+from tilejit.engine.pipeline.report import progress_bar
 from tilejit.errors import SinkError
 from tilejit.formats.folders.block_copy import copy_blocks, why_not_copied
 from tilejit.formats.folders.mosaic import read_mosaic

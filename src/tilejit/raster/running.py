@@ -12,8 +12,8 @@ import numpy as np
 from tilejit.callers import warn_caller
 from tilejit.engine.pipeline.outputs import file_request, output_profile
 from tilejit.engine.pipeline.pipeline import run_job
-from tilejit.engine.pipeline.progress import progress_bar
-from tilejit.engine.pipeline.trace import checked_trace
+from tilejit.engine.pipeline.report import progress_bar
+from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.engine.planning.graph import sources_of
 from tilejit.engine.planning.planner import Request, make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.pipeline import Progress
     from tilejit.engine.pipeline.report import Report
-    from tilejit.engine.pipeline.trace import TraceFile
+    from tilejit.engine.pipeline.stopwatch import TraceFile
     from tilejit.engine.planning.planner import Job
     from tilejit.errors import NodataWarning
     from tilejit.formats.sink import OutputProfile, Sink

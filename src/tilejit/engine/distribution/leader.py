@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.engine.distribution.recipe import recipe_of
-from tilejit.engine.distribution.sentinel import Sentinel
 from tilejit.engine.distribution.worker import Part, check_branches, run_part
 from tilejit.engine.partials import Totals
-from tilejit.engine.pipeline.cancellation import Cancellation
+from tilejit.engine.pipeline.cancellation import Cancellation, Sentinel
 from tilejit.engine.pipeline.pipeline import completing, output_bytes
 from tilejit.engine.pipeline.report import Report, peak_memory, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import STAGES, StageTime, Stopwatch

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.engine.distribution.recipe import Recipe
-    from tilejit.engine.distribution.sentinel import Sentinel
     from tilejit.engine.partials import State
+    from tilejit.engine.pipeline.cancellation import Sentinel
     from tilejit.engine.pipeline.stopwatch import Stage, StageTime
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.gdal.environment import Environment

@@ -15,8 +15,7 @@ from tilejit.engine.pipeline.cancellation import Cancellation, stopped
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.report import Report, peak_memory, reset_peak_memory
 from tilejit.engine.pipeline.schedule import Schedule, Work
-from tilejit.engine.pipeline.stopwatch import Stopwatch
-from tilejit.engine.pipeline.trace import write_trace
+from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
 from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.formats.gdal.environment import Environment
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from tilejit.backends.pulse import Pulse
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.journal import Journal
-    from tilejit.engine.pipeline.trace import TraceFile
+    from tilejit.engine.pipeline.stopwatch import TraceFile
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.sink import Branch, KeptSink, Sink

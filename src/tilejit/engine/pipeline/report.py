@@ -1,18 +1,20 @@
-"""What a run did, in figures."""
+"""What a run tells: a progress bar while it goes on, and what it did, in figures."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.engine.pipeline.stopwatch import WORKER_STAGES, StageTime
 from tilejit.sizes import counted, format_size
+from tilejit.system.streams import is_open, is_terminal
 from tilejit.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tilejit.engine.pipeline.stopwatch import Stage
     from tilejit.kernel.counts import Counts
@@ -141,3 +143,28 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def progress_bar(label: str, *, show: bool | None) -> Iterator[Callable[[float, int, str], None] | None]:
+    """Gives a function to call with tasks done, tasks in all and what else is going on; None where nothing is shown.
+
+    Args:
+        label: What is being made.
+        show: Whether to show it, where there is a standard error; None: only on a terminal.
+    """
+    if show is False or not (is_open(sys.stderr) if show else is_terminal(sys.stderr)):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(printable(label), total=None)
+
+        def told(done: float, total: int, doing: str = "") -> None:
+            described = printable(f"{label}: {doing}" if doing else label)
+            bar.update(task, completed=done, total=total, description=described)
+
+        yield told
