@@ -41,7 +41,7 @@ from tilejit.engine.executors.base import Outcome, SerialExecutor
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.futures import FuturesExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
-from tilejit.engine.pipeline.frames import Frame
+from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.engine.planning import parts
 from tilejit.engine.planning.parts import parts_of
 from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SinkError, SourceError, TilejitError
@@ -322,7 +322,7 @@ def test_arrays(dem, wanted, pool):
 
 def test_serial_is_the_callers_own_thread(dem, monkeypatch, tmp_path):
     seen = set()
-    monkeypatch.setattr(Frame, "complete", lambda *_: seen.add(threading.current_thread()))
+    monkeypatch.setattr(TileBuffer, "complete", lambda *_: seen.add(threading.current_thread()))
     scaled(tj.open(dem)).compute(executor="serial")
     assert seen == {threading.current_thread()}
     plan = scaled(tj.open(dem)).plan(tmp_path / "out.tif", executor="serial")

@@ -78,10 +78,10 @@ def test_a_source_of_ones_own_that_fails(tmp_path, error):
 
 def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     class Broken(evaluation.Evaluator):
-        def run(self, frame, pulse):
-            if frame.window.row_off == 64:
+        def run(self, buffer, pulse):
+            if buffer.window.row_off == 64:
                 raise FloatingPointError("1 / 0")
-            return super().run(frame, pulse)
+            return super().run(buffer, pulse)
 
     monkeypatch.setattr("tilejit.engine.pipeline.pipeline.Evaluator", Broken)
     before = left(tmp_path)
@@ -211,7 +211,8 @@ def test_the_report(tmp_path, raster):
 
 def test_progress_is_told_to_its_end(tmp_path, raster):
     from tilejit.engine.pipeline.pipeline import run_job
-    from tilejit.engine.planning.planner import Request, make_job
+    from tilejit.engine.planning.demands import Request
+    from tilejit.engine.planning.planner import make_job
     from tilejit.formats.sink import ArraySink
     from tilejit.raster.settings import settings_of
 

@@ -167,12 +167,12 @@ def test_memory_does_not_grow_with_the_raster(block):
     wide = [steep(Untouched(n, n).raster().band(1)).plan("out.tif", workers=2) for n in sizes]
     assert max(p.memory for p in wide[:3]) - wide[0].memory < 5e6
     assert wide[3].memory - wide[0].memory < 3e7
-    # One column of float32 of each row waits at a seam for the panel to its right.
-    assert [p.seam_bytes for p in wide] == [0, 4 * 32768, 4 * 65536, 4 << 20]
-    assert ", seams 262 kB, decoding" in str(wide[2])
+    # One column of float32 of each row waits at a boundary for the panel to its right.
+    assert [p.boundary_bytes for p in wide] == [0, 4 * 32768, 4 * 65536, 4 << 20]
+    assert ", boundaries 262 kB, decoding" in str(wide[2])
     assert [-(-p.task_shape[1] // p.panel_tiles) for p in wide] == [1, 2, 3, 41]
     assert "in 3 panels" in str(wide[2])
-    assert "blocks at the seams are decoded more than once" in str(wide[2])
+    assert "blocks at the boundaries of panels are decoded more than once" in str(wide[2])
 
 
 @pytest.mark.parametrize(("compress", "blocks"), [("ZSTD", 5 * 2), ("LERC", 3 * 3)])
@@ -181,10 +181,10 @@ def test_memory_is_the_sum_of_what_the_plan_says(compress, blocks):
     plan = steep(Untouched(9000, 9000).raster().band(1)).plan("out.tif", workers=2, profile=profile)
     decoding = 2 * 512 * 512 * 4
     encoding = blocks * 512 * 512 * 4
-    buffers = plan.frames * plan.frame_bytes + 2 * plan.worker_bytes
+    buffers = plan.tile_buffers * plan.tile_buffer_bytes + 2 * plan.worker_bytes
     assert plan.memory == BASE_BYTES + GDAL_BYTES + buffers + decoding + encoding
     rows, cols = plan.tile
-    assert plan.frame_bytes == 4 * (rows + 2) * (cols + 2)
+    assert plan.tile_buffer_bytes == 4 * (rows + 2) * (cols + 2)
     assert plan.worker_bytes == 4 * rows * cols
 
 
@@ -211,7 +211,8 @@ def test_the_text_says_why_gdal_writes():
 
 
 def test_a_window_is_planned_on_the_grids_own_tile_lines():
-    from tilejit.engine.planning.planner import Request, make_job
+    from tilejit.engine.planning.demands import Request
+    from tilejit.engine.planning.planner import make_job
     from tilejit.raster.settings import settings_of
 
     raster = steep(Untouched(5000, 7000).raster().band(1))
@@ -219,7 +220,7 @@ def test_a_window_is_planned_on_the_grids_own_tile_lines():
     plan = make_job(raster.grid, [Request(raster.bands)], settings, Window(500, 600, 100, 1000)).plan
     assert next(str(w) for _, w in plan.tasks()) == "rows 500:512, cols 600:1024"
     assert sum(w.height * w.width for _, w in plan.tasks()) == 100_000
-    assert plan.has_seams
+    assert plan.has_boundaries
 
 
 def test_annotated_integers_must_hold_the_bands_values():
@@ -258,4 +259,4 @@ def test_thin_strips_are_taken_together():
 
 def test_one_row_of_tiles_waits_for_no_row_below():
     plan = steep(tj.from_array(np.broadcast_to(np.float32(0), (1, 2**31 - 1)))).plan("out.tif", workers=2)
-    assert plan.frames == 6
+    assert plan.tile_buffers == 6

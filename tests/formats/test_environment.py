@@ -20,7 +20,7 @@ from tilejit.engine.distribution.recipe import recipe_of
 from tilejit.engine.distribution.worker import Part
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
-from tilejit.engine.pipeline.frames import Frame
+from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.errors import TilejitError
 from tilejit.formats.gdal.environment import Environment
 from tilejit.raster.running import plan_job
@@ -126,11 +126,11 @@ def test_what_was_opened_within_an_env_is_read_within_it(address, cells, tmp_pat
 
 def test_an_env_around_a_run_reaches_its_workers(cells, monkeypatch, tmp_path):
     """Of any thread: what the main one sets is the process's, and what another sets its own."""
-    found, complete = set(), Frame.complete
+    found, complete = set(), TileBuffer.complete
 
-    def note(frame, *more):
+    def note(buffer, *more):
         found.add((threading.current_thread().name, rasterio.env.get_gdal_config("GDAL_HTTP_TIMEOUT")))
-        return complete(frame, *more)
+        return complete(buffer, *more)
 
     def run():
         with rasterio.Env(GDAL_HTTP_TIMEOUT=7):
@@ -141,7 +141,7 @@ def test_an_env_around_a_run_reaches_its_workers(cells, monkeypatch, tmp_path):
     raster = tj.from_array(cells)
     raster.save(tmp_path / "in.tif", progress=False)
     saved = tj.open(tmp_path / "in.tif")
-    monkeypatch.setattr(Frame, "complete", note)
+    monkeypatch.setattr(TileBuffer, "complete", note)
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()

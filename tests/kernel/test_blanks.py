@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import tilejit as tj
 from tilejit.engine.pipeline import evaluation
-from tilejit.engine.planning.planner import Request, make_job
+from tilejit.engine.planning.demands import Request
+from tilejit.engine.planning.planner import make_job
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.constant_blocks import ConstantBlocks, KnownBlocks, constant_of
 from tilejit.formats.open_source import open_source

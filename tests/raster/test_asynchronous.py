@@ -393,8 +393,8 @@ def test_a_tile_that_fails_ends_the_loop_with_the_error():
 
 def test_a_kernel_that_fails(tmp_path, monkeypatch):
     class Broken(evaluation.Evaluator):
-        def run(self, frame, _pulse):
-            raise FloatingPointError(frame.window)
+        def run(self, buffer, _pulse):
+            raise FloatingPointError(buffer.window)
 
     monkeypatch.setattr("tilejit.engine.pipeline.pipeline.Evaluator", Broken)
     with pytest.raises(TilejitError, match=r"compute of .*FloatingPointError"):

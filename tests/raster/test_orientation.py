@@ -12,7 +12,7 @@ import tilejit as tj
 from oracles import ORACLES, punched
 from raster_kernels import CODES, FIVE, MEAN, place, same_bits
 from tilejit.backends import get_backend
-from tilejit.engine.planning import plan as plan_module
+from tilejit.engine.planning import tiles as tiles_module
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window
 from tilejit_kernels import terrain
@@ -70,8 +70,8 @@ def test_every_shipped_kernel(name):
 @pytest.mark.parametrize("panels", [False, True])
 def test_chains_at_every_edge(panels, monkeypatch):
     if panels:
-        monkeypatch.setattr(plan_module, "PANEL_BYTES", 1)
-        monkeypatch.setattr(plan_module, "SEAM_SHARE", 1.0)
+        monkeypatch.setattr(tiles_module, "PANEL_BYTES", 1)
+        monkeypatch.setattr(tiles_module, "BOUNDARY_SHARE", 1.0)
     (z,) = punched((np.random.default_rng(3).normal(1000, 50, SHAPE).astype(np.float32),), np.random.default_rng(4))
     codes = np.random.default_rng(5).integers(0, 99, SHAPE).astype(np.int16)
     assert_one_answer(lambda dem: terrain.slope(FIVE["reflect"](FIVE["nodata"](dem))), [z])

@@ -297,9 +297,9 @@ def test_ctrl_c_is_gone_on_from(dem, wanted, tmp_path, monkeypatch, often):
 
 
 def test_an_input_that_cannot_be_read_to_its_end(dem, wanted, tmp_path, monkeypatch):
-    from tilejit.engine.pipeline.frames import Frame
+    from tilejit.engine.pipeline.tile_buffers import TileBuffer
 
-    decode, number = Frame.decode, count()
+    decode, number = TileBuffer.decode, count()
 
     def failing(self, *arguments):
         if next(number) == 200:
@@ -307,7 +307,7 @@ def test_an_input_that_cannot_be_read_to_its_end(dem, wanted, tmp_path, monkeypa
         return decode(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Frame, "decode", failing)
+        patch.setattr(TileBuffer, "decode", failing)
         with pytest.raises(ReadError, match="network"):
             raster(dem).save(tmp_path / "out.tif", resume=True, **OPTIONS)
     assert raster(dem).save(tmp_path / "out.tif", resume=True, **OPTIONS).resumed > 0

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
-from tilejit.engine.pipeline.frames import Buffers, Frame
-from tilejit.engine.planning.planner import Request, make_job
+from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
+from tilejit.engine.planning.demands import Request
+from tilejit.engine.planning.planner import make_job
 from tilejit.kernel.discovery import find_single_kernel
 from tilejit.raster.raster import apply_kernel, open_raster
 from tilejit.raster.settings import settings_of
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
-    from tilejit.engine.planning.plan import Step
     from tilejit.engine.planning.planner import Job
+    from tilejit.engine.planning.steps import Step
     from tilejit.raster.settings import RunOptions
 
     Array = NDArray[Any]
@@ -100,14 +101,14 @@ class Reader:
     """Decodes tiles in buffers of its own; one for each thread. A call lives until the next."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._buffers, self._evaluator = job, Buffers(job.plan), Evaluator(job, ())
+        self._job, self._buffers, self._evaluator = job, TileMemory(job.plan), Evaluator(job, ())
 
     def call(self, window: Window) -> Call:
         """Decodes a tile with its halo and fills what lies outside the raster."""
-        frame, shape = Frame(window, window, self._buffers), self._job.plan.grid.shape
-        frame.decode(self._job.sources, Window(0, 0, *shape))
-        frame.complete(shape, self._job.sources)
-        return Call(window, *self._evaluator.first_arguments(frame))
+        buffer, shape = TileBuffer(window, window, self._buffers), self._job.plan.grid.shape
+        buffer.decode(self._job.sources, Window(0, 0, *shape))
+        buffer.complete(shape, self._job.sources)
+        return Call(window, *self._evaluator.first_arguments(buffer))
 
 
 def place(outputs: Sequence[Array], window: Window, results: Sequence[Array]) -> None:

@@ -15,8 +15,9 @@ from tilejit.arrays import check_out, warn_of
 from tilejit.compiler.names import IMPORTS
 from tilejit.compiler.parameters import REQUIRED
 from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import ResultBand, applications_of
-from tilejit.engine.planning.planner import Request, Settings, make_job
+from tilejit.engine.planning.planner import Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.formats.containers import Container, given_array
 from tilejit.formats.sink import ArraySink

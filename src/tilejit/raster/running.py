@@ -14,8 +14,9 @@ from tilejit.engine.pipeline.outputs import file_request, output_profile
 from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.stopwatch import checked_trace
+from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import sources_of
-from tilejit.engine.planning.planner import Request, make_job
+from tilejit.engine.planning.planner import make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.open_sink import checked_target, open_sink, places_of

@@ -12,7 +12,7 @@ import numpy as np
 from tilejit.engine.executors import opened
 from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.engine.planning.graph import Band, applications_of
-from tilejit.engine.planning.planner import Request, Settings
+from tilejit.engine.planning.planner import Settings
 from tilejit.errors import ParameterError
 from tilejit.sizes import parse_size
 from tilejit.system.cores import allowed_cores, available_cores
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from tilejit.engine.executors.base import Executor
+    from tilejit.engine.planning.demands import Request
 
 
 class RunOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""One worker's part: from a tile's frame to the arrays that are written."""
+"""One worker's part: from a tile's buffer to the arrays that are written."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
     from tilejit.engine.partials import State
-    from tilejit.engine.pipeline.frames import Frame
-    from tilejit.engine.planning.plan import Halo, Operand, Plan, Step, Write
+    from tilejit.engine.pipeline.tile_buffers import TileBuffer
+    from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
+    from tilejit.engine.planning.steps import Halo, Operand, Step, Write
 
     Array = NDArray[Any]
 
@@ -81,33 +82,33 @@ class Evaluator:
         rows, cols = self.plan.largest_task
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
-    def run(self, frame: Frame, pulse: Pulse) -> tuple[list[Array], tuple[State, ...]]:
+    def run(self, buffer: TileBuffer, pulse: Pulse) -> tuple[list[Array], tuple[State, ...]]:
         """Computes one tile.
 
         Args:
-            frame: Its inputs.
+            buffer: Its inputs.
             pulse: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
 
         Returns:
             For each write its (band, row, col) array, which lives until the next run; and for each partial of the plan
             the state of this tile.
         """
-        planes = self._planes(frame)
-        pulse[OF] = sum(frame.window.height + 2 * step.halo[0] for step in self.plan.steps)
+        planes = self._planes(buffer)
+        pulse[OF] = sum(buffer.window.height + 2 * step.halo[0] for step in self.plan.steps)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
-            shape = len(write.planes), *frame.window.shape
+            shape = len(write.planes), *buffer.window.shape
             outputs.append(flat[: int(np.prod(shape))].reshape(shape))
         seen = [output[:, *self._facing] for output in outputs]
         counts, own = Counts(), [0] * len(outputs)
         for number in range(len(self.plan.steps)):
-            told, owner = self._step(number, frame.window, planes, seen, pulse), self._owners[number]
+            told, owner = self._step(number, buffer.window, planes, seen, pulse), self._owners[number]
             if owner is not None:
                 own[owner] += told.collisions
                 told = replace(told, collisions=0)
             counts += told
         for w, write in enumerate(self.plan.writes):
-            told = self._write(w, planes, outputs, seen[w], frame.window)
+            told = self._write(w, planes, outputs, seen[w], buffer.window)
             if write.is_unmarked:
                 told = replace(told, collisions=0) + _unmarked(write, outputs[w], own[w] + told.collisions)
             counts += told
@@ -159,17 +160,17 @@ class Evaluator:
         planes += [(r, None) for r in results]
         return counts
 
-    def first_arguments(self, frame: Frame) -> tuple[list[Array], list[Any], list[Any]]:
+    def first_arguments(self, buffer: TileBuffer) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
-        return self._arguments(0, frame.window, self._planes(frame))
+        return self._arguments(0, buffer.window, self._planes(buffer))
 
-    def _planes(self, frame: Frame) -> list[tuple[Array, Array | None]]:
+    def _planes(self, buffer: TileBuffer) -> list[tuple[Array, Array | None]]:
         """The cells of a tile's inputs as kernels see them, and their validity where it is apart.
 
         All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
         """
         planes: list[tuple[Array, Array | None]] = []
-        for layer in frame.layers:
+        for layer in buffer.layers:
             cells, valid = layer.cells[:, *self._facing], layer.valid
             flags = [None] * len(cells) if valid is None else valid[:, *self._facing]
             planes += list(zip(cells, flags, strict=True))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Band, SourceBand, sources_of
-from tilejit.engine.planning.planner import Request
 from tilejit.formats.file_tags import BandTags, FileTags, tags_of
 from tilejit.formats.gdal.side_file import needs_side_file
 from tilejit.formats.open_sink import storage_of
@@ -25,7 +25,7 @@ from tilejit.grid import crs_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.engine.planning.plan import Write
+    from tilejit.engine.planning.steps import Write
     from tilejit.grid import Grid
 
 _POINT = "AREA_OR_POINT"

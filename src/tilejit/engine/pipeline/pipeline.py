@@ -152,24 +152,24 @@ class Run:
 
     def _read(self, schedule: Schedule, work: Work) -> None:
         whole = Window(0, 0, *self.plan.grid.shape)
-        with self.watch.stage("decode", work.index, work.frame.window) as timing:
-            timing.size = work.frame.decode(self.job.sources, whole)
+        with self.watch.stage("decode", work.index, work.buffer.window) as timing:
+            timing.size = work.buffer.decode(self.job.sources, whole)
             partners = schedule.decoded(work.index)
             for partner in partners:
-                work.frame.exchange(schedule.frame(partner), whole)
+                work.buffer.exchange(schedule.buffer(partner), whole)
         with self._lock:
             self.bytes_read += timing.size
         schedule.exchanged(work.index, partners)
 
     def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Work, pulse: Pulse) -> None:
-        with self.watch.stage("compute", work.index, work.frame.window) as timing:
-            timing.size = work.frame.size
-            work.frame.complete(self.plan.grid.shape, self.job.sources)
-            outputs, states = evaluator.run(work.frame, pulse)
+        with self.watch.stage("compute", work.index, work.buffer.window) as timing:
+            timing.size = work.buffer.size
+            work.buffer.complete(self.plan.grid.shape, self.job.sources)
+            outputs, states = evaluator.run(work.buffer, pulse)
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
-        with self._taking(work.frame.window, states) as sinks:
+        with self._taking(work.buffer.window, states) as sinks:
             for sink, write, output in zip(sinks, self.plan.writes, outputs, strict=True):
                 self._write(sink, write.path, work, output)
         self.totals.add(states)
@@ -183,7 +183,7 @@ class Run:
         return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, states)
 
     def _write(self, sink: Sink | Branch, path: str, work: Work, output: NDArray[Any]) -> None:
-        window = work.frame.window
+        window = work.buffer.window
         place = window.shifted(-self.plan.window.row_off, -self.plan.window.col_off)
         with self._turn_of(sink, work), self.watch.stage("encode", work.index, window) as timing:
             timing.size, timing.output = output.nbytes, path
@@ -196,7 +196,7 @@ class Run:
         if turn is None:
             yield
             return
-        with self.watch.stage("wait", work.index, work.frame.window):
+        with self.watch.stage("wait", work.index, work.buffer.window):
             turn.acquire()
         try:
             yield
@@ -214,7 +214,7 @@ def _failures_named(plan: Plan, work: Work) -> Iterator[None]:
     except Exception as error:
         names = [s.kernel for s in plan.steps] if work.kind == "compute" else [r.source for r in plan.reads]
         doing = f"{work.kind} of {', '.join(dict.fromkeys(names))}"
-        raise TilejitError(f"{doing} failed at {work.frame.window}: {type(error).__name__}: {error}") from error
+        raise TilejitError(f"{doing} failed at {work.buffer.window}: {type(error).__name__}: {error}") from error
 
 
 def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: TraceFile | None = None,

@@ -1,7 +1,7 @@
 """Which worker does what next: bounded, in order, and never waiting while there is work.
 
-Tiles are read in the plan's order into a fixed number of frames, and computed as soon as their halos are whole. A
-worker computes if it can and reads otherwise, so frames come free as early as possible.
+Tiles are read in the plan's order into a fixed number of tile buffers, and computed as soon as their halos are whole. A
+worker computes if it can and reads otherwise, so tile buffers come free as early as possible.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tilejit.backends.pulse import OF, ROWS, STOP, new_pulse
-from tilejit.engine.pipeline.frames import Buffers, Frame, Seams
+from tilejit.engine.pipeline.tile_buffers import Boundaries, TileBuffer, TileMemory
 
 if TYPE_CHECKING:
     from tilejit.backends.pulse import Pulse
-    from tilejit.engine.planning.plan import Index, Plan
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.engine.planning.steps import Index
     from tilejit.window import Window
 
 
@@ -28,7 +29,7 @@ class Work:
     """``"read"`` or ``"compute"``."""
     index: Index
     """The tile."""
-    frame: Frame
+    buffer: TileBuffer
     """Its inputs."""
 
 
@@ -39,10 +40,10 @@ class Schedule:
         self.plan = plan
         self._tiles = plan.tasks()
         self._next: tuple[Index, Window] | None = next(self._tiles, None)
-        self._free = [Buffers(plan) for _ in range(plan.frames)]
-        self._seams = Seams()
+        self._free = [TileMemory(plan) for _ in range(plan.tile_buffers)]
+        self._boundaries = Boundaries()
         self._ready: deque[Index] = deque()
-        self._open: dict[Index, Frame] = {}
+        self._open: dict[Index, TileBuffer] = {}
         self._decoded: set[Index] = set()
         self._missing: dict[Index, int] = {}
         self._reading: dict[Index, int] = {}
@@ -83,9 +84,9 @@ class Schedule:
         self._next = next(self._tiles, None)
         if self._next is not None and (group := self.plan.group_of(self._next[0])) != self._group:
             self._group, self._group_number = group, self._group_number + 1
-        self._open[index] = frame = Frame(window, self.plan.panel(index), self._free.pop(), self._seams)
+        self._open[index] = buffer = TileBuffer(window, self.plan.panel(index), self._free.pop(), self._boundaries)
         self._missing[index] = len(self._neighbours(index)) + 1
-        return Work("read", index, frame)
+        return Work("read", index, buffer)
 
     def decoded(self, index: Index) -> list[Index]:
         """Notes that a tile's own cells are there; returns the neighbours that it exchanges halos with now."""
@@ -97,8 +98,8 @@ class Schedule:
             self._changed.notify_all()
             return partners
 
-    def frame(self, index: Index) -> Frame:
-        """The open frame of a tile."""
+    def buffer(self, index: Index) -> TileBuffer:
+        """The open buffer of a tile."""
         return self._open[index]
 
     def exchanged(self, index: Index, partners: list[Index]) -> None:
@@ -117,9 +118,9 @@ class Schedule:
             self._changed.notify()
 
     def computed(self, index: Index) -> None:
-        """Notes that a tile's frame is no longer needed."""
+        """Notes that a tile's buffer is no longer needed."""
         with self._changed:
-            self._free.append(self._open.pop(index).buffers)
+            self._free.append(self._open.pop(index).memory)
             del self._missing[index]
             # It has exchanged with all its neighbours, which no longer ask for it.
             self._decoded.discard(index)

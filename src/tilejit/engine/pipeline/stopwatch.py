@@ -20,7 +20,7 @@ from tilejit.formats.target import checked_file, write_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tilejit.engine.planning.plan import Index
+    from tilejit.engine.planning.steps import Index
     from tilejit.window import Window
 
 Stage = Literal["decode", "compute", "encode", "wait", "compile", "finish"]

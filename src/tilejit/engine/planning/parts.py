@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _PARTS = 8
 """Parts for each worker: the last to end is then a sixteenth behind on the average."""
 _LEAST_PARTS = 2
-"""The same where blocks at the seams would be decoded too often."""
-_SEAM_SHARE = 0.1
+"""The same where blocks at their boundaries would be decoded too often."""
+_BOUNDARY_SHARE = 0.1
 """The most of a raster's rows that is decoded twice, but for the least parts."""
 _PART_BYTES = 256_000_000
 """Bytes of inputs and outputs of a part: what is lost with a worker, and what it holds where results are sent home."""
@@ -52,9 +52,9 @@ def _count(plan: Plan, workers: int) -> int:
     """How many parts there had better be."""
     bytes_in_all = plan.source_bytes + plan.output_bytes
     count = max(_PARTS * workers, ceil(bytes_in_all / _PART_BYTES))
-    seam = 2 * max((r.block[0] for r in plan.reads if r.block_bytes and r.halo[0]), default=0)
-    if seam:
-        count = max(_LEAST_PARTS * workers, min(count, 1 + int(_SEAM_SHARE * plan.window.height / seam)))
+    boundary = 2 * max((r.block[0] for r in plan.reads if r.block_bytes and r.halo[0]), default=0)
+    if boundary:
+        count = max(_LEAST_PARTS * workers, min(count, 1 + int(_BOUNDARY_SHARE * plan.window.height / boundary)))
     return count
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.compiler.kinds import compute_dtype
-from tilejit.engine.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
-from tilejit.engine.planning.heights import with_heights
-from tilejit.engine.planning.plan import Halo, Operand, Plan, Plane, Read, Step, Write
-from tilejit.engine.planning.result_nodata import ResultNodata
+from tilejit.engine.planning.demands import (
+    NO_HALO,
+    Demands,
+    ReadNode,
+    StepNode,
+    copy_form,
+    halo_sum,
+    plane_of,
+    read_form,
+    requested_applications,
+    storable,
+    taken_bands,
+)
+from tilejit.engine.planning.graph import ResultBand, SourceBand, with_heights
+from tilejit.engine.planning.plan import Plan
+from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
 from tilejit.formats.output_file import can_be_written
 from tilejit.formats.scaled_source import scales_of
-from tilejit.formats.sink import Storage
 from tilejit.formats.source import decoding_of
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.kernel.operations import is_open_ended
@@ -25,46 +35,12 @@ from tilejit.kernel.quantities import scalar_values
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from tilejit.engine.planning.demands import Request
     from tilejit.formats.source import Source
     from tilejit.grid import Grid
-    from tilejit.kernel.kernel import Edge, Kernel
-
-NO_HALO: Halo = (0, 0)
-
-
-def no_storage(dtype: np.dtype) -> Storage:
-    """The storage of an array, which has no blocks."""
-    del dtype
-    return Storage()
-
-
-@dataclass(frozen=True)
-class Request:
-    """One output that is asked for."""
-
-    bands: tuple[Band, ...]
-    """Its bands."""
-    path: str = ""
-    """The file; empty for an array."""
-    nodata: float | None = None
-    """The nodata value asked for."""
-    storage: Callable[[np.dtype], Storage] = no_storage
-    """How a dtype is stored there."""
-    handed_over: bool = False
-    """Whether its tiles go to a receiver one by one."""
-    notes: tuple[str, ...] = ()
-    """What of the inputs' georeferencing it keeps elsewhere, or does not keep."""
-    is_tagged: bool = True
-    """Whether it says which value is nodata, where it has one."""
-    dtype: np.dtype | None = None
-    """The dtype asked for; None for that of its bands."""
-
-    @cached_property
-    def is_masked(self) -> bool:
-        """Whether every band of it is a file's that has a mask."""
-        return all(isinstance(b, SourceBand) and b.info.has_mask for b in self.bands)
+    from tilejit.kernel.kernel import Kernel
 
 
 @dataclass(frozen=True)
@@ -101,155 +77,6 @@ class Job:
     """The bound parameters of each step."""
 
 
-@dataclass
-class _ReadNode:
-    """Cells of one source that are wanted in one form."""
-
-    source: Source
-    dtype: np.dtype
-    valid: bool
-    edge: Edge
-    bands: dict[int, None] = field(default_factory=dict)
-    """In order of first use, each once."""
-    halo: Halo = NO_HALO
-
-
-@dataclass
-class _StepNode:
-    """An application whose results are wanted with one edge."""
-
-    application: Application
-    edge: Edge
-    halo: Halo = NO_HALO
-
-
-class _Builder:
-    """Collects what is demanded of each band, consumers first, then numbers the planes, producers first."""
-
-    def __init__(self, requests: Sequence[Request]) -> None:
-        self.reads: dict[tuple[Any, ...], _ReadNode] = {}
-        self.steps: dict[tuple[Any, ...], _StepNode] = {}
-        # What is still to be converted is NaN until then: a nodata value of the one type may be a result in the other.
-        self.nodata = ResultNodata.of(
-            (band, request.nodata if request.dtype is None else None) for request in requests for band in request.bands
-        )
-        for request in requests:
-            for band in request.bands:
-                if isinstance(band, SourceBand):
-                    dtype, valid = copy_form(request, band)
-                    self._demand_read(band, dtype, valid=valid, edge="nodata", halo=NO_HALO)
-                else:
-                    self._demand_step(band.application, "nodata", NO_HALO)
-        for application in reversed(_applications(requests)):
-            self._demand_inputs(application)
-
-    def _demand_read(self, band: SourceBand, dtype: np.dtype, *, valid: bool, edge: Edge, halo: Halo) -> None:
-        node = self.reads.setdefault(
-            _read_key(band, dtype, valid, edge, halo), _ReadNode(band.source, dtype, valid, edge)
-        )
-        node.bands[band.info.index] = None
-        node.halo = _larger(node.halo, halo)
-
-    def _demand_step(self, application: Application, edge: Edge, halo: Halo) -> None:
-        node = self.steps.setdefault(_step_key(application, edge, halo), _StepNode(application, edge))
-        node.halo = _larger(node.halo, halo)
-
-    def _demand_inputs(self, application: Application) -> None:
-        for node in [n for n in self.steps.values() if n.application is application]:
-            kernel = application.kernel
-            halo = _sum(node.halo, kernel.radius)
-            for k, band in enumerate(_taken(application)):
-                if isinstance(band, SourceBand):
-                    dtype, valid = read_form(kernel, k, band, halo)
-                    self._demand_read(band, dtype, valid=valid, edge=kernel.edge, halo=halo)
-                    continue
-                if kernel.edge == "wrap" and halo != NO_HALO:
-                    raise PlanError(
-                        f"{kernel.name} wraps around the raster's edge, and its input {band.label} is computed: "
-                        f"save {band.label} to a file first, then open that"
-                    )
-                self._demand_step(band.application, kernel.edge, halo)
-
-
-def _taken(application: Application) -> list[Band]:
-    """An application's inputs, as its kernel takes them."""
-    rasters = application.kernel.rasters
-    pairs = zip(application.inputs, rasters, strict=True)
-    return [band.for_kernel(raster.dtype) if isinstance(band, SourceBand) else band for band, raster in pairs]
-
-
-def _plane_of(
-    planes: Mapping[tuple[Any, ...], int], band: Band, form: tuple[np.dtype, bool] | None, edge: Edge, halo: Halo
-) -> int:
-    """The number of the plane that holds a band for one consumer; ``form`` is how that reads a band of a file."""
-    if isinstance(band, SourceBand):
-        dtype, valid = form or (band.info.dtype, False)
-        return planes[(*_read_key(band, dtype, valid, edge, halo), band.info.index)]
-    return planes[(*_step_key(band.application, edge, halo), band.index)]
-
-
-def copy_form(request: Request, band: SourceBand) -> tuple[np.dtype, bool]:
-    """Returns the dtype that a band is copied as, and whether validity is read beside it.
-
-    A mask, which the copy does not have, becomes a nodata value. Where a band of the output has none it is an alpha
-    band, which goes along as it is.
-    """
-    dtype = _storable(band.info.dtype)
-    return dtype, request.is_masked and dtype.kind != "f"
-
-
-def _storable(dtype: np.dtype) -> np.dtype:
-    """The dtype in this machine's byte order; truth values are bytes, and float16 is float32."""
-    if dtype.kind == "b":
-        return np.dtype(np.uint8)
-    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
-
-
-def read_form(kernel: Kernel, index: int, band: SourceBand, halo: Halo) -> tuple[np.dtype, bool]:
-    """Returns the dtype that a band is read as for a kernel's parameter, and whether validity is read beside it.
-
-    Integers without nodata stay as they are and are cast in the loop; where a cell may be invalid they are read as
-    floats, with NaN there.
-
-    Raises:
-        PlanError: The parameter is annotated with an integer dtype that cannot hold the band's values.
-    """
-    native, wanted = _storable(band.info.dtype), kernel.rasters[index].dtype
-    if wanted is not None:
-        if native.kind == "f" or not np.can_cast(native, wanted, "safe"):
-            raise PlanError(
-                f"{kernel.name} takes {kernel.rasters[index].name} as {wanted}, and {band.label} holds {native}: "
-                f"annotate the parameter with a dtype that holds it"
-            )
-        return wanted, True
-    if native.kind == "f":
-        return native, False
-    outside = halo != NO_HALO and kernel.edge not in {"nearest", "reflect", "wrap"}
-    if band.info.may_be_invalid or outside:
-        return compute_dtype((native,)), False
-    return native, False
-
-
-def _read_key(band: SourceBand, dtype: np.dtype, valid: bool, edge: Edge, halo: Halo) -> tuple[Any, ...]:
-    return id(band.source), dtype, valid, edge if halo != NO_HALO else "nodata"
-
-
-def _step_key(application: Application, edge: Edge, halo: Halo) -> tuple[Any, ...]:
-    return id(application), edge if halo != NO_HALO else "nodata"
-
-
-def _applications(requests: Sequence[Request]) -> list[Application]:
-    return applications_of(band for request in requests for band in request.bands)
-
-
-def _larger(a: Halo, b: Halo) -> Halo:
-    return max(a[0], b[0]), max(a[1], b[1])
-
-
-def _sum(a: Halo, b: Halo) -> Halo:
-    return a[0] + b[0], a[1] + b[1]
-
-
 def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window: Window | None = None) -> Job:
     """Makes the plan of a job.
 
@@ -264,7 +91,7 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         MemoryLimitError: It does not fit the memory given.
         ParameterError: A grid quantity is not known for this grid.
     """
-    builder = _Builder(requests)
+    builder = Demands(requests)
     for node in builder.steps.values():
         kernel, parameters = node.application.kernel, node.application.parameters
         # Grid quantities that this grid does not have are refused here, before anything is read.
@@ -303,12 +130,12 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
     return Job(plan, sources, kernels, tuple(parameters for parameters, _ in heights))
 
 
-def _producers_first(builder: _Builder, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], _StepNode]]:
-    order = {id(a): k for k, a in enumerate(_applications(requests))}
+def _producers_first(builder: Demands, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], StepNode]]:
+    order = {id(a): k for k, a in enumerate(requested_applications(requests))}
     return sorted(builder.steps.items(), key=lambda item: order[id(item[1].application)])
 
 
-def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbers: dict[tuple[Any, ...], int]) -> Read:
+def _make_read(key: tuple[Any, ...], node: ReadNode, planes: list[Plane], numbers: dict[tuple[Any, ...], int]) -> Read:
     by_number = {b.index: b for b in node.source.bands}
     for band in node.bands:
         numbers[(*key, band)] = len(planes)
@@ -335,19 +162,19 @@ def _make_read(key: tuple[Any, ...], node: _ReadNode, planes: list[Plane], numbe
 
 
 def _make_step(
-    builder: _Builder, key: tuple[Any, ...], node: _StepNode, planes: list[Plane], numbers: dict[tuple[Any, ...], int]
+    builder: Demands, key: tuple[Any, ...], node: StepNode, planes: list[Plane], numbers: dict[tuple[Any, ...], int]
 ) -> Step:
     kernel = node.application.kernel
-    halo = _sum(node.halo, kernel.radius)
-    taken = _taken(node.application)
+    halo = halo_sum(node.halo, kernel.radius)
+    taken = taken_bands(node.application)
     inputs = [
-        _plane_of(numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo)
+        plane_of(numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo)
         for k, b in enumerate(taken)
     ]
     operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
     # Results are as wide as what the inputs hold, whether or not nodata makes floats of it.
     pairs = zip(taken, inputs, strict=True)
-    held = [_storable(b.info.dtype) if isinstance(b, SourceBand) else planes[n].dtype for b, n in pairs]
+    held = [storable(b.info.dtype) if isinstance(b, SourceBand) else planes[n].dtype for b, n in pairs]
     outputs = kernel.signature(held).outputs
     given = [builder.nodata.value(ResultBand(node.application, k), dtype) for k, dtype in enumerate(outputs)]
     signature = kernel.signature(held, given)
@@ -396,7 +223,7 @@ def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], h
 
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:
     forms = [copy_form(request, b) if isinstance(b, SourceBand) else None for b in request.bands]
-    chosen = tuple(_plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True))
+    chosen = tuple(plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True))
     dtype = np.result_type(*(planes[p].dtype for p in chosen)) if request.dtype is None else request.dtype
     given = request.nodata
     if given is None:

@@ -81,5 +81,5 @@ def predict_job(job: Job, *, new_process: bool | None = None, tell: Tell | None 
 def _after_start(plan: Plan, decode: float, rest: float, start: float) -> float:
     """Seconds from when the kernels are there: frames are decoded before, by the cores that are free meanwhile."""
     threads = min(plan.processes * plan.workers, plan.task_count, available_cores())
-    decoded = min(decode * plan.frames / plan.task_count, start * min(threads, max(1, available_cores() - 1)))
+    decoded = min(decode * plan.tile_buffers / plan.task_count, start * min(threads, max(1, available_cores() - 1)))
     return (decode + rest - decoded) / threads

@@ -24,7 +24,8 @@ from tilejit.sizes import format_size
 
 if TYPE_CHECKING:
     from tilejit.engine.pipeline.report import Report
-    from tilejit.engine.planning.plan import Plan, Read, Write
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.engine.planning.steps import Read, Write
     from tilejit.engine.prediction.calibration import Numbers
     from tilejit.formats.source import Source
     from tilejit.grid import Grid

@@ -1,4 +1,4 @@
-"""Frames and the schedule: each tile once, each cell read once, never more frames than planned, never stuck."""
+"""Tile buffers and the schedule: each tile once, each cell read once, never more buffers than planned, never stuck."""
 
 import threading
 from collections import Counter
@@ -11,7 +11,7 @@ from test_raster import grid_of, rasters, soon, tilings
 
 import tilejit as tj
 from raster_kernels import FIVE, MEAN, by_numpy, plus_one, same_bits
-from tilejit.engine.pipeline import frames, schedule
+from tilejit.engine.pipeline import schedule, tile_buffers
 from tilejit.formats.source import ArraySource
 from tilejit.raster.raster import SourceBand
 from tilejit.window import Window, tiles
@@ -41,7 +41,7 @@ class Counting(ArraySource):
 
 @pytest.fixture
 def watched(monkeypatch):
-    """What the schedule hands out, and the most frames that are open at a time."""
+    """What the schedule hands out, and the most buffers that are open at a time."""
     seen = {"read": Counter(), "compute": Counter(), "open": 0, "buffers": 0}
 
     class Watched(schedule.Schedule):
@@ -52,13 +52,13 @@ def watched(monkeypatch):
                 seen["open"] = max(seen["open"], len(self._open))
             return work
 
-    class Buffers(frames.Buffers):
+    class TileMemory(tile_buffers.TileMemory):
         def __init__(self, plan):
             super().__init__(plan)
             seen["buffers"] += 1
 
     monkeypatch.setattr("tilejit.engine.pipeline.pipeline.Schedule", Watched)
-    monkeypatch.setattr("tilejit.engine.pipeline.schedule.Buffers", Buffers)
+    monkeypatch.setattr("tilejit.engine.pipeline.schedule.TileMemory", TileMemory)
     return seen
 
 
@@ -79,8 +79,8 @@ def test_each_tile_and_each_cell_once(watched, cells, kernels, tile, workers):
     soon(raster.read, tile=tile, workers=workers)
     indices = {index for index, _ in plan.tasks()}
     assert watched["read"] == watched["compute"] == Counter(indices)
-    assert watched["open"] <= plan.frames
-    assert watched["buffers"] == plan.frames
+    assert watched["open"] <= plan.tile_buffers
+    assert watched["buffers"] == plan.tile_buffers
     assert source.counts.min() == source.counts.max() == 1
 
 
@@ -128,17 +128,17 @@ def test_panels_give_the_same_bits_and_read_twice_right_of_seams_only(monkeypatc
         return raster
 
     expected = chained(tj.from_array(cells, grid=grid_of(*cells.shape))).read(window, workers=1)
-    monkeypatch.setattr("tilejit.engine.planning.plan.PANEL_BYTES", 500)
-    monkeypatch.setattr("tilejit.engine.planning.plan.SEAM_SHARE", 1.0)
+    monkeypatch.setattr("tilejit.engine.planning.tiles.PANEL_BYTES", 500)
+    monkeypatch.setattr("tilejit.engine.planning.tiles.BOUNDARY_SHARE", 1.0)
     source = Counting(cells)
     plan = chained(source.raster()).plan(**options)
     assert (plan.panel_tiles < plan.task_shape[1]) == (plan.task_shape[0] > 1)
     assert same_bits(soon(chained(source.raster()).read, window, **options), expected)
     if window is None and len(kernels) == 1:
-        # The panel before leaves what is left of a seam; of several threads one may come too early for it.
-        seams = len({plan.panel((0, col)) for col in range(plan.task_shape[1])}) - 1
+        # The panel before leaves what is left of a boundary; of several threads one may come too early for it.
+        boundaries = len({plan.panel((0, col)) for col in range(plan.task_shape[1])}) - 1
         again = source.counts.sum() - cells.size
-        assert again == seams * len(cells) if options["workers"] == 1 else again <= 2 * seams * len(cells)
+        assert again == boundaries * len(cells) if options["workers"] == 1 else again <= 2 * boundaries * len(cells)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_tiles_come_group_by_group_and_frames_suffice(data):
     groups = [plan.group_of(index) for index in indices]
     if plan.panel_tiles == plan.task_shape[1]:
         assert len([k for k, g in enumerate(groups) if not k or g != groups[k - 1]]) == len(set(groups))
-    assert _most_open(plan) <= max(plan.frames - 2 * workers, 1) or plan.frames == plan.task_count
+    assert _most_open(plan) <= max(plan.tile_buffers - 2 * workers, 1) or plan.tile_buffers == plan.task_count
 
 
 def _most_open(plan):
@@ -188,23 +188,23 @@ def _most_open(plan):
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
 def test_what_a_panel_leaves_is_taken_once(monkeypatch, dtype):
     """Also where validity goes along; nothing of it stays behind."""
-    monkeypatch.setattr("tilejit.engine.planning.plan.PANEL_BYTES", 500)
-    monkeypatch.setattr("tilejit.engine.planning.plan.SEAM_SHARE", 1.0)
+    monkeypatch.setattr("tilejit.engine.planning.tiles.PANEL_BYTES", 500)
+    monkeypatch.setattr("tilejit.engine.planning.tiles.BOUNDARY_SHARE", 1.0)
     kept = []
 
-    class Watched(frames.Seams):
+    class Watched(tile_buffers.Boundaries):
         def __init__(self):
             super().__init__()
             kept.append(self)
 
-    monkeypatch.setattr("tilejit.engine.pipeline.schedule.Seams", Watched)
+    monkeypatch.setattr("tilejit.engine.pipeline.schedule.Boundaries", Watched)
     array = np.random.default_rng(0).integers(-3, 100, (40, 60)).astype(dtype)
     raster = tj.from_array(array, nodata=-1, grid=grid_of(*array.shape))
     kernel = MEAN["nodata"]
     wanted = kernel(raster).read(tile=(40, 60), workers=1)
     del kept[:]
     assert same_bits(kernel(raster).read(tile=(5, 4), workers=1), wanted)
-    assert [len(seams._strips) for seams in kept] == [0]
+    assert [len(boundaries._strips) for boundaries in kept] == [0]
 
 
 def test_wrapping_reads_the_other_side_again(cells):
@@ -234,7 +234,8 @@ def test_a_band_in_two_forms_is_decoded_twice_and_the_plan_says_so(tmp_path):
 def _report(raster, tile):
     """The report of a run into memory, which `read` keeps to itself."""
     from tilejit.engine.pipeline.pipeline import run_job
-    from tilejit.engine.planning.planner import Request, make_job
+    from tilejit.engine.planning.demands import Request
+    from tilejit.engine.planning.planner import make_job
     from tilejit.formats.sink import ArraySink
     from tilejit.raster.settings import settings_of
 
@@ -249,4 +250,4 @@ def test_frames_are_enough_and_no_more_than_tasks(height, width, rows, cols, wor
     plan = raster.plan(tile=(rows, cols), workers=workers)
     assert [window for _, window in plan.tasks()] == list(tiles(height, width, *plan.tile))
     down, across = plan.reach
-    assert plan.frames == plan.task_count or plan.frames > down * plan.task_shape[1] + across
+    assert plan.tile_buffers == plan.task_count or plan.tile_buffers > down * plan.task_shape[1] + across

@@ -1,10 +1,9 @@
 """The inputs of tiles while they wait for their halos.
 
-A tile's own cells are decoded once, into the middle of its frame; neighbouring frames then hand each other the strips
-that lie in the other's halo, as MPI programs exchange halos. Whichever of two neighbours is decoded later does the
-exchange for both, so every pair is done once, and a frame is whole when all its pairs are. Where a tile's halo reaches
-beyond its panel, which tiles on the other side do not share, it decodes those cells itself; but for what the panel
-before has left in the seam.
+A tile's own cells are decoded once, into the middle of its buffer; neighbours then hand each other the strips that lie
+in the other's halo, as MPI programs exchange halos. Whichever of two is decoded later does the exchange for both, so
+every pair is done once, and a buffer is whole when all its pairs are. Where a tile's halo reaches beyond its panel, it
+decodes those cells itself, but for the columns that the panel before has left at the boundary.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.engine.planning.plan import Plan, Read
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.engine.planning.steps import Read
     from tilejit.formats.source import Source
 
 
@@ -44,8 +44,8 @@ class Layer:
             yield self.valid
 
 
-class Buffers:
-    """The memory of one frame, allocated once and used for tile after tile."""
+class TileMemory:
+    """The memory of one buffer, allocated once and used for tile after tile."""
 
     def __init__(self, plan: Plan) -> None:
         self._flat = []
@@ -70,7 +70,7 @@ class Buffers:
         return layers
 
 
-class Seams:
+class Boundaries:
     """What panels leave to the next: the last columns of their last tiles, as far as those lie in another's halo.
 
     Threads may share it. What a tile does not find here, because it is not decoded yet, it decodes itself.
@@ -99,22 +99,22 @@ class Seams:
 
 
 @dataclass(slots=True)
-class Frame:
+class TileBuffer:
     """One tile's inputs."""
 
     window: Window
     """The tile."""
     panel: Window
     """The tiles that hand each other halos."""
-    buffers: Buffers
+    memory: TileMemory
     """The memory, to be given back."""
-    seams: Seams = field(default_factory=Seams)
+    boundaries: Boundaries = field(default_factory=Boundaries)
     """What the panel before has left to this one, and this one leaves to the next."""
     layers: list[Layer] = field(init=False)
     """Its cells, one layer for each read."""
 
     def __post_init__(self) -> None:
-        self.layers = self.buffers.layers(self.window)
+        self.layers = self.memory.layers(self.window)
 
     @property
     def size(self) -> int:
@@ -136,33 +136,33 @@ class Frame:
         for number, (layer, source) in enumerate(zip(self.layers, sources, strict=True)):
             window = self.decoded(layer.read, whole)
             is_alone = window.row_off == own.row_off and window.height == own.height
-            if window.col_off < own.col_off and is_alone and self.seams.fill(number, layer, own):
+            if window.col_off < own.col_off and is_alone and self.boundaries.fill(number, layer, own):
                 window = replace(window, col_off=own.col_off, width=window.col_end - own.col_off)
             rows, cols = window.slices(own.expand(*layer.read.halo))
             valid = None if layer.valid is None else layer.valid[:, rows, cols]
             source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
             total += self._decoded_bytes(number, window, whole)
             if own.col_end == self.panel.col_end < whole.col_end:
-                self.seams.keep(number, layer, own)
+                self.boundaries.keep(number, layer, own)
         return total
 
     def _decoded_bytes(self, number: int, window: Window, whole: Window) -> int:
         """Bytes of the whole blocks that a window is the first to touch, or touches at all; of an array, its own."""
         read, (rows, cols) = self.layers[number].read, window.shape
         if read.block_bytes:
-            is_shared, panel = self.buffers.shared[number], self.panel
+            is_shared, panel = self.memory.shared[number], self.panel
             above, left = is_shared and window.row_off > panel.row_off, is_shared and window.col_off > panel.col_off
             rows = _touched(window.row_off, window.row_end, read.block[0], whole.height, after=above)
             cols = _touched(window.col_off, window.col_end, read.block[1], whole.width, after=left)
         return len(read.bands) * read.dtype.itemsize * rows * cols
 
-    def exchange(self, other: Frame, whole: Window) -> None:
+    def exchange(self, other: TileBuffer, whole: Window) -> None:
         """Hands each of two neighbours the cells that the other has in its halo."""
         for number in range(len(self.layers)):
             self._hand_over(number, other, whole)
             other._hand_over(number, self, whole)
 
-    def _hand_over(self, number: int, other: Frame, whole: Window) -> None:
+    def _hand_over(self, number: int, other: TileBuffer, whole: Window) -> None:
         mine, theirs = self.layers[number], other.layers[number]
         halo = other.window.expand(*theirs.read.halo)
         common = self.decoded(mine.read, whole).intersection(halo)
