@@ -68,8 +68,8 @@ def measure(folder: Path, cells: np.ndarray, name: str, rounds: int) -> list[flo
     file = folder / "gdal.tif"
     gdal_write(file, cells, compression, level, predictor)
     gdal, direct = open_rasterio(file), open_source(file)
-    if direct.reader != "read directly":
-        raise SystemExit(direct.reader)
+    if direct.storage.reader != "read directly":
+        raise SystemExit(direct.storage.reader)
     read(direct)
     codec.encode(np.ascontiguousarray(cells[:BLOCK, :BLOCK, np.newaxis]))
     jobs = [

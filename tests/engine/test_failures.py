@@ -25,7 +25,7 @@ from tilejit.errors import (
     SourceError,
     TilejitError,
 )
-from tilejit.formats.source import BandInfo
+from tilejit.formats.source import BandInfo, SourceStorage
 from tilejit.grid import Grid
 from tilejit.raster.raster import Raster, SourceBand
 
@@ -150,9 +150,8 @@ class Unreadable:
     """A source that stops whoever reads it."""
 
     def __init__(self, height, width, block):
-        self.name, self.grid, self.block, self.stored_bytes = "huge.tif", Grid(height, width), block, 1
-        self.reader = "through GDAL"
-        self.block_bytes = 4 * block[0] * block[1]
+        self.name, self.grid, self.block = "huge.tif", Grid(height, width), block
+        self.storage = SourceStorage("through GDAL", 4 * block[0] * block[1], 1)
         self.bands = (BandInfo(1, np.dtype(np.float32)),)
 
     def raster(self):

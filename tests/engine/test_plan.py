@@ -7,7 +7,7 @@ import pytest
 
 import tilejit as tj
 from tilejit.engine.planning.plan import BASE_BYTES, COMPILER_BYTES, GDAL_BYTES
-from tilejit.formats.source import Decoding
+from tilejit.formats.source import Decoding, SourceStorage
 from tilejit.grid import Grid
 from tilejit.window import Window
 
@@ -18,9 +18,8 @@ class Untouched:
     def __init__(self, height, width, block=(512, 512), dtype=np.float32, nodata=None):
         from tilejit.formats.source import BandInfo
 
-        self.name, self.grid, self.block, self.stored_bytes = "dem.tif", Grid(height, width), block, 10
-        self.reader = "through GDAL"
-        self.block_bytes = block[0] * block[1] * np.dtype(dtype).itemsize
+        self.name, self.grid, self.block = "dem.tif", Grid(height, width), block
+        self.storage = SourceStorage("through GDAL", block[0] * block[1] * np.dtype(dtype).itemsize, 10)
         self.bands = tuple(BandInfo(k, np.dtype(dtype), nodata) for k in (1, 2))
 
     def raster(self):
@@ -131,7 +130,8 @@ def test_blocks_that_are_cut_are_told():
 
 def test_tiles_share_blocks_that_are_large_and_the_plan_counts_what_is_held():
     source = Untouched(16384, 16384, (8192, 2048))
-    source.decoding = Decoding((8192, 2048), 1 << 26, 30_000_000, is_apart=False, by_rows=False, is_compiled=True)
+    shared = Decoding((8192, 2048), 1 << 26, 30_000_000, is_apart=False, by_rows=False, is_compiled=True)
+    source.storage = dataclasses.replace(source.storage, decoding=shared)
     plan = steep(source.raster().band(1)).plan("out.tif", workers=2, memory="60GB")
     assert "each block decoded once" in str(plan)
     assert 8192 % plan.tile[0] == 2048 % plan.tile[1] == 0
@@ -144,7 +144,8 @@ def test_tiles_share_blocks_that_are_large_and_the_plan_counts_what_is_held():
 
 def test_blocks_that_memory_does_not_hold_are_decoded_again():
     source = Untouched(8192, 100_000, (1, 100_000))
-    source.decoding = Decoding((1, 100_000), 400_000, 400_000, is_apart=False, by_rows=False, is_compiled=True)
+    shared = Decoding((1, 100_000), 400_000, 400_000, is_apart=False, by_rows=False, is_compiled=True)
+    source.storage = dataclasses.replace(source.storage, decoding=shared)
     raster = steep(source.raster().band(1))
     assert "each block decoded once" in str(raster.plan("out.tif", workers=2, memory="2GB"))
     plan = raster.plan("out.tif", workers=2, memory="600MB")

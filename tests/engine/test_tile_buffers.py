@@ -12,7 +12,7 @@ from test_raster import grid_of, rasters, soon, tilings
 import tilejit as tj
 from raster_kernels import FIVE, MEAN, by_numpy, plus_one, same_bits
 from tilejit.engine.pipeline import schedule, tile_buffers
-from tilejit.formats.source import ArraySource
+from tilejit.formats.source import ArraySource, SourceStorage
 from tilejit.raster.raster import SourceBand
 from tilejit.window import Window, tiles
 
@@ -23,8 +23,8 @@ class Counting(ArraySource):
     """An array that counts how often each of its cells is read, and pretends to be decoded."""
 
     def __init__(self, array, block=(1, 1), block_bytes=4):
-        whole = ArraySource.of(array, grid_of(*array.shape))
-        super().__init__(whole.array, whole.grid, whole.bands, "counted.tif", block, block_bytes)
+        whole, storage = ArraySource.of(array, grid_of(*array.shape)), SourceStorage(block_bytes=block_bytes)
+        super().__init__(whole.array, whole.grid, whole.bands, "counted.tif", block, storage)
         object.__setattr__(self, "counts", np.zeros(array.shape, int))
         object.__setattr__(self, "lock", threading.Lock())
 

@@ -25,6 +25,7 @@ from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.tiff_layout import read_layout
 from tilejit.formats.open_source import open_source
+from tilejit.formats.source import storage_of
 from tilejit.testing import SourceTests
 from tilejit.window import Window
 
@@ -73,7 +74,7 @@ def results(source, bands, window):
 def assert_same(path, windows=WINDOWS, direct=True):
     """Both paths give the same, by all bands at once and by each."""
     ours, gdals = open_source(path), open_rasterio(path)
-    assert isinstance(ours, BlockSource) == direct, ours.reader
+    assert isinstance(ours, BlockSource) == direct, storage_of(ours).reader
     assert (ours.grid, str(ours.bands), ours.block) == (gdals.grid, str(gdals.bands), gdals.block)
     numbers = tuple(b.index for b in ours.bands)
     for window, bands in itertools.product(windows, {numbers, numbers[-1:]}):
@@ -178,31 +179,31 @@ def test_what_is_not_plain_goes_through_gdal(tmp_path, options, reason):
     path = write(tmp_path / "a.tif", cells, **options)
     source = open_source(path)
     assert isinstance(source, RasterioSource)
-    assert reason in source.reader
+    assert reason in storage_of(source).reader
     source.close()
     assert_same(path, direct=False)
 
 
 def test_strips_that_libtiff_cuts_up_go_through_gdal(tmp_path):
     path = write(tmp_path / "a.tif", cells_of("float32", 1), BLOCKYSIZE=HEIGHT)
-    assert "its blocks are 75 x 83, and GDAL takes them as 24 x 83" in open_source(path).reader
+    assert "its blocks are 75 x 83, and GDAL takes them as 24 x 83" in storage_of(open_source(path)).reader
     assert_same(path, direct=False)
 
 
 def test_other_formats_go_through_gdal(tmp_path):
     path = tmp_path / "a.png"
     rasterio.shutil.copy(write(tmp_path / "b.tif", cells_of("uint8", 1)), path, driver="PNG")
-    assert open_source(path).reader == "through GDAL: its format is PNG"
+    assert storage_of(open_source(path)).reader == "through GDAL: its format is PNG"
     assert_same(path, direct=False)
 
 
 def test_masks_and_memory_go_through_gdal(tmp_path):
     path = write(tmp_path / "a.tif", cells_of("uint8", 4), photometric="RGB", alpha="YES")
-    assert "mask" in open_source(path).reader
+    assert "mask" in storage_of(open_source(path)).reader
     with rasterio.MemoryFile() as memory:
         with memory.open(driver="GTiff", count=1, height=2, width=2, dtype="uint8"):
             pass
-        assert "no local file" in open_source(memory.name).reader
+        assert "no local file" in storage_of(open_source(memory.name)).reader
 
 
 def test_the_plan_says_what_reads(tmp_path):
@@ -285,7 +286,7 @@ def test_a_file_that_was_replaced(tmp_path):
     write(tmp_path / "b.tif", cells_of("uint8", seed=1), COMPRESS="DEFLATE")
     (tmp_path / "b.tif").replace(path)
     with pytest.raises(ReadError, match=r"a\.tif: it was written or replaced since it was opened: open it again"):
-        source.reserve(1)
+        source.ready(1, 0)
     source.close()
     with pytest.raises(ReadError, match="it was written or replaced"):
         source.read((1,), window, np.empty((1, *window.shape)))
@@ -571,4 +572,4 @@ def test_damaged_counts_take_no_memory(tmp_path, valid_files):
     assert data.count(old) <= 1
     if old in data:
         path.write_bytes(data.replace(old, struct.pack(f"<{len(layout.counts)}I", *[2**31] * len(layout.counts))))
-        assert "more bytes than it holds" in open_source(path).reader
+        assert "more bytes than it holds" in storage_of(open_source(path)).reader

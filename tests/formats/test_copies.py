@@ -10,10 +10,11 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 import tilejit as tj
-from tilejit.formats.file_tags import BandTags, FileTags, tags_of
+from tilejit.formats.file_tags import BandTags, FileTags
 from tilejit.formats.gdal.library import quiet
 from tilejit.formats.open_source import open_source
 from tilejit.formats.sink import OutputProfile
+from tilejit.formats.source import storage_of
 from tilejit.raster.raster import Raster
 
 TRANSFORM = rasterio.Affine(30, 0, 500_000, 0, -30, 4_000_000)
@@ -191,7 +192,7 @@ def test_a_nodata_value_that_cannot_be_written_gives_way(tmp_path):
 
 def test_estimates_stay_behind(tmp_path):
     source, _ = make(tmp_path / "source.tif", band_tags={1: STATISTICS | {"STATISTICS_APPROXIMATE": "YES"}})
-    assert not tags_of(open_source(source)).bands[0].tags
+    assert not storage_of(open_source(source)).tags.bands[0].tags
 
 
 def test_a_band_of_many(tmp_path):

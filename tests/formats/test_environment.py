@@ -23,6 +23,7 @@ from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.errors import TilejitError
 from tilejit.formats.gdal.environment import Environment
+from tilejit.formats.source import storage_of
 from tilejit.raster.running import plan_job
 from tilejit.window import Window
 
@@ -156,12 +157,12 @@ def test_what_is_secret_is_not_shown(address):
     recipe = recipe_of(plan_job(scaled(raster), None, {}), [])
     part = Part("run", None, pickle.dumps(recipe), Window(0, 0, 1, 1))
     assert SECRET.encode() in part.recipe  # workers need it
-    for value in (source, source.environment, recipe, part, recipe.plan):
+    for value in (source, storage_of(source).environment, recipe, part, recipe.plan):
         assert SECRET not in repr(value)
         assert SECRET not in str(value)
-    assert "GDAL_HTTP_HEADERS" in repr(source.environment)
+    assert "GDAL_HTTP_HEADERS" in repr(storage_of(source).environment)
     copy = pickle.loads(pickle.dumps(source))  # noqa: S301
-    assert copy.environment == source.environment
+    assert storage_of(copy).environment == storage_of(source).environment
     copy.close()
 
 

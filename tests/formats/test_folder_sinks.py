@@ -27,7 +27,7 @@ from tilejit.errors import SinkError
 from tilejit.formats import target
 from tilejit.formats.folders import shard_writer
 from tilejit.formats.folders.shard_writer import rectangles
-from tilejit.formats.open_sink import checked_target, open_sink, places_of, storage_of, stored_bytes
+from tilejit.formats.open_sink import checked_target, open_sink, places_of, storage_at, stored_bytes
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles
@@ -728,7 +728,7 @@ def test_an_input_is_no_output(tmp_path):
 def test_places():
     assert [str(p) for p in places_of("a/b.vrt")] == ["a/b.vrt", "a/b.tiles"]
     with pytest.raises(SinkError, match=r"a VRT of GeoTIFF shards \(\.vrt\), Zarr \(\.zarr\)"):
-        storage_of("out.nc", np.dtype("f4"), (1, 1), 1, {})
+        storage_at("out.nc", np.dtype("f4"), (1, 1), 1, {})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -22,7 +22,7 @@ from tilejit.formats.file_names import absolute_name
 from tilejit.formats.gdal.library import CACHE_MEGABYTES, messages, quiet
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.open_source import open_source
-from tilejit.formats.source import ArraySource, convert, nodata_key
+from tilejit.formats.source import ArraySource, convert, nodata_key, storage_of
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles
 
@@ -170,7 +170,7 @@ def test_nodata_is_what_gdals_mask_says(tmp_path, opened, dtype, text):
     with quiet(), rasterio.open(tmp_path / "a.tif") as dataset:
         invalid = (dataset.read_masks() == 0) | (np.isnan(cells) if cells.dtype.kind == "f" else False)
     source = opened(tmp_path / "a.tif")
-    assert ("directly" in source.reader) == (opened is open_source)
+    assert ("directly" in storage_of(source).reader) == (opened is open_source)
     for out in ("float32", "float64"):
         with np.errstate(over="ignore"):
             expected = np.where(invalid, np.nan, cells.astype(out))
@@ -326,7 +326,7 @@ def test_real_rasters_are_rasterios(test_data, name):
         found = read_floats(source, bands, window, np.float32)
         part = wanted[:, *window.slices(Window(0, 0, *source.grid.shape))]
         np.testing.assert_array_equal(found, part.astype(np.float32).filled(np.nan))
-    assert source.stored_bytes == path.stat().st_size
+    assert storage_of(source).stored_bytes == path.stat().st_size
     source.close()
 
 
@@ -353,7 +353,7 @@ def test_a_file_that_was_replaced_is_not_read_as_the_old_one(tmp_path, opened):
     source = opened(write(tmp_path / "a.tif", np.ones((1, 2, 2), np.uint8)))
     source.close()
     write(tmp_path / "b.tif", np.zeros((1, 2, 2), np.uint8)).replace(tmp_path / "a.tif")
-    for ask in (lambda: source.reserve(1), lambda: read_floats(source)):
+    for ask in (lambda: source.ready(1, 0), lambda: read_floats(source)):
         with pytest.raises(ReadError, match="it was written or replaced since it was opened: open it again"):
             ask()
 
@@ -365,10 +365,10 @@ def test_what_a_vrt_shows_must_be_the_same(tmp_path):
     source = open_source(tmp_path / "a.vrt")
     (tmp_path / "a.tif").unlink()
     with pytest.raises(ReadError, match=r"a\.vrt: .*a\.tif, of which it is made: is gone since it was opened"):
-        source.reserve(1)
+        source.ready(1, 0)
     write(tmp_path / "a.tif", np.zeros((1, 2, 2), np.uint8))
     with pytest.raises(ReadError, match="of which it is made: it was written or replaced"):
-        source.reserve(1)
+        source.ready(1, 0)
     source.close()
 
 
@@ -390,7 +390,7 @@ def test_names_hold_in_another_folder(tmp_path, monkeypatch):
     (tmp_path / "two" / "a.zip").replace("a.zip")
     for source in sources[2:5]:
         with pytest.raises(ReadError, match="it was written or replaced"):
-            source.reserve(1)
+            source.ready(1, 0)
 
 
 def test_absolute_names(tmp_path, monkeypatch):
@@ -435,7 +435,7 @@ def test_gdals_own_names():
             dataset.write(np.full((1, 2, 2), 3, np.uint8))
         source = open_rasterio(memory.name)
         assert read_floats(source).tolist() == [[[3, 3], [3, 3]]]
-        assert source.stored_bytes is None
+        assert storage_of(source).stored_bytes is None
         source.close()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.gdal.storage import creation_options
+from tilejit.formats.source import storage_of
 from tilejit.kernel.nodata import default_nodata
 from tilejit.raster.raster import Raster, from_array, open_raster
 from tilejit.window import Window
@@ -101,7 +102,8 @@ def _pieces(source: Source, pixels: int) -> list[list[Window]]:
 def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Path, int, str]:
     """Writes the pieces of an input; returns the file, the band's number in it, and how it is stored."""
     source = band.source
-    options = creation_options(source.name) if source.block_bytes else None
+    is_file = storage_of(source).block_bytes > 0
+    options = creation_options(source.name) if is_file else None
     # Bands that lie between each other are decoded together: the others go along.
     together = options is not None and options["INTERLEAVE"] == "PIXEL" and len({b.dtype for b in source.bands}) == 1
     infos = source.bands if together else (band.info,)
@@ -110,9 +112,7 @@ def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Pa
     # Hand-written ways take rows as they come.
     grid = replace(source.grid.north_up(), height=stack.shape[1], width=stack.shape[2])
     made = from_array(stack, grid=grid, nodata=nodata)
-    stored = (
-        _clipped(options, grid) if options is not None else {"COMPRESS": "NONE" if not source.block_bytes else "ZSTD"}
-    )
+    stored = _clipped(options, grid) if options is not None else {"COMPRESS": "ZSTD" if is_file else "NONE"}
     made.save(path, profile=stored, nodata=nodata, progress=False)
     open_raster(path)
     note = "stored as they are" if options is not None else f"stored with {stored['COMPRESS']}"

@@ -11,7 +11,7 @@ from tilejit.errors import ReadError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     State = tuple[int, int, int, int]
     """Device, inode, size, and when it was written."""
@@ -90,24 +90,23 @@ def local_file(name: str) -> Path | None:
     return None if outside else next((place for place in Path(name).parents if place.is_file()), None)
 
 
-def states_of(files: Iterable[str]) -> dict[str, State]:
-    """What tells each of some files from another of its name; nothing of what is no local file."""
-    states = {file: _state_of(file) for file in dict.fromkeys(files)}
-    return {file: state for file, state in states.items() if state is not None}
+def states_of(files: Iterable[str]) -> dict[str, State | None]:
+    """What tells each of some files from another of its name; None of what is no local file."""
+    return {file: _state_of(file) for file in files}
 
 
-def check_unchanged(name: str, states: dict[str, State]) -> None:
+def check_unchanged(name: str, states: Mapping[str, State | None]) -> None:
     """Refuse an input of which a file is another than when it was opened.
 
     Args:
         name: The input.
-        states: Its files, as they were.
+        states: Its files, as they were; None of those that are not looked at.
 
     Raises:
         ReadError: One was written, replaced or removed since; with what to do.
     """
     for file, state in states.items():
-        now = _state_of(file)
+        now = _state_of(file) if state is not None else None
         if now == state:
             continue
         which = "" if file == name else f"{file}, of which it is made: "

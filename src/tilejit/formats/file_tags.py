@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tilejit.formats.source import Source
-
     Colour = tuple[int, int, int, int]
     """Red, green, blue and alpha, 0 to 255."""
 
@@ -69,12 +67,6 @@ class FileTags:
     """One for each band; empty for none."""
     ground: GroundControl | None = None
     """Where some of its cells lie, if it has no transform."""
-
-
-def tags_of(source: Source) -> FileTags:
-    """The tags of a source, which only files have."""
-    tags: FileTags = getattr(source, "tags", FileTags())
-    return tags
 
 
 def read_tags(dataset: Any) -> FileTags:

@@ -61,7 +61,7 @@ def open_geotiff(profile: OutputProfile, threads: int = 1, *, synced: bool = Tru
 
 
 def geotiff_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
-    """How a GeoTIFF with these options is stored; see `storage_of`."""
+    """How a GeoTIFF with these options is stored; see `storage_at`."""
     complete = default_options(dtype, *shape, options, count)
     writer = writer_of(complete)
     return Storage(complete, block_of(complete, *shape), writer, shared=writer == WRITTEN_DIRECTLY)

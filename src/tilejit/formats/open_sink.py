@@ -82,7 +82,7 @@ def format_of(path: str) -> OutputFormat:
     return found
 
 
-def storage_of(
+def storage_at(
     path: str, dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]
 ) -> Storage:
     """How an output is stored.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tilejit.formats.gdal.library import load_rasterio, quiet
-from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
+from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.tiff_layout import read_layout
-from tilejit.formats.scaled_source import ScaledSource
+from tilejit.formats.source import storage_of
 from tilejit.formats.target import beside, check_not_read
 
 if TYPE_CHECKING:
@@ -39,15 +39,8 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     except BaseException:
         source.close()
         raise
-    source.reader = f"through GDAL: {layout}"
+    source.storage = replace(source.storage, reader=f"through GDAL: {layout}")
     return source
-
-
-def files_of(source: Source) -> list[str]:
-    """The files that a raster is: itself, what lies beside it, and what a VRT shows."""
-    stored = stored_source(source)
-    with stored.environment.entered(), quiet(), load_rasterio().open(stored.name) as dataset:
-        return list(dict.fromkeys((stored.name, *dataset.files)))
 
 
 def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source], what: str = "an output") -> None:
@@ -62,18 +55,13 @@ def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source],
     Raises:
         SinkError: A place is a source's file, or holds one.
     """
-    if not beside(places):  # an input is there; and to ask for its files opens it, which may be far away
+    if not beside(places):  # an input is there
         return
-    by_name = {source.name: source for source in sources}
-    files = {file: name for name, s in by_name.items() for file in (files_of(s) if is_opened_by_name(s) else (name,))}
+    by_name = {source.name: storage_of(source).files or (source.name,) for source in sources}
+    files = {file: name for name, files in by_name.items() for file in files}
     check_not_read(name, places, files, what)
 
 
 def is_opened_by_name(source: Source) -> bool:
     """Whether `open_source` gives the same in another process, by its name, or what its values are made of."""
-    return isinstance(stored_source(source), (BlockSource, RasterioSource))
-
-
-def stored_source(source: Source) -> Any:
-    """What a source's values are made of: a file's own cells."""
-    return source.counts if isinstance(source, ScaledSource) else source
+    return storage_of(source).environment is not None

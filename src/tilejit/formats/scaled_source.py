@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.formats.file_tags import BandTags, FileTags, tags_of
-from tilejit.formats.source import CHUNK_CELLS, BandInfo, convert, decoding_of, keep_blocks, reserve
+from tilejit.formats.source import CHUNK_CELLS, BandInfo, SourceStorage, convert, make_ready, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.source import Decoding, Source
+    from tilejit.formats.file_tags import BandTags
+    from tilejit.formats.source import Source
     from tilejit.grid import Grid
     from tilejit.window import Window
 
@@ -57,36 +57,17 @@ class ScaledSource:
         return tuple(_values_of(band) if band.is_scaled else band for band in self.counts.bands)
 
     @cached_property
-    def tags(self) -> FileTags:
-        """What its file says and holds of values too."""
-        told = tags_of(self.counts)
-        pairs = zip(told.bands, self.counts.bands, strict=True)
-        return replace(told, bands=tuple(_tags_of_values(t) if b.is_scaled else t for t, b in pairs if told.bands))
+    def storage(self) -> SourceStorage:
+        """How it is stored, with what its file says and holds of values too."""
+        stored = storage_of(self.counts)
+        pairs = zip(stored.tags.bands, self.counts.bands, strict=False)  # a source may say nothing of its bands
+        bands = tuple(_tags_of_values(tags) if band.is_scaled else tags for tags, band in pairs)
+        return replace(stored, tags=replace(stored.tags, bands=bands))
 
     @property
     def block(self) -> tuple[int, int]:
         """Rows and columns of its storage blocks."""
         return self.counts.block
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes that decoding one block takes."""
-        return self.counts.block_bytes
-
-    @property
-    def decoding(self) -> Decoding | None:
-        """What decoding takes where threads share blocks."""
-        return decoding_of(self.counts)
-
-    @property
-    def stored_bytes(self) -> int | None:
-        """The file's size."""
-        return self.counts.stored_bytes
-
-    @property
-    def reader(self) -> str:
-        """How it is read."""
-        return self.counts.reader
 
     def read(
         self,
@@ -113,13 +94,9 @@ class ScaledSource:
         for cells, target in zip(values, out, strict=True):
             convert(cells, target)
 
-    def reserve(self, threads: int) -> None:
-        """Make ready for reads from so many new threads."""
-        reserve(self.counts, threads)
-
-    def keep(self, blocks: int) -> None:
-        """Hold so many decoded blocks for tiles that share them."""
-        keep_blocks(self.counts, blocks)
+    def ready(self, threads: int, blocks: int) -> None:
+        """Make ready for a run; see `make_ready`."""
+        make_ready(self.counts, threads, blocks)
 
     def close(self) -> None:
         """Let go of the file."""

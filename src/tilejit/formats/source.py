@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tilejit.compiler.kinds import is_real
 from tilejit.errors import ReadError, SourceError
+from tilejit.formats.file_tags import FileTags
 from tilejit.grid import Grid
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+    from tilejit.formats.file_names import State
+    from tilejit.formats.gdal.environment import Environment
 
 CHUNK_CELLS = 1 << 16
 """Cells per step of a pass over cells: 64 K cells and their flags stay in a core's second cache."""
@@ -73,24 +77,52 @@ class Decoding:
     """Whether a part of the decoder is compiled by Numba: a predictor, LZW."""
 
 
-def decoding_of(source: Source) -> Decoding | None:
-    """What decoding a source's blocks takes; None where threads do not share them."""
-    decoding: Decoding | None = getattr(source, "decoding", None)
-    return decoding
+@dataclass(frozen=True, slots=True)
+class SourceStorage:
+    """How a source is stored: what a plan says of it, and what copies take along."""
+
+    reader: str = "by its own reader"
+    """How it is read, for the plan: ``read directly``, ``through GDAL: its blocks are JPEG``."""
+    block_bytes: int = 0
+    """Bytes that decoding one block takes, with all bands that are stored in it; 0 where nothing is decoded."""
+    stored_bytes: int | None = None
+    """The file's size where it is known."""
+    decoding: Decoding | None = None
+    """What decoding takes where threads share decoded blocks; None where they do not."""
+    tags: FileTags = field(default_factory=FileTags)
+    """What the file says beside its cells."""
+    files: Mapping[str, State | None] = field(default_factory=dict)
+    """Its files, and what tells each of them from another of its name; None of one that is not local."""
+    environment: Environment | None = None
+    """What held of ``rasterio.Env`` when it was opened by its name; None where no other process can open it so."""
 
 
-def keep_blocks(source: Source, count: int) -> None:
-    """Let a source hold so many decoded blocks, where threads share them."""
-    keep: Callable[[int], None] | None = getattr(source, "keep", None)
-    if keep is not None:
-        keep(count)
+def storage_of(source: Source) -> SourceStorage:
+    """Returns how a source is stored: its member ``storage``, or the defaults where it has none."""
+    storage: SourceStorage = getattr(source, "storage", SourceStorage())
+    return storage
+
+
+def make_ready(source: Source, threads: int, blocks: int = 0) -> None:
+    """Make a source ready for a run: by its method ``ready(threads, blocks)``, where it has one.
+
+    Opening a file silences Python's warnings for a moment, which is done for the whole process and must not happen in
+    two threads at once: it would leave the host's filters changed.
+
+    Args:
+        source: The source.
+        threads: How many new threads will read.
+        blocks: How many decoded blocks, or runs of small ones, tiles share.
+    """
+    ready: Callable[[int, int], None] | None = getattr(source, "ready", None)
+    if ready is not None:
+        ready(threads, blocks)
 
 
 class Source(Protocol):
     """What windows are read from; `read` may be called from several threads at once.
 
-    Two members more are asked for where they are: ``reserve(threads)`` by `reserve`, and ``tags`` by
-    `tilejit.formats.file_tags.tags_of`.
+    Two members more are optional: ``storage``, see `storage_of`, and ``ready(threads, blocks)``, see `make_ready`.
     """
 
     @property
@@ -108,18 +140,6 @@ class Source(Protocol):
     @property
     def block(self) -> tuple[int, int]:
         """Rows and columns of its storage blocks."""
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes that decoding one block takes, with all bands that are stored in it; 0 where nothing is decoded."""
-
-    @property
-    def stored_bytes(self) -> int | None:
-        """The file's size where it is known."""
-
-    @property
-    def reader(self) -> str:
-        """How it is read, for the plan: ``read directly``, ``through GDAL: its blocks are JPEG``."""
 
     def read(
         self,
@@ -148,17 +168,6 @@ class Source(Protocol):
         """Let go of the file, which a later read opens again: every run ends so."""
 
 
-def reserve(source: Source, threads: int) -> None:
-    """Make a source ready for reads from so many new threads: one that opens files has a method ``reserve`` for it.
-
-    Opening a file silences Python's warnings for a moment, which is done for the whole process and must not happen in
-    two threads at once: it would leave the host's filters changed.
-    """
-    ask = getattr(source, "reserve", None)
-    if ask is not None:
-        ask(threads)
-
-
 @dataclass(frozen=True, slots=True)
 class ArraySource:
     """An array as a source.
@@ -184,10 +193,8 @@ class ArraySource:
     """What messages call it."""
     block: tuple[int, int] = (512, 512)
     """Rows and columns that a reader does well to keep to."""
-    block_bytes: int = 0
-    """Nothing is decoded."""
-    reader: str = "in memory"
-    """How it is read."""
+    storage: SourceStorage = SourceStorage("in memory")
+    """How it is stored."""
     mask: NDArray[np.bool_] | None = None
     """Where it holds no data, (band, row, col), whatever the nodata value says; None for nowhere."""
 
@@ -230,12 +237,8 @@ class ArraySource:
         if grid.shape != stack.shape[1:]:
             raise SourceError(f"{name}: the array has {stack.shape[1:]} rows and cols, its grid {grid.shape}")
         bands = tuple(BandInfo(i + 1, stack.dtype, nodata, has_mask=mask is not None) for i in range(len(stack)))
-        return cls(stack, grid, bands, name, mask=None if mask is None else mask.reshape(stack.shape))
-
-    @property
-    def stored_bytes(self) -> int | None:
-        """The array's size."""
-        return self.array.nbytes
+        storage = SourceStorage("in memory", stored_bytes=stack.nbytes)
+        return cls(stack, grid, bands, name, storage=storage, mask=None if mask is None else mask.reshape(stack.shape))
 
     def read(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError
 from tilejit.formats.file_names import local_file
-from tilejit.formats.open_source import files_of
+from tilejit.formats.source import storage_of
 from tilejit.system.c_library import c_function
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     plan = job.plan
     parts = {f"version of {name}": version(name) for name in ("tilejit", "numba", "numpy")}
     for source in dict.fromkeys(job.sources):
-        parts |= {f"input {file}": _state(file) for file in files_of(source)}
+        parts |= {f"input {file}": _state(file) for file in storage_of(source).files}
         parts[f"grid of {source.name}"] = f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
     for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
         name = f"step {number}, {kernel.name}"
@@ -55,7 +55,7 @@ def unseen_files(source: Source) -> list[str]:
     Args:
         source: The raster, which is opened by its name.
     """
-    files, name = files_of(source), source.name
+    files, name = storage_of(source).files, source.name
     is_part = len(files) > 1 and not name.startswith("/vsi") and "://" not in name  # as NETCDF:a.nc:tas
     return [file for file in files if local_file(file) is None and not (is_part and file == name)]
 

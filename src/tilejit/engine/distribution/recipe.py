@@ -13,8 +13,9 @@ from tilejit.engine.planning.planner import Job
 from tilejit.errors import KernelError, PlanError, SourceError
 from tilejit.formats.file_names import check_unchanged, local_file
 from tilejit.formats.gdal.environment import Environment
-from tilejit.formats.open_source import is_opened_by_name, open_source, stored_source
+from tilejit.formats.open_source import is_opened_by_name, open_source
 from tilejit.formats.scaled_source import ScaledSource
+from tilejit.formats.source import storage_of
 from tilejit.kernel.crossing import way_of
 from tilejit.system.landmark import Landmark
 from tilejit.system.main_guard import require_guard
@@ -91,9 +92,10 @@ class Recipe:
         sources = tuple(made[i] for i in self.sources)
         for read, source in zip(self.plan.reads, sources, strict=True):
             here, there = source.grid.shape, self.plan.grid.shape
-            if (here, source.stored_bytes) != (there, read.stored_bytes):
+            size = storage_of(source).stored_bytes
+            if (here, size) != (there, read.stored_bytes):
                 raise SourceError(
-                    f"{source.name}: has {here[0]} x {here[1]} cells in {source.stored_bytes} bytes in a worker, and "
+                    f"{source.name}: has {here[0]} x {here[1]} cells in {size} bytes in a worker, and "
                     f"{there[0]} x {there[1]} in {read.stored_bytes} where the run was planned: give workers that file"
                 )
         return Job(self.plan, sources, kernels, self.parameters)
@@ -143,10 +145,10 @@ def _input_of(source: Source) -> Input:
             f"{source.name}: worker processes open inputs by name, and this one is in memory: save it to a file and "
             "open that, or leave executor= out, by which threads share the memory"
         )
-    stored = stored_source(source)
-    check_unchanged(source.name, stored.states)
-    states = tuple((file, state, _folder_of(file)) for file, state in stored.states.items())
-    return Input(source.name, stored is not source, states, stored.environment)
+    storage = storage_of(source)
+    check_unchanged(source.name, storage.files)
+    states = tuple((file, state, _folder_of(file)) for file, state in storage.files.items() if state is not None)
+    return Input(source.name, isinstance(source, ScaledSource), states, storage.environment or Environment())
 
 
 def _folder_of(file: str) -> Landmark:

@@ -16,10 +16,11 @@ import numpy as np
 
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Band, SourceBand, sources_of
-from tilejit.formats.file_tags import BandTags, FileTags, tags_of
+from tilejit.formats.file_tags import BandTags, FileTags
 from tilejit.formats.gdal.side_file import needs_side_file
-from tilejit.formats.open_sink import storage_of
+from tilejit.formats.open_sink import storage_at
 from tilejit.formats.sink import OutputProfile, Storage
+from tilejit.formats.source import storage_of
 from tilejit.grid import crs_name
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ def file_request(
     """
 
     def storage(dtype: np.dtype) -> Storage:
-        return storage_of(path, dtype, grid.shape, len(bands), options)
+        return storage_at(path, dtype, grid.shape, len(bands), options)
 
     return Request(bands, path, nodata, storage, notes=_notes(bands, grid, path))
 
 
 def _notes(bands: Sequence[Band], grid: Grid, path: str) -> tuple[str, ...]:
     """What an output keeps in another place than its input, or does not keep."""
-    told = [tags_of(source) for source in sources_of(bands)]
+    told = [storage_of(source).tags for source in sources_of(bands)]
     suffix, notes = Path(path).suffix.lower(), []
     if suffix == ".zarr":
         lost = {
@@ -97,7 +98,7 @@ def output_profile(
 
 def carried_tags(bands: Sequence[Band], write: Write) -> FileTags:
     """What goes along from the inputs to an output: of the file, what all inputs agree upon."""
-    told = [tags_of(source) for source in sources_of(bands)]
+    told = [storage_of(source).tags for source in sources_of(bands)]
     said = [tags.tags for tags in told]
     copied = all(isinstance(band, SourceBand) for band in bands)
     spaces = dict.fromkeys(space for tags in said for space in tags)
@@ -114,7 +115,7 @@ def _common(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _band_tags(band: Band, position: int, write: Write) -> BandTags:
-    known = tags_of(band.source).bands if isinstance(band, SourceBand) else ()
+    known = storage_of(band.source).tags.bands if isinstance(band, SourceBand) else ()
     if not isinstance(band, SourceBand) or not known:
         return BandTags()
     tags = known[band.info.index - 1]

@@ -21,7 +21,7 @@ from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.open_sink import stored_bytes
 from tilejit.formats.sink import prepare
-from tilejit.formats.source import keep_blocks, reserve
+from tilejit.formats.source import make_ready
 from tilejit.system.awaited_thread import AwaitedThread
 from tilejit.window import Window
 
@@ -258,9 +258,8 @@ def run_tasks(run: Run) -> None:
     sources = {id(s): s for s in job.sources}.values()
     try:
         for source in sources:
-            reserve(source, min(job.plan.workers, job.plan.task_count))
             held = sum(job.plan.blocks_held(r) for r, s in zip(job.plan.reads, job.sources, strict=True) if s is source)
-            keep_blocks(source, held)
+            make_ready(source, min(job.plan.workers, job.plan.task_count), held)
         run()
     finally:
         for source in sources:

@@ -28,7 +28,7 @@ from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
 from tilejit.formats.output_file import can_be_written
 from tilejit.formats.scaled_source import scales_of
-from tilejit.formats.source import decoding_of
+from tilejit.formats.source import storage_of
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.kernel.operations import is_open_ended
 from tilejit.kernel.quantities import scalar_values
@@ -144,7 +144,7 @@ def _make_read(key: tuple[Any, ...], node: ReadNode, planes: list[Plane], number
         marked = node.dtype.kind != "f" and not node.valid and holds_nodata(node.dtype, own)
         turned = any(node.source.grid.flips)
         planes.append(Plane(label, node.dtype, node.halo, node.edge, own if marked else None, turned))
-    source = node.source
+    source, storage = node.source, storage_of(node.source)
     return Read(
         source.name,
         tuple(node.bands),
@@ -153,10 +153,10 @@ def _make_read(key: tuple[Any, ...], node: ReadNode, planes: list[Plane], number
         node.edge,
         node.valid,
         source.block,
-        source.block_bytes,
-        source.stored_bytes,
-        source.reader,
-        decoding_of(source),
+        storage.block_bytes,
+        storage.stored_bytes,
+        storage.reader,
+        storage.decoding,
         scales_of(source, node.bands),
     )
 

@@ -20,6 +20,7 @@ from tilejit.errors import PlanError
 from tilejit.formats.gdal.storage import creation_options
 from tilejit.formats.open_sink import open_sink
 from tilejit.formats.sink import ArraySink, OutputProfile, Sink
+from tilejit.formats.source import storage_of
 from tilejit.sizes import format_size
 
 if TYPE_CHECKING:
@@ -65,17 +66,18 @@ def likeness_of(read: Read, source: Source) -> str:
     """
     info = next(b for b in source.bands if b.index == read.bands[0])
     cells = f"{info.dtype} {info.nodata} {len(read.bands)}"
-    if not source.block_bytes:
+    storage = storage_of(source)
+    if not storage.block_bytes:
         return cells
     options = creation_options(source.name)
-    if options is None or source.stored_bytes is None:
+    if options is None or storage.stored_bytes is None:
         raise PlanError(f"{source.name} is no local GeoTIFF with a codec that keeps every cell")
-    if source.block_bytes > _LARGEST_BLOCK:
+    if storage.block_bytes > _LARGEST_BLOCK:
         raise PlanError(
-            f"{source.name}: decoding a block takes {format_size(source.block_bytes)}, too much to be tried"
+            f"{source.name}: decoding a block takes {format_size(storage.block_bytes)}, too much to be tried"
         )
     raw = len(source.bands) * info.dtype.itemsize * prod(source.grid.shape)
-    ratio = round(_RATIOS * log2(max(1, source.stored_bytes) / raw))
+    ratio = round(_RATIOS * log2(max(1, storage.stored_bytes) / raw))
     return f"{cells} of {len(source.bands)} {sorted(options.items())} {ratio}"
 
 
@@ -132,7 +134,7 @@ def _per_pixel(small: _Cost, large: _Cost) -> Numbers:
 
 def _cell_bytes(read: Read, source: Source) -> int:
     """Bytes of a pixel of an input, with the bands that lie between those that are read and are decoded with them."""
-    options = (creation_options(source.name) if source.block_bytes else None) or {}
+    options = (creation_options(source.name) if storage_of(source).block_bytes else None) or {}
     together = source.bands if options.get("INTERLEAVE") == "PIXEL" else [source.bands[b - 1] for b in read.bands]
     return sum(band.dtype.itemsize for band in together)
 

@@ -69,7 +69,7 @@ def read_mosaic(path: Path) -> Mosaic:
     _check_alike(path, [str(tile.path) for tile in tiles], traits)
     _check_whole(path, whole, bands[0])
     _check_cover(path, whole.grid, tiles, may_have_holes=all(band.nodata is not None for band in whole.bands))
-    return Mosaic(path, whole.grid, bands[0], tiles, whole.tags)
+    return Mosaic(path, whole.grid, bands[0], tiles, whole.storage.tags)
 
 
 def _read_tile(path: Path, grid: Grid, shard: Shard) -> tuple[Tile, tuple[BandInfo, ...], dict[str, Any]]:

@@ -38,7 +38,7 @@ def tiles_of(target: Path) -> Path:
 
 
 def shard_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
-    """How shards with these options are stored; see `storage_of`."""
+    """How shards with these options are stored; see `storage_at`."""
     storage = geotiff_storage(dtype, shape, count, options)
     return replace(storage, writer=f"GeoTIFF shards for .vrt, {storage.writer}", held=SHARD_BYTES, shared=True)
 

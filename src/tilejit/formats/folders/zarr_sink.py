@@ -45,7 +45,7 @@ _OTHERS = ("BLOCKXSIZE", "BLOCKYSIZE", "COMPRESS", "INTERLEAVE", "SPARSE_OK")
 
 
 def zarr_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
-    """How a Zarr output with these options is stored; see `storage_of`.
+    """How a Zarr output with these options is stored; see `storage_at`.
 
     Example:
         >>> import numpy as np

@@ -19,7 +19,7 @@ from tilejit.formats.file_tags import read_tags
 from tilejit.formats.gdal.dataset_xml import dataset_xml
 from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.gdal.library import cause_of, complaints, load_rasterio, quiet, speechless
-from tilejit.formats.source import BandInfo, blank, check_request, convert, flag, nodata_key, survives
+from tilejit.formats.source import BandInfo, SourceStorage, blank, check_request, convert, flag, nodata_key, survives
 from tilejit.grid import IDENTITY, Grid, Metric
 from tilejit.system.open_files import open_files_hint
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.file_names import State
-    from tilejit.formats.file_tags import FileTags
     from tilejit.formats.source import Source
     from tilejit.window import Window
 
@@ -59,10 +57,10 @@ class RasterioSource:
     def __init__(self, path: str) -> None:
         self.name = path
         """The path."""
-        self.reader = "through GDAL"
-        """How it is read, and why."""
         self.environment = Environment.current()
         """What held of ``rasterio.Env`` when it was opened: it holds for all its reads."""
+        self.storage = SourceStorage("through GDAL", environment=self.environment)
+        """How it is stored."""
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[Any] = []
@@ -76,21 +74,20 @@ class RasterioSource:
                 """Where its cells lie."""
                 self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
                 """All its bands."""
-                self.tags: FileTags = read_tags(dataset)
-                """What it says beside its cells."""
-                self.states: dict[str, State] = states_of((path, *dataset.files))
-                """What tells each of its files from another of its name; a VRT's include those that it shows."""
                 self.block: tuple[int, int]
                 """Rows and columns of its storage blocks."""
-                self.block_bytes: int
-                """Bytes that decoding one block takes."""
-                self.block, self.block_bytes = _block_of(path, dataset, self.bands)
+                self.block, block_bytes = _block_of(path, dataset, self.bands)
+                self.storage = replace(
+                    self.storage,
+                    block_bytes=block_bytes,
+                    stored_bytes=_file_size(path),
+                    tags=read_tags(dataset),
+                    files=states_of((path, *dataset.files)),
+                )
         except BaseException:
             self.close()
             raise
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
-        self.stored_bytes: int | None = _file_size(path)
-        """The file's size; None where it is not a local file."""
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Another process opens the file for itself: handles do not travel.
@@ -122,9 +119,10 @@ class RasterioSource:
             for i, band in enumerate(bands):
                 self._flag(band, window, out[i], valid[i])
 
-    def reserve(self, threads: int) -> None:
-        """Open a handle for each of so many threads, here and now; see `tilejit.formats.source.reserve`."""
-        check_unchanged(self.name, self.states)
+    def ready(self, threads: int, blocks: int) -> None:
+        """Open a handle for each of so many threads, here and now; see `tilejit.formats.source.make_ready`."""
+        del blocks  # GDAL has a cache of its own
+        check_unchanged(self.name, self.storage.files)
         handles = [self._new_handle() for _ in range(threads - len(self._idle))]
         with self._lock:
             self._idle += handles
@@ -224,9 +222,8 @@ class RasterioSource:
     def _new_handle(self) -> Any:
         with self.environment.entered():
             dataset = _open(self.name)
-        states = getattr(self, "states", {})
         try:
-            check_unchanged(self.name, {name: state for name, state in states.items() if name == self.name})
+            check_unchanged(self.name, {self.name: self.storage.files.get(self.name)})
         except BaseException:
             dataset.close()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.file_names import State
-    from tilejit.formats.file_tags import FileTags
-    from tilejit.formats.gdal.environment import Environment
     from tilejit.formats.gdal.rasterio_source import RasterioSource
     from tilejit.formats.geotiff.shared_blocks import Held
     from tilejit.formats.geotiff.tiff_layout import TiffLayout
-    from tilejit.formats.source import BandInfo, Decoding, Source
+    from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
 
 
@@ -42,9 +40,6 @@ class BlockSource:
     take for pixels (it looks at no checksum of DEFLATE).
     """
 
-    reader = "read directly"
-    """How blocks are read."""
-
     def __init__(self, source: RasterioSource, layout: TiffLayout) -> None:
         self.name: str = source.name
         """The path."""
@@ -52,20 +47,17 @@ class BlockSource:
         """Where its cells lie."""
         self.bands: tuple[BandInfo, ...] = source.bands
         """All its bands."""
-        self.tags: FileTags = source.tags
-        """What it says beside its cells."""
-        self.states: dict[str, State] = source.states
-        """What tells each of its files from another of its name."""
-        self.environment: Environment = source.environment
-        """What held of ``rasterio.Env`` when it was opened."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
-        self.decoding: Decoding = layout.decoding
-        """What decoding takes."""
-        self.block_bytes: int = self.decoding.run_bytes + self.decoding.thread_bytes
-        """Bytes that decoding one block takes, or a run of small ones."""
-        self.stored_bytes: int | None = source.stored_bytes
-        """The file's size."""
+        decoding = layout.decoding
+        self.storage = replace(
+            source.storage,
+            reader="read directly",
+            block_bytes=decoding.run_bytes + decoding.thread_bytes,
+            decoding=decoding,
+        )
+        """How it is stored."""
+        self._by_rows = decoding.by_rows
         self._gdal = source
         self._layout, self._run = layout, layout.run
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
@@ -82,7 +74,7 @@ class BlockSource:
         from tilejit.formats.gdal.rasterio_source import opened_within
         from tilejit.formats.open_source import open_source
 
-        return opened_within, (self.environment, open_source, self.name)
+        return opened_within, (self.storage.environment, open_source, self.name)
 
     def __repr__(self) -> str:
         return f"BlockSource({self.name!r})"
@@ -117,15 +109,11 @@ class BlockSource:
             numbers = ", ".join(map(str, bands))
             raise ReadError(f"{self.name}: cannot read band {numbers}, {window}: {error}") from error
 
-    def reserve(self, threads: int) -> None:
+    def ready(self, threads: int, blocks: int) -> None:
         """Open the file again if it was closed; threads share it. Each may decode a block at the same time."""
-        check_unchanged(self.name, self.states)
-        self.keep(threads)
+        check_unchanged(self.name, self.storage.files)
+        self._shared.resize(blocks or threads)
         self._descriptor()
-
-    def keep(self, blocks: int) -> None:
-        """Hold so many decoded blocks, or runs of small ones, for tiles that share them."""
-        self._shared.resize(blocks)
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
@@ -168,7 +156,7 @@ class BlockSource:
                 self._store(band, np.broadcast_to(self._missing[band - 1], out.shape[1:]), out[i], flags)
                 continue
             # What is not compressed need not be read whole.
-            part = rows if self.decoding.by_rows else slice(0, run.rows * layout.grid.stored_rows(run.row))
+            part = rows if self._by_rows else slice(0, run.rows * layout.grid.stored_rows(run.row))
             with self._shared.hold((number, run.count, part.start, part.stop)) as held:
                 cells = held.cells if held.cells is not None else self._decode_into(held, number, run, part)
                 here = cells[rows.start - part.start : rows.stop - part.start, cols, sample]
@@ -202,7 +190,7 @@ class BlockSource:
     def _decoded(self, number: int, run: Run, row: int, out: NDArray[Any]) -> NDArray[Any]:
         """Blocks from the file: in ``out``, or as a constant."""
         try:
-            if self.decoding.by_rows:
+            if self._by_rows:
                 self._read_plain(number, self._layout.stored_shape(run.row), row, out)
             elif run.count == 1:
                 return self._decode_block(number, out)
@@ -256,9 +244,10 @@ class BlockSource:
         row_bytes = out.nbytes // len(out)
         if count < stored[0] * row_bytes:
             raise CodecError(f"it is stored in {count:,} bytes, and holds {stored[0] * row_bytes:,}")
-        if self.stored_bytes is not None and offset + count > self.stored_bytes:
+        size = self.storage.stored_bytes
+        if size is not None and offset + count > size:
             # Be the rows there or not.
-            raise CodecError(f"the file ends at byte {self.stored_bytes:,}, and the block at {offset + count:,}")
+            raise CodecError(f"the file ends at byte {size:,}, and the block at {offset + count:,}")
         self._fill(out.reshape(-1).view(np.uint8), offset + row * row_bytes)
         if not self._layout.codec.dtype.isnative:
             out.byteswap(inplace=True)
@@ -298,7 +287,7 @@ class BlockSource:
             file = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}{open_files_hint(error)}") from error
-        if identity_of(os.fstat(file)) != self.states.get(self.name):
+        if identity_of(os.fstat(file)) != self.storage.files.get(self.name):
             os.close(file)
             raise ReadError(f"{self.name}: it was written or replaced since it was opened: open it again")
         return file

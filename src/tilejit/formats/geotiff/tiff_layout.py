@@ -13,7 +13,7 @@ from tilejit.errors import CodecError
 from tilejit.formats.codecs import BlockCodec
 from tilejit.formats.geotiff.block_grid import BlockGrid
 from tilejit.formats.geotiff.tiff_tags import COMPRESSIONS, KINDS, SEPARATE, UNSIGNED
-from tilejit.formats.source import Decoding
+from tilejit.formats.source import Decoding, storage_of
 from tilejit.sizes import counted
 from tilejit.system.logs import unlogged
 
@@ -141,7 +141,7 @@ def _read_directory(source: Source) -> TiffLayout:
         offsets = _array(tiff, f"{kind}Offsets", grid.count)
         counts = _array(tiff, f"{kind}ByteCounts", grid.count)
     layout = TiffLayout(codec, grid, offsets, counts)
-    if not grid.tiled and _looks_wrong(layout, source.stored_bytes or 0):
+    if not grid.tiled and _looks_wrong(layout, storage_of(source).stored_bytes or 0):
         raise _NotOurs("its byte counts look wrong, and libtiff makes its own")
     # No compression takes twice the size of what it compresses: that is a damaged count, and memory.
     if counts.max() > 2 * layout.block_bytes + 4096:
