@@ -24,6 +24,7 @@ import rasterio
 import tilejit as tj
 from terrain import PROFILE, scene, write_terrain
 from tilejit.engine.prediction.prediction import predict_job
+from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_outputs
 from tilejit_kernels.filters import mean_5x5
 from tilejit_kernels.indices import ndvi
@@ -80,7 +81,7 @@ def outputs(job: str, folder: Path, size: int) -> dict[Path, tj.Raster]:
 
 
 def planned(job: str, profile: str, folder: Path, size: int) -> Job:
-    return plan_outputs(outputs(job, folder, size), {"profile": PROFILES[profile], "overwrite": True})[0]
+    return plan_outputs(outputs(job, folder, size), RunOptions(profile=PROFILES[profile], overwrite=True))[0]
 
 
 def busy_seconds() -> float:

@@ -71,11 +71,6 @@ CIRCLES = {
     "kernel.discovery imports kernel.kernel",
     "kernel.kernel imports kernel.raster_function",
     "kernel.raster_function imports kernel.crossing",
-    "raster.asynchronous imports raster.raster",
-    "raster.asynchronous imports raster.running",
-    "raster.raster imports raster.asynchronous",
-    "raster.raster imports raster.running",
-    "raster.running imports raster.raster",
 }
 """A module and one that it imports, from which a way leads back."""
 FOLDER_CIRCLES = {

@@ -17,6 +17,7 @@ from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import PlanError
 from tilejit.grid import Grid
+from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import plan_job
 
@@ -57,7 +58,7 @@ def assert_whole(folder):
 @pytest.mark.parametrize("backend", ["cpu", "python"])
 @pytest.mark.parametrize("executor", ["threads", "serial"])
 def test_a_source_of_the_page_into_a_sink_of_the_page(page, tmp_path, executor, backend):
-    job = plan_job(ramp(page), None, {"tile": (16, 16), "executor": executor, "backend": backend})
+    job = plan_job(ramp(page), None, RunOptions(tile=(16, 16), executor=executor, backend=backend))
     report = run_job(job, [page.Arrays(tmp_path)])
     assert report.tasks == len(list(tmp_path.glob("*.npy"))) == 12
     assert_whole(tmp_path)
@@ -75,7 +76,7 @@ def test_a_sink_of_the_page_is_aborted(page, tmp_path, concurrent):
 
     sink.write = write
     with pytest.raises(tj.TilejitError, match="full"):
-        run_job(plan_job(ramp(page), None, {"tile": (16, 16)}), [sink])
+        run_job(plan_job(ramp(page), None, RunOptions(tile=(16, 16))), [sink])
     assert not list(tmp_path.iterdir())
 
 
@@ -98,7 +99,8 @@ def test_workers_in_other_processes_write_to_a_sink_of_the_page(page, tmp_path):
     tj.from_array(cells).save(source, dtype="int32")
     folder = tmp_path / "parts"
     folder.mkdir()
-    job = plan_job(column_sum(tj.open(source)), None, {"tile": (16, 16), "executor": "processes", "workers": 1})
+    options = RunOptions(tile=(16, 16), executor="processes", workers=1)
+    job = plan_job(column_sum(tj.open(source)), None, options)
     with opened("processes", 1) as executor:
         run_distributed(job, [page.Arrays(folder)], executor)
     assert_whole(folder)

@@ -57,9 +57,9 @@ _LAZY = {
     "Tile": "tilejit.formats.tile_sink:Tile",
     "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
-    "from_array": "tilejit.raster.raster:from_array",
+    "from_array": "tilejit.raster.making:from_array",
     "merge": "tilejit.raster.merging:merge",
-    "open": "tilejit.raster.raster:open_raster",
+    "open": "tilejit.raster.making:open_raster",
     "save": "tilejit.raster.running:save",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
@@ -73,9 +73,10 @@ if TYPE_CHECKING:
     from tilejit.formats.tile_sink import Tile
     from tilejit.grid import Grid
     from tilejit.raster.asynchronous import asave
+    from tilejit.raster.making import from_array
+    from tilejit.raster.making import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.raster.merging import merge
-    from tilejit.raster.raster import Raster, from_array
-    from tilejit.raster.raster import open_raster as open  # noqa: A004 - as rasterio.open
+    from tilejit.raster.raster import Raster
     from tilejit.raster.running import save
     from tilejit.window import Window
 

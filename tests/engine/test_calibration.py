@@ -23,6 +23,7 @@ from tilejit.engine.prediction.rehearsal import likeness_of, rehearsal_key
 from tilejit.errors import PlanError, ReadError, SinkError
 from tilejit.formats.gdal.storage import creation_options
 from tilejit.formats.geotiff.block_source import BlockSource
+from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_outputs
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
@@ -81,7 +82,7 @@ def dem(tmp_path):
 
 
 def job_of(raster, path="out.tif", **options):
-    return plan_outputs({path: raster}, {"overwrite": True, **options})[0]
+    return plan_outputs({path: raster}, RunOptions(**{"overwrite": True, **options}))[0]
 
 
 def test_a_prediction_leaves_nothing_but_what_is_kept(tmp_path, dem, kept, monkeypatch):
@@ -341,7 +342,7 @@ def test_large_outputs_are_not_rehearsed_as_files_of_a_few_blocks(tmp_path, kept
     monkeypatch.setattr(rehearsal, "_measure", measure)
     path = write(tmp_path / "in.tif", np.zeros((1, 4096, 4096), np.float32), compress="deflate", tiled=True)
     outputs = {tmp_path / f"{name}.tif": steep(tj.open(path)) for name in "abc"}
-    job, _ = plan_outputs(outputs, {"profile": {"compress": "deflate"}})
+    job, _ = plan_outputs(outputs, RunOptions(profile={"compress": "deflate"}))
     rehearsal.rehearse(job)
     _, small, large = seen
     window = rehearsal._window(job.plan, small)

@@ -49,6 +49,7 @@ from tilejit.formats.open_sink import open_sink
 from tilejit.formats.sink import ArraySink, OutputProfile
 from tilejit.grid import Grid
 from tilejit.kernel.crossing import way_of
+from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job
 from tilejit.system.cores import available_cores
 from tilejit.system.landmark import here, is_here
@@ -480,7 +481,7 @@ def test_a_file_that_is_another_by_now(dem, pool, tmp_path):
 def test_a_worker_holds_its_file_against_the_one_that_was_planned_with(dem, tmp_path):
     copy = tmp_path / "copy.tif"
     copy.write_bytes(dem.read_bytes())
-    recipe = recipe_of(plan_job(scaled(tj.open(copy)), None, {}), [])
+    recipe = recipe_of(plan_job(scaled(tj.open(copy)), None, RunOptions()), [])
     elsewhere = replace(recipe, sources=tuple(replace(i, states=()) for i in recipe.sources))
     (tmp_path / "same.tif").write_bytes(dem.read_bytes())
     (tmp_path / "same.tif").replace(copy)

@@ -188,7 +188,6 @@ def test_memory_is_refused_before_a_pixel_is_read(tmp_path):
         ({"workers": 0}, "workers=0"),
         ({"tile": (100, 100)}, "cuts the output's blocks"),
         ({"backend": "gpu"}, "no backend 'gpu'"),
-        ({"speed": 9}, "no option speed"),
         ({"nodata": "x"}, "nodata"),
     ],
 )

@@ -214,11 +214,11 @@ def test_progress_is_told_to_its_end(tmp_path, raster):
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
     from tilejit.formats.sink import ArraySink
-    from tilejit.raster.settings import settings_of
+    from tilejit.raster.options import RunOptions
 
     told = []
     lazy = steep(raster)
-    job = make_job(lazy.grid, [Request(lazy.bands)], settings_of(lazy.bands, {"tile": (10, 10)}))
+    job = make_job(lazy.grid, [Request(lazy.bands)], RunOptions(tile=(10, 10)).settings(lazy.bands))
     run_job(job, [ArraySink(np.empty((1, 100, 100), np.float32), lazy.grid)], lambda *state: told.append(state))
     assert told[-1] == (100, 100, "")
     done = [state[0] for state in told]

@@ -214,10 +214,10 @@ def test_the_text_says_why_gdal_writes():
 def test_a_window_is_planned_on_the_grids_own_tile_lines():
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
-    from tilejit.raster.settings import settings_of
+    from tilejit.raster.options import RunOptions
 
     raster = steep(Untouched(5000, 7000).raster().band(1))
-    settings = settings_of(raster.bands, {"tile": (512, 512)})
+    settings = RunOptions(tile=(512, 512)).settings(raster.bands)
     plan = make_job(raster.grid, [Request(raster.bands)], settings, Window(500, 600, 100, 1000)).plan
     assert next(str(w) for _, w in plan.tasks()) == "rows 500:512, cols 600:1024"
     assert sum(w.height * w.width for _, w in plan.tasks()) == 100_000

@@ -237,9 +237,9 @@ def _report(raster, tile):
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
     from tilejit.formats.sink import ArraySink
-    from tilejit.raster.settings import settings_of
+    from tilejit.raster.options import RunOptions
 
-    job = make_job(raster.grid, [Request(raster.bands)], settings_of(raster.bands, {"tile": tile, "workers": 2}))
+    job = make_job(raster.grid, [Request(raster.bands)], RunOptions(tile=tile, workers=2).settings(raster.bands))
     array = np.empty((raster.count, *raster.grid.shape), job.plan.writes[0].dtype)
     return run_job(job, [ArraySink(array, raster.grid)])
 

@@ -24,6 +24,7 @@ from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.errors import TilejitError
 from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.source import storage_of
+from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job
 from tilejit.window import Window
 
@@ -154,7 +155,7 @@ def test_an_env_around_a_run_reaches_its_workers(cells, monkeypatch, tmp_path):
 def test_what_is_secret_is_not_shown(address):
     raster = opened(address, "shown")
     source = raster.bands[0].source
-    recipe = recipe_of(plan_job(scaled(raster), None, {}), [])
+    recipe = recipe_of(plan_job(scaled(raster), None, RunOptions()), [])
     part = Part("run", None, pickle.dumps(recipe), Window(0, 0, 1, 1))
     assert SECRET.encode() in part.recipe  # workers need it
     for value in (source, storage_of(source).environment, recipe, part, recipe.plan):

@@ -18,8 +18,8 @@ from tilejit.formats.geotiff.constant_blocks import ConstantBlocks, KnownBlocks,
 from tilejit.formats.open_source import open_source
 from tilejit.grid import Grid
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
+from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
-from tilejit.raster.settings import settings_of
 from tilejit.window import Window
 
 pytestmark = [
@@ -337,6 +337,6 @@ def test_a_sparse_output_leaves_blank_tiles_out(tmp_path):
 
 def test_a_job_may_have_no_kernel():
     raster = tj.from_array(np.full(SHAPE, np.nan, np.float32), grid=Grid(*SHAPE))
-    job = make_job(raster.grid, [Request(raster.bands)], settings_of(raster.bands, {}))
+    job = make_job(raster.grid, [Request(raster.bands)], RunOptions().settings(raster.bands))
     assert not job.plan.steps
     assert np.isnan(raster.read()).all()

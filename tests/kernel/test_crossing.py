@@ -213,9 +213,10 @@ PROGRAM = textwrap.dedent("""
     def send():
         from tilejit.engine.distribution.recipe import recipe_of
         from tilejit.engine.executors import open_executor
+        from tilejit.raster.options import RunOptions
         from tilejit.raster.running import plan_job
         open_executor("processes").close()
-        job = plan_job(mine(tj.open(sys.argv[1])), None, {{}})
+        job = plan_job(mine(tj.open(sys.argv[1])), None, RunOptions())
         with open(sys.argv[2], "wb") as file:
             pickle.dump(recipe_of(job, []), file)
 

@@ -1,5 +1,8 @@
 """Tiled equals whole, bit for bit; nodata, windows, files."""
 
+import asyncio
+import dataclasses
+import inspect
 import math
 import threading
 from dataclasses import replace
@@ -28,6 +31,7 @@ from raster_kernels import (
 )
 from tilejit.errors import GridMismatchError, KernelError, ParameterError, PlanError, SinkError
 from tilejit.grid import Grid, Metric
+from tilejit.raster.options import RunOptions
 from tilejit.window import Window
 
 rasterio = pytest.importorskip("rasterio")
@@ -561,3 +565,41 @@ def test_a_tile_larger_than_the_raster_takes_no_more_than_the_raster():
 def test_rasters_print_what_they_are(two_bands):
     assert repr(tj.open(two_bands)).startswith(f"<Raster {two_bands}: 2 bands, 40 rows x 50 cols, cell 30 x -30")
     assert repr(plus_one(tj.open(two_bands).band(1))).startswith("<Raster plus_one: 1 band, ")
+
+
+METHODS = ["save", "asave", "plan", "predict", "read", "compute", "acompute", "tiles"]
+
+
+@pytest.mark.parametrize("function", [tj.save, tj.asave, *(getattr(tj.Raster, name) for name in METHODS)])
+def test_editors_show_the_options_of_a_run(function):
+    shown = {n: p.default for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    known = {field.name: field.default for field in dataclasses.fields(RunOptions)}
+    assert shown.items() <= known.items()
+    assert {"nodata", "dtype", "backend", "executor", "workers", "memory", "tile", "trace"} <= set(shown)
+
+
+@pytest.mark.parametrize("name", ["save", "plan", "predict", "read", "compute", "tiles", "asave", "acompute"])
+def test_options_arrive_as_they_were_given(name, monkeypatch):
+    """They are handed down in order, so that an exchange of two would be seen by no one."""
+    method, seen = getattr(tj.Raster, name), []
+
+    def stop(*arguments):
+        seen.extend(argument for argument in arguments if isinstance(argument, RunOptions))
+        raise InterruptedError
+
+    for function in ("raster.plan_job", "raster.read_window", "raster.save_outputs", "asynchronous.save_in_thread",
+                     "asynchronous.read_window", "asynchronous.tiles_job"):  # fmt: skip
+        monkeypatch.setattr(f"tilejit.raster.{function}", stop)
+    known = [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    given = {option: object() for option in known} | {"workers": 7, "tile": (8, 9)}
+    path = ["out.tif"] * (name in {"save", "asave"})
+    with pytest.raises(InterruptedError):
+        finished(method(tj.from_array(np.ones((4, 4))), *path, **given))
+    assert {option: getattr(seen[0], option) for option in known} == given
+
+
+def finished(awaited):
+    async def first(tiles):
+        return [tile async for tile in tiles]
+
+    asyncio.run(first(awaited) if inspect.isasyncgen(awaited) else awaited)

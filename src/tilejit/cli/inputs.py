@@ -120,7 +120,7 @@ def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, str]:
 
 
 def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -> Raster:
-    from tilejit.raster.raster import open_raster
+    from tilejit.raster.making import open_raster
 
     raster = open_raster(one.path, band=one.band, scaled=scaled)
     if raster.count > 1:

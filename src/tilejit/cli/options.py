@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tilejit.kernel.chain import Applicable
     from tilejit.kernel.kernel import Edge
+    from tilejit.raster.options import RunOptions
     from tilejit.raster.raster import Raster
-    from tilejit.raster.settings import RunOptions
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -117,6 +117,8 @@ def read_job(
     Raises:
         TilejitError: A kernel, an input or a parameter is not as it should be.
     """
+    from tilejit.raster.options import RunOptions
+
     kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
     bound = bind_parameters(kernels, parameters)
     # What an edge says nothing of is left alone; where that is all there is, the kernel refuses it.
@@ -124,8 +126,9 @@ def read_job(
     rasters = open_inputs(kernels, inputs, scaled)
     edges = ({"edge": edge} if edge is not None and k in edged else {} for k in kernels)
     applied = tuple(k(*r, **b, **e) for k, r, b, e in zip(kernels, rasters, bound, edges, strict=True))
-    given: RunOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
-    return JobWords(kernels, applied, given)
+    return JobWords(
+        kernels, applied, RunOptions(**{name: value for name, value in options.items() if value is not None})
+    )
 
 
 def split_kernels(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +35,7 @@ def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) ->
     job = read_job(**words)
     # Names that were not given are made up: whether they exist is no concern of the plan's.
     paths = outputs or tuple(f"{k.name}.tif" for k in job.kernels)
-    options = job.options if outputs else {**job.options, "overwrite": True}
+    options = job.options if outputs else replace(job.options, overwrite=True)
     planned = plan_outputs(job.outputs(paths), options)[0]
     lines = [str(planned.plan)]
     if timed:

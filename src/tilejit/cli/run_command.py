@@ -45,9 +45,9 @@ def command(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) 
 
 
 def _run(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
-    from tilejit.raster.running import save
+    from tilejit.raster.running import save_outputs
 
     job = read_job(**words, executor=executor, progress=False if quiet else None)
-    report = save(job.outputs(outputs), **job.options)
+    report = save_outputs(job.outputs(outputs), job.options)
     if not quiet:
         show_labelled(f"{report}\nwritten   {', '.join(outputs)}")

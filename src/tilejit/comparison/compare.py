@@ -22,7 +22,8 @@ from tilejit.engine.prediction.calibration import machine
 from tilejit.errors import BackendError, ParameterError, TilejitError
 from tilejit.formats.open_source import check_no_input
 from tilejit.formats.target import checked_file
-from tilejit.raster.raster import Raster, apply_kernel, from_array, open_raster
+from tilejit.raster.making import apply_kernel, from_array, open_raster
+from tilejit.raster.raster import Raster
 from tilejit.sizes import counted, format_size
 from tilejit.system.cores import available_cores, available_memory
 from tilejit.system.ending import ends_heard

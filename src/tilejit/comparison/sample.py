@@ -14,7 +14,7 @@ from tilejit.errors import ParameterError
 from tilejit.formats.gdal.storage import creation_options
 from tilejit.formats.source import storage_of
 from tilejit.kernel.nodata import default_nodata
-from tilejit.raster.raster import Raster, from_array, open_raster
+from tilejit.raster.making import from_array, open_raster
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
+    from tilejit.raster.raster import Raster
 
 _SIDE = 1024
 """Rows and columns that a piece has about: large enough that its seams, where neighbours are strangers, are few."""

@@ -16,8 +16,8 @@ from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import make_job
 from tilejit.kernel.discovery import find_single_kernel
-from tilejit.raster.raster import apply_kernel, open_raster
-from tilejit.raster.settings import settings_of
+from tilejit.raster.making import apply_kernel, open_raster
+from tilejit.raster.options import RunOptions
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tilejit.comparison.task import Task
     from tilejit.engine.planning.planner import Job
     from tilejit.engine.planning.steps import Step
-    from tilejit.raster.settings import RunOptions
 
     Array = NDArray[Any]
 
@@ -56,10 +55,7 @@ class Work:
             tile: Rows and columns of a tile; None for those that tilejit would choose.
             backend: What computes.
         """
-        options: RunOptions = {"workers": self.task.cores, "backend": backend}
-        if tile is not None:
-            options["tile"] = tile
-        settings = settings_of(self.raster.bands, options)
+        settings = RunOptions(workers=self.task.cores, backend=backend, tile=tile).settings(self.raster.bands)
         return make_job(self.raster.grid, [Request(self.raster.bands)], settings, self.window)
 
     def launch(self, job: Job) -> Launch:

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from tilejit.callers import warn_caller
 from tilejit.engine.pipeline.cancellation import Cancellation
 from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.tile_sink import Tile, TileSink
-from tilejit.raster.running import read_window, save_outputs, tiles_job, warning_of
+from tilejit.raster.options import RunOptions
+from tilejit.raster.running import read_window, save_in_thread, tiles_job, warning_of
 from tilejit.system.ending import ends_heard
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from tilejit.engine.pipeline.report import Report
     from tilejit.errors import NodataWarning
-    from tilejit.raster.raster import Raster
-    from tilejit.raster.settings import RunOptions
+    from tilejit.raster.running import LazyRaster
 
 T = TypeVar("T")
 
@@ -109,14 +109,27 @@ async def _in_thread(work: Callable[[Cancellation], T]) -> T:
             await run.stop()
 
 
-async def asave(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[RunOptions]) -> Report:
+async def asave(
+    outputs: Mapping[str | os.PathLike[str], LazyRaster],
+    *,
+    nodata: float | Literal["none"] | None = None,
+    dtype: DTypeLike | None = None,
+    backend: str = "auto",
+    executor: Any = "threads",
+    workers: int | None = None,
+    memory: str | int | None = None,
+    tile: tuple[int, int] | None = None,
+    trace: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    profile: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Report:
     """Computes several Rasters in one pass, each into a file, as `tilejit.save` does, while the event loop goes on.
 
     Cancelling the task stops the run: it ends with the tiles that are being computed, and leaves no file behind.
 
-    Args:
-        outputs: File -> Raster, all on one grid.
-        **options: As for `Raster.save`.
+    The outputs are paths with Rasters, all on one grid; the options are those of `Raster.save`, and hold for each.
 
     Returns:
         What the run did, in figures.
@@ -133,13 +146,21 @@ async def asave(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unp
         ...     asyncio.run(tj.asave({f"{folder}/copy.tif": raster})).pixels
         16
     """
-    report, warning = await _in_thread(lambda cancellation: save_outputs(outputs, options, cancellation))
+    options = RunOptions(
+        nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+    )
+    return await asave_outputs(outputs, options)
+
+
+async def asave_outputs(outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions) -> Report:
+    """Does what `asave` does."""
+    report, warning = await _in_thread(lambda cancellation: save_in_thread(outputs, options, cancellation))
     if warning is not None:
         warn_caller(warning)
     return report
 
 
-async def acompute(raster: Raster, options: RunOptions) -> NDArray[Any]:
+async def acompute(raster: LazyRaster, options: RunOptions) -> NDArray[Any]:
     """Computes all of a Raster into memory; see `Raster.acompute`."""
     array, warning = await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation))
     if warning is not None:
@@ -147,7 +168,7 @@ async def acompute(raster: Raster, options: RunOptions) -> NDArray[Any]:
     return array
 
 
-async def tiles(raster: Raster, options: RunOptions) -> AsyncGenerator[Tile, None]:
+async def tiles(raster: LazyRaster, options: RunOptions) -> AsyncGenerator[Tile, None]:
     """Yields a Raster's tiles as they are computed; see `Raster.tiles`."""
     sinks: list[TileSink] = []
 

@@ -22,9 +22,10 @@ from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.formats.containers import Container, given_array
 from tilejit.formats.sink import ArraySink
 from tilejit.grid import Grid, Metric
-from tilejit.raster.raster import Raster, from_array, raster_of
+from tilejit.raster.making import from_array, raster_of
+from tilejit.raster.options import RunOptions
+from tilejit.raster.raster import Raster
 from tilejit.raster.running import check_one_grid
-from tilejit.raster.settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +145,7 @@ def run_chain(
             )
     raster = apply_chain(chain, [raster_of(one) for one in given], parameters)
     requests = [Request((band,)) for band in raster.bands]
-    job = make_job(raster.grid, requests, settings_of(raster.bands, {"backend": backend, "workers": workers}))
+    job = make_job(raster.grid, requests, RunOptions(backend=backend, workers=workers).settings(raster.bands))
     container, writes = Container.of(given), job.plan.writes
     shape = container.shape(raster.grid.shape)
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)

@@ -24,7 +24,9 @@ def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> A
     if edge is not None:
         kernel = kernel.with_edge(edge)
     if raster is not None and any(isinstance(i, raster.Raster) for i in inputs):
-        return raster.apply_kernel(kernel, inputs, parameters)
+        from tilejit.raster.making import apply_kernel
+
+        return apply_kernel(kernel, inputs, parameters)
     from tilejit.arrays import run_on_arrays
 
     # Arrays are in the CPU's memory and the result goes there too: "auto" leaves them where they are.

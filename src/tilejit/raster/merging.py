@@ -18,8 +18,8 @@ from tilejit.formats.leftovers import sweep
 from tilejit.formats.open_sink import format_of
 from tilejit.formats.sink import OutputProfile
 from tilejit.formats.target import check_not_read
-from tilejit.raster.raster import open_raster
-from tilejit.raster.running import upper_options
+from tilejit.raster.making import open_raster
+from tilejit.raster.options import upper_options
 from tilejit.sizes import counted
 from tilejit.system.ending import ends_heard
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from tilejit.callers import warn_caller
+from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.outputs import file_request, output_profile
 from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.engine.pipeline.report import progress_bar
@@ -24,7 +25,7 @@ from tilejit.formats.open_source import check_no_input
 from tilejit.formats.shared_memory import SharedArray
 from tilejit.formats.sink import ArraySink
 from tilejit.raster.claims import claimed
-from tilejit.raster.settings import RunOptions, asked_for, executor_of, settings_of
+from tilejit.raster.options import RunOptions
 from tilejit.system.ending import ends_heard
 from tilejit.text import printable
 from tilejit.window import Window
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from tilejit.engine.executors.base import Executor
     from tilejit.engine.pipeline.cancellation import Cancellation
@@ -41,59 +42,80 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.pipeline import Progress
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.pipeline.stopwatch import TraceFile
+    from tilejit.engine.planning.graph import Band
     from tilejit.engine.planning.planner import Job
     from tilejit.errors import NodataWarning
     from tilejit.formats.sink import OutputProfile, Sink
     from tilejit.formats.source import Source
     from tilejit.grid import Grid
-    from tilejit.raster.raster import Raster
 
 
-def plan_job(raster: Raster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
+class LazyRaster(Protocol):
+    """What a run takes of a `tilejit.Raster`."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where its cells lie."""
+        ...
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """What its bands are made of."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        ...
+
+
+def plan_job(raster: LazyRaster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
     """Plans a run that saves a Raster, or computes it into an array where there is no path."""
     requests = [_request(raster, os.fspath(path) if path else "", options)]
-    with executor_of(options) as executor:
+    with opened(options.executor, options.workers) as executor:
         return _make_job(requests, raster.grid, options, executor)
 
 
 def read_window(
-    raster: Raster, window: Window | None, options: RunOptions, cancellation: Cancellation | None = None
+    raster: LazyRaster, window: Window | None, options: RunOptions, cancellation: Cancellation | None = None
 ) -> tuple[NDArray[Any], NodataWarning | None]:
     """Computes a window of a Raster into memory, see `Raster.read`, in whatever thread; the caller warns."""
     grid, whole = raster.grid, Window(0, 0, *raster.grid.shape)
     window = window or whole
     if window.is_empty or window.intersection(whole) != window:
         raise ParameterError(f"{raster.label}: {window} is not inside {grid.height} rows x {grid.width} columns")
-    if options.get("resume"):
-        raise ParameterError("resume=True: an array is gone with the process: save a file, or leave resume= out")
-    request = asked_for(Request(raster.bands), options)
-    with ends_heard(), executor_of(options) as executor:
+    request = options.asked_of(Request(raster.bands))
+    with (
+        ends_heard(),
+        opened(options.executor, options.workers) as executor,
+        progress_bar(raster.label, show=bool(options.progress)) as progress,
+    ):
         job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
         write = job.plan.writes[0]
         shape, part = (len(write.planes), *window.shape), grid.part(window)
         if executor is None or not executor.local:
             array = np.empty(shape, write.dtype)
-            report = _run(job, [ArraySink(array, part)], executor, cancellation, trace=trace)
+            report = _run(job, [ArraySink(array, part)], executor, cancellation, progress=progress, trace=trace)
             return array, warning_of(raster.label, report, job)
         with closing(SharedArray(shape, write.dtype)) as shared:
             sink = ArraySink(shared.array, part, shared=shared.memory)
-            report = _run(job, [sink], executor, cancellation, trace=trace)
+            report = _run(job, [sink], executor, cancellation, progress=progress, trace=trace)
         return shared.array, warning_of(raster.label, report, job)
 
 
-def tiles_job(raster: Raster, options: RunOptions) -> tuple[Job, TraceFile | None]:
+def tiles_job(raster: LazyRaster, options: RunOptions) -> tuple[Job, TraceFile | None]:
     """Plans a run whose tiles are handed over one by one, and says where its trace goes.
 
     Raises:
         ParameterError: An executor is asked for, whose workers would send tiles home one by one.
     """
-    if options.get("executor") not in {None, "threads", "serial"}:
+    if options.executor not in {None, "threads", "serial"}:
         raise ParameterError("tiles() hands over what threads of this process compute: leave executor= out")
-    request = asked_for(Request(raster.bands, handed_over=True), options)
-    return make_job(raster.grid, [request], settings_of(raster.bands, options)), _trace_of(options, [request], None)
+    request = options.asked_of(Request(raster.bands, handed_over=True))
+    return make_job(raster.grid, [request], options.settings(raster.bands)), _trace_of(options, [request], None)
 
 
-def check_one_grid(rasters: Sequence[Raster], names: Sequence[str]) -> None:
+def check_one_grid(rasters: Sequence[LazyRaster], names: Sequence[str]) -> None:
     """Refuses Rasters on different grids.
 
     Raises:
@@ -110,12 +132,25 @@ def check_one_grid(rasters: Sequence[Raster], names: Sequence[str]) -> None:
             )
 
 
-def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[RunOptions]) -> Report:
+def save(
+    outputs: Mapping[str | os.PathLike[str], LazyRaster],
+    *,
+    nodata: float | Literal["none"] | None = None,
+    dtype: DTypeLike | None = None,
+    backend: str = "auto",
+    executor: Any = "threads",
+    workers: int | None = None,
+    memory: str | int | None = None,
+    tile: tuple[int, int] | None = None,
+    trace: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    profile: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Report:
     """Computes several Rasters in one pass over their inputs, each into a file.
 
-    Args:
-        outputs: File -> Raster, all on one grid.
-        **options: As for `Raster.save`; they hold for every output.
+    The outputs are paths with Rasters, all on one grid; the options are those of `Raster.save`, and hold for each.
 
     Returns:
         What the run did, in figures.
@@ -124,24 +159,33 @@ def save(outputs: Mapping[str | os.PathLike[str], Raster], **options: Unpack[Run
         GridMismatchError: The Rasters lie on different grids.
         MemoryLimitError: It does not fit the memory given; nothing was read.
     """
-    report, warning = save_outputs(outputs, options)
+    options = RunOptions(
+        nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+    )
+    return save_outputs(outputs, options)
+
+
+def save_outputs(outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions) -> Report:
+    """Does what `save` does."""
+    report, warning = save_in_thread(outputs, options)
     if warning is not None:
         warn_caller(warning)
     return report
 
 
-def save_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, cancellation: Cancellation | None = None
+def save_in_thread(
+    outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions, cancellation: Cancellation | None = None
 ) -> tuple[Report, NodataWarning | None]:
     """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
-    with ends_heard(), executor_of(options) as executor, claimed([os.fspath(path) for path in outputs], executor):
-        for folder in {Path(os.path.realpath(path)).parent for path in outputs}:
+    paths = [os.fspath(path) for path in outputs]
+    with ends_heard(), opened(options.executor, options.workers) as executor, claimed(paths, executor):
+        for folder in {Path(os.path.realpath(path)).parent for path in paths}:
             sweep(folder)
         job, profiles, trace = _checked_outputs(outputs, options, executor)
         label = ", ".join(Path(p.path).name for p in profiles)
         with (
             _resumed(job, profiles, options) as (journal, profiles),
-            progress_bar(label, show=options.get("progress")) as progress,
+            progress_bar(label, show=options.progress) as progress,
             _opened(profiles, job, journal) as sinks,
         ):
             report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
@@ -163,7 +207,7 @@ def _resumed(
     job: Job, profiles: list[OutputProfile], options: RunOptions
 ) -> AbstractContextManager[tuple[Journal | None, list[OutputProfile]]]:
     """The journal of a run, where there is one, and how outputs are opened."""
-    if not options.get("resume"):
+    if not options.resume:
         return nullcontext((None, profiles))
     from tilejit.raster.resuming import resumed
 
@@ -187,10 +231,10 @@ def _opened(profiles: Sequence[OutputProfile], job: Job, journal: Journal | None
 
 
 def plan_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions
+    outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions
 ) -> tuple[Job, list[OutputProfile]]:
     """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
-    with executor_of(options) as executor:
+    with opened(options.executor, options.workers) as executor:
         return _checked_outputs(outputs, options, executor)[:2]
 
 
@@ -222,12 +266,12 @@ def _make_job(
 ) -> Job:
     """Plans a job, and refuses what its executor cannot do."""
     bands = [band for request in requests for band in request.bands]
-    job = make_job(grid, requests, settings_of(bands, options, executor), window)
+    job = make_job(grid, requests, options.settings(bands, executor), window)
     if executor is not None:
         from tilejit.engine.distribution.leader import check_distributed
 
         check_distributed(job)
-    if options.get("resume"):
+    if options.resume:
         from tilejit.raster.resuming import check_resumable
 
         check_resumable(job)
@@ -235,7 +279,7 @@ def _make_job(
 
 
 def _checked_outputs(
-    outputs: Mapping[str | os.PathLike[str], Raster], options: RunOptions, executor: Executor | None
+    outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions, executor: Executor | None
 ) -> tuple[Job, list[OutputProfile], TraceFile | None]:
     """The job, what each output will be, and where the trace goes."""
     if not outputs:
@@ -245,12 +289,11 @@ def _checked_outputs(
     requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
     _check_paths(requests)
     job = _make_job(requests, rasters[0].grid, options, executor)
-    given, overwrite = upper_options(options.get("profile") or {}), options.get("overwrite", False)
     profiles = [
-        output_profile(raster.bands, raster.grid, write, given, overwrite=overwrite)
+        output_profile(raster.bands, raster.grid, write, options.creation, overwrite=options.overwrite)
         for raster, write in zip(rasters, job.plan.writes, strict=True)
     ]
-    if not options.get("resume"):  # what a run that goes on may find there, its journal says
+    if not options.resume:  # what a run that goes on may find there, its journal says
         for profile in profiles:
             checked_target(profile)
     return job, profiles, _trace_of(options, requests, executor)
@@ -258,12 +301,12 @@ def _checked_outputs(
 
 def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Executor | None) -> TraceFile | None:
     """Where the trace goes, which is no input, no output and in none."""
-    given = options.get("trace")
+    given = options.trace
     if given is None:
         return None
     if executor is not None:
         raise PlanError(f"trace={given}: a trace shows the threads of one process: leave executor= out")
-    trace = checked_trace(given, overwrite=options.get("overwrite", False))
+    trace = checked_trace(given, overwrite=options.overwrite)
     check_no_input(trace.name, [trace.target], _inputs(requests), "the trace")
     for request in requests:
         outputs = {os.path.realpath(place) for place in (places_of(request.path) if request.path else ())}
@@ -276,25 +319,10 @@ def _inputs(requests: Sequence[Request]) -> list[Source]:
     return [source for request in requests for source in sources_of(request.bands)]
 
 
-def _request(raster: Raster, path: str, options: RunOptions) -> Request:
+def _request(raster: LazyRaster, path: str, options: RunOptions) -> Request:
     if not path:
-        return asked_for(Request(raster.bands), options)
-    profile = upper_options(options.get("profile") or {})
-    return asked_for(file_request(raster.bands, raster.grid, path, profile), options)
-
-
-def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
-    """Creation options with their names in upper case.
-
-    Raises:
-        ParameterError: They are not by name.
-    """
-    try:
-        return {name.upper(): str(value) for name, value in options.items()}
-    except AttributeError as error:
-        raise ParameterError(
-            f"profile={options!r}; it is GDAL's creation options by name: {{'compress': 'deflate'}}"
-        ) from error
+        return options.asked_of(Request(raster.bands))
+    return options.asked_of(file_request(raster.bands, raster.grid, path, options.creation))
 
 
 def _check_paths(requests: Sequence[Request]) -> None:

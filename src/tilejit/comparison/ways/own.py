@@ -18,7 +18,6 @@ from tilejit.comparison.ways.base import Run, Way
 from tilejit.comparison.work import Work
 from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.formats.sink import ArraySink
-from tilejit.raster.settings import RunOptions
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -115,11 +114,9 @@ class TilejitExecutor(Way):
         self.executor, self.name, self.is_like, self.package = executor, f"tilejit {executor}", is_like, package
 
     def why_not(self) -> str | None:
-        """Whether this version has executors, and the package is there."""
+        """Whether its package is there."""
         if self.package is not None and find_spec(self.package) is None:
             return f"not installed: pip install {self.package}"
-        if "executor" not in RunOptions.__annotations__:
-            return "not in this version of tilejit"
         return None
 
     def start(self, task: Task) -> Run:

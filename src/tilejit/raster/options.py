@@ -1,0 +1,159 @@
+"""The options of a run, and the settings that they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tilejit.engine.planning.dispatch import choose_backend
+from tilejit.engine.planning.graph import Band, applications_of
+from tilejit.engine.planning.demands import Request
+from tilejit.engine.planning.planner import Settings
+from tilejit.errors import ParameterError
+from tilejit.sizes import parse_size
+from tilejit.system.cores import allowed_cores, available_cores
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import DTypeLike
+
+    from tilejit.engine.executors.base import Executor
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run was asked for; its fields are the options of `tilejit.save`.
+
+    Raises:
+        ParameterError: One makes no sense.
+    """
+
+    nodata: float | Literal["none"] | None = None
+    """The nodata value of the outputs; None for the dtype's own; ``"none"`` for outputs without one, where there are no
+    cells without data: an integer that is one all the same holds the dtype's own, and that is told."""
+    dtype: DTypeLike | None = None
+    """The dtype of the outputs; None for that of what they are made of."""
+    backend: str = "auto"
+    """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"python"``."""
+    executor: Any = "threads"
+    """``"threads"``, ``"serial"``, ``"processes"``, ``"mpi"``, ``"dask"``, the address of a Dask scheduler, a
+    ``distributed.Client`` or an executor of ``concurrent.futures``; see docs/executors.md."""
+    workers: int | None = None
+    """Threads, or processes where those are started; None for all cores."""
+    memory: str | int | None = None
+    """What the process may take: ``"2GB"``."""
+    tile: tuple[int, int] | None = None
+    """Rows and columns of a task; None to choose."""
+    trace: str | os.PathLike[str] | None = None
+    """Where to write a Chrome trace of the run, a JSON file; None for none."""
+    overwrite: bool = False
+    """Whether existing files may be replaced."""
+    progress: bool | None = None
+    """Whether to show a progress bar; None: on a terminal."""
+    profile: Mapping[str, Any] | None = None
+    """GDAL's creation options by name."""
+    resume: bool = False
+    """Whether to keep a journal of finished tiles, and to go on from the one of a run that failed."""
+
+    def __post_init__(self) -> None:
+        workers = self.workers
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise ParameterError(f"workers={workers!r}; it is a count of threads or processes, 1 or more")
+        _check_tile(self.tile)
+
+    def settings(self, bands: Iterable[Band], executor: Executor | None = None) -> Settings:
+        """Returns what they come to for a run that makes ``bands``.
+
+        Args:
+            bands: What is made.
+            executor: What runs it; None for threads of this process.
+
+        Raises:
+            ParameterError: The memory is no size.
+            BackendError: The backend asked for cannot run here.
+        """
+        kernels = [application.kernel for application in applications_of(bands)]
+        backend, reason = choose_backend(self.backend or "auto", kernels)
+        return Settings(
+            backend,
+            reason,
+            self._threads(executor),
+            None if self.memory is None else parse_size(self.memory),
+            self.tile,
+            (self.executor or "threads") if executor is None else executor.name,
+            executor.workers if executor is not None and executor.local else 1,
+        )
+
+    def _threads(self, executor: Executor | None) -> int:
+        """The threads of each process: processes times threads are the cores of this machine.
+
+        How many cores workers elsewhere have is not known here: there one is started for each core.
+        """
+        if executor is not None and executor.local and executor.name == "mpi":
+            # What its launcher says in variables, it says of each rank.
+            return max(1, min(available_cores(), allowed_cores() // executor.workers))
+        if executor is not None:
+            return max(1, available_cores() // executor.workers) if executor.local else 1
+        return 1 if self.executor == "serial" else self.workers or available_cores()
+
+    def asked_of(self, request: Request) -> Request:
+        """Returns a request with what they say of the cells of outputs.
+
+        Raises:
+            ParameterError: The dtype is none that a raster holds, or the output cannot be without a nodata value.
+        """
+        if isinstance(self.nodata, str) and self.nodata == "none":
+            if request.path.lower().endswith(".zarr"):
+                raise ParameterError(
+                    f"{request.path}: a Zarr array has a fill value, which GDAL takes for its nodata value: give a "
+                    "nodata= that no cell has, or write .tif or .vrt"
+                )
+            request = replace(request, nodata=None, is_tagged=False)
+        else:
+            request = replace(request, nodata=self.nodata)
+        return request if self.dtype is None else replace(request, dtype=_output_dtype(self.dtype))
+
+    @property
+    def creation(self) -> dict[str, str]:
+        """The creation options, with their names in upper case."""
+        return upper_options(self.profile or {})
+
+
+def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
+    """Creation options with their names in upper case.
+
+    Raises:
+        ParameterError: They are not by name.
+    """
+    try:
+        return {name.upper(): str(value) for name, value in options.items()}
+    except AttributeError as error:
+        raise ParameterError(
+            f"profile={options!r}; it is GDAL's creation options by name: {{'compress': 'deflate'}}"
+        ) from error
+
+
+def _output_dtype(given: DTypeLike) -> np.dtype:
+    try:
+        dtype = np.dtype(given).newbyteorder("=")
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8 or dtype == np.float16:
+        raise ParameterError(f"dtype={given!r} is none that a raster holds: give uint8, int16, float32 or such")
+    return dtype
+
+
+def _check_tile(tile: Any) -> None:
+    if tile is None:
+        return
+    try:
+        rows, cols = (index(side) for side in tile)
+    except (TypeError, ValueError):
+        rows = cols = 0
+    if rows < 1 or cols < 1:
+        raise ParameterError(f"tile={tile!r}; it is rows and columns, 1 or more each: (512, 2048)")
