@@ -10,7 +10,6 @@ import numpy as np
 
 from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.engine.planning.graph import Band, applications_of
-from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import Settings
 from tilejit.errors import ParameterError
 from tilejit.sizes import parse_size
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from tilejit.engine.executors.base import Executor
+    from tilejit.engine.planning.demands import Request
 
 
 @dataclass(frozen=True, slots=True)
