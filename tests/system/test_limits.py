@@ -10,7 +10,7 @@ from tilejit.cli import main
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.planning import tiling
-from tilejit.raster import settings
+from tilejit.raster import options
 from tilejit.system import cores
 from tilejit.system.control_groups import Limit, core_quotas, memory_left
 from tilejit.system.cores import asked_cores, memory_limit
@@ -134,9 +134,9 @@ def one_core(monkeypatch):
 
 @pytest.mark.parametrize(("asked", "ranks", "threads"), [(4, 8, 4), (32, 8, 4), (1, 8, 1), (4, 64, 1)])
 def test_what_a_launcher_asks_for_holds_for_each_rank(monkeypatch, asked, ranks, threads):
-    monkeypatch.setattr(settings, "available_cores", lambda: asked)
-    monkeypatch.setattr(settings, "allowed_cores", lambda: 32)
-    assert settings._threads({}, SimpleNamespace(name="mpi", local=True, workers=ranks)) == threads
+    monkeypatch.setattr(options, "available_cores", lambda: asked)
+    monkeypatch.setattr(options, "allowed_cores", lambda: 32)
+    assert options.RunOptions()._threads(SimpleNamespace(name="mpi", local=True, workers=ranks)) == threads
 
 
 def test_no_more_workers_run_than_are_asked_for(one_core, capsys):
