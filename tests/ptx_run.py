@@ -15,7 +15,7 @@ import numpy as np
 import tilejit as tj
 from oracles import SINGLE
 from tilejit.backends.ptx import assemble, compile_ptx
-from tilejit.compiler.spelling import math_used
+from tilejit.compiler.emitter import math_used
 
 
 @tj.local(fast=True)

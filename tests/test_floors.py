@@ -73,20 +73,10 @@ CIRCLES = {
     "kernel.raster_function imports kernel.crossing",
 }
 """A module and one that it imports, from which a way leads back."""
-FOLDER_CIRCLES = {
-    "compiler imports kernel",
-    "kernel imports compiler",
-}
-UPWARD = {
-    "compiler.cpu imports kernel.kernel",
-    "compiler.cuda imports kernel.kernel",
-    "compiler.hoist imports kernel.kernel",
-    "compiler.rows imports kernel.kernel",
-    "compiler.stores imports kernel.kernel",
-}
+FOLDER_CIRCLES: set[str] = set()
+UPWARD: set[str] = set()
 LONG = {
     "arrays.py",
-    "compiler/expressions.py",
     "engine/pipeline/pipeline.py",
     "formats/gdal/rasterio_source.py",
     "formats/source.py",

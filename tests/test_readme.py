@@ -137,7 +137,7 @@ def test_the_c_function_of_its_page(place):
 
 
 def test_the_language_page_lists_the_functions():
-    from tilejit.compiler.functions import MATH
+    from tilejit.compiler.form import MATH
 
     page = (ROOT / "docs" / "language.md").read_text("utf-8")
     listed = re.search(r"of `math` or `tj\.math`: `([a-z0-9 ]+)`", page)

@@ -23,8 +23,8 @@ leave_current_folder()  # before what follows is imported from there
 
 # ruff: noqa: E402
 from tilejit import errors, math
+from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.names import is_valid
-from tilejit.compiler.quantities import Quantity
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.chain import Chain
 from tilejit.kernel.kernel import Kernel

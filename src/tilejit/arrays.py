@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Backend, Launch
     from tilejit.backends.pulse import Pulse
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.formats.containers import Given
     from tilejit.kernel.kernel import Kernel
 

@@ -9,7 +9,7 @@ import pytest
 
 import tilejit as tj
 from kernels_for_tests import HEAD, write_module
-from tilejit.compiler.functions import MATH
+from tilejit.compiler.form import MATH
 from tilejit.errors import KernelError, ParameterError
 
 # Each case is a module, with «» around what the carets stand under; the function at fault; what is wrong; what to do.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends.pulse import Pulse
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.counts import Counts
     from tilejit.kernel.kernel import Kernel
 

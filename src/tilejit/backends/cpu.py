@@ -10,7 +10,7 @@ import numpy as np
 from tilejit.backends.pulse import interruptible, new_pulse
 from tilejit.compiler.cpu import cpu_source
 from tilejit.compiler.jit.native_function import NativeFunction
-from tilejit.compiler.stores import counters_of
+from tilejit.compiler.pixels import counters_of
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.operations import is_open_ended, operations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
 _SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10

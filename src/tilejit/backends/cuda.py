@@ -20,10 +20,11 @@ from tilejit.backends.cuda_buffers import Workspace
 from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.backends.pulse import ROWS, STOP
-from tilejit.compiler.cuda import cuda_source, hoisted
+from tilejit.compiler.cuda import cuda_source
 from tilejit.compiler.jit.cache import load_module
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.stores import counters_of
+from tilejit.compiler.passes import hoisted
+from tilejit.compiler.pixels import counters_of
 from tilejit.errors import BackendError
 from tilejit.kernel.counts import Counts
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.functions import MATH
+from tilejit.compiler.form import MATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from tilejit.backends.cuda_adapter import numba_cuda, part, simulating
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
 _INSTALL = "pip install 'tilejit[ptx]'"

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends.base import Launch
     from tilejit.backends.pulse import Pulse
-    from tilejit.compiler.quantities import Quantity
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import tilejit.math as tilejit_math
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
 from tilejit.compiler.folding import folded
-from tilejit.compiler.functions import MATH, MULTIPLIED_OUT, OWN
+from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
 from tilejit.compiler.kinds import Kind, kind_of_dtype
 from tilejit.compiler.names import Names, is_valid, plain_number
 from tilejit.compiler.source import bare, read_source

@@ -1,4 +1,4 @@
-"""Calls: built-in functions, ``math``, ``tj.is_valid`` and plain helper functions."""
+"""Calls: built-in functions, ``math``, ``tj.is_valid``, plain helper functions, and functions of C."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.compiler.c_calls import lower_c_call
-from tilejit.compiler.c_functions import is_c_function
-from tilejit.compiler.form import Value, call, is_call
-from tilejit.compiler.functions import MATH
-from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
+from tilejit.compiler.form import MATH, call, is_call, load, targets
+from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.names import IMPORTS, MISSING, is_valid
-from tilejit.compiler.scope import Scope, cast, cut
+from tilejit.compiler.scope import Scope, Value, cast, cut
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from tilejit.compiler.c_functions import CPointer
     from tilejit.compiler.form import Function
 
     Lower = Callable[[Scope, ast.expr], Value]
@@ -52,8 +52,9 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if function is is_valid:
         return _is_valid(scope, node, lower)
     if is_c_function(function):
-        return lower_c_call(scope, node, function, lower)
-    handler = _BUILTINS.get(getattr(function, "__name__", "")) if _is_builtin(function) else None
+        return _c_call(scope, node, function, lower)
+    word = getattr(function, "__name__", "")
+    handler = _BUILTINS.get(word) if getattr(builtins, word, None) is function else None
     mathematical = scope.names.math_function(function)
     if handler is None and mathematical is None:
         return _helper(scope, node, function)
@@ -74,10 +75,6 @@ def refuse_undefined(scope: Scope, node: ast.expr) -> None:
     module = scope.names.undefined_module(node)
     if module is not None:
         scope.fail(node, f"the name {module} is not defined", f"write {IMPORTS[module]} above the kernel")
-
-
-def _is_builtin(function: object) -> bool:
-    return getattr(builtins, getattr(function, "__name__", ""), None) is function
 
 
 def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value:
@@ -131,14 +128,43 @@ def _valid_cell(scope: Scope, cell: ast.Call, inside: ast.expr | None) -> ast.ex
     return valid if inside is None else ast.BinOp(inside, ast.BitAnd(), valid)
 
 
+def _c_call(scope: Scope, node: ast.Call, function: Any, lower: Lower) -> Value:
+    """Each target converts the arguments and the result."""
+    name = ast.unparse(node.func)
+    try:
+        pointer = read_c_function(function)
+    except CFunctionError as error:
+        scope.fail(node.func, f"{name} {error.args[0]}", error.args[1])
+    if node.keywords:
+        scope.fail(node.keywords[0], f"{name} with a keyword argument", "give its arguments by position")
+    if len(node.args) != len(pointer.arguments):
+        taken = ", ".join(map(str, pointer.arguments)) or "nothing"
+        given = len(node.args)
+        scope.fail(node, f"{name} takes {counted(len(pointer.arguments), 'argument')}, {given} given",
+                   f"it takes {taken}")  # fmt: skip
+    owner = scope.names.resolve(node.func.value) if isinstance(node.func, ast.Attribute) else None
+    named = scope.program.c_function(scope, node, pointer, (function, owner))
+    arguments = [_c_argument(scope, a, lower(scope, a), pointer, k) for k, a in enumerate(node.args)]
+    return Value(call("_c", ast.Constant(named.name), *arguments), pointer.kind)
+
+
+def _c_argument(scope: Scope, node: ast.expr, value: Value, pointer: CPointer, index: int) -> ast.expr:
+    wanted = kind_of_dtype(pointer.arguments[index])
+    if value.kind > wanted:
+        instead = f"write int({ast.unparse(node)})" if wanted is Kind.INT else f"compare it: {ast.unparse(node)} != 0"
+        scope.fail(node, f"{article(value.kind)}, and the C function takes {pointer.arguments[index]} here", instead)
+    return value.node
+
+
 def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     name = ast.unparse(node.func)
     plain = scope.names.helper(function)
     if plain is None:
         if getattr(function, "__tilejit_kernel__", False):
             scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
-        scope.fail(node.func, f"{name} {_why_not(function)}", _instead(name, function))
-    lowered, arguments = scope.program.helper(scope, node, plain)
+        why_not = "works on arrays" if _is_numpy(function) else "cannot be called from a body"
+        scope.fail(node.func, f"{name} {why_not}", _instead(name, function))
+    lowered, arguments = scope.program.lower_helper(scope, node, plain)
     result: ast.expr = call(lowered.name, *arguments)
     if lowered.notes:
         result = _noting(scope, lowered, result)
@@ -151,17 +177,11 @@ def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:
     """Calls a helper before the statement, and notes what it notes; returns its results."""
     parts = [scope.temporary("part") for _ in helper.results]
     notes = [scope.temporary(note) for note in helper.notes]
-    targets: list[ast.expr] = [ast.Name(n, ast.Store()) for n in (*parts, *notes)]
-    scope.prelude.append(ast.Assign([ast.Tuple(targets, ast.Store())], result))
+    scope.prelude.append(ast.Assign([targets([*parts, *notes])], result))
     for note, name in zip(helper.notes, notes, strict=True):
-        scope.remark(note, ast.Name(name, ast.Load()))
-    values: list[ast.expr] = [ast.Name(n, ast.Load()) for n in parts]
+        scope.remark(note, load(name))
+    values: list[ast.expr] = [load(n) for n in parts]
     return ast.Tuple(values, ast.Load()) if helper.is_tuple else values[0]
-
-
-def _why_not(function: object) -> str:
-    """Why a body cannot call something that is no plain function."""
-    return "works on arrays" if _is_numpy(function) else "cannot be called from a body"
 
 
 def _instead(name: str, function: object) -> str:
@@ -204,7 +224,7 @@ def _one(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
 def _abs(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
     value = _one(scope, node, values)
     kind = max(value.kind, Kind.INT)
-    return Value(ast.Call(ast.Name("abs", ast.Load()), [cast(value, kind)], []), kind)
+    return Value(call("abs", cast(value, kind)), kind)
 
 
 def _int(scope: Scope, node: ast.Call, values: list[Value]) -> Value:

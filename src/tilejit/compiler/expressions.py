@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ast
 import functools
-from typing import TYPE_CHECKING, NoReturn
+import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tilejit.compiler.calls import lower_call, refuse_undefined
-from tilejit.compiler.form import Value, call
-from tilejit.compiler.functions import MULTIPLIED_OUT
-from tilejit.compiler.intervals import interval_of
-from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.folding import interval_of
+from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
+from tilejit.compiler.kinds import Kind, Quantity, article
 from tilejit.compiler.names import MISSING
-from tilejit.compiler.quantities import Quantity
-from tilejit.compiler.scope import Scope, aside, cast, float_literal
-from tilejit.compiler.selects import branched, choice
+from tilejit.compiler.scope import Scope, Value, aside, branched, cast, choice, float_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,43 +47,43 @@ def condition(scope: Scope, node: ast.expr) -> ast.expr:
     return ast.Compare(value.node, [ast.NotEq()], [zero])
 
 
-def read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr) -> Value:
-    """Lowers the read of a cell; beyond the radius, where offsets known only while running may lead, is no data."""
-    offsets = []
-    spans = []
+def _read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr) -> Value:
+    """The read of a cell; beyond the radius, where offsets known only while running may lead, is no data."""
     tests: list[ast.expr] = []
-    for axis, offset in enumerate((dy, dx)):
-        value = lower(scope, offset)
-        if value.kind is not Kind.INT:
-            scope.fail(offset, f"an offset is {article(value.kind)}", "offsets are integers: z[-1, 1]")
-        span = interval_of(offset, scope.intervals)
-        expression = value.node
-        declared = scope.program.radius
-        if span is None:
-            if declared is None:
-                scope.fail(offset, f"the offset {ast.unparse(offset)} is known only while running",
-                           "declare how far it reaches: @tj.focal(radius=3)")  # fmt: skip
-            reach = declared[axis]
-            span = (-reach, reach)
-            held = scope.held("offset", expression)
-            tests += [ast.Compare(held, [ast.GtE()], [ast.Constant(-reach)]),
-                      ast.Compare(held, [ast.LtE()], [ast.Constant(reach)])]  # fmt: skip
-            # The cell is read before it is chosen or not, and one past the buffer would crash the process.
-            expression = _clamped(held, reach)
-        elif declared is not None and max(-span[0], span[1]) > declared[axis]:
-            scope.fail(node, f"reads {max(-span[0], span[1])} cells away, beyond the declared radius {declared[axis]}",
-                       "declare a larger radius= or leave it out")  # fmt: skip
-        offsets.append(expression)
-        spans.append(range(span[0], span[1] + 1))
-    scope.program.record(window.raster, frozenset((y, x) for y in spans[0] for x in spans[1]))
-    cell = call("_read", ast.Name(window.name, ast.Load()), *offsets)
+    (row, rows), (col, cols) = (_offset(scope, node, axis, offset, tests) for axis, offset in enumerate((dy, dx)))
+    scope.program.footprint[window.raster] |= {(y, x) for y in rows for x in cols}
+    cell = call("_read", load(window.name), row, col)
     number = _held_within(scope, cell) if scope.program.dtypes[window.raster] == np.uint64 else cell
     if not tests:
         return Value(number, window.kind, cell=cell)
     inside = scope.held("inside", functools.reduce(lambda a, b: ast.BinOp(a, ast.BitAnd(), b), tests))
     scope.remark("beyond", ast.UnaryOp(ast.Not(), inside))
-    nothing = ast.Name("_NAN", ast.Load()) if window.kind is Kind.FLOAT else ast.Constant(0)
+    nothing = load("_NAN") if window.kind is Kind.FLOAT else ast.Constant(0)
     return Value(call("_select", inside, number, nothing), window.kind, cell=cell, inside=inside)
+
+
+def _offset(scope: Scope, node: ast.AST, axis: int, offset: ast.expr, tests: list[ast.expr]) -> tuple[ast.expr, range]:
+    """One offset of a cell, and what it may be; ``tests`` gets those of one that is known only while running."""
+    value = lower(scope, offset)
+    if value.kind is not Kind.INT:
+        scope.fail(offset, f"an offset is {article(value.kind)}", "offsets are integers: z[-1, 1]")
+    span = interval_of(offset, scope.intervals)
+    declared = scope.program.radius
+    if span is not None:
+        if declared is not None and max(-span[0], span[1]) > declared[axis]:
+            scope.fail(node, f"reads {max(-span[0], span[1])} cells away, beyond the declared radius {declared[axis]}",
+                       "declare a larger radius= or leave it out")  # fmt: skip
+        return value.node, range(span[0], span[1] + 1)
+    if declared is None:
+        scope.fail(offset, f"the offset {ast.unparse(offset)} is known only while running",
+                   "declare how far it reaches: @tj.focal(radius=3)")  # fmt: skip
+    reach = declared[axis]
+    held = scope.held("offset", value.node)
+    tests += [ast.Compare(held, [ast.GtE()], [ast.Constant(-reach)]),
+              ast.Compare(held, [ast.LtE()], [ast.Constant(reach)])]  # fmt: skip
+    # The cell is read before it is chosen or not, and one past the buffer would crash the process.
+    clamped = call("_minimum", call("_maximum", held, ast.Constant(-reach)), ast.Constant(reach))
+    return clamped, range(-reach, reach + 1)
 
 
 def _held_within(scope: Scope, cell: ast.expr) -> ast.expr:
@@ -94,11 +92,6 @@ def _held_within(scope: Scope, cell: ast.expr) -> ast.expr:
     test = scope.held("test", ast.Compare(held, [ast.Lt()], [ast.Constant(0)]))
     scope.remark("saturated", test)
     return call("_select", test, ast.Constant(2**63 - 1), held)
-
-
-def _clamped(offset: ast.expr, reach: int) -> ast.expr:
-    least = call("_maximum", offset, ast.Constant(-reach))
-    return call("_minimum", least, ast.Constant(reach))
 
 
 def _constant(scope: Scope, node: ast.Constant) -> Value:
@@ -114,16 +107,11 @@ def _constant(scope: Scope, node: ast.Constant) -> Value:
 def _name(scope: Scope, node: ast.Name) -> Value:
     window = scope.windows.get(node.id)
     if window is not None:
-        zero = ast.Constant(0)
-        return read(scope, node, window, zero, zero)
+        return _read(scope, node, window, ast.Constant(0), ast.Constant(0))
     if node.id in scope.kinds:
         if node.id not in scope.assigned:
-            scope.fail(
-                node,
-                f"{node.id} may be used before it has a value",
-                "assign it on every path that leads here",
-            )
-        return Value(ast.Name(scope.name(node.id), ast.Load()), scope.kinds[node.id])
+            scope.fail(node, f"{node.id} may be used before it has a value", "assign it on every path that leads here")
+        return Value(load(scope.name(node.id)), scope.kinds[node.id])
     if node.id in scope.names.locals:
         scope.fail(node, f"{node.id} is used before it has a value", "assign it first")
     captured = scope.names.resolve(node)
@@ -131,23 +119,19 @@ def _name(scope: Scope, node: ast.Name) -> Value:
         refuse_undefined(scope, node)
         scope.fail(node, f"unknown name {node.id}",
                    "define it above the kernel, or make it a keyword-only parameter")  # fmt: skip
-    return _no_number(scope, node, captured)
-
-
-def _no_number(scope: Scope, node: ast.Name, captured: object) -> NoReturn:
-    if isinstance(captured, (tuple, frozenset)):
-        scope.fail(node, f"{node.id} is no number ({type(captured).__name__})", "index it, or ask: z in " + node.id)
-    scope.fail(node, f"{node.id} is no number ({type(captured).__name__})",
-               "a body captures numbers and plain functions; pass values as keyword-only parameters, "
+    instead = ("a body captures numbers and plain functions; pass values as keyword-only parameters, "
                "arrays as rasters")  # fmt: skip
+    if isinstance(captured, (tuple, frozenset)):
+        instead = f"index it, or ask: z in {node.id}"
+    return scope.fail(node, f"{node.id} is no number ({type(captured).__name__})", instead)
 
 
 def _attribute(scope: Scope, node: ast.Attribute) -> Value:
-    if scope.names.resolve(node) is MISSING:
+    captured = scope.names.resolve(node)
+    if captured is MISSING:
         refuse_undefined(scope, node)
         scope.fail(node, f"unknown name {ast.unparse(node)}",
                    "a body sees numbers, modules and plain functions, and no attributes of objects")  # fmt: skip
-    captured = scope.names.resolve(node)
     if isinstance(captured, Quantity):
         scope.fail(node, f"{captured!r} inside a body",
                    f"make it the default of a keyword-only parameter: def f(z, *, size={captured!r})")  # fmt: skip
@@ -169,7 +153,7 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
         scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows south, columns east")
     dy, dx = node.slice.elts
-    return read(scope, node, window, dy, dx)
+    return _read(scope, node, window, dy, dx)
 
 
 def _binary(scope: Scope, node: ast.BinOp) -> Value:
@@ -292,17 +276,13 @@ def _in_turn(scope: Scope, operator: ast.boolop, parts: list[_Part]) -> ast.expr
     result = scope.held("truth", first)
     goes_on = result if isinstance(operator, ast.And) else ast.UnaryOp(ast.Not(), result)
     for before, other in rest:
-        store = ast.Assign([ast.Name(result.id, ast.Store())], other)
-        scope.prelude += branched(scope, goes_on, [*before, store], [], result.id)
+        scope.prelude += branched(scope, goes_on, [*before, assign(result.id, other)], [], result.id)
     return result
 
 
 def _compare(scope: Scope, node: ast.Compare) -> Value:
-    tests: list[_Part] = []
-    left_node = node.left
-    for operator, right_node in zip(node.ops, node.comparators, strict=True):
-        tests.append(aside(scope, _test, operator, left_node, right_node))
-        left_node = right_node
+    sides = itertools.pairwise([node.left, *node.comparators])
+    tests: list[_Part] = [aside(scope, _test, op, *pair) for op, pair in zip(node.ops, sides, strict=True)]
     return Value(_joined(scope, ast.And(), tests), Kind.BOOL)
 
 
@@ -342,11 +322,11 @@ def _choice(scope: Scope, node: ast.IfExp) -> Value:
     kind = max(yes.kind, no.kind)
     if not before_yes and not before_no:
         return Value(choice(test, cast(yes, kind), cast(no, kind)), kind)
-    target = ast.Name(scope.temporary("choice"), ast.Store())
-    body = [*before_yes, ast.Assign([target], cast(yes, kind))]
-    orelse = [*before_no, ast.Assign([target], cast(no, kind))]
+    held = scope.temporary("choice")
+    body = [*before_yes, assign(held, cast(yes, kind))]
+    orelse = [*before_no, assign(held, cast(no, kind))]
     scope.prelude += branched(scope, test, body, orelse)
-    return Value(ast.Name(target.id, ast.Load()), kind)
+    return Value(load(held), kind)
 
 
 def _tuple(scope: Scope, node: ast.Tuple) -> Value:

@@ -18,12 +18,43 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tilejit.compiler.c_functions import CFunction
-    from tilejit.compiler.kinds import Kind
+    from tilejit.compiler.parameters import ScalarParameter
+    from tilejit.compiler.source import FunctionSource
+
+_TO_FLOAT = {
+    1: ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp",
+        "expm1", "log", "log2", "log10", "log1p", "degrees", "radians", "fabs", "erf", "erfc", "gamma", "lgamma"),
+    2: ("atan2", "hypot", "pow", "fmod", "copysign"),
+}  # fmt: skip
+_TO_INT = {1: ("floor", "ceil", "trunc")}
+_TO_BOOL = {1: ("isnan", "isinf", "isfinite")}
+
+MATH: dict[str, tuple[int, Kind]] = {
+    name: (count, kind)
+    for table, kind in ((_TO_FLOAT, Kind.FLOAT), (_TO_INT, Kind.INT), (_TO_BOOL, Kind.BOOL))
+    for count, names in table.items()
+    for name in names
+}
+"""Function of ``math`` that a body may call -> number of arguments, kind of the result."""
+
+OWN = ("atan", "atan2", "sin", "cos", "exp", "log", "degrees", "radians", "hypot", "pow")
+"""Those that tj.math has branch-free forms of, used on the CPU."""
+
+NAN_PASSES = {*OWN, "sqrt", "tan", "asin", "acos", "sinh", "cosh", "tanh", "expm1", "log2", "log10", "log1p",
+              "fabs"} - {"pow"}  # fmt: skip
+"""Those that return NaN whenever an argument is NaN; the zeroth power of NaN is 1."""
+
+MULTIPLIED_OUT = 64
+"""``x ** n`` with a literal n up to this is multiplications, by squares; beyond, and for other powers, it is pow."""
 
 NOTES = ("beyond", "undefined", "saturated")
 """What a function may note of its pixel, in variables of these names with a leading underscore: that it asked for cells
@@ -57,13 +88,9 @@ class Function:
     scalars: tuple[str, ...]
     """The parameters that are values, in order."""
     body: tuple[ast.stmt, ...]
-    """Its statements."""
     results: tuple[Kind, ...]
-    """The kinds of what it returns."""
     is_tuple: bool
     """Whether it returns a tuple."""
-    doc: str
-    """Where the user wrote it."""
     notes: tuple[str, ...] = ()
     """Which of NOTES it may note: it returns them behind its results."""
 
@@ -99,27 +126,67 @@ class Form:
         return self.functions[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A lowered expression."""
+class Body(Protocol):
+    """What is made source of: a kernel, as far as the compiler knows it."""
 
-    node: ast.expr
-    """Its syntax tree."""
-    kind: Kind
-    """Its kind."""
-    parts: tuple[Kind, ...] = field(default=())
-    """The kinds of its elements, where it is the tuple that a helper returns."""
-    cell: ast.Call | None = None
-    """The ``_read`` that it comes from, where it is a cell."""
-    inside: ast.expr | None = None
-    """Where that is at an offset known only while running: whether it lies within the radius."""
+    @property
+    def name(self) -> str:
+        """The body's name."""
+
+    @property
+    def source(self) -> FunctionSource:
+        """Its text."""
+
+    @property
+    def scalars(self) -> tuple[ScalarParameter, ...]:
+        """Its keyword-only parameters."""
+
+    @property
+    def form(self) -> Form:
+        """For tiles that may hold invalid cells."""
+
+    @property
+    def clean_form(self) -> Form:
+        """For tiles in which every cell is valid."""
+
+    @property
+    def checked_cells(self) -> Mapping[str, frozenset[Offset]]:
+        """For each raster, the cells whose validity is asked for each pixel."""
+
+    @property
+    def nodata(self) -> str:
+        """Whether tilejit deals with invalid cells ("propagate") or the body ("kernel")."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether the last bits matter less than speed."""
 
 
 def call(name: str, *arguments: ast.expr) -> ast.Call:
     """A call of a pseudo-operation."""
-    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+    return ast.Call(load(name), list(arguments), [])
 
 
 def is_call(node: ast.AST, name: str) -> bool:
     """Whether ``node`` calls the pseudo-operation ``name``."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def load(name: str) -> ast.Name:
+    """The value of a variable."""
+    return ast.Name(name, ast.Load())
+
+
+def assign(name: str, value: ast.expr) -> ast.Assign:
+    """An assignment to a variable."""
+    return ast.Assign([ast.Name(name, ast.Store())], value)
+
+
+def targets(names: Sequence[str]) -> ast.Tuple:
+    """The variables that a tuple is taken apart into."""
+    return ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
+
+
+def stored(*nodes: ast.AST) -> list[str]:
+    """The variables that are assigned to, once for each time."""
+    return [n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]

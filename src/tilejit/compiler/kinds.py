@@ -1,4 +1,4 @@
-"""The three kinds of value that a body computes with.
+"""What a body's values are: three kinds, the quantities of a grid, and the dtypes of one call.
 
 A body has no dtypes: it has truth values, integers (64-bit signed, so that ``uint16 - uint16`` cannot wrap) and floats
 (the compute dtype of the call: float32 or float64). Literals are weak, as in NumPy 2: ``2 * z`` stays float32.
@@ -6,7 +6,9 @@ A body has no dtypes: it has truth values, integers (64-bit signed, so that ``ui
 
 from __future__ import annotations
 
-from enum import IntEnum
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,11 @@ class Kind(IntEnum):
         return {Kind.BOOL: "truth value", Kind.INT: "integer", Kind.FLOAT: "float"}[self]
 
 
+def article(kind: Kind) -> str:
+    """Returns the kind with its article, for errors: ``"an integer"``."""
+    return f"an {kind}" if kind is Kind.INT else f"a {kind}"
+
+
 def kind_of_dtype(dtype: npt.DTypeLike) -> Kind:
     """Returns the kind that a value of ``dtype`` has inside a body."""
     code = np.dtype(dtype).kind
@@ -35,9 +42,7 @@ def kind_of_value(value: object) -> Kind | None:
         return Kind.BOOL
     if isinstance(value, (int, np.integer)):
         return Kind.INT
-    if isinstance(value, (float, np.floating)):
-        return Kind.FLOAT
-    return None
+    return Kind.FLOAT if isinstance(value, (float, np.floating)) else None
 
 
 def compute_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
@@ -56,9 +61,7 @@ def compute_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
 
 
 def integer_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
-    """Returns the dtype of an integer result, for inputs of ``dtypes``: the wider of int32 and of what holds them all.
-
-    An integer of a body has 64 bits, signed, so that this is int32 or int64.
+    """Returns the dtype of an integer result, for inputs of ``dtypes``: int64 where int32 does not hold them all.
 
     Example:
         >>> integer_dtype((np.dtype("uint16"), np.dtype("float32")))
@@ -80,6 +83,67 @@ def is_real(dtype: np.dtype) -> bool:
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
-def article(kind: Kind) -> str:
-    """Returns the kind with its article, for errors: ``"an integer"``."""
-    return f"an {kind}" if kind is Kind.INT else f"a {kind}"
+class Quantity(Enum):
+    """A value of the grid, filled in by the driver; the default of a keyword-only parameter.
+
+    Example:
+        >>> Quantity.GROUND_WIDTH.axis
+        'row'
+    """
+
+    CELL_WIDTH = "width of a cell in CRS units"
+    CELL_HEIGHT = "height of a cell in CRS units"
+    GROUND_WIDTH = "width of a cell on the ground in metres, by row"
+    GROUND_HEIGHT = "height of a cell on the ground in metres, by row"
+    Z_FACTOR = "metres per unit of height of the first raster; 1 where cells' sizes are given as numbers"
+    X = "x of the cell's centre in CRS units"
+    Y = "y of the cell's centre in CRS units"
+    ROW = "row of the cell in its raster, from 0"
+    COL = "column of the cell in its raster, from 0"
+
+    __hash__ = object.__hash__
+    """An Enum's own is in Python, and a call over a small array asks forty times."""
+
+    @property
+    def axis(self) -> Literal["row", "col", "grid"]:
+        """What the quantity varies along."""
+        if self in {Quantity.CELL_WIDTH, Quantity.CELL_HEIGHT, Quantity.Z_FACTOR}:
+            return "grid"
+        return "col" if self in {Quantity.X, Quantity.COL} else "row"
+
+    @property
+    def is_coordinate(self) -> bool:
+        """Whether it is a place in the CRS, which float32 rounds to half a metre at 5,000 km."""
+        return self in {Quantity.X, Quantity.Y}
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it counts cells (an integer) rather than measures them."""
+        return self in {Quantity.ROW, Quantity.COL}
+
+    def __repr__(self) -> str:
+        return f"tj.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The dtypes that generated source depends on."""
+
+    inputs: tuple[np.dtype, ...]
+    """The dtypes of the arrays; a float parameter's array may be an integer one, cast as it is read."""
+    compute: np.dtype
+    """What floats are computed in."""
+    outputs: tuple[np.dtype, ...]
+    """The dtypes of the results."""
+    nan_nodata: tuple[bool, ...]
+    """For each result, whether its nodata value is NaN."""
+    counts_down: tuple[bool, bool] = (False, False)
+    """Whether ROW, and whether COL, counts down: bodies see the raster turned around, and these are the file's own."""
+
+    def sign(self, quantity: Quantity) -> Literal["+", "-"]:
+        """Which way ROW or COL counts."""
+        return "-" if self.counts_down[0 if quantity.axis == "row" else 1] else "+"
+
+    def __str__(self) -> str:
+        inputs = ", ".join(map(str, self.inputs))
+        return f"({inputs}) -> {', '.join(map(str, self.outputs))} in {self.compute}"

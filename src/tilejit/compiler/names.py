@@ -1,4 +1,4 @@
-"""What the names in a body mean: locals, captured constants, math functions, helpers."""
+"""What the names in a body mean: locals, captured constants, math functions, helpers and their parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit import math as tilejit_math
 from tilejit.compiler.c_functions import is_c_function, is_library
+from tilejit.compiler.form import stored
 from tilejit.compiler.kinds import Kind, kind_of_value
+from tilejit.compiler.source import read_source
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,13 +47,6 @@ def is_valid(value: float) -> bool:
     return bool(value == value)  # noqa: PLR0124 - NaN alone differs from itself
 
 
-def local_names(tree: ast.FunctionDef) -> set[str]:
-    """The names that a function's body binds: its parameters, assignments and loop variables."""
-    arguments = tree.args
-    parameters = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    return parameters | {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-
-
 def plain_number(value: Any) -> bool | float | None:
     """Returns a number as Python's own bool, int or float (NumPy scalars and enums too), or None.
 
@@ -78,7 +74,7 @@ class Names:
 
     def __init__(self, source: FunctionSource) -> None:
         self.source = source
-        self.locals = local_names(source.tree)
+        self.locals = {*parameter_names(source), *stored(source.tree)}
         function: Any = source.function
         self.free: dict[str, Any] = {**vars(builtins), **function.__globals__, **closure_of(function)}
         """Every name that the function can see besides its own."""
@@ -134,8 +130,7 @@ class Names:
 
     def element(self, node: ast.Subscript) -> bool | float | None:
         """Returns the number that literal subscripts pick from a captured tuple, or None."""
-        value = self._picked(node)
-        return plain_number(value)
+        return plain_number(self._picked(node))
 
     def _picked(self, node: ast.expr) -> Any:
         if not isinstance(node, ast.Subscript):
@@ -156,3 +151,100 @@ class Names:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
         plain = getattr(function, "py_func", function)
         return plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None
+
+
+def parameters_of(source: FunctionSource) -> list[ast.arg]:
+    """All parameters of a function, in order."""
+    arguments = source.tree.args
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+
+
+def parameter_names(source: FunctionSource) -> list[str]:
+    """The names of all parameters, in order."""
+    return [a.arg for a in parameters_of(source)]
+
+
+def window_parameters(source: FunctionSource, active: frozenset[object] = frozenset()) -> set[str]:
+    """Returns the parameters that a function subscripts, or hands to a helper that does."""
+    names = Names(source)
+    found: set[str] = set()
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            found.add(node.value.id)
+        if isinstance(node, ast.Call):
+            found |= _handed_on(node, names, active | {source.function})
+    return found & set(parameter_names(source))
+
+
+def _handed_on(node: ast.Call, names: Names, active: frozenset[object]) -> set[str]:
+    """The names that a call passes for parameters that are subscripted."""
+    function = names.resolve(node.func)
+    helper = names.helper(function)
+    if helper is None or helper in active or names.math_function(function) is not None:
+        return set()
+    source = read_source(helper)
+    wanted = window_parameters(source, active)
+    passed = dict(zip(parameter_names(source), node.args, strict=False))
+    passed |= {k.arg: k.value for k in node.keywords if k.arg is not None}
+    return {a.id for p, a in passed.items() if p in wanted and isinstance(a, ast.Name)}
+
+
+def reaching_parameters(source: FunctionSource) -> set[str]:
+    """Returns the parameters that a function may use in an offset or as a bound of range, and never assigns to.
+
+    A literal that a call gives for one of them is put in its place, so that ``shifted(z, 2)`` reaches two cells.
+    """
+    uses = [node for node in ast.walk(source.tree) if isinstance(node, (ast.Subscript, ast.Call))]
+    used = {n.id for use in uses for n in ast.walk(use) if isinstance(n, ast.Name)}
+    return (used & set(parameter_names(source))).difference(stored(source.tree))
+
+
+def bind(caller: FunctionSource, node: ast.Call, source: FunctionSource) -> dict[str, ast.expr]:
+    """Returns the helper's parameters -> the call's arguments, defaults filled in.
+
+    Raises:
+        KernelError: The call does not fit the helper, or the helper takes what the language does not have.
+    """
+    arguments = source.tree.args
+    for star in (arguments.vararg, arguments.kwarg):
+        if star is not None:
+            source.fail(star, "a helper with * or ** parameters", "name each parameter")
+    names = parameter_names(source)
+    bound = _positional(caller, node, source) | _keywords(caller, node, source)
+    defaults = inspect.signature(source.function).parameters
+    for parameter in parameters_of(source):
+        if parameter.arg in bound:
+            continue
+        default = defaults[parameter.arg].default
+        if default is inspect.Parameter.empty:
+            caller.fail(node, f"{source.name} is called without {parameter.arg}", f"it takes {', '.join(names)}")
+        number = plain_number(default)  # as it was when the helper was defined
+        if number is None:
+            source.fail(parameter, f"{parameter.arg} has the default {default!r}",
+                        "a default is a number, True or False")  # fmt: skip
+        bound[parameter.arg] = ast.copy_location(ast.Constant(number), parameter)
+    return {name: bound[name] for name in names}
+
+
+def _positional(caller: FunctionSource, node: ast.Call, source: FunctionSource) -> dict[str, ast.expr]:
+    names = [a.arg for a in (*source.tree.args.posonlyargs, *source.tree.args.args)]
+    if len(node.args) > len(names):
+        caller.fail(node, f"{source.name} takes {counted(len(names), 'positional argument')}, {len(node.args)} given",
+                    f"it takes {', '.join(parameter_names(source))}")  # fmt: skip
+    return dict(zip(names, node.args, strict=False))
+
+
+def _keywords(caller: FunctionSource, node: ast.Call, source: FunctionSource) -> dict[str, ast.expr]:
+    names = parameter_names(source)
+    by_position = [a.arg for a in source.tree.args.posonlyargs]
+    taken = by_position + names[: len(node.args)]
+    bound: dict[str, ast.expr] = {}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            caller.fail(keyword.value, "** in a call", "write the arguments out")
+        if keyword.arg in taken:
+            caller.fail(keyword, f"{source.name} gets {keyword.arg} twice", "give each parameter once")
+        if keyword.arg not in names:
+            caller.fail(keyword, f"{source.name} has no parameter {keyword.arg}", f"it takes {', '.join(names)}")
+        bound[keyword.arg] = keyword.value
+    return bound

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import numpy as np
 
-from tilejit.compiler.kinds import Kind, is_real, kind_of_dtype, kind_of_value
+from tilejit.compiler.kinds import Kind, Quantity, is_real, kind_of_dtype, kind_of_value
 from tilejit.compiler.names import IMPORTS
-from tilejit.compiler.quantities import Quantity
 from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:

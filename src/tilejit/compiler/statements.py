@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from tilejit.compiler.calls import lower_call
 from tilejit.compiler.expressions import condition, lower
-from tilejit.compiler.form import Value
-from tilejit.compiler.intervals import interval_of
+from tilejit.compiler.folding import interval_of, literal_range
+from tilejit.compiler.form import assign, load, stored, targets
 from tilejit.compiler.kinds import Kind, article
 from tilejit.compiler.names import MISSING
-from tilejit.compiler.scope import Scope, aside, cast
-from tilejit.compiler.selects import as_selects
-from tilejit.compiler.unroll import literal_range
+from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def _assign(scope: Scope, node: ast.Assign) -> Lowered:
     if len(node.targets) > 1:
         return _assign_many(scope, node)
     if isinstance(target, ast.Tuple):
-        return unpack(scope, node, target), True
+        return _unpack(scope, node, target), True
     return [_store(scope, target, lower(scope, node.value))], True
 
 
@@ -49,8 +47,8 @@ def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:
     result: list[ast.stmt] = []
     if not isinstance(value.node, ast.Constant):
         held = scope.temporary("value")
-        result.append(ast.Assign([ast.Name(held, ast.Store())], value.node))
-        value = Value(ast.Name(held, ast.Load()), value.kind)
+        result.append(assign(held, value.node))
+        value = Value(load(held), value.kind)
     return result + [_store(scope, target, value) for target in node.targets], True
 
 
@@ -60,11 +58,10 @@ def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
     if not isinstance(target, ast.Name):
         scope.fail(target, f"an assignment to {ast.unparse(target)}", "assign to plain variables")
     scope.note(target.id, value.kind)
-    kind = scope.kinds[target.id]
-    return ast.Assign([ast.Name(scope.name(target.id), ast.Store())], cast(value, kind))
+    return assign(scope.name(target.id), cast(value, scope.kinds[target.id]))
 
 
-def unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
+def _unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
     """Lowers ``a, b = x, y`` and ``a, b = helper(...)``."""
     result: list[ast.Assign] = []
     if isinstance(node.value, ast.Tuple):
@@ -79,26 +76,24 @@ def unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
         scope.fail(node, f"{counted(len(values), 'value')} for {counted(len(target.elts), 'variable')}",
                    "give each value one variable")  # fmt: skip
     stores = [_store(scope, element, value) for element, value in zip(target.elts, values, strict=True)]
-    pairs = [(s.targets[0], s.value) for s in stores]
-    targets = ast.Tuple([t for t, _ in pairs], ast.Store())
-    if result and all(isinstance(v, ast.Name) for _, v in pairs):  # no cast: straight into the variables
-        return [ast.Assign([targets], result[0].value)]
-    return [*result, ast.Assign([targets], ast.Tuple([v for _, v in pairs], ast.Load()))]
+    names = ast.Tuple([s.targets[0] for s in stores], ast.Store())
+    if result and all(isinstance(s.value, ast.Name) for s in stores):  # no cast: straight into the variables
+        return [ast.Assign([names], result[0].value)]
+    return [*result, ast.Assign([names], ast.Tuple([s.value for s in stores], ast.Load()))]
 
 
 def _taken_apart(scope: Scope, value: Value) -> tuple[ast.Assign, list[Value]]:
     """Gives the elements of a tuple names, because a variable may need a wider kind."""
     names = [scope.temporary("part") for _ in value.parts]
-    targets = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
-    elements = [Value(ast.Name(n, ast.Load()), k) for n, k in zip(names, value.parts, strict=True)]
-    return ast.Assign([targets], value.node), elements
+    elements = [Value(load(n), k) for n, k in zip(names, value.parts, strict=True)]
+    return ast.Assign([targets(names)], value.node), elements
 
 
 def _augmented(scope: Scope, node: ast.AugAssign) -> Lowered:
     if not isinstance(node.target, ast.Name):
         return [_store(scope, node.target, Value(ast.Constant(0), Kind.INT))], True
-    load = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
-    value = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
+    held = ast.copy_location(load(node.target.id), node.target)
+    value = ast.copy_location(ast.BinOp(held, node.op, node.value), node)
     return [_store(scope, node.target, lower(scope, value))], True
 
 
@@ -141,13 +136,11 @@ def _for(scope: Scope, node: ast.For) -> Lowered:
     scope.note(name, Kind.INT)
     if scope.kinds[name] is not Kind.INT:
         scope.fail(node.target, f"{name} is both a loop variable and {article(scope.kinds[name])}", "use two names")
-    outer = dict(scope.intervals)
-    interval = None if _is_stored(node.body, name) else _loop_interval(scope, bounds)
-    scope.intervals.pop(name, None)
-    if interval is not None:
-        scope.intervals[name] = interval
+    interval = None if name in stored(*node.body) else _loop_interval(scope, bounds)
+    outer = {n: i for n, i in scope.intervals.items() if n != name}
+    scope.intervals = outer if interval is None else {**outer, name: interval}
     body, ends = _loop_body(scope, node.body)
-    scope.intervals = {n: i for n, i in outer.items() if n != name}
+    scope.intervals = outer
     scope.assigned = set.intersection(*ends) if literal_range(node.iter) else before
     iterable = ast.Call(ast.Name("range", ast.Load()), arguments, [])
     return [ast.For(ast.Name(scope.name(name), ast.Store()), iterable, body, [])], True
@@ -254,12 +247,6 @@ def _returned(scope: Scope, node: ast.Return, values: list[Value], *, is_tuple: 
 def joined_kinds(returns: Sequence[tuple[Kind, ...]]) -> tuple[Kind, ...]:
     """The widest kind of each result over all returns."""
     return tuple(max(column) for column in zip(*returns, strict=True))
-
-
-def _is_stored(block: list[ast.stmt], name: str) -> bool:
-    return any(
-        isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store) for s in block for n in ast.walk(s)
-    )
 
 
 _TABLE: dict[type[ast.stmt], Callable[..., Lowered]] = {

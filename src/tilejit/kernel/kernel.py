@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tilejit.compiler.checks import check_syntax
-from tilejit.compiler.helpers import window_parameters
-from tilejit.compiler.kinds import Kind, compute_dtype, integer_dtype
-from tilejit.compiler.lowering import Lowering
+from tilejit.compiler.kinds import Kind, Quantity, Signature, compute_dtype, integer_dtype
+from tilejit.compiler.lowering import lower_body
+from tilejit.compiler.names import window_parameters
 from tilejit.compiler.parameters import read_output_dtypes, read_parameters
-from tilejit.compiler.quantities import Quantity
-from tilejit.compiler.signature import Signature
+from tilejit.compiler.passes import carried
 from tilejit.compiler.source import FunctionSource, read_source
-from tilejit.compiler.validity import carried
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.nodata import holds_nodata
 from tilejit.kernel.raster_function import RasterFunction
@@ -157,17 +155,16 @@ class Kernel(RasterFunction):
         offsets = [offset for cells in self.form.footprint.values() for offset in cells]
         return all({-reach, reach} <= {offset[axis] for offset in offsets} for axis, reach in enumerate(self.radius))
 
-    def _lowering(self, *, all_valid: bool) -> Lowering:
-        return Lowering(
+    def _lowered(self, *, all_valid: bool) -> Form:
+        form = lower_body(
+            self.source,
             self.rasters,
+            self.scalars,
             is_focal=self.kind == "focal",
             radius=self.declared_radius,
             all_valid=all_valid,
             c_functions=self.form.c_functions if all_valid else (),
         )
-
-    def _lowered(self, *, all_valid: bool) -> Form:
-        form = self._lowering(all_valid=all_valid).form(self.source, self.scalars)
         declared = self.declared_outputs
         if declared is not None and len(declared) != len(form.body.results):
             self.source.fail(

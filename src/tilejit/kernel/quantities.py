@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import Kind
-from tilejit.compiler.quantities import Quantity
+from tilejit.compiler.kinds import Kind, Quantity
 from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:

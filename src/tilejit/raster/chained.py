@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.engine.planning.graph import Application, Band
     from tilejit.kernel.chain import Chain
     from tilejit.kernel.kernel import Edge, Kernel

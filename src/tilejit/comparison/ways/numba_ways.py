@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tilejit.backends.base import Launch
     from tilejit.comparison.task import Task
     from tilejit.comparison.ways.base import Stages
-    from tilejit.compiler.signature import Signature
+    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.quantities import Quantity
+from tilejit.compiler.kinds import Quantity
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.kernel.kernel import INPUT_UNIT
 

@@ -1,0 +1,284 @@
+"""The emitter: a form's functions, and the module around them, as text in a target's spelling."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import tilejit.math
+from tilejit.compiler.c_functions import is_narrow
+from tilejit.compiler.form import OWN, call, is_call, load
+from tilejit.compiler.kinds import Kind
+from tilejit.compiler.source import bare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tilejit.compiler.form import Body, Form, Function
+    from tilejit.compiler.kinds import Signature
+
+_DOC = '''"""{name}: {signature}, {shape}.
+
+Written by tilejit from the body of {name} in {file}. Change that and not this: another body makes another file.
+"""'''
+_NAMES = {
+    "f32": "np.float32",
+    "f64": "np.float64",
+    "i64": "np.int64",
+    "u64": "np.uint64",
+    "_NAN": "{float}(np.nan)",
+    "_INF": "{float}(np.inf)",
+    "_LEAST": "{float}(-(2.0**63))",
+    "_MOST": "{float}({most})",
+    "_ZERO": "{float}(0.0)",
+}
+_DIRECT = {"isnan": "_isnan", "fabs": "abs"}
+_CONVERSIONS = {"float32": "f32", "float64": "f64", "int64": "i64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How the CPU, or CUDA, spells what differs between them."""
+
+    module: str
+    """What is imported of Numba."""
+    decorator: str
+    """The decorator of a function that is inlined."""
+    shifted: str
+    """An index and a literal number of cells -> the index so many further."""
+    shifted_by: str
+    """The same for an offset known only while running, plus the radius: padded arrays start that much earlier."""
+    running: str
+    """A loop variable, to be added to an index."""
+    counted: str
+    """An index as a signed integer."""
+    own_math: frozenset[str]
+    """Functions of ``math`` that the module has of its own, with a leading underscore."""
+    of_numpy: frozenset[str]
+    """Functions of ``math`` that are taken of NumPy."""
+    select: str
+    """What ``_select`` is called; where empty, it is a conditional expression."""
+    helpers: Mapping[str, str]
+    """Functions of the module: name -> parameters and statements; the first ones may use others."""
+    options: Mapping[str, str]
+    """Names of decorators' arguments."""
+
+    def math_name(self, name: str) -> str:
+        """What a function of ``math`` is called in the module."""
+        if name in self.own_math:
+            return f"_{name}"
+        return f"{'np' if name in self.of_numpy else 'math'}.{name}"
+
+    def index(self, index: str, offset: ast.expr, radius: int) -> str:
+        """The index into a padded array."""
+        if isinstance(offset, ast.Constant):
+            return self.moved(index, int(offset.value) + radius)  # type: ignore[arg-type]
+        return self.shifted_by.format(index, unparse(offset), radius)
+
+    def moved(self, index: str, cells: int) -> str:
+        """The index some cells further."""
+        return self.shifted.format(index, cells) if cells else index
+
+
+def float_name(dtype: np.dtype) -> str:
+    """The name of a float dtype in generated source."""
+    return "f32" if dtype == np.float32 else "f64"
+
+
+def module_text(target: Target, kernel: Body, signature: Signature, functions: Sequence[str],
+                constants: Sequence[str] = (), *, shape: str, fast: str) -> str:  # fmt: skip
+    """Puts in front of the functions what they use, and two empty lines between all.
+
+    ``shape`` says what the module goes over, ``constants`` are those of the functions, ``fast`` is what fastmath is.
+    """
+    text = "\n".join(functions)
+    fill = {"float": float_name(signature.compute), "most": most_below(2.0**63, signature.compute), "fast": fast}
+    helpers: list[str] = []
+    for name, body in target.helpers.items():
+        if _uses("\n".join([text, *helpers]), name):
+            helpers.append(f"{target.decorator}\ndef {name}{body.format(**fill)}")
+    text += "\n".join([*helpers, *constants])
+    held = "\n".join(constants)
+    names = [f"{name} = {value.format(**fill)}" for name, value in {**_NAMES, **target.options}.items()
+             if _uses(text, name) and f"{name} = " not in held]  # fmt: skip
+    # Typed, because uint64 + int64 is float64.
+    names += [f"_U{n} = np.uint64({n})" for n in sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})]
+    imports = ["import math\n"] if _uses(text, "math") else []
+    doc = _DOC.format(name=kernel.name, signature=signature, file=kernel.source.file, shape=shape)
+    head = "\n".join([doc, "", *imports, "import numpy as np", f"from numba import {target.module}", "", *names])
+    for called in kernel.form.c_functions:
+        takes = ", ".join(map(str, called.pointer.arguments))
+        head += f"\n# {called.name}({takes}) -> {called.pointer.result} is a C function, which this module is given."
+    head += f"\n\n{held}" if held else ""
+    return "\n\n\n".join([head, *(part.strip("\n") for part in (*helpers, *functions))]) + "\n"
+
+
+def _uses(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.]){name}\b", text) is not None
+
+
+def most_below(bound: float, dtype: np.dtype) -> float:
+    """The largest number below ``bound`` of a float dtype."""
+    return float(np.nextafter(dtype.type(bound), dtype.type(0)))
+
+
+def unparse(node: ast.AST) -> str:
+    """The text of an expression or a statement."""
+    return ast.unparse(ast.fix_missing_locations(node))
+
+
+def function_text(target: Target, compute: np.dtype, form: Form, function: Function) -> str:
+    """One function as text."""
+    speller = _Speller(target, float_name(compute), form, function)
+    body = [unparse(speller.visit(copy.deepcopy(s))) for s in function.body]
+    lines = "\n".join("    " + line for text in body for line in text.split("\n"))
+    return f"{target.decorator}\ndef {function.name}({', '.join(device_parameters(function))}):\n{lines}\n"
+
+
+def device_parameters(function: Function) -> list[str]:
+    """The parameters of a generated function: arrays (with validity for integers), the pixel, scalars."""
+    arrays = arrays_of(function)
+    return [*arrays, *(["_y", "_x"] if arrays else []), *function.scalars]
+
+
+def arrays_of(function: Function) -> list[str]:
+    """The arrays that a generated function takes."""
+    arrays: list[str] = []
+    for window in function.windows:
+        arrays += [window.name, f"_{window.name}_valid"] if window.kind is Kind.INT else [window.name]
+    return arrays
+
+
+class _Speller(ast.NodeTransformer):
+    """Replaces the pseudo-operations of one function."""
+
+    def __init__(self, target: Target, float_name: str, form: Form, function: Function) -> None:
+        self.target, self.float_name, self.radius = target, float_name, form.radius
+        self.kinds = {w.name: w.kind for w in function.windows}
+        self.functions = {f.name: f for f in form.functions}
+        self.c_functions = {f.name: f for f in form.c_functions}
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in {"_read", "_valid", "_whole"}:
+            return self._wrapping(node.args[0]) if name == "_whole" else self._cell(name, node)  # type: ignore[arg-type]
+        arguments = [self.visit(a) for a in node.args]
+        if name == "_float":
+            return call(self.float_name, *arguments)
+        if name in {"_math", "_c"}:
+            return self._math(arguments) if name == "_math" else self._c_function(arguments)
+        if name == "_select" and not self.target.select:
+            return ast.IfExp(*arguments)
+        if name in self.functions:
+            return self._helper(self.functions[name], arguments)
+        return ast.Call(node.func, arguments, [])
+
+    def _wrapping(self, node: ast.BinOp) -> ast.expr:
+        """Unsigned integers wrap; LLVM takes it that signed ones, as Numba adds them, do not."""
+        left, right = (call("u64", self.visit(side)) for side in (node.left, node.right))
+        return call("i64", ast.BinOp(left, node.op, right))
+
+    def _cell(self, name: str, node: ast.Call) -> ast.expr:
+        raster, *offsets = node.args
+        array = raster.id  # type: ignore[attr-defined]
+        places = zip(("_y", "_x"), map(self.visit, offsets), self.radius, strict=True)
+        index = ", ".join(self.target.index(*place) for place in places)
+        if name == "_valid":
+            return ast.parse(f"_{array}_valid[{index}] != 0", mode="eval").body
+        cell = ast.parse(f"{array}[{index}]", mode="eval").body
+        return call(self.float_name if self.kinds[array] is Kind.FLOAT else "i64", cell)
+
+    def _math(self, arguments: list[ast.expr]) -> ast.expr:
+        function, *values = arguments
+        name = function.value  # type: ignore[attr-defined]
+        if name in _DIRECT:
+            return call(_DIRECT[name], *values)
+        result = call(self.target.math_name(name), *values)
+        # math.* returns float64 for some float32 arguments, depending on the function and the target.
+        return result if name in {*OWN, "isinf", "isfinite"} else call(self.float_name, result)
+
+    def _c_function(self, arguments: list[ast.expr]) -> ast.expr:
+        """Arguments and result are converted by name: what a compiler does by itself depends on the compiler."""
+        function, *values = arguments
+        called = self.c_functions[function.value]  # type: ignore[attr-defined]
+        pairs = zip(values, called.pointer.arguments, strict=True)
+        result = call(called.name, *(_passed(v, dtype) for v, dtype in pairs))
+        if called.pointer.kind is Kind.BOOL:
+            return ast.Compare(result, [ast.NotEq()], [ast.Constant(0)])
+        return call(self.float_name if called.pointer.kind is Kind.FLOAT else "i64", result)
+
+    def _helper(self, helper: Function, arguments: list[ast.expr]) -> ast.expr:
+        count = len(helper.windows)
+        passed: list[ast.expr] = []
+        for window, argument in zip(helper.windows, arguments[:count], strict=True):
+            passed.append(argument)
+            if window.kind is Kind.INT:
+                passed.append(load(f"_{argument.id}_valid"))  # type: ignore[attr-defined]
+        pixel = [load("_y"), load("_x")] if count else []
+        return call(helper.name, *passed, *pixel, *arguments[count:])
+
+
+def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:
+    """An argument as C takes it; see `CPointer.for_numba`."""
+    converted = call(_CONVERSIONS.get(dtype.name, f"np.{dtype.name}"), value) if dtype.kind != "b" else value
+    return call("np.int32", converted) if is_narrow(dtype) else converted
+
+
+def math_used(form: Form) -> set[str]:
+    """The functions of ``math`` that a form calls."""
+    nodes = (node for function in form.functions for statement in function.body for node in ast.walk(statement))
+    return {str(n.args[0].value) for n in nodes if is_call(n, "_math")}  # type: ignore[attr-defined]
+
+
+def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[list[str], list[str]]:
+    """The constants and the functions of tj.math that ``names`` and all that they use come to, as text."""
+    definitions, uses = _library(8 * compute.itemsize)
+    wanted: set[str] = set()
+    todo = names & definitions.keys()
+    while todo:
+        name = todo.pop()
+        wanted.add(name)
+        todo |= uses[name] - wanted
+    constants, functions = [], []
+    for name in (n for n in definitions if n in wanted):
+        statement = _Prefix(set(definitions)).visit(copy.deepcopy(definitions[name]))
+        if isinstance(statement, ast.FunctionDef):
+            statement.name = f"_{statement.name}"
+            functions.append(f"{decorator}\n{unparse(bare(statement))}")
+        else:
+            constants.append(unparse(statement))
+    return constants, functions
+
+
+@functools.cache
+def _library(width: int) -> tuple[dict[str, ast.stmt], dict[str, set[str]]]:
+    """The top-level definitions of tj.math's float32 or float64 file, and the names that each uses."""
+    path = Path(tilejit.math.__file__).parent / f"float{width}.py"
+    definitions: dict[str, ast.stmt] = {}
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.FunctionDef):
+            definitions[statement.name] = statement
+        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            definitions[statement.targets[0].id] = statement
+    uses = {
+        name: {n.id for n in ast.walk(s) if isinstance(n, ast.Name)} & (definitions.keys() - {name})
+        for name, s in definitions.items()
+    }
+    return definitions, uses
+
+
+class _Prefix(ast.NodeTransformer):
+    """Gives the library's names a leading underscore, which no name of the user's has."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name(f"_{node.id}", node.ctx) if node.id in self.names else node

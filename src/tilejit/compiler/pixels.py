@@ -1,0 +1,227 @@
+"""The lines that compute one pixel: validity, scalars, the call of the body, and its results in the output arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tilejit.compiler.emitter import arrays_of, device_parameters, float_name, most_below
+from tilejit.compiler.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.compiler.emitter import Target
+    from tilejit.compiler.form import Body, Form, Window
+    from tilejit.compiler.kinds import Signature
+
+    Count = Callable[[str, str], str]
+    """What is counted, and a condition -> the statement that counts it."""
+
+_WRITTEN_OUT = 32
+"""Cells whose checks are written out one by one; a larger footprint is checked in loops."""
+_NOTHING = {Kind.FLOAT: "_NAN", Kind.BOOL: "False", Kind.INT: "0"}
+
+
+def arguments_of(kernel: Body, signature: Signature) -> list[str]:
+    """The parameters of an entry function but for the counts: arrays, outputs, nodata values, scalars."""
+    count = range(len(signature.outputs))
+    outputs = [*(f"_out{k}" for k in count), *(f"_nodata{k}" for k in count)]
+    return [*arrays_of(kernel.form.body), *outputs, *kernel.form.body.scalars]
+
+
+def counters_of(kernel: Body, signature: Signature) -> tuple[str, ...]:
+    """What a launch counts, each into an element of its last argument; where that is nothing, there is none.
+
+    Collisions with nodata: NaN equals nothing, so only other nodata values collide. Pixels that asked for cells beyond
+    the radius. Results that their integer type does not hold, and cells that no integer of a body does.
+    """
+    notes = kernel.form.body.notes
+    saturates = any(map(_saturates, kernel.form.body.results, signature.outputs))
+    known = {"collisions": not all(signature.nan_nodata), "beyond": "beyond" in notes}
+    known["saturated"] = saturates or "saturated" in notes
+    return tuple(name for name, is_there in known.items() if is_there)
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """One variant of a kernel for one target."""
+
+    target: Target
+    kernel: Body
+    signature: Signature
+    form: Form
+    """The body in this variant."""
+    checked: bool
+    """Whether each pixel's cells are checked."""
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """What is counted."""
+        return counters_of(self.kernel, self.signature)
+
+    def scalars(self) -> tuple[dict[str, str], list[str]]:
+        """The lines that look up what varies, each with its axis, and the names that the body is called with."""
+        lines: dict[str, str] = {}
+        values = []
+        own = len(self.kernel.scalars)
+        for scalar, name in zip(self.kernel.scalars, self.form.body.scalars[:own], strict=True):
+            quantity = scalar.quantity
+            if quantity is None or quantity.axis == "grid":
+                values.append(name)
+                continue
+            index = "_y" if quantity.axis == "row" else "_x"
+            sign = self.signature.sign(quantity)
+            counted = f"{name} {sign} {self.target.counted.format(index)}"
+            lines[f"_{name}_here = {counted if quantity.is_index else f'{name}[{index}]'}"] = quantity.axis
+            values.append(f"_{name}_here")
+        return lines, [*values, *self.form.body.scalars[own:]]
+
+    def lines(self, scalars: list[str], cell: Callable[[int], str], count: Count) -> list[str]:
+        """The lines that check the pixel, call the body and store its results.
+
+        ``scalars`` is what the body is called with; ``cell`` names the cell of an output.
+        """
+        settling, settled = self._settling(count)
+        return [*self._checks(), *self._call(scalars), *settling, *self._stores(cell, count, checked=settled)]
+
+    def _checks(self) -> list[str]:
+        """Fold the validity of the cells that need it into ``_ok``."""
+        if not self.checked:
+            return []
+        return ["_ok = True", *(line for window in self.form.body.windows for line in self._validity(window))]
+
+    def _validity(self, window: Window) -> list[str]:
+        array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
+        test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
+
+        def written_out(offsets: list[tuple[int, int]]) -> list[str]:
+            return [f"_ok = _ok & ({test.format(f'{array}[{self._index(*offset)}]')})" for offset in offsets]
+
+        offsets = sorted(self.kernel.checked_cells[window.raster])
+        if len(offsets) <= _WRITTEN_OUT:
+            return written_out(offsets)
+        lines = []
+        for row in sorted({dy for dy, _ in offsets}):
+            cols = [dx for dy, dx in offsets if dy == row]
+            if cols == list(range(cols[0], cols[-1] + 1)):
+                moved = f"{array}[{self._index(row, cols[0])} + {self.target.running.format('_k')}]"
+                lines += [f"for _k in range({len(cols)}):", f"    _ok = _ok & ({test.format(moved)})"]
+            else:
+                lines += written_out([(row, dx) for dx in cols])
+        return lines
+
+    def _index(self, dy: int, dx: int) -> str:
+        """Where a cell lies in a padded array."""
+        row, col = self.form.radius
+        return f"{self.target.moved('_y', dy + row)}, {self.target.moved('_x', dx + col)}"
+
+    def _call(self, scalars: list[str]) -> list[str]:
+        body = self.form.body
+        own = range(len(body.results))
+        comma = "," if body.is_tuple and len(body.results) == 1 and not body.notes else ""
+        results = ", ".join([*(f"_v{k}" for k in own), *(f"_{note}" for note in body.notes)]) + comma
+        parameters = device_parameters(body)
+        passed = [*parameters[: len(parameters) - len(body.scalars)], *scalars]
+        line = f"{results} = {body.name}({', '.join(passed)})"
+        if not (self.checked and self.form.takes_valid_cells_only):
+            return [line]
+        nothing = ", ".join([*(_NOTHING[kind] for kind in body.results), *("False" for _ in body.notes)]) + comma
+        return ["if _ok:", f"    {line}", "else:", f"    {results} = {nothing}"]
+
+    def _settling(self, count: Count) -> tuple[list[str], bool]:
+        """The lines that take in what the body noted of its pixel, and whether ``_ok`` is known after them."""
+        notes = self.form.body.notes
+        told = [note for note in notes if note != "undefined"]
+        lines = [count(note, f"_{note} & _ok" if self.checked else f"_{note}") for note in told]
+        void = {"undefined", "beyond"} if self.kernel.nodata == "propagate" else {"undefined"}
+        empty = [note for note in notes if note in void]
+        tests = [*(["_ok"] if self.checked else []), *(f"(not _{note})" for note in empty)]
+        return [*lines, *([f"_ok = {' & '.join(tests)}"] if empty else [])], self.checked or bool(empty)
+
+    def _stores(self, cell: Callable[[int], str], count: Count, *, checked: bool) -> list[str]:
+        """The lines that store the results ``_v0``, ``_v1``, …; ``checked`` says whether ``_ok`` is known."""
+        signature, lines = self.signature, []
+        results = zip(self.form.body.results, signature.outputs, signature.nan_nodata, strict=True)
+        for k, (kind, dtype, nan) in enumerate(results):
+            value = _converted(f"_v{k}", kind, dtype)
+            if nan:
+                lines.append(f"{cell(k)} = {value} if _ok else _nodata{k}" if checked else f"{cell(k)} = {value}")
+                continue
+            beyond = _beyond_type(f"_v{k}", dtype, kind, signature.compute) if _saturates(kind, dtype) else ""
+            tests = ["not _ok"] * checked + [f"_isnan(_v{k})"] * (kind is Kind.FLOAT)
+            if tests:
+                lines.append(f"_bad{k} = {' | '.join(f'({t})' for t in tests)}")
+            good = f" & (not _bad{k})" if tests else ""
+            lines += [
+                f"_r{k} = _nodata{k} if _bad{k} else {value}" if tests else f"_r{k} = {value}",
+                count("collisions", f"(_r{k} == _nodata{k}){good}" if tests else f"_r{k} == _nodata{k}"),
+                f"{cell(k)} = _r{k}",
+            ]
+            if beyond:
+                lines.append(count("saturated", f"({beyond}){good}" if tests else beyond))
+        return lines
+
+
+def saturating_casts(target: Target, kernel: Body, signature: Signature) -> list[str]:
+    """The functions that turn a float result into an integer dtype: halves away from zero, saturated, as GDAL does.
+
+    What is added before cutting is the float below one half: with 0.5 itself, 0.49999997 would round up.
+    """
+    if Kind.FLOAT not in kernel.form.body.results:
+        return []
+    dtypes = dict.fromkeys(d for d in signature.outputs if d.kind in "iu")
+    return [_saturating_cast(target, dtype, signature) for dtype in dtypes]
+
+
+def _saturating_cast(target: Target, dtype: np.dtype, signature: Signature) -> str:
+    info = np.iinfo(dtype)
+    compute = signature.compute if dtype.itemsize <= 2 else np.dtype(np.float64)
+    name = float_name(compute)
+    half = float(np.nextafter(compute.type(0.5), compute.type(0)))
+    most = int(info.max) if dtype.itemsize < 8 else int(most_below(float(info.max), compute))
+    # Only of 64 bits is the bound no float64.
+    result = "cut" if dtype.itemsize < 8 else f"cut if {name}(value) <= held else np.{dtype}({info.max})"
+    return "\n".join([
+        target.decorator,
+        f"def _to_{dtype}(value):",
+        f"    held = min(max({name}(value), {name}({info.min})), {name}({most}))",
+        f"    cut = np.{dtype}(held + ({name}({half}) if held >= {name}(0.0) else {name}({-half})))",
+        f"    return {result}",
+    ])  # fmt: skip
+
+
+def _saturates(kind: Kind, dtype: np.dtype) -> bool:
+    """Whether a result of a kind may lie beyond what a dtype holds."""
+    return dtype.kind in "iu" and (kind is Kind.FLOAT or (kind is Kind.INT and dtype != np.int64))
+
+
+def _beyond_type(value: str, dtype: np.dtype, kind: Kind, compute: np.dtype) -> str:
+    """The test whether a result lies beyond what an integer dtype holds, floats after they are rounded."""
+    info = np.iinfo(dtype)
+    if kind is Kind.INT:
+        return f"{value} < 0" if dtype == np.uint64 else f"({value} < {info.min}) | ({value} > {info.max})"
+    half = Fraction(1, 2)
+    low, high = -_at_least(half - info.min, compute), _at_least(info.max + half, compute)
+    name = float_name(compute)
+    return f"({value} <= {name}({low})) | ({value} >= {name}({high}))"
+
+
+def _at_least(bound: Fraction, dtype: np.dtype) -> float:
+    """The smallest number of a float dtype that is not below ``bound``."""
+    near = dtype.type(float(bound))
+    return float(near if Fraction(float(near)) >= bound else np.nextafter(near, dtype.type(np.inf)))
+
+
+def _converted(value: str, kind: Kind, dtype: np.dtype) -> str:
+    if dtype.kind == "f" or kind is Kind.BOOL:
+        return f"np.{dtype}({value})"
+    if kind is Kind.FLOAT:
+        return f"_to_{dtype}({value})"
+    info = np.iinfo(dtype)
+    if dtype.itemsize == 8:
+        return f"np.int64({value})" if dtype == np.int64 else f"np.uint64(max({value}, 0))"
+    return f"np.{dtype}(min(max({value}, {info.min}), {info.max}))"
