@@ -73,8 +73,8 @@ CIRCLES = {
     "kernel.raster_function imports kernel.crossing",
 }
 """A module and one that it imports, from which a way leads back."""
-FOLDER_CIRCLES: set[str] = set()
-UPWARD: set[str] = set()
+FOLDER_CIRCLES = set()
+UPWARD = set()
 LONG = {
     "arrays.py",
     "engine/pipeline/pipeline.py",

@@ -28,7 +28,8 @@ from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
 
 if TYPE_CHECKING:
-    from tilejit.compiler.form import Body, Form
+    from tilejit.compiler.emitter import Body
+    from tilejit.compiler.form import Form
     from tilejit.compiler.kinds import Signature
 
 STRIP_PIXELS = 65536

@@ -20,7 +20,8 @@ from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
 if TYPE_CHECKING:
     import numpy as np
 
-    from tilejit.compiler.form import Body, Form
+    from tilejit.compiler.emitter import Body
+    from tilejit.compiler.form import Form
     from tilejit.compiler.kinds import Signature
 
 _ROUNDED = (

@@ -8,7 +8,7 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from tilejit.compiler.source import bare
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.compiler.form import Body, Form, Function
+    from tilejit.compiler.form import Form, Function, Offset
     from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.parameters import ScalarParameter
+    from tilejit.compiler.source import FunctionSource
 
 _DOC = '''"""{name}: {signature}, {shape}.
 
@@ -85,6 +87,42 @@ class Target:
     def moved(self, index: str, cells: int) -> str:
         """The index some cells further."""
         return self.shifted.format(index, cells) if cells else index
+
+
+class Body(Protocol):
+    """What is made source of: a kernel, as far as the compiler knows it."""
+
+    @property
+    def name(self) -> str:
+        """The body's name."""
+
+    @property
+    def source(self) -> FunctionSource:
+        """Its text."""
+
+    @property
+    def scalars(self) -> tuple[ScalarParameter, ...]:
+        """Its keyword-only parameters."""
+
+    @property
+    def form(self) -> Form:
+        """For tiles that may hold invalid cells."""
+
+    @property
+    def clean_form(self) -> Form:
+        """For tiles in which every cell is valid."""
+
+    @property
+    def checked_cells(self) -> Mapping[str, frozenset[Offset]]:
+        """For each raster, the cells whose validity is asked for each pixel."""
+
+    @property
+    def nodata(self) -> str:
+        """Whether tilejit deals with invalid cells ("propagate") or the body ("kernel")."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether the last bits matter less than speed."""
 
 
 def float_name(dtype: np.dtype) -> str:

@@ -19,16 +19,14 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tilejit.compiler.c_functions import CFunction
-    from tilejit.compiler.parameters import ScalarParameter
-    from tilejit.compiler.source import FunctionSource
 
 _TO_FLOAT = {
     1: ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp",
@@ -124,42 +122,6 @@ class Form:
     def body(self) -> Function:
         """The kernel's own function."""
         return self.functions[-1]
-
-
-class Body(Protocol):
-    """What is made source of: a kernel, as far as the compiler knows it."""
-
-    @property
-    def name(self) -> str:
-        """The body's name."""
-
-    @property
-    def source(self) -> FunctionSource:
-        """Its text."""
-
-    @property
-    def scalars(self) -> tuple[ScalarParameter, ...]:
-        """Its keyword-only parameters."""
-
-    @property
-    def form(self) -> Form:
-        """For tiles that may hold invalid cells."""
-
-    @property
-    def clean_form(self) -> Form:
-        """For tiles in which every cell is valid."""
-
-    @property
-    def checked_cells(self) -> Mapping[str, frozenset[Offset]]:
-        """For each raster, the cells whose validity is asked for each pixel."""
-
-    @property
-    def nodata(self) -> str:
-        """Whether tilejit deals with invalid cells ("propagate") or the body ("kernel")."""
-
-    @property
-    def fast(self) -> bool:
-        """Whether the last bits matter less than speed."""
 
 
 def call(name: str, *arguments: ast.expr) -> ast.Call:

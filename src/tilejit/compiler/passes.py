@@ -24,7 +24,8 @@ from tilejit.math import float32, float64
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tilejit.compiler.form import Body, Form, Function
+    from tilejit.compiler.emitter import Body
+    from tilejit.compiler.form import Form, Function
 
 _UNIFORM_CALLS = {"_float", "_math", "_minimum", "_maximum", "abs"}
 _NUMPY = {

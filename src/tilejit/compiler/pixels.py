@@ -14,8 +14,8 @@ from tilejit.compiler.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.compiler.emitter import Target
-    from tilejit.compiler.form import Body, Form, Window
+    from tilejit.compiler.emitter import Body, Target
+    from tilejit.compiler.form import Form, Window
     from tilejit.compiler.kinds import Signature
 
     Count = Callable[[str, str], str]

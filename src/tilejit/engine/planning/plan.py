@@ -15,16 +15,7 @@ from tilejit.text import printable
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from tilejit.engine.planning.steps import Plane, Read, Step, Write
-=======
-    from collections.abc import Iterator, Mapping
-
-    import numpy as np
-
-    from tilejit.compiler.kinds import Signature
-    from tilejit.formats.source import Decoding
->>>>>>> de667b1 (Compiler: front end, one form, passes over it, one emitter with a CPU and a CUDA spelling)
     from tilejit.grid import Grid
 
 _STORED, _WAYS = ("rows", "columns"), ("from south to north", "from east to west")
