@@ -19,7 +19,7 @@ import rasterio
 from terrain import PROFILE, fractal
 from tilejit.formats.codecs import BlockCodec, Effort
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.open_source import open_source
+from tilejit.formats.registry import open_source
 from tilejit.window import tiles
 
 CODECS = {"ZSTD 1": ("ZSTD", 1), "DEFLATE 6": ("DEFLATE", 6), "LZW": ("LZW", None), "NONE": ("NONE", None)}

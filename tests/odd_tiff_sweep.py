@@ -16,7 +16,7 @@ import rasterio
 
 from tilejit.engine.pipeline.report import peak_memory
 from tilejit.errors import ReadError, SourceError
-from tilejit.formats.open_source import open_source
+from tilejit.formats.registry import open_source
 from tilejit.window import Window, tiles
 
 ADDRESS_SPACE = 6 << 30

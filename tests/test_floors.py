@@ -59,8 +59,6 @@ CIRCLES = {
     "comparison.report_page imports comparison.wording",
     "comparison.wording imports comparison.comparison",
     "formats.array_branch imports formats.sink",
-    "formats.geotiff.block_source imports formats.open_source",
-    "formats.open_source imports formats.geotiff.block_source",
     "formats.sink imports formats.array_branch",
     "kernel.chain imports kernel.kernel",
     "kernel.chain imports kernel.raster_function",

@@ -1,21 +1,26 @@
 """The seams of docs/architecture.md: a source and a sink of the page's own code do what the shipped ones do."""
 
 import itertools
+import pickle
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from test_resuming import stopping
 
 import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.engine.distribution.leader import run_distributed
 from tilejit.engine.executors import opened
+from tilejit.engine.pipeline import journal
 from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.engine.planning.graph import SourceBand
-from tilejit.errors import PlanError
+from tilejit.errors import PlanError, ReadError, SourceError
+from tilejit.formats import registry
 from tilejit.grid import Grid
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
@@ -35,6 +40,10 @@ def page(tmp_path_factory):
     """The page's code as a module, which worker processes import too."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     folder = tmp_path_factory.mktemp("page")
+    info = folder / "page_of_seams-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: page-of-seams\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text("[tilejit.sources]\nramp = page_of_seams:open_ramp\n", "utf-8")
     sys.path.append(str(folder))
     yield write_module(folder, code, head="", name="page_of_seams")
     sys.path.remove(str(folder))
@@ -90,6 +99,59 @@ def test_a_source_of_the_page_is_saved_computed_and_planned(page, tmp_path):
         np.testing.assert_array_equal(dataset.read(1)[:, 39], EXPECTED)
     with pytest.raises(PlanError, match="ramp: worker processes open inputs by name"):
         raster.compute(executor="processes")
+
+
+@pytest.fixture
+def opened_ramp(page, tmp_path, monkeypatch):
+    """A file of the page's format, opened by its name."""
+    (tmp_path / "x.ramp").write_text("50 40", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return column_sum(tj.open("x.ramp"))
+
+
+def test_a_source_of_another_package_is_opened_by_its_name(page, opened_ramp, tmp_path):
+    np.testing.assert_array_equal(opened_ramp.compute()[0, :, 7], EXPECTED)
+    source = opened_ramp.bands[0].application.inputs[0].source
+    assert source.name == str(tmp_path / "x.ramp")
+    copy = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own bytes
+    assert (copy.name, copy.grid, copy.block) == (source.name, source.grid, (16, 16))
+    Path("out.tif").symlink_to("x.ramp")
+    with pytest.raises(tj.TilejitError, match="another name"):
+        opened_ramp.save("out.tif", overwrite=True)
+    (tmp_path / "x.ramp").write_text("60 40", "utf-8")
+    with pytest.raises(ReadError, match="written or replaced"):
+        opened_ramp.compute()
+
+
+@pytest.mark.parametrize("name", ["x.ramp", "y.ramp"])
+def test_a_source_of_another_package_that_cannot_be_opened(page, tmp_path, name):
+    (tmp_path / "y.ramp").write_text("no numbers", "utf-8")
+    with pytest.raises(SourceError, match=f"{name}: cannot be opened by page_of_seams"):
+        tj.open(tmp_path / name)
+
+
+def test_other_packages_are_asked_for_names_alone_that_are_no_own_formats(page, tmp_path, monkeypatch):
+    tj.from_array(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    shutil.copy(tmp_path / "a.tif", tmp_path / "b")
+    asked = []
+    monkeypatch.setattr(registry, "outside_format", lambda _, name: asked.append(Path(name).name))
+    for name in ("a.tif", "b"):
+        assert tj.open(tmp_path / name).grid.shape == (4, 4)
+    assert asked == ["b"]
+
+
+@pytest.mark.slow
+def test_a_source_of_another_package_in_other_processes_and_gone_on_with(opened_ramp, tmp_path, monkeypatch):
+    options = {"tile": (16, 16), "profile": {"blockxsize": 16, "blockysize": 16}}
+    opened_ramp.save("out.tif", executor="processes", workers=2, **options)
+    monkeypatch.setattr(journal, "SECONDS", 0.01)
+    with monkeypatch.context() as patch:
+        stopping(patch, 8)
+        with pytest.raises(tj.TilejitError, match="stop here"):
+            opened_ramp.save("again.tif", resume=True, **options, workers=1)
+    assert opened_ramp.save("again.tif", resume=True, **options).resumed > 0
+    for name in ("out.tif", "again.tif"):
+        np.testing.assert_array_equal(tj.open(name).compute()[0, :, 39], EXPECTED)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from tilejit.formats.codecs import BlockCodec
 from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.tiff_layout import read_layout
-from tilejit.formats.open_source import open_source
+from tilejit.formats.registry import open_source
 from tilejit.formats.source import storage_of
 from tilejit.testing import SourceTests
 from tilejit.window import Window

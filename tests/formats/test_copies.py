@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp
 import tilejit as tj
 from tilejit.formats.file_tags import BandTags, FileTags
 from tilejit.formats.gdal.library import quiet
-from tilejit.formats.open_source import open_source
+from tilejit.formats.registry import open_source
 from tilejit.formats.sink import OutputProfile
 from tilejit.formats.source import storage_of
 from tilejit.raster.raster import Raster

@@ -15,7 +15,7 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import make_job
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.constant_blocks import ConstantBlocks, KnownBlocks, constant_of
-from tilejit.formats.open_source import open_source
+from tilejit.formats.registry import open_source
 from tilejit.grid import Grid
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.raster.options import RunOptions

@@ -20,7 +20,7 @@ from tilejit.comparison.ways import REFERENCE, WAYS
 from tilejit.engine.planning.graph import sources_of
 from tilejit.engine.prediction.calibration import machine
 from tilejit.errors import BackendError, ParameterError, TilejitError
-from tilejit.formats.open_source import check_no_input
+from tilejit.formats.registry import check_no_input
 from tilejit.formats.target import checked_file
 from tilejit.raster.making import apply_kernel, from_array, open_raster
 from tilejit.raster.raster import Raster

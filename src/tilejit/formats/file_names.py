@@ -90,6 +90,14 @@ def local_file(name: str) -> Path | None:
     return None if outside else next((place for place in Path(name).parents if place.is_file()), None)
 
 
+def size_of(name: str) -> int | None:
+    """The bytes of a local file; None of what is none."""
+    try:
+        return Path(name).stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
 def states_of(files: Iterable[str]) -> dict[str, State | None]:
     """What tells each of some files from another of its name; None of what is no local file."""
     return {file: _state_of(file) for file in files}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.engine.planning.graph import Application, ResultBand, SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.containers import given_array
-from tilejit.formats.open_source import open_source
+from tilejit.formats.registry import open_source
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import ArraySource
 from tilejit.grid import Grid

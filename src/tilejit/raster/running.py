@@ -21,7 +21,7 @@ from tilejit.engine.planning.planner import make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.open_sink import checked_target, open_sink, places_of
-from tilejit.formats.open_source import check_no_input
+from tilejit.formats.registry import check_no_input
 from tilejit.formats.shared_memory import SharedArray
 from tilejit.formats.sink import ArraySink
 from tilejit.raster.claims import claimed

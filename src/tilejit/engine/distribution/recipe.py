@@ -13,7 +13,7 @@ from tilejit.engine.planning.planner import Job
 from tilejit.errors import KernelError, PlanError, SourceError
 from tilejit.formats.file_names import check_unchanged, local_file
 from tilejit.formats.gdal.environment import Environment
-from tilejit.formats.open_source import is_opened_by_name, open_source
+from tilejit.formats.registry import is_opened_by_name, open_source
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import storage_of
 from tilejit.kernel.crossing import way_of
@@ -51,8 +51,7 @@ class Input:
             TilejitError: It is not here, or is another than the one that the run was planned with.
         """
         check_unchanged(self.name, {file: state for file, state, folder in self.states if folder.is_seen()})
-        with self.environment.entered():
-            return open_source(self.name)
+        return self.environment.call(open_source, self.name)
 
 
 @dataclass(frozen=True, slots=True)

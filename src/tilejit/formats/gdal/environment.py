@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tilejit.formats.gdal.library import load_rasterio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+Result = TypeVar("Result")
 
 _ITS_OWN = {"RASTERIO_ENV", "GTIFF_IMPLICIT_JPEG_OVR", "GDAL_DATA", "PROJ_DATA", "PROJ_LIB"}
 """What rasterio sets itself, in each process anew: some of it is a path of this machine."""
@@ -53,6 +55,11 @@ class Environment:
         with rasterio.Env(session=rasterio.session.DummySession()):
             rasterio.env.setenv(**dict(self.options))
             yield
+
+    def call(self, function: Callable[[str], Result], name: str) -> Result:
+        """Calls a function where it holds: what opens a file by its name."""
+        with self.entered():
+            return function(name)
 
     def __repr__(self) -> str:
         return f"<Environment {', '.join(name for name, _ in self.options) or 'of no options'}>"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import ParameterError, ReadError, SourceError
-from tilejit.formats.file_names import absolute_name, check_unchanged, states_of
+from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.file_tags import read_tags
 from tilejit.formats.gdal.dataset_xml import dataset_xml
 from tilejit.formats.gdal.environment import Environment
@@ -24,11 +24,10 @@ from tilejit.grid import IDENTITY, Grid, Metric
 from tilejit.system.open_files import open_files_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.source import Source
     from tilejit.window import Window
 
 _MOST_BLOCK_BYTES = 1 << 30
@@ -80,7 +79,7 @@ class RasterioSource:
                 self.storage = replace(
                     self.storage,
                     block_bytes=block_bytes,
-                    stored_bytes=_file_size(path),
+                    stored_bytes=size_of(path),
                     tags=read_tags(dataset),
                     files=states_of((path, *dataset.files)),
                 )
@@ -91,7 +90,7 @@ class RasterioSource:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Another process opens the file for itself: handles do not travel.
-        return opened_within, (self.environment, open_rasterio, self.name)
+        return self.environment.call, (open_rasterio, self.name)
 
     def __repr__(self) -> str:
         return f"RasterioSource({self.name!r})"
@@ -241,12 +240,6 @@ class RasterioSource:
         return buffer[:wanted].view(dtype).reshape(1, *window.shape)
 
 
-def opened_within(environment: Environment, opening: Callable[[str], Source], name: str) -> Source:
-    """Opens a source within an environment."""
-    with environment.entered():
-        return opening(name)
-
-
 def _open(path: str) -> Any:
     rasterio = load_rasterio()
     try:
@@ -359,13 +352,6 @@ def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tup
     # Decoded and compressed; GDAL takes interleaved bands apart into its cache, each once more (measured: 67 MB blocks
     # of two bands took 2 x 67 MB a thread and 20 MB of compressed bytes).
     return (height, width), size * (3 if interleaved and len(bands) > 1 else 2)
-
-
-def _file_size(path: str) -> int | None:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return None
 
 
 def metric_of(crs: Any) -> Metric:

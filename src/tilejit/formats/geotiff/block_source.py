@@ -13,9 +13,11 @@ import numpy as np
 from tilejit.errors import CodecError, ReadError
 from tilejit.formats.codecs.entropy import BlockError
 from tilejit.formats.file_names import check_unchanged, identity_of
+from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_grid import Place, Run
 from tilejit.formats.geotiff.constant_blocks import KnownBlocks
 from tilejit.formats.geotiff.shared_blocks import SharedBlocks
+from tilejit.formats.geotiff.tiff_layout import read_layout
 from tilejit.formats.source import blank, check_request, convert, flag, nodata_key
 from tilejit.kernel.blanks import is_constant
 from tilejit.system.open_files import open_files_hint
@@ -31,6 +33,27 @@ if TYPE_CHECKING:
     from tilejit.formats.geotiff.tiff_layout import TiffLayout
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
+
+
+def open_file(path: str | os.PathLike[str]) -> Source:
+    """Open a file with what reads it best; no pixel is read.
+
+    Returns:
+        A source that reads the blocks of a plain GeoTIFF directly, or GDAL's, whose storage says why; close it.
+
+    Raises:
+        SourceError: There is no such file, or it holds what tilejit does not read; see `open_rasterio`.
+    """
+    source = open_rasterio(path)
+    try:
+        layout = read_layout(source, source.driver)
+        if not isinstance(layout, str):
+            return BlockSource(source, layout)
+    except BaseException:
+        source.close()
+        raise
+    source.storage = replace(source.storage, reader=f"through GDAL: {layout}")
+    return source
 
 
 class BlockSource:
@@ -71,10 +94,7 @@ class BlockSource:
         source.close()
 
     def __reduce__(self) -> tuple[Callable[..., Source], tuple[Any, ...]]:
-        from tilejit.formats.gdal.rasterio_source import opened_within
-        from tilejit.formats.open_source import open_source
-
-        return opened_within, (self.storage.environment, open_source, self.name)
+        return self._gdal.environment.call, (open_file, self.name)
 
     def __repr__(self) -> str:
         return f"BlockSource({self.name!r})"
