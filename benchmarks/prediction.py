@@ -1,9 +1,9 @@
 """Predicted against measured run times: ``prediction.py FOLDER [SIZE] [ROUNDS]`` prints a table.
 
-Each run is a process of its own, as a command line's is; predictions are made before the runs, from an empty
-calibration. A run counts where other programs took less than a tenth of the cores meanwhile (/proc/stat tells); where
-there is none after three times the rounds, the one that they disturbed least stands for it. The table has medians of
-those that count. Inputs are made in FOLDER and stay there.
+Each run is a process of its own, as a command line's is; predictions are made before the runs. A run counts where other
+programs took less than a tenth of the cores meanwhile (/proc/stat tells); where there is none after three times the
+rounds, the one that they disturbed least stands for it. The table has medians of those that count. Inputs are made in
+FOLDER and stay there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ import rasterio
 
 import tilejit as tj
 from terrain import PROFILE, scene, write_terrain
-from tilejit.engine.prediction.prediction import predict_job
+from tilejit.engine.prediction import predict_job
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_outputs
 from tilejit_kernels.filters import mean_5x5
@@ -32,7 +31,7 @@ from tilejit_kernels.terrain import aspect, hillshade, slope
 
 if TYPE_CHECKING:
     from tilejit.engine.planning.planner import Job
-    from tilejit.engine.prediction.prediction import Prediction
+    from tilejit.engine.prediction import Prediction
 
 
 @tj.focal(nodata="kernel")
@@ -121,17 +120,15 @@ def main(folder: Path, size: int, rounds: int) -> None:
     write_inputs(folder, size)
     cases = [(job, profile) for profile in PROFILES for job in JOBS]
     predictions, taken = {}, {}
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["TILEJIT_CACHE_DIR"] = cache
+    for case in cases:
+        start = time.perf_counter()
+        predictions[case] = predict_job(planned(*case, folder, size))
+        taken[case] = time.perf_counter() - start
+    runs = {case: [] for case in cases}
+    for _ in range(3 * rounds):
         for case in cases:
-            start = time.perf_counter()
-            predictions[case] = predict_job(planned(*case, folder, size), new_process=True)
-            taken[case] = time.perf_counter() - start
-        runs = {case: [] for case in cases}
-        for _ in range(3 * rounds):
-            for case in cases:
-                if sum(r["others"] < QUIET for r in runs[case]) < rounds:
-                    runs[case].append(measured(*case, str(folder), str(size)))
+            if sum(r["others"] < QUIET for r in runs[case]) < rounds:
+                runs[case].append(measured(*case, str(folder), str(size)))
     print(f"{size} x {size}; predicted / measured, medians of quiet runs")
     print("| job | profile | wall s | ratio | decode | compute | encode | quiet runs | predicting took s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|")

@@ -50,7 +50,7 @@ _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
     "Grid": "tilejit.grid:Grid",
     "Plan": "tilejit.engine.planning.plan:Plan",
-    "Prediction": "tilejit.engine.prediction.prediction:Prediction",
+    "Prediction": "tilejit.engine.prediction:Prediction",
     "Raster": "tilejit.raster.raster:Raster",
     "Report": "tilejit.engine.pipeline.report:Report",
     "Window": "tilejit.window:Window",
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from tilejit.comparison.comparison import Comparison
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
-    from tilejit.engine.prediction.prediction import Prediction
+    from tilejit.engine.prediction import Prediction
     from tilejit.formats.tile_sink import Tile
     from tilejit.grid import Grid
     from tilejit.raster.asynchronous import asave

@@ -25,7 +25,6 @@ from tilejit.compiler.jit.generated import Generated
 from tilejit.compiler.jit.kept import read_kept, write_kept
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.jit.object_code import OPTIONS
-from tilejit.engine.prediction.calibration import Calibration, calibration_file
 
 pytestmark = pytest.mark.slow
 
@@ -152,7 +151,7 @@ def test_any_file_of_the_cache_may_be_damaged(fresh, tmp_path, damage):
         path.write_bytes(damage(path.read_bytes()))
         _use_all_that_is_kept()
         assert path.stat().st_size == 32 if path.name == "key" else read_kept(path) is not None
-    assert {path.suffix for path in tmp_path.iterdir()} >= {"", ".nbc", ".json"}
+    assert {path.suffix for path in tmp_path.iterdir()} >= {"", ".nbc"}
 
 
 def _use_all_that_is_kept():
@@ -163,9 +162,6 @@ def _use_all_that_is_kept():
         del sys.modules[name]
     assert NativeFunction(TREBLE, "treble", "treble")(np.int64(14)) == 42
     assert load_dispatcher(Generated(TREBLE, "treble", "treble", {}), ())((14,)) == 42
-    assert Calibration(calibration_file()).measured("speed", [1], ["seconds"], lambda: {"seconds": 2.0}) == {
-        "seconds": 2.0
-    }
 
 
 def test_what_is_kept_is_the_users_alone_whatever_others_may_see(tmp_path):
@@ -397,7 +393,6 @@ def test_a_user_without_a_home(fresh, tmp_path):
     assert reason.startswith("nothing is kept: the user has no home folder, and there is no temporary folder")
     assert NativeFunction(TREBLE, "treble", "treble")(np.int64(14)) == 42
     assert cache.load_module("X = 1\n", "kept_nowhere", "").X == 1
-    assert calibration_file() is None
 
 
 def test_a_home_without_a_place_is_none(fresh):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @click.command("plan", help=f"""Show how a run would go.
 
-Windows, halo, bytes, memory, which backend and why, without reading a pixel; and how long it will take. What this
-machine was never measured for is measured once, on some tiles whose results are thrown away.
+Windows, halo, bytes, memory, which backend and why, without reading a pixel; and how long it will take, from some
+tiles that are run in earnest, their results thrown away.
 
 {INPUTS_HELP}""")  # fmt: skip
 @job_arguments
@@ -45,15 +45,9 @@ def command(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) ->
 
 def _prediction(job: Job) -> str:
     """How long a run will take, or why that cannot be said."""
-    from tilejit.engine.prediction.prediction import predict_job
+    from tilejit.engine.prediction import predict_job
 
-    def tell(what: str) -> None:
-        if what not in told:
-            click.echo(f"measuring {what}, once on this machine", err=True)
-            told.add(what)
-
-    told: set[str] = set()
     try:
-        return str(predict_job(job, new_process=True, tell=tell))
+        return str(predict_job(job))
     except (TilejitError, OSError) as error:  # the plan itself holds
         return f"not predicted: {error}"

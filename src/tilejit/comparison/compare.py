@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,6 @@ from tilejit.comparison.sample import Sample, make_sample
 from tilejit.comparison.task import Task, kernel_name
 from tilejit.comparison.ways import REFERENCE, WAYS
 from tilejit.engine.planning.graph import sources_of
-from tilejit.engine.prediction.calibration import machine
 from tilejit.errors import BackendError, ParameterError, TilejitError
 from tilejit.formats.registry import check_no_input
 from tilejit.formats.target import checked_file
@@ -217,7 +218,15 @@ class _Bench:
 
 
 def _machine() -> str:
-    about, memory = machine(), available_memory()
+    memory = available_memory()
     free = f", {format_size(memory)} free" if memory is not None else ""
-    versions = f"Python {platform.python_version()}, Numba {about['numba']}"
-    return f"{about['processor']}, {counted(about['cores'], 'core')}{free}, {versions}"
+    versions = f"Python {platform.python_version()}, Numba {version('numba')}"
+    return f"{_processor()}, {counted(available_cores(), 'core')}{free}, {versions}"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {platform.machine()}"
+    return f"{platform.processor()}, {platform.machine()}"

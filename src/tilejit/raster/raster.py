@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
-    from tilejit.engine.prediction.prediction import Prediction
+    from tilejit.engine.prediction import Prediction
     from tilejit.formats.tile_sink import Tile
     from tilejit.grid import Grid
     from tilejit.window import Window
@@ -115,20 +115,20 @@ class Raster:
     ) -> Prediction:
         """Returns how long `save` or `compute` will take.
 
-        What this machine was never measured for is measured once, on some tiles from the middle of the inputs, whose
-        results are thrown away: a second or two, and the time that kernels take to compile.
+        Some tiles from the middle of the inputs are run, and their results thrown away: a second or two, and the time
+        that kernels take to compile.
         It takes what `save` takes; without a path it would be an array.
 
         Raises:
-            PlanError: An input is neither an array nor a local GeoTIFF.
+            PlanError: An input is no local file, or its blocks are very large.
             ReadError: Those tiles cannot be read.
         """
-        from tilejit.engine.prediction.prediction import predict_job
+        from tilejit.engine.prediction import predict_job
 
         options = RunOptions(
             nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
         )
-        with ends_heard():  # what is measured is written to a temporary folder
+        with ends_heard():  # the tiles are written to a temporary folder
             return predict_job(plan_job(self, path, options))
 
     def read(
