@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import numba  # noqa: F401 - so that kernels are compiled here, and not in a process for each run
 import pytest
 
-from tilejit.compiler.jit.loader import loader
+from tilejit.compiler.jit.native_function import loader
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from kernels_for_tests import assert_same_bits, holes, launch, write_module
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import new_pulse
 from tilejit.compiler.cpu import cpu_source, has_two_variants
-from tilejit.compiler.jit.cache import load_module
+from tilejit.compiler.jit.modules import load_module
 
 pytestmark = pytest.mark.slow
 

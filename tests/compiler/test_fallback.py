@@ -13,11 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tilejit.compiler.jit import cache, loader, overloads
-from tilejit.compiler.jit.dispatcher import load_dispatcher
-from tilejit.compiler.jit.generated import Generated
-from tilejit.compiler.jit.machine_code import MachineCode, load_machine_code
-from tilejit.compiler.jit.object_code import OPTIONS, ObjectCode
+from tilejit.compiler.jit import cache, modules, native_function
+from tilejit.compiler.jit.machine_code import OPTIONS, MachineCode, ObjectCode
+from tilejit.compiler.jit.native_function import NativeFunction, load_dispatcher, load_machine_code, loader
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +54,7 @@ def anew(monkeypatch, tmp_path):
 
     def clear():
         cache.cache_folder.cache_clear()
-        loader.loader.cache_clear()
+        loader.cache_clear()
 
     monkeypatch.setenv("TILEJIT_CACHE_DIR", str(tmp_path))
     clear()
@@ -68,40 +66,40 @@ def anew(monkeypatch, tmp_path):
 def test_versions_that_were_not_tested(anew):
     known = importlib.metadata.version
     anew.setattr(importlib.metadata, "version", lambda name: {"numba": "0.99.1"}.get(name) or known(name))
-    load, obstacle = loader.loader()
+    load, obstacle = loader()
     assert load is load_dispatcher
     assert "not among those tested (numba 0.61, " in obstacle
 
 
 def test_a_tested_version_is_tried_once(anew, tmp_path):
     anew.delenv("TILEJIT_NATIVE", raising=False)
-    anew.setattr(loader, "_untested", lambda: "")
-    assert loader.loader() == (load_machine_code, "")
+    anew.setattr(native_function, "uses_dispatchers", lambda: "")
+    assert loader() == (load_machine_code, "")
     assert [path.suffix for path in tmp_path.iterdir() if path.name != "key"] == [".trial"]
-    loader.loader.cache_clear()
-    anew.setattr(loader, "_try", None)  # is not called
-    assert loader.loader() == (load_machine_code, "")
+    loader.cache_clear()
+    anew.setattr(native_function, "_try", None)  # is not called
+    assert loader() == (load_machine_code, "")
 
 
 @pytest.mark.parametrize("change", ["no such part", "another result", "other cells"])
 def test_another_convention(anew, tmp_path, change):
     """Whatever the trial finds is told, and asked again by the next process."""
     anew.delenv("TILEJIT_NATIVE", raising=False)
-    anew.setattr(loader, "_untested", lambda: "")
+    anew.setattr(native_function, "uses_dispatchers", lambda: "")
     if change == "no such part":
         anew.setattr(ObjectCode, "load", property(lambda code: code.gone))
     elif change == "another result":
         anew.setattr(MachineCode, "__call__", lambda *_: 7)
     else:
         anew.setattr(MachineCode, "__call__", lambda *_: 3009)
-    load, obstacle = loader.loader()
+    load, obstacle = loader()
     assert load is load_dispatcher
     assert {"no such part": "'gone'", "another result": "returned 7", "other cells": "other cells"}[change] in obstacle
     assert not list(tmp_path.glob("*.trial"))
 
 
 def test_what_a_dispatcher_compiled_is_kept(anew, tmp_path):
-    function, cells = Generated(TEXT, "shift", "shift", {}), np.zeros(3, np.int32)
+    function, cells = NativeFunction(TEXT, "shift", "shift"), np.zeros(3, np.int32)
     for hits in (0, 1):
         assert load_dispatcher(function, ())((cells, 2)) == 0
         (name,) = (name for name in sys.modules if name.startswith("_tilejit_shift_"))
@@ -115,9 +113,9 @@ def test_a_numba_with_other_parts_keeps_nothing(tmp_path):
     """Its dispatchers ask their cache for more, or what they compile cannot be taken apart."""
     asks_more = SimpleNamespace(load_overload=None, save_overload=None, looked_up=None)
     function = SimpleNamespace(_cache=asks_more)
-    overloads.keep_overloads(function, lambda *_: tmp_path / "a")
+    modules.keep_overloads(function, lambda *_: tmp_path / "a")
     assert function._cache is asks_more
-    kept = overloads._Overloads(lambda *_: tmp_path / "a")
+    kept = modules._Overloads(lambda *_: tmp_path / "a")
     kept.save_overload("signature", SimpleNamespace(codegen=SimpleNamespace(magic_tuple=tuple), library=None))
     assert kept.load_overload("signature", SimpleNamespace()) is None
     assert not list(tmp_path.iterdir())

@@ -21,7 +21,7 @@ from tilejit.backends.cuda_device import Device, current_device, why_none
 from tilejit.backends.cuda_simulator import speak_c
 from tilejit.backends.pulse import ROWS, STOP
 from tilejit.compiler.cuda import cuda_source
-from tilejit.compiler.jit.cache import load_module
+from tilejit.compiler.jit.modules import load_module
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.passes import hoisted
 from tilejit.compiler.pixels import counters_of

@@ -80,7 +80,7 @@ def _cache() -> str:
 
 
 def _loading() -> str:
-    from tilejit.compiler.jit.loader import loader
+    from tilejit.compiler.jit.native_function import loader
 
     _, obstacle = loader()
     if not obstacle:

@@ -23,7 +23,7 @@ from tilejit.compiler.emitter import (
     module_text,
 )
 from tilejit.compiler.form import OWN
-from tilejit.compiler.jit.object_code import OPTIONS
+from tilejit.compiler.jit.machine_code import OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
 

@@ -14,8 +14,8 @@ from tilejit.comparison.threads import on_threads
 from tilejit.comparison.ways.base import Run, Way, stages_of
 from tilejit.comparison.work import Reader, Work, place
 from tilejit.compiler.cpu import cpu_source
-from tilejit.compiler.jit.object_code import OPTIONS
-from tilejit.compiler.jit.private_module import private_module
+from tilejit.compiler.jit.machine_code import OPTIONS
+from tilejit.compiler.jit.object_compiler import module_of
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def parallel_source(kernel: Kernel, signature: Signature) -> str:
 
 def _parallel_launch(kernel: Kernel, signature: Signature) -> Launch:
     text = parallel_source(kernel, signature)
-    return CpuLaunch(private_module(text, kernel.name, kernel.c_functions).whole, kernel, signature)
+    return CpuLaunch(module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).whole, kernel, signature)
 
 
 class _Parallel(_Whole):

@@ -1,28 +1,32 @@
-"""The folder of what Numba compiled, and the modules that it compiled that of.
+"""Files that this user's processes keep for each other, and the folder that they lie in.
 
-What is kept there is run by whoever loads it. So it belongs to the user alone (0700), what it holds is authenticated
-(`kept`), and where no such folder can be made, a private temporary one serves this process and goes with it. Nothing
-needs it: where nothing can be kept, each process compiles.
+Machine code and pickles are run by whoever loads them. So the folder belongs to the user alone (0700), and each file
+begins with a code that only the holder of the folder's key can make of its name and content. The key is a file that
+only this user can read. What was cut, altered or planted is as if it were not there. Where no such folder can be made,
+a private temporary one serves this process and goes with it. Nothing needs it: where nothing can be kept, each process
+compiles.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
-import linecache
 import os
+import secrets
 import shutil
 import stat
 import sys
 import tempfile
-import threading
 from pathlib import Path
-from types import ModuleType
 
-from tilejit.compiler.jit.overloads import keep_overloads
+from tilejit.system.exclusive import open_regular, rename_new
+from tilejit.system.files import replace_bytes
 
-_LOCK = threading.RLock()
+_KEY = "key"
+"""The key's name in its folder."""
+_KEY_BYTES, _CODE_BYTES = 32, 32
 
 
 @functools.cache
@@ -94,35 +98,93 @@ def hashed_name(stem: str, *content: object) -> str:
     return f"{stem.encode('ascii', 'ignore').decode()[:60]}_{digest}"
 
 
-def load_module(text: str, stem: str, version: str, keep: str = "") -> ModuleType:
-    """Makes a module of generated source.
+def read_kept(path: Path) -> bytes | None:
+    """Returns what `write_kept` wrote to a file; None where it is not there, not whole, or somebody else's.
 
-    Its name carries a hash of its text, so a changed kernel is a new module and an old one is never stale.
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_kept(Path(folder, "a"), b"content")
+        ...     before = read_kept(Path(folder, "a"))
+        ...     _ = Path(folder, "a").write_bytes(b"planted")
+        ...     before, read_kept(Path(folder, "a"))
+        (b'content', None)
+    """
+    key, stored = _key(path.parent), _own_bytes(path)
+    if key is None or stored is None:
+        return None
+    code, content = stored[:_CODE_BYTES], stored[_CODE_BYTES:]
+    return content if secrets.compare_digest(code, _code(key, path.name, content)) else None
+
+
+def write_kept(path: Path, content: bytes) -> None:
+    """Keeps content in a file, if it can be kept: on a full disk, or without a key, the next process makes it anew."""
+    key = _key(path.parent)
+    if key is not None:
+        with contextlib.suppress(OSError):
+            replace_bytes(path, _code(key, path.name, content) + content, mode=0o600)
+
+
+def _code(key: bytes, name: str, content: bytes) -> bytes:
+    """A code of a file's name and content; of the name, too, lest files be swapped."""
+    whole = hashlib.blake2b(key=key, digest_size=_CODE_BYTES)
+    whole.update(name.encode() + b"\0")
+    whole.update(content)
+    return whole.digest()
+
+
+@functools.lru_cache(maxsize=8)
+def _key(folder: Path) -> bytes | None:
+    """The folder's key, made where there is none; None where none can be had."""
+    path = folder / _KEY
+    for _ in range(3):
+        key = _own_key(path)
+        if key is not None:
+            return key
+        with contextlib.suppress(OSError):
+            _make_key(path)
+    return None
+
+
+def _make_key(path: Path) -> None:
+    """Puts a key there in place of what is none; of processes that race the first wins.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    temporary = path.with_name(f".{_KEY}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        try:
+            rename_new(temporary, path)
+        except FileExistsError:
+            if _own_key(path) is None:
+                temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _own_key(path: Path) -> bytes | None:
+    """The key in a file; None where that is none, or others can read it."""
+    key = _own_bytes(path, secret=True)
+    return key if key is not None and len(key) == _KEY_BYTES else None
+
+
+def _own_bytes(path: Path, *, secret: bool = False) -> bytes | None:
+    """What is in a plain file of this user that no one else can write; None where it cannot be read.
 
     Args:
-        text: The module's source.
-        stem: A readable beginning for its name.
-        version: What else the compiled code depends on: the version of the compiler.
-        keep: A function of which Numba finds again what it compiled in another process.
+        path: The file; no link.
+        secret: Whether no one else may read it either.
     """
-    name = f"_tilejit_{hashed_name(stem, version, text)}"
-    with _LOCK:
-        if name not in sys.modules:
-            _make_module(name, text, keep)
-        return sys.modules[name]
-
-
-def _make_module(name: str, text: str, keep: str) -> None:
-    module, file = ModuleType(name), f"<{name}>"
-    # Where tracebacks find its lines.
-    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
-    # Numba pickles its environment by module name: a module that is not registered yet fails in the next process.
-    sys.modules[name] = module
-    try:
-        exec(compile(text, file, "exec"), vars(module))  # noqa: S102 - our own source
-    except BaseException:
-        del sys.modules[name], linecache.cache[file]
-        raise
-    if keep:
-        place = functools.partial(kept_place, name.removeprefix("_tilejit_"), suffix=".nbc")
-        keep_overloads(getattr(module, keep), place)
+    with contextlib.suppress(OSError):
+        descriptor = open_regular(path, os.O_RDONLY)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            forbidden = 0o077 if secret else 0o022
+            if not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & forbidden):
+                return file.read()
+    return None

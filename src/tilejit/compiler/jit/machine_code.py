@@ -1,47 +1,94 @@
-"""Functions loaded as machine code, without Numba, and called by its convention.
-
-That is: a pointer to the result, one to an error, then the arguments, of which an array is its owner, its Python
-object, its count and size of elements, its address, shape and strides. Numba promises it to nobody: see `loader`.
-"""
+"""Machine code as LLVM made it: as it is kept in a file, loaded through llvmlite, and called without Numba."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tilejit.compiler.jit.cache import kept_place
-from tilejit.compiler.jit.kept import read_kept, write_kept
-from tilejit.compiler.jit.object_code import ArgumentType, ObjectCode, compile_object, compiler, processor
 from tilejit.errors import BackendError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+ArgumentType = tuple["np.dtype[Any]", int, str]
+"""A number or an array: its dtype, its dimensions (0 for a number), and its layout: ``C``, or ``A`` for strided."""
+Call = Callable[[Sequence[Any]], int]
+"""Calls a function without the GIL, with arguments of the types that it was loaded for; 0 where it returns nothing."""
 
-    from tilejit.compiler.jit.generated import Call, Generated
+OPTIONS = '"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False'
+"""What a function that is compiled here has under ``njit``, as text: nothing around it that calls into Python, and no
+counting of an array's owners, which all need Numba to be there."""
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
 _FINE = (0, -2)
 """What is returned by functions with and without a result that did not fail."""
 
 
-def load_machine_code(function: Generated, types: tuple[ArgumentType, ...]) -> Call:
-    """Loads what is kept of a function, or compiles it and keeps that; see `tilejit.compiler.jit.generated.Loader`."""
-    if function.objects:  # their addresses are compiled in, and are another process's tomorrow
-        return MachineCode(types, compile_object(function.module(), function.name, types))
-    path = kept_place(function.stem, compiler(), processor(), function.name, types, function.text, suffix=".o")
-    kept = None if path is None else read_kept(path)
-    if kept is not None:
-        return MachineCode(types, ObjectCode.from_bytes(kept))
-    code = compile_object(function.module(), function.name, types)
-    if path is not None:
-        write_kept(path, code.to_bytes())
-    return MachineCode(types, code)
+@dataclass(frozen=True, slots=True)
+class ObjectCode:
+    """A compiled function."""
+
+    symbol: str
+    """Its name in the object file."""
+    needs: tuple[str, ...]
+    """Functions outside of it that it may call."""
+    code: bytes
+    """The object file."""
+
+    def to_bytes(self) -> bytes:
+        """Returns it as it is kept in a file."""
+        return json.dumps({"symbol": self.symbol, "needs": self.needs}).encode() + b"\n" + self.code
+
+    @staticmethod
+    def from_bytes(kept: bytes) -> ObjectCode:
+        """Returns what `to_bytes` made bytes of; others are run as they are, and end the process at best."""
+        line, _, code = kept.partition(b"\n")
+        head = json.loads(line)
+        return ObjectCode(head["symbol"], tuple(head["needs"]), code)
+
+    def load(self) -> tuple[int, Any]:
+        """Loads it into this process.
+
+        Returns:
+            The function's address, and what must live as long as it is called.
+
+        Raises:
+            BackendError: It calls a function that is nowhere to be found.
+        """
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        empty = llvm.parse_assembly("")
+        # The engine takes the machine over, so each needs one of its own.
+        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+        engine = llvm.create_mcjit_compiler(empty, machine)
+        engine.remove_module(empty)  # which it would compile: half a millisecond
+        self._find_symbols(llvm)  # not before there is an engine, by which LLVM learns what the process has
+        engine.add_object_file(llvm.ObjectFileRef.from_data(self.code))
+        engine.finalize_object()
+        return engine.get_function_address(self.symbol), engine
+
+    def _find_symbols(self, llvm: Any) -> None:
+        """Makes sure that all it calls is there: LLVM ends the process over a name that it cannot find."""
+        # The C library of Windows lacks some functions that LLVM calls for its own operations; Numba brings them.
+        missing = [name for name in self.needs if llvm.address_of_symbol(name) is None]
+        if missing or sys.platform == "win32":
+            import numba  # noqa: F401 - it registers its helpers with LLVM
+
+            missing = [name for name in missing if llvm.address_of_symbol(name) is None]
+        if missing:
+            raise BackendError(f"compiled code calls {', '.join(missing)}, which this process does not have")
 
 
 class MachineCode:
-    """A function for one choice of types."""
+    """A function for one choice of types, called by Numba's convention, which Numba promises to nobody: see `loader`.
+
+    That is: a pointer to the result, one to an error, then the arguments, of which an array is its owner, its Python
+    object, its count and size of elements, its address, shape and strides.
+    """
 
     def __init__(self, types: Sequence[ArgumentType], code: ObjectCode) -> None:
         address, self._owner = code.load()
@@ -54,7 +101,7 @@ class MachineCode:
         self._call: Callable[..., int] = ctypes.CFUNCTYPE(ctypes.c_int32, *parameters)(address)
 
     def __call__(self, arguments: Sequence[Any]) -> int:
-        """Calls it; see `tilejit.compiler.jit.generated.Call`."""
+        """Calls it; see `Call`."""
         flat: list[Any] = []
         for argument in arguments:
             if isinstance(argument, np.ndarray):

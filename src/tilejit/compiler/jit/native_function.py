@@ -1,36 +1,58 @@
-"""Functions of generated modules, compiled: found by the types that they are called with, called without the GIL."""
+"""Functions of generated modules, compiled: found by the types that they are called with, called without the GIL.
+
+Where Numba's inner parts are what tilejit knows, machine code is kept on disk as LLVM made it, loaded through llvmlite
+and called by Numba's convention, without Numba: importing that takes a third of a second and finding a function in its
+cache another tenth, and loading an object file ten milliseconds, of which most is importing llvmlite. Elsewhere
+functions are called through Numba's own dispatchers, which takes half a second longer and gives the same bits.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+import os
+import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.generated import Generated
-from tilejit.compiler.jit.loader import loader
+from tilejit.compiler.jit.cache import hashed_name, kept_place, read_kept, write_kept
+from tilejit.compiler.jit.machine_code import OPTIONS, ArgumentType, Call, MachineCode, ObjectCode
+from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from tilejit.compiler.jit.generated import Call
-    from tilejit.compiler.jit.object_code import ArgumentType
+_ORDINARY = '"error_model": "numpy", "nogil": True'
+"""What stands there where it is called through Numba."""
 
-_LOCK = threading.RLock()
+TESTED = {
+    "0.61": "0.44",
+    "0.62": "0.45",
+    "0.63": "0.46",
+    "0.64": "0.46",
+    "0.65": "0.47",
+    "0.66": "0.48",
+    "0.67": "0.49",
+    "0.68": "0.50",
+}
+"""Series of Numba and of its llvmlite of which tilejit has called machine code in tests."""
 
 
 class NativeFunction:
     r"""A function of a generated module; threads may share one.
 
     Args:
-        text: The module's source; the function is under ``njit`` with `tilejit.compiler.jit.object_code.OPTIONS`.
+        text: The module's source; the function is under ``njit`` with `OPTIONS`.
         name: The function, which returns an integer or nothing.
         stem: A readable beginning for the names of files.
         objects: What the text names and does not define, such as C functions: their addresses are compiled in, and
             are another process's tomorrow, so that such code is not kept.
 
     Example:
-        >>> from tilejit.compiler.jit.object_code import OPTIONS
         >>> text = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef double(n):\n    return 2 * n\n"
         >>> double = NativeFunction(text, "double", "double")
         >>> double(np.int64(21))
@@ -38,7 +60,7 @@ class NativeFunction:
     """
 
     def __init__(self, text: str, name: str, stem: str, objects: Mapping[str, Any] | None = None) -> None:
-        self.generated = Generated(text, name, stem, objects or {})
+        self.text, self.name, self.stem, self.objects = text, name, stem, objects or {}
         self._calls: dict[tuple[ArgumentType, ...], Call] = {}
 
     def __call__(self, *arguments: Any) -> int:
@@ -51,17 +73,181 @@ class NativeFunction:
             BackendError: It cannot be compiled or loaded.
         """
         types = tuple(map(_type, arguments))
-        call = self._calls.get(types)
-        if call is None:
-            with _LOCK:
-                call = self._calls.get(types)
-                if call is None:
-                    load, _ = loader()
-                    call = self._calls[types] = load(self.generated, types)
-        return call(arguments)
+        return (self._calls.get(types) or self.load(types))(arguments)
+
+    def load(self, types: tuple[ArgumentType, ...]) -> Call:
+        """Makes it callable for arguments of some types.
+
+        Raises:
+            BackendError: It cannot be compiled or loaded.
+        """
+        with _lock:
+            if types not in self._calls:
+                load, _ = loader()
+                self._calls[types] = load(self, types)
+            return self._calls[types]
+
+    def is_compiled(self, types: tuple[ArgumentType, ...]) -> bool:
+        """Whether it can be loaded for such arguments with no compiler."""
+        if types in self._calls:
+            return True
+        path = None if self.objects or uses_dispatchers() else self.place(types)
+        return path is not None and path.exists()
+
+    def place(self, types: tuple[ArgumentType, ...]) -> Path | None:
+        """Returns the file of its machine code; None where nothing is kept."""
+        return kept_place(self.stem, compiler(), processor(), self.name, types, self.text, suffix=".o")
 
 
 def _type(argument: Any) -> ArgumentType:
     if isinstance(argument, np.ndarray):
         return argument.dtype, argument.ndim, "C" if argument.flags.c_contiguous else "A"
     return np.dtype(type(argument)), 0, ""
+
+
+Loader = Callable[[NativeFunction, tuple[ArgumentType, ...]], Call]
+"""Makes a function callable for arguments of some types."""
+
+
+@functools.cache
+def loader() -> tuple[Loader, str]:
+    """Returns what loads functions in this process, and why it is not the faster one; empty where it is.
+
+    ``TILEJIT_NATIVE=0`` asks for Numba's dispatchers.
+    """
+    obstacle = uses_dispatchers() or _misfit()
+    return (load_dispatcher if obstacle else load_machine_code), obstacle
+
+
+def uses_dispatchers() -> str:
+    """Returns why functions are called through Numba, as far as that is known before one is tried."""
+    if os.environ.get("TILEJIT_NATIVE") == "0":
+        return "TILEJIT_NATIVE is 0"
+    numba, llvmlite = (importlib.metadata.version(name) for name in ("numba", "llvmlite"))
+    if TESTED.get(_series(numba)) == _series(llvmlite):
+        return ""
+    return f"{compiler()} is not among those tested (numba {', '.join(TESTED)})"
+
+
+def _series(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def load_dispatcher(function: NativeFunction, types: tuple[ArgumentType, ...]) -> Call:
+    """Has Numba make a dispatcher of a function: what is documented of Numba, and half a second of importing it."""
+    del types  # Numba finds them when it is called
+    from tilejit.compiler.jit.modules import load_module
+    from tilejit.compiler.jit.object_compiler import DISABLED, module_of
+
+    text = function.text.replace(OPTIONS, _ORDINARY)
+    if function.objects:
+        module = module_of(text, f"_tilejit_{function.stem}", function.objects)
+    else:
+        module = load_module(text, function.stem, compiler(), function.name)
+    dispatcher = getattr(module, function.name)
+    if not hasattr(dispatcher, "overloads"):
+        raise BackendError(DISABLED)
+
+    def call(arguments: Sequence[Any]) -> int:
+        result = dispatcher(*arguments)
+        return 0 if result is None else int(result)
+
+    return call
+
+
+def load_machine_code(function: NativeFunction, types: tuple[ArgumentType, ...]) -> Call:
+    """Loads what is kept of a function, or compiles it and keeps that."""
+    path = None if function.objects else function.place(types)
+    kept = None if path is None else read_kept(path)
+    if kept is not None:
+        return MachineCode(types, ObjectCode.from_bytes(kept))
+    code = _compiled(function, types)
+    if path is not None:
+        write_kept(path, code.to_bytes())
+    return MachineCode(types, code)
+
+
+def _compiled(function: NativeFunction, types: tuple[ArgumentType, ...]) -> ObjectCode:
+    from tilejit.compiler.jit.compile_process import compile_text  # which not every process needs
+
+    name = f"_tilejit_{hashed_name(function.stem, compiler(), function.text)}"
+    names = [(str(dtype), ndim, layout) for dtype, ndim, layout in types]
+    symbol, needs, code = compile_text(function.text, name, function.name, names, function.objects)
+    return ObjectCode(symbol, tuple(needs), code)
+
+
+def finish_compiling() -> None:
+    """Gives back the memory that compiling takes; a function that is compiled later takes it again."""
+    process = sys.modules.get("tilejit.compiler.jit.compile_process")
+    if process is not None:
+        process.end()
+
+
+@functools.cache
+def compiler() -> str:
+    """Returns the compiler's version, without importing it."""
+    return f"numba {importlib.metadata.version('numba')} llvmlite {importlib.metadata.version('llvmlite')}"
+
+
+@functools.cache
+def processor() -> str:
+    """Returns what code is compiled for."""
+    import llvmlite.binding as llvm
+
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    return f"{llvm.get_process_triple()} {name} {features}"
+
+
+_TRIAL = f'''"""Scales an array in place: is it called as Numba means it?"""
+
+from numba import njit
+
+
+@njit(**{{{OPTIONS}}})
+def trial(cells, factor):
+    for row in range(cells.shape[0]):
+        for col in range(cells.shape[1]):
+            cells[row, col] = factor * cells[row, col] + row
+    return 1000 * cells.shape[0] + cells.size
+'''
+_PASSED = b"passed"
+
+
+def _misfit() -> str:
+    """What was other than expected when machine code was called, once for each version; empty where nothing was."""
+    path = kept_place("trial", compiler(), processor(), _TRIAL, suffix=".trial")
+    if path is not None and read_kept(path) == _PASSED:
+        return ""
+    try:
+        _try()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other way is taken, and `tilejit info` tells
+        return f"{compiler()}: {type(error).__name__}: {error}"
+    if path is not None:
+        write_kept(path, _PASSED)
+    return ""
+
+
+def _try() -> None:
+    """Calls a function of an array, which is strided, and a number."""
+    types = (np.dtype(np.float32), 2, "A"), (np.dtype(np.float64), 0, "")
+    cells = np.arange(48, dtype=np.float32).reshape(6, 8)
+    expected = cells.copy()
+    expected[::-2, 1::3] = 0.5 * expected[::-2, 1::3] + np.arange(3)[:, np.newaxis]
+    trial = MachineCode(types, _compiled(NativeFunction(_TRIAL, "trial", "trial"), types))
+    result = trial((cells[::-2, 1::3], 0.5))
+    if result != 3009 or not np.array_equal(cells, expected):
+        raise ValueError(f"a function of an array and a number returned {result} for 3009, or wrote other cells")
+
+
+_lock = threading.RLock()
+"""Held while something is compiled or loaded; a process that was forked meanwhile has a new one."""
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

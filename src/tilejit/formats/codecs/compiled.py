@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from tilejit.compiler.jit.machine_code import OPTIONS
 from tilejit.compiler.jit.native_function import NativeFunction
-from tilejit.compiler.jit.object_code import OPTIONS
 
 _DECORATE = f"""
 

@@ -1,6 +1,6 @@
-"""What Numba compiled of a generated module's functions, kept for the next process.
+"""Modules of generated source, and what Numba compiled of their functions, kept for the next process.
 
-Numba's own cache unpickles whatever lies in its folder, which runs it. This one takes its place in a function, and
+Numba's own cache unpickles whatever lies in its folder, which runs it. Ours takes its place in a function, and
 unpickles only what this user's processes have kept. It goes by Numba's inner parts; where a version has others, nothing
 is kept, and each process compiles.
 """
@@ -8,19 +8,46 @@ is kept, and each process compiles.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import pickle
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.jit.kept import read_kept, write_kept
+from tilejit.compiler.jit.cache import hashed_name, kept_place, read_kept, write_kept
+from tilejit.compiler.jit.object_compiler import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
+_LOCK = threading.RLock()
 _DIFFERS = AttributeError, ImportError, TypeError
 """What is raised where a part of Numba has another name, place or signature: then it is as if nothing were kept."""
+
+
+def load_module(text: str, stem: str, version: str, keep: str = "") -> ModuleType:
+    """Makes a module of generated source.
+
+    Its name carries a hash of its text, so a changed kernel is a new module and an old one is never stale.
+
+    Args:
+        text: The module's source.
+        stem: A readable beginning for its name.
+        version: What else the compiled code depends on: the version of the compiler.
+        keep: A function of which Numba finds again what it compiled in another process.
+    """
+    name = f"_tilejit_{hashed_name(stem, version, text)}"
+    with _LOCK:
+        if name not in sys.modules:
+            # Numba finds it again by its name, also in the next process.
+            module = sys.modules[name] = module_of(text, name)
+            if keep:
+                place = functools.partial(kept_place, name.removeprefix("_tilejit_"), suffix=".nbc")
+                keep_overloads(getattr(module, keep), place)
+        return sys.modules[name]
 
 
 def keep_overloads(function: Any, place: Callable[..., Path | None]) -> None:

@@ -1,0 +1,127 @@
+"""The object code of functions, which Numba makes of a module's text: in this process, or in one that does only that.
+
+A process of its own runs this file's text and imports nothing else of tilejit (see `compile_process`).
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+import os
+import sys
+import threading
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DISABLED = "NUMBA_DISABLE_JIT is set, so that nothing is compiled: unset it, or take backend='python'"
+
+
+class UnfitError(Exception):
+    """Numba does not do what is expected of it; the text says what to do."""
+
+
+def module_of(text: str, name: str, objects: Mapping[str, Any] | None = None) -> ModuleType:
+    """Returns a new module of generated source, whose lines tracebacks find.
+
+    Args:
+        text: The source.
+        name: The module's name.
+        objects: What the text names and does not define.
+
+    Example:
+        >>> module_of("twice = 2 * value", "example", {"value": 3}).twice
+        6
+    """
+    module, file = ModuleType(name), f"<{name}>"
+    vars(module).update(objects or {})
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    exec(compile(text, file, "exec"), vars(module))  # noqa: S102 - our own source
+    return module
+
+
+def compile_function(module: ModuleType, function: str, types: Sequence[Sequence[Any]]) -> tuple[str, list[str], bytes]:
+    """Compiles one function of a module, which is under ``njit`` there.
+
+    Args:
+        module: The module.
+        function: The function's name.
+        types: Dtype, dimensions and layout of each argument.
+
+    Returns:
+        Its symbol in the object file, the functions outside that it may call, and the object file.
+
+    Raises:
+        UnfitError: Numba is told not to compile, or passes arguments otherwise than expected.
+    """
+    dispatcher = getattr(module, function)
+    if not hasattr(dispatcher, "overloads"):
+        raise UnfitError(DISABLED)
+    signature = tuple(_numba_type(*argument) for argument in types)
+    dispatcher.compile(signature)
+    overload = dispatcher.overloads[signature]
+    library, symbol = overload.library, overload.fndesc.llvm_func_name
+    compiled = library._final_module  # noqa: SLF001 - in no other way to be had
+    _check_arguments(compiled.get_function(symbol), types)
+    declared = (f.name for f in compiled.functions if f.is_declaration and not f.name.startswith("llvm."))
+    return symbol, sorted(declared), library._get_compiled_object()  # noqa: SLF001 - what Numba's own cache keeps
+
+
+def _numba_type(dtype: str, ndim: int, layout: str) -> Any:
+    from numba.core import types
+    from numba.np.numpy_support import from_dtype
+
+    element = from_dtype(np.dtype(dtype))
+    return types.Array(element, ndim, layout) if ndim else element  # type: ignore[call-overload]
+
+
+def _check_arguments(function: Any, types: Sequence[Sequence[Any]]) -> None:
+    """Holds the function to what `native_function` calls: Numba documents its convention for no one else."""
+    expected = ["ptr", "ptr"]
+    for dtype, ndim, _ in types:
+        expected += ["ptr", "ptr", "i64", "i64", "ptr", *["i64"] * (2 * ndim)] if ndim else [_llvm_name(dtype)]
+    found = ["ptr" if str(a.type).endswith("*") else str(a.type) for a in function.arguments]
+    if found != expected:
+        raise UnfitError(f"this Numba passes {found}, and tilejit expects {expected}: set TILEJIT_NATIVE=0")
+
+
+def _llvm_name(dtype: str) -> str:
+    known = np.dtype(dtype)
+    return {"f4": "float", "f8": "double"}.get(known.str[1:], f"i{8 * known.itemsize}")
+
+
+def serve(path: list[str], idle_seconds: float) -> None:
+    """Answers the lines of the standard input until it ends, or none comes for a while; then the process is over.
+
+    Args:
+        path: Where modules are found, as in the process that asks.
+        idle_seconds: How long it waits for the next.
+    """
+    sys.path[:] = path
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what Numba prints is no reply
+    import numba  # noqa: F401 - or this process is of no use, and ends
+
+    while True:
+        idle = threading.Timer(idle_seconds, os._exit, (0,))
+        idle.daemon = True
+        idle.start()
+        line = sys.stdin.buffer.readline()
+        idle.cancel()
+        if not line:
+            os._exit(0)
+        head, code = _answer(**json.loads(line))
+        replies.write(json.dumps({**head, "size": len(code)}).encode() + b"\n" + code)
+        replies.flush()
+
+
+def _answer(text: str, name: str, function: str, types: Sequence[Sequence[Any]]) -> tuple[dict[str, Any], bytes]:
+    try:
+        symbol, needs, code = compile_function(module_of(text, name), function, types)
+    except Exception as error:  # noqa: BLE001 - the process that asked raises it
+        return {"error": str(error) if isinstance(error, UnfitError) else f"{type(error).__name__}: {error}"}, b""
+    return {"symbol": symbol, "needs": needs}, code
