@@ -334,7 +334,7 @@ class TestSample:
         tj.from_array(cells).save(tmp_path / "scene.tif", profile={"interleave": "pixel"}, progress=False)
         sample = make_sample([tj.open(tmp_path / "scene.tif", band=2)], 1, tmp_path)
         raster = tj.open(sample.inputs[0][0])
-        assert (raster.count, sample.inputs[0][1]) == (3, 2)
+        assert (len(raster), sample.inputs[0][1]) == (3, 2)
         np.testing.assert_array_equal(raster.band(2).compute()[0], cells[1, :1024, :1024])
 
 

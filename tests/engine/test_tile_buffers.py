@@ -240,7 +240,7 @@ def _report(raster, tile):
     from tilejit.raster.options import RunOptions
 
     job = make_job(raster.grid, [Request(raster.bands)], RunOptions(tile=tile, workers=2).settings(raster.bands))
-    array = np.empty((raster.count, *raster.grid.shape), job.plan.writes[0].dtype)
+    array = np.empty((len(raster), *raster.grid.shape), job.plan.writes[0].dtype)
     return run_job(job, [ArraySink(array, raster.grid)])
 
 

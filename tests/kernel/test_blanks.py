@@ -126,7 +126,7 @@ def rasters(draw):
 
 
 def computed(raster, **options):
-    return [raster.band(k + 1).read(**options) for k in range(raster.count)] + [raster.read(**options)]
+    return [raster.band(k + 1).read(**options) for k in range(len(raster))] + [raster.read(**options)]
 
 
 def never():

@@ -63,7 +63,7 @@ def test_a_geographic_dem_is_measured_in_metres(test_data):
 
 def test_bands_of_an_rgb_image(test_data, tmp_path):
     image = tj.open(test_data / "multispectral" / "RGB.byte.tif")
-    assert image.count == 3
+    assert len(image) == 3
     ndvi(image.band(1), image.band(2)).save(tmp_path / "x.tif")
     with rasterio.open(test_data / "multispectral" / "RGB.byte.tif") as a, rasterio.open(tmp_path / "x.tif") as out:
         red, green = a.read([1, 2]).astype(np.float32)

@@ -123,9 +123,9 @@ def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -
     from tilejit.raster.making import open_raster
 
     raster = open_raster(one.path, band=one.band, scaled=scaled)
-    if raster.count > 1:
+    if len(raster) > 1:
         raise ParameterError(
-            f"{one.path} has {raster.count} bands, and {kernel.name} takes one as {parameter}: "
+            f"{one.path} has {len(raster)} bands, and {kernel.name} takes one as {parameter}: "
             f"choose it, as {shlex.quote(f'{one.path}[1]')}"
         )
     return raster

@@ -82,7 +82,7 @@ def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> Sample:
 
 def _source_band(raster: Raster) -> SourceBand:
     band = raster.bands[0]
-    if raster.count != 1 or not isinstance(band, SourceBand):
+    if len(raster) != 1 or not isinstance(band, SourceBand):
         raise ParameterError(f"{raster.label}: give one band of a file, as tj.open(path, band=1): nothing computed")
     return band
 

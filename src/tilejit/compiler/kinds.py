@@ -147,3 +147,13 @@ class Signature:
     def __str__(self) -> str:
         inputs = ", ".join(map(str, self.inputs))
         return f"({inputs}) -> {', '.join(map(str, self.outputs))} in {self.compute}"
+
+
+class LazyScalar:
+    """A number that is not known yet: an earlier pass of the same run makes it; ``float()`` computes it."""
+
+    __slots__ = ()
+
+    def __float__(self) -> float:
+        """Computes it now."""
+        raise NotImplementedError

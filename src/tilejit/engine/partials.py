@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 State = Any
 """What a partial has so far: of JSON's types, so that a journal keeps it and any process takes it."""
@@ -80,6 +80,6 @@ class Totals:
             rows = zip(self.partials, self.states, states, strict=True)
             self.states = tuple(partial.combine(one, other) for partial, one, other in rows)
 
-    def results(self) -> Mapping[str, Any]:
-        """Name -> result."""
-        return {p.name: p.finalize(state) for p, state in zip(self.partials, self.states, strict=True)}
+    def results(self) -> tuple[Any, ...]:
+        """The result of each partial."""
+        return tuple(p.finalize(state) for p, state in zip(self.partials, self.states, strict=True))

@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.kinds import Kind, LazyScalar
 from tilejit.compiler.parameters import REQUIRED
 from tilejit.errors import KernelError, ParameterError
 from tilejit.sizes import counted
@@ -140,7 +140,7 @@ class RasterFunction:
                 raise ParameterError(f"{self.name} needs {scalar.name}: give it as {scalar.name}=…")
             is_default = scalar.name not in given or value is scalar.default
             try:
-                bound[scalar.name] = value if is_default else scalar.convert(value)
+                bound[scalar.name] = value if is_default or isinstance(value, LazyScalar) else scalar.convert(value)
             except ParameterError as error:
                 raise ParameterError(f"{self.name}: {error}") from error
         return bound

@@ -49,8 +49,8 @@ def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, An
         GridMismatchError: The inputs lie on different grids; with both.
     """
     for parameter, raster in zip(chain.rasters, inputs, strict=True):
-        if not isinstance(raster, Raster) or raster.count != 1:
-            given = f"{raster.count} bands" if isinstance(raster, Raster) else type(raster).__name__
+        if not isinstance(raster, Raster) or len(raster) != 1:
+            given = f"{len(raster)} bands" if isinstance(raster, Raster) else type(raster).__name__
             raise ParameterError(
                 f"{chain.name} takes one band as {parameter.name}, not {given}: "
                 "give Rasters of one band, or arrays only; .band(1) chooses one"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tilejit.compiler.kinds import LazyScalar
 from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.system.cores import available_cores
 
@@ -27,6 +28,7 @@ def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> A
         from tilejit.raster.making import apply_kernel
 
         return apply_kernel(kernel, inputs, parameters)
+    parameters = {n: float(v) if isinstance(v, LazyScalar) else v for n, v in parameters.items()}
     from tilejit.arrays import run_on_arrays
 
     # Arrays are in the CPU's memory and the result goes there too: "auto" leaves them where they are.

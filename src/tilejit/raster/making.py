@@ -67,7 +67,7 @@ def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = N
         >>> import tilejit as tj
         >>> grid = tj.Grid(2, 3, (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_300_000.0), "EPSG:32633")
         >>> raster = tj.from_array(np.zeros((2, 3), np.float32), grid=grid)
-        >>> raster.count, raster.grid.metric.kind
+        >>> len(raster), raster.grid.metric.kind
         (1, 'projected')
     """
     return raster_of(given_array(array, "array"), grid, nodata)
@@ -99,9 +99,9 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
                 f"{kernel.name}: {parameter.name} is {type(raster).__name__}, and another input is a Raster: "
                 "give Rasters only (tj.from_array(array, grid=raster.grid) makes one), or arrays only"
             )
-        if raster.count != 1:
+        if len(raster) != 1:
             raise ParameterError(
-                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {raster.count}: "
+                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {len(raster)}: "
                 "choose one with .band(1), or tj.open(path, band=1)"
             )
     check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])

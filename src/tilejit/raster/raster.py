@@ -10,6 +10,7 @@ from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs
+from tilejit.raster.statistics import Statistics
 from tilejit.sizes import counted
 from tilejit.system.ending import ends_heard
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Raster:
+class Raster(Statistics):
     """A grid and a promise: bands that are read and computed when they are asked for.
 
     Make one with `tilejit.open`, or by calling a kernel with Rasters.
@@ -39,9 +40,8 @@ class Raster:
     bands: tuple[Band, ...]
     """What its bands are made of, in order."""
 
-    @property
-    def count(self) -> int:
-        """How many bands it has."""
+    def __len__(self) -> int:
+        """Returns how many bands it has."""
         return len(self.bands)
 
     def band(self, number: int) -> Raster:
@@ -53,8 +53,8 @@ class Raster:
         Raises:
             ParameterError: There is no such band.
         """
-        if not 1 <= number <= self.count:
-            known = f"bands 1 to {self.count}" if self.count > 1 else "one band, 1"
+        if not 1 <= number <= len(self):
+            known = f"bands 1 to {len(self)}" if len(self) > 1 else "one band, 1"
             raise ParameterError(f"{self.label} has {known}, not {number}")
         return Raster(self.grid, (self.bands[number - 1],))
 
@@ -323,7 +323,7 @@ class Raster:
         return await asave_outputs({path: self}, options)
 
     def __repr__(self) -> str:
-        return f"<Raster {self.label}: {counted(self.count, 'band')}, {self.grid}>"
+        return f"<Raster {self.label}: {counted(len(self), 'band')}, {self.grid}>"
 
 
 def _file_label(band: Band) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tilejit.engine.distribution.recipe import recipe_of
 from tilejit.engine.distribution.worker import Part, check_branches, run_part
 from tilejit.engine.partials import Totals
+from tilejit.engine.passes import run_passes
 from tilejit.engine.pipeline.cancellation import Cancellation, Sentinel
 from tilejit.engine.pipeline.pipeline import completing, output_bytes
 from tilejit.engine.pipeline.report import Report, peak_memory, reset_peak_memory
@@ -71,7 +72,7 @@ class Distribution:
         self._openers = tuple(sink.branch(local=executor.local) for sink in sinks)
         recipe = recipe_of(job, self._openers)
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
-        self._sentinel = Sentinel.of(self._run, job.plan.writes[0].path, local=executor.local)
+        self._sentinel = Sentinel.of(self._run, next((w.path for w in job.plan.writes), ""), local=executor.local)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
         self.tasks = self.bytes_read = 0
@@ -153,7 +154,7 @@ class Distribution:
         if tried < ATTEMPTS and not isinstance(error, KernelError):  # a kernel that is not there does not come
             self._again.append(window)
             return
-        outputs = ", ".join(w.path or "an array" for w in self.job.plan.writes)
+        outputs = ", ".join(w.path or "an array" for w in self.job.plan.writes) or "a statistic"
         message = f"{outputs}: {window} failed {counted(tried, 'time')}, at last with: {error}"
         if isinstance(error, TilejitError):
             error.add_note(message)
@@ -185,6 +186,7 @@ def run_distributed(
         KeyboardInterrupt: Ctrl-C; likewise.
         RunStoppedError: It was cancelled; likewise.
     """
+    job, earlier = run_passes(job, lambda one: run_distributed(one, (), executor, progress, cancellation))
     reset_peak_memory()
     watch, cancellation = Stopwatch(), cancellation or Cancellation()
     with completing(sinks, watch, cancellation, journal), journal or nullcontext():
@@ -194,7 +196,7 @@ def run_distributed(
         distribution()
     if journal is not None:
         journal.remove()
-    return _report(distribution)
+    return replace(_report(distribution), earlier=earlier)
 
 
 def _report(done: Distribution) -> Report:
@@ -216,7 +218,7 @@ def _report(done: Distribution) -> Report:
         bytes_read=done.bytes_read,
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
-        counts=done.totals.results()["counts"],
+        results=done.totals.results(),
         executor=plan.executor,
         resumed=done.resumed,
     )

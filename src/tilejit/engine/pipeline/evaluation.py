@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tilejit.kernel.quantities import scalar_values
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.engine.planning.steps import Halo, Operand, Step, Write
+    from tilejit.engine.reductions import Reduction
 
     Array = NDArray[Any]
 
@@ -112,7 +113,21 @@ class Evaluator:
             if write.is_unmarked:
                 told = replace(told, collisions=0) + _unmarked(write, outputs[w], own[w] + told.collisions)
             counts += told
-        return outputs, (asdict(counts),)
+        return outputs, (asdict(counts), *self._reduced(planes, buffer.window))
+
+    def _reduced(self, planes: Sequence[tuple[Array, Array | None]], window: Window) -> Iterator[State]:
+        """The states of this tile of what is reduced."""
+        for reduce, partial in zip(self.plan.reduces, self.plan.partials[1:], strict=True):
+            plane, (cells, flags) = self.plan.planes[reduce.plane], planes[reduce.plane]
+            place = window.slices(window.expand(*plane.halo))
+            cells = cells[place]
+            if cells.dtype.kind == "f":
+                valid = None if plane.nodata is None or np.isnan(plane.nodata) else cells != plane.nodata
+            elif flags is not None:
+                valid = flags[place] != 0
+            else:
+                valid = None if plane.nodata is None else cells != plane.nodata
+            yield cast("Reduction", partial).of(cells, valid)
 
     def _write(
         self, w: int, planes: Sequence[tuple[Array, Array | None]], outputs: list[Array], seen: Array, window: Window

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tilejit.backends.pulse import ROWS, interruptible, new_pulse
 from tilejit.engine.partials import Totals
+from tilejit.engine.passes import run_passes
 from tilejit.engine.pipeline.batches import Batches
 from tilejit.engine.pipeline.cancellation import Cancellation, stopped
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
@@ -235,6 +236,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
         KeyboardInterrupt: Ctrl-C; likewise.
         RunStoppedError: It was cancelled; likewise.
     """
+    job, earlier = run_passes(job, lambda one: run_job(one, (), progress, cancellation=cancellation))
     reset_peak_memory()
     watch = Stopwatch(keep_spans=trace is not None)
     cancellation = cancellation or Cancellation()
@@ -249,7 +251,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
         if journal is not None:
             journal.remove()
             run.totals.add(journal.totals.states)
-        return _report(job, run)
+        return replace(_report(job, run), earlier=earlier)
 
 
 def run_tasks(run: Run) -> None:
@@ -337,7 +339,7 @@ def _report(job: Job, run: Run) -> Report:
         bytes_read=run.bytes_read,
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
-        counts=run.totals.results()["counts"],
+        results=run.totals.results(),
         coding=tuple(_codings(run.sinks, plan)),
         executor=plan.executor,
         resumed=plan.window.height * plan.window.width - pixels,

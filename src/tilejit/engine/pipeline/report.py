@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.pipeline.stopwatch import WORKER_STAGES, StageTime
 from tilejit.sizes import counted, format_size
@@ -51,14 +51,22 @@ class Report:
     """Bytes of the cells needed, each once."""
     output_bytes: int
     """Bytes of the outputs as stored."""
-    counts: Counts
-    """What is to be told of its pixels; in the halos of inner results, each time one is computed."""
+    results: tuple[Any, ...]
+    """What the partials of its last pass came to; the counts of pixels first."""
     coding: tuple[str, ...] = ()
     """What encoded the blocks of each output where there was a choice, and about how much that cost."""
     executor: str = "threads"
     """What ran the tasks."""
     resumed: int = 0
     """Pixels that an earlier run had finished."""
+    earlier: tuple[Report, ...] = ()
+    """What the passes before did, whose results the kernels took."""
+
+    @property
+    def counts(self) -> Counts:
+        """What is to be told of its pixels; in the halos of inner results, each time one is computed."""
+        counts: Counts = self.results[0]
+        return counts
 
     @property
     def collisions(self) -> int:
@@ -105,6 +113,7 @@ class Report:
             lines.append(
                 f"nodata    {counted(self.collisions, 'valid pixel')} got a result that equals the nodata value"
             )
+        lines += [f"pass {k}    {p.pixels / 1e6:.1f} Mpx in {p.seconds:.2f} s" for k, p in enumerate(self.earlier, 1)]
         lines += [f"told      {line}" for line in self.counts.lines()]
         return "\n".join(lines)
 

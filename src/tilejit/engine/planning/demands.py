@@ -18,6 +18,7 @@ from tilejit.kernel.nodata import holds_nodata
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from tilejit.engine.planning.graph import Statistic
     from tilejit.engine.planning.steps import Halo
     from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Edge, Kernel
@@ -54,6 +55,8 @@ class Request:
     """Whether it says which value is nodata, where it has one."""
     dtype: np.dtype | None = None
     """The dtype asked for; None for that of its bands."""
+    statistic: Statistic | None = None
+    """What its one band is reduced to, where it is no output."""
 
     @cached_property
     def is_masked(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import Quantity
+from tilejit.compiler.kinds import LazyScalar, Quantity
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.kernel.kernel import INPUT_UNIT
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tilejit.engine.reductions import Reduction
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
     from tilejit.kernel.kernel import Kernel
@@ -107,6 +108,70 @@ class ResultBand:
 
 
 Band = SourceBand | ResultBand
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Statistic(LazyScalar):
+    """A number that a pass over a band makes: a parameter of kernels in later passes."""
+
+    grid: Grid
+    """Where the band's cells lie."""
+    band: Band
+    """What is reduced."""
+    reduction: Reduction
+    """How tiles are reduced."""
+    part: str
+    """The attribute of the reduction's result that it is."""
+    arguments: tuple[float, ...] = ()
+    """What the attribute is called with, where it is a method."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What statistics share that are parts of one result."""
+        band = self.band
+        own = (id(band.source), band.info.index) if isinstance(band, SourceBand) else (id(band.application), band.index)
+        return (*own, self.reduction)
+
+    def of(self, result: Any) -> float:
+        """The number, of the reduction's result."""
+        part = getattr(result, self.part)
+        return float(part(*self.arguments) if callable(part) else part)
+
+    def __repr__(self) -> str:
+        arguments = f"({', '.join(f'{a:g}' for a in self.arguments)})" if self.arguments else ""
+        return f"{self.part}{arguments} of {self.band.label}"
+
+
+def statistics_of(bands: Iterable[Band]) -> list[Statistic]:
+    """Returns the statistics that kernels take which bands are made by."""
+    values = (value for application in applications_of(bands) for value in application.parameters.values())
+    return [value for value in values if isinstance(value, Statistic)]
+
+
+def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Statistic]]]:
+    """Returns the passes that bands wait for, first ones first: a grid, and a statistic for each result.
+
+    Statistics ride on one pass that lie on one grid and wait for equally many passes.
+    """
+    levels: dict[tuple[Any, ...], tuple[int, Statistic]] = {}
+
+    def depth(bands: Iterable[Band]) -> int:
+        deepest = 0
+        for statistic in statistics_of(bands):
+            if statistic.key not in levels:
+                levels[statistic.key] = depth([statistic.band]), statistic
+            deepest = max(deepest, levels[statistic.key][0] + 1)
+        return deepest
+
+    passes: list[tuple[Grid, list[Statistic]]] = []
+    for level in range(depth(bands)):
+        grids: list[Grid] = []
+        for _, statistic in (found for found in levels.values() if found[0] == level):
+            if statistic.grid not in grids:
+                grids.append(statistic.grid)
+                passes.append((statistic.grid, []))
+            passes[grids.index(statistic.grid) - len(grids)][1].append(statistic)
+    return passes
 
 
 def assumed_unit(band: Band) -> str | None:

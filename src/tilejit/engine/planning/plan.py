@@ -8,14 +8,14 @@ from math import ceil, isnan, prod
 from typing import TYPE_CHECKING
 
 from tilejit.engine.partials import CountsPartial, Partial
-from tilejit.engine.planning.plan_text import read_line, step_line, write_line
+from tilejit.engine.planning.plan_text import read_line, reduce_line, step_line, write_line
 from tilejit.engine.planning.tiles import Tiling, cells_of
 from tilejit.sizes import counted, format_size
 from tilejit.text import printable
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from tilejit.engine.planning.steps import Plane, Read, Step, Write
+    from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
     from tilejit.grid import Grid
 
 _STORED, _WAYS = ("rows", "columns"), ("from south to north", "from east to west")
@@ -39,8 +39,12 @@ class Plan(Tiling):
     """What is computed, in order."""
     writes: tuple[Write, ...]
     """What is written."""
+    reduces: tuple[Reduce, ...] = ()
+    """What is reduced."""
     partials: tuple[Partial, ...] = (CountsPartial(),)
-    """What tiles are reduced to."""
+    """What tiles are reduced to: the counts of pixels, and what is made of each of `reduces`."""
+    earlier: tuple[Plan, ...] = ()
+    """The passes before this one, whose results its kernels take."""
     backend: str
     """What computes."""
     reason: str
@@ -161,7 +165,19 @@ class Plan(Tiling):
         """Bytes of the outputs before compression."""
         return sum(w.raw_bytes(self.window) for w in self.writes)
 
+    @property
+    def passes(self) -> tuple[Plan, ...]:
+        """The passes of the whole run, this one last."""
+        return *self.earlier, self
+
     def __str__(self) -> str:
+        if not self.earlier:
+            return printable("\n".join(self._lines()))
+        count = len(self.passes)
+        lines = [f"pass {k} of {count}\n" + "\n".join(one._lines()) for k, one in enumerate(self.passes, 1)]  # noqa: SLF001
+        return printable("\n\n".join(lines))
+
+    def _lines(self) -> list[str]:
         lines = [f"grid      {self.grid}"]
         if self.steps:
             lines += _facing_lines(self.grid)
@@ -169,11 +185,12 @@ class Plan(Tiling):
             lines.append(f"window    {self.window}")
         lines += [read_line(read) for read in self.reads]
         lines += [step_line(step, self.planes) for step in self.steps]
+        lines += [reduce_line(self.planes[r.plane], p) for r, p in zip(self.reduces, self.partials[1:], strict=True)]
         lines += [write_line(write, self.window) for write in self.writes]
         lines.append(f"tasks     {_tasks(self)}, {_decoding(self)}")
         lines.append(f"memory    {_memory(self)}")
         lines.append(f"backend   {self.backend} on {_workers(self)}: {self.reason}")
-        return printable("\n".join(lines))
+        return lines
 
 
 def _facing_lines(grid: Grid) -> list[str]:

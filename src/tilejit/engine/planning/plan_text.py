@@ -13,6 +13,7 @@ from tilejit.sizes import format_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tilejit.engine.partials import Partial
     from tilejit.engine.planning.steps import Halo, Plane, Read, Step, Write
     from tilejit.window import Window
 
@@ -63,7 +64,13 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
     beyond = f", computed with {reach_text(step.halo)}" if step.halo != (0, 0) else ""
     radius = f", radius {step.radius[0]} x {step.radius[1]}" if step.radius != (0, 0) else ""
     heights = f"; {step.heights}" if step.heights else ""
-    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}"
+    awaited = f"; {step.awaited}, of an earlier pass" if step.awaited else ""
+    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{awaited}"
+
+
+def reduce_line(plane: Plane, partial: Partial) -> str:
+    """What is reduced to what."""
+    return f"reduce    {plane.label}: {partial.name}, kept until the run ends"
 
 
 def write_line(write: Write, window: Window) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.kinds import compute_dtype
+from tilejit.engine.partials import CountsPartial
 from tilejit.engine.planning.demands import (
     NO_HALO,
     Demands,
     ReadNode,
+    Request,
     StepNode,
     copy_form,
     halo_sum,
@@ -21,9 +23,9 @@ from tilejit.engine.planning.demands import (
     storable,
     taken_bands,
 )
-from tilejit.engine.planning.graph import ResultBand, SourceBand, with_heights
+from tilejit.engine.planning.graph import ResultBand, SourceBand, Statistic, passes_before, with_heights
 from tilejit.engine.planning.plan import Plan
-from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Step, Write
+from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
 from tilejit.formats.output_file import can_be_written
@@ -37,7 +39,6 @@ from tilejit.window import Window
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.engine.planning.demands import Request
     from tilejit.formats.source import Source
     from tilejit.grid import Grid
     from tilejit.kernel.kernel import Kernel
@@ -75,6 +76,10 @@ class Job:
     """One for each of its steps."""
     parameters: tuple[Mapping[str, Any], ...]
     """The bound parameters of each step."""
+    earlier: tuple[Job, ...] = ()
+    """The passes before this one."""
+    statistics: tuple[Statistic, ...] = ()
+    """What each of the plan's reduces is for."""
 
 
 def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window: Window | None = None) -> Job:
@@ -91,21 +96,55 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         MemoryLimitError: It does not fit the memory given.
         ParameterError: A grid quantity is not known for this grid.
     """
+    before = passes_before(band for request in requests for band in request.bands)
+    jobs = tuple(_pass_of(where, [reduced(s) for s in statistics], settings) for where, statistics in before)
+    job = _pass_of(grid, requests, settings, window)
+    return replace(job, plan=replace(job.plan, earlier=tuple(each.plan for each in jobs)), earlier=jobs)
+
+
+def reduced(statistic: Statistic) -> Request:
+    """Returns the request for a statistic: nothing is written."""
+    band = statistic.band
+    return Request((band.for_kernel(None) if isinstance(band, SourceBand) else band,), statistic=statistic)
+
+
+def bound(job: Job, results: Mapping[tuple[Any, ...], Any]) -> Job:
+    """Returns a job whose parameters are numbers.
+
+    Args:
+        job: The job.
+        results: What earlier passes have made: key of a statistic -> result.
+    """
+
+    def number(kernel: Kernel, name: str, value: Any) -> Any:
+        scalar = next(s for s in kernel.scalars if s.name == name)
+        return scalar.convert(value.of(results[value.key])) if isinstance(value, Statistic) else value
+
+    pairs = zip(job.kernels, job.parameters, strict=True)
+    parameters = tuple({n: number(kernel, n, v) for n, v in given.items()} for kernel, given in pairs)
+    return replace(job, parameters=parameters, earlier=(), plan=replace(job.plan, earlier=()))
+
+
+def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window: Window | None = None) -> Job:
+    """One pass."""
     builder = Demands(requests)
     for node in builder.steps.values():
-        kernel, parameters = node.application.kernel, node.application.parameters
+        kernel = node.application.kernel
+        numbers_only = {n: 0.0 if isinstance(v, Statistic) else v for n, v in node.application.parameters.items()}
         # Grid quantities that this grid does not have are refused here, before anything is read.
-        scalar_values(kernel, parameters, np.dtype(np.float64), Window(0, 0, 0, 0), grid)
+        scalar_values(kernel, numbers_only, np.dtype(np.float64), Window(0, 0, 0, 0), grid)
     planes: list[Plane] = []
     numbers: dict[tuple[Any, ...], int] = {}
     reads = [_make_read(key, node, planes, numbers) for key, node in builder.reads.items()]
     nodes = _producers_first(builder, requests)
     heights = [with_heights(node.application, grid) for _, node in nodes]
     steps = [
-        _on_grid(_make_step(builder, key, node, planes, numbers), node.application.kernel, grid, note)
-        for (key, node), (_, note) in zip(nodes, heights, strict=True)
+        _on_grid(_make_step(builder, key, node, planes, numbers), node.application.kernel, grid, given, note)
+        for (key, node), (given, note) in zip(nodes, heights, strict=True)
     ]
-    writes = tuple(_make_write(request, planes, numbers) for request in requests)
+    outputs = [request for request in requests if request.statistic is None]
+    writes = tuple(_make_write(request, planes, numbers) for request in outputs)
+    reduces = [(request.statistic, _make_reduce(request, numbers)) for request in requests if request.statistic]
     whole = Window(0, 0, *grid.shape)
     plan = Plan(
         grid=grid,
@@ -115,6 +154,8 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         planes=tuple(planes),
         steps=tuple(steps),
         writes=writes,
+        reduces=tuple(reduce for _, reduce in reduces),
+        partials=(CountsPartial(), *(statistic.reduction for statistic, _ in reduces)),
         backend=settings.backend,
         reason=settings.reason,
         workers=settings.workers,
@@ -122,12 +163,13 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         executor=settings.executor,
         processes=settings.processes,
     )
-    blocks = [request.storage(write.dtype).block for request, write in zip(requests, writes, strict=True)]
+    blocks = [request.storage(write.dtype).block for request, write in zip(outputs, writes, strict=True)]
     is_slow = any(is_open_ended(node.application.kernel) for _, node in nodes)
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
     kernels = tuple(node.application.kernel for _, node in nodes)
-    return Job(plan, sources, kernels, tuple(parameters for parameters, _ in heights))
+    bound_ones = tuple(given for given, _ in heights)
+    return Job(plan, sources, kernels, bound_ones, statistics=tuple(statistic for statistic, _ in reduces))
 
 
 def _producers_first(builder: Demands, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], StepNode]]:
@@ -200,11 +242,12 @@ def _check_edge(plane: Plane) -> None:
         )
 
 
-def _on_grid(step: Step, kernel: Kernel, grid: Grid, heights: str) -> Step:
+def _on_grid(step: Step, kernel: Kernel, grid: Grid, given: Mapping[str, Any], heights: str) -> Step:
     """The step, told which way rows and columns run where it counts them, and what unit heights have."""
     counts = any(s.quantity is not None and s.quantity.is_index for s in kernel.scalars)
     signature = replace(step.signature, counts_down=grid.flips) if counts else step.signature
-    return replace(step, signature=signature, heights=heights)
+    awaited = ", ".join(f"{name}={value!r}" for name, value in given.items() if isinstance(value, Statistic))
+    return replace(step, signature=signature, heights=heights, awaited=awaited)
 
 
 def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], halo: Halo) -> Operand:
@@ -246,6 +289,12 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         notes=request.notes,
         is_tagged=request.is_tagged,
     )
+
+
+def _make_reduce(request: Request, numbers: Mapping[tuple[Any, ...], int]) -> Reduce:
+    (band,) = request.bands
+    form = copy_form(request, band) if isinstance(band, SourceBand) else None
+    return Reduce(plane_of(numbers, band, form, "nodata", NO_HALO), valid=form is not None and form[1])
 
 
 def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:

@@ -140,6 +140,18 @@ class Step(Value):
     """How far it reads."""
     heights: str = ""
     """The unit that it takes heights to have, and why; empty where it does not ask."""
+    awaited: str = ""
+    """Its parameters that earlier passes make: ``low=percentile(2) of dem.tif``."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reduce(Value):
+    """One plane, reduced to a state of the plan's partial of the same number, counted from 1."""
+
+    plane: int
+    """The plane's number."""
+    valid: bool
+    """Whether its validity is read beside it."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,0 +1,115 @@
+"""Statistics of Rasters: lazy numbers, each a pass over the raster where it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
+from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.planning.graph import Statistic
+from tilejit.engine.planning.planner import make_job, reduced
+from tilejit.engine.reductions import Moments, RankCounts
+from tilejit.errors import ParameterError
+from tilejit.raster.options import RunOptions
+from tilejit.system.ending import ends_heard
+
+if TYPE_CHECKING:
+    from tilejit.engine.planning.graph import Band
+    from tilejit.engine.reductions import Reduction
+    from tilejit.grid import Grid
+
+
+class LazyNumber(Statistic):
+    """A statistic of a raster: ``float()`` computes it, a kernel takes it as a parameter.
+
+    As a parameter it becomes an earlier pass of the same run; statistics of rasters on one grid ride on one pass. It
+    has the same bits whatever the tiling, the threads or the executor.
+    """
+
+    __slots__ = ()
+
+    def __float__(self) -> float:
+        """Computes it, on all cores."""
+        with ends_heard():
+            job = make_job(self.grid, [reduced(self)], RunOptions().settings([self.band]))
+            return self.of(run_job(job, ()).results[1])
+
+
+class Statistics:
+    """What a Raster of one band tells of its valid cells; each is a `LazyNumber`."""
+
+    __slots__ = ()
+
+    grid: Grid
+    bands: tuple[Band, ...]
+
+    def count(self) -> LazyNumber:
+        """Returns how many cells hold data."""
+        return self._moment("count")
+
+    def sum(self) -> LazyNumber:
+        """Returns the sum of its cells: the number nearest to the exact one."""
+        return self._moment("sum")
+
+    def mean(self) -> LazyNumber:
+        """Returns the mean of its cells: the number nearest to the exact one.
+
+        Example:
+            >>> import numpy as np
+            >>> import tilejit as tj
+            >>> float(tj.from_array(np.float32([[1, 2], [np.nan, 6]])).mean())
+            3.0
+        """
+        return self._moment("mean")
+
+    def std(self) -> LazyNumber:
+        """Returns the standard deviation of its cells, of the population as NumPy's (``ddof=0``)."""
+        return self._moment("std")
+
+    def min(self) -> LazyNumber:
+        """Returns the least of its cells."""
+        return self._moment("min")
+
+    def max(self) -> LazyNumber:
+        """Returns the greatest of its cells."""
+        return self._moment("max")
+
+    @overload
+    def percentile(self, percent: float, /) -> LazyNumber: ...
+    @overload
+    def percentile(self, first: float, second: float, /, *more: float) -> tuple[LazyNumber, ...]: ...
+    def percentile(self, *percents: float) -> LazyNumber | tuple[LazyNumber, ...]:
+        """Returns percentiles of its cells, one number for each percent.
+
+        Of integers of 8 and 16 bits they are exact, interpolated between ranks as NumPy's. Others are counted in
+        classes of 1/2048 of their size, so that one pass in bounded memory does: a percentile is at most so much off.
+
+        Args:
+            *percents: From 0 to 100.
+
+        Raises:
+            ParameterError: One is no percentage.
+
+        Example:
+            >>> import numpy as np
+            >>> import tilejit as tj
+            >>> low, high = tj.from_array(np.arange(101, dtype=np.uint8)[np.newaxis]).percentile(2, 98)
+            >>> float(low), float(high)
+            (2.0, 98.0)
+        """
+        for percent in percents:
+            if not 0 <= percent <= 100:
+                raise ParameterError(f"percentile({percent!r}): percents are from 0 to 100")
+        made = tuple(
+            self._lazy(RankCounts("counts by value, for percentiles"), "percentile", (float(p),)) for p in percents
+        )
+        return made if len(made) > 1 else made[0]
+
+    def _moment(self, part: str) -> LazyNumber:
+        return self._lazy(Moments("count, sum, mean, std, min, max"), part)
+
+    def _lazy(self, reduction: Reduction, part: str, arguments: tuple[float, ...] = ()) -> LazyNumber:
+        if len(self.bands) != 1:
+            raise ParameterError(
+                f"a statistic is of one band, and there are {len(self.bands)}: choose one with .band(1)"
+            )
+        return LazyNumber(self.grid, self.bands[0], reduction, part, arguments)

@@ -1,0 +1,201 @@
+"""Passes and partials: what tiles are reduced to has the same bits however they are cut, and later passes take it."""
+
+import math
+from fractions import Fraction
+from functools import reduce
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import tilejit as tj
+from tilejit.engine.partials import CountsPartial
+from tilejit.engine.reductions import Moments, RankCounts
+from tilejit.kernel.counts import Counts
+
+GRID = (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0)
+
+
+@tj.local
+def stretched(z, *, low, high):
+    return min(max((z - low) / (high - low), 0.0), 1.0)
+
+
+def raster_of(array, **options):
+    return tj.from_array(array, grid=tj.Grid(*array.shape, GRID, "EPSG:32633"), **options)
+
+
+@pytest.fixture(scope="module")
+def heights():
+    rng = np.random.default_rng(5)
+    z = rng.normal(500, 100, (90, 130)).astype(np.float32)
+    z[3:20, 50:100] = np.nan
+    return z
+
+
+@pytest.fixture(scope="module")
+def dem(heights, tmp_path_factory):
+    path = tmp_path_factory.mktemp("passes") / "dem.tif"
+    raster_of(heights).save(path, profile={"blockxsize": 16, "blockysize": 16})
+    return tj.open(path)
+
+
+def cells(dtype):
+    return hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["f4", "f8", "u1", "i2", "u4", "i8"]).flatmap(cells), st.integers(1, 4), st.randoms())
+def test_moments_are_exact_and_do_not_depend_on_tiles(array, side, random):
+    moments = Moments("moments")
+    tiles = [
+        array[y : y + side, x : x + side]
+        for y in range(0, array.shape[0], side)
+        for x in range(0, array.shape[1], side)
+    ]
+    states = [moments.of(tile, None) for tile in tiles]
+    random.shuffle(states)
+    state = reduce(moments.combine, states, moments.init())
+    assert state == moments.of(array, None)
+    found, values = moments.finalize(state), [v for v in array.ravel().tolist() if not math.isnan(v)]
+    assert found.count == len(values)
+    if values and all(map(math.isfinite, values)):
+        exact = sum(map(Fraction, values))
+        assert (found.min, found.max) == (float(min(values)), float(max(values)))
+        if abs(exact) < 2**1023:
+            assert (found.sum, found.mean) == (float(exact), float(exact / len(values)))
+            spread = sum((v - exact / len(values)) ** 2 for v in map(Fraction, values)) / len(values)
+            if spread < 2**1023:
+                assert found.std == math.sqrt(float(spread))
+
+
+def test_infinite_cells_are_counted():
+    moments = Moments("moments")
+    up, down = np.float32([[1, np.inf]]), np.float32([[-np.inf, 2]])
+    assert moments.finalize(moments.of(up, None)).mean == math.inf
+    assert math.isnan(moments.finalize(moments.combine(moments.of(up, None), moments.of(down, None))).sum)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
+@pytest.mark.parametrize("percent", [0.0, 2.0, 50.0, 98.3, 100.0])
+def test_percentiles_of_small_integers_are_numpys(dtype, percent):
+    info = np.iinfo(dtype)
+    array = np.random.default_rng(2).integers(info.min, info.max, (30, 40), dtype, endpoint=True)
+    ranks = RankCounts("ranks")
+    assert ranks.finalize(ranks.of(array, None)).percentile(percent) == pytest.approx(
+        np.percentile(array, percent), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("percent", [0.0, 2.0, 50.0, 98.0, 100.0])
+def test_percentiles_of_floats_are_within_a_class(heights, percent):
+    ranks = RankCounts("ranks")
+    state = ranks.combine(ranks.of(heights[:40], None), ranks.of(heights[40:], None))
+    assert ranks.finalize(state).percentile(percent) == pytest.approx(np.nanpercentile(heights, percent), rel=1 / 2048)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.sampled_from("ab")), max_size=6), st.randoms())
+def test_counts_combine_in_any_order(found, random):
+    partial = CountsPartial()
+    states = [
+        {"collisions": n, "beyond": {name: m}, "saturated": {}, "clamped": {}, "unmarked": {}} for n, m, name in found
+    ]
+    once = partial.finalize(reduce(partial.combine, states, partial.init()))
+    random.shuffle(states)
+    assert partial.finalize(reduce(partial.combine, states, partial.init())) == once
+    assert isinstance(once, Counts)
+
+
+def test_statistics_of_a_raster(dem, heights):
+    values = heights[~np.isnan(heights)].astype(float)
+    assert float(dem.count()) == values.size
+    assert float(dem.sum()) == math.fsum(values)
+    assert float(dem.mean()) == pytest.approx(values.mean(), rel=1e-14)
+    assert float(dem.std()) == pytest.approx(values.std(), rel=1e-13)
+    assert (float(dem.min()), float(dem.max())) == (values.min(), values.max())
+
+
+def test_cells_without_data_do_not_count(tmp_path):
+    array = np.int16([[-9999, 4], [6, -9999]])
+    raster = raster_of(array, nodata=-9999)
+    assert (float(raster.mean()), float(raster.percentile(50))) == (5.0, 5.0)
+    raster.save(tmp_path / "zeros.tif")
+    assert float(tj.open(tmp_path / "zeros.tif").min()) == 4.0
+    with rasterio.open(
+        tmp_path / "masked.tif", "w", "GTiff", 2, 2, 1, dtype="uint8", transform=rasterio.Affine(*GRID)
+    ) as file:
+        file.write(np.uint8([[1, 2], [3, 250]]), 1)
+        file.write_mask(np.uint8([[255, 255], [255, 0]]))
+    assert float(tj.open(tmp_path / "masked.tif").max()) == 3.0
+
+
+def test_values_and_not_counts_of_scaled_bands(tmp_path):
+    with rasterio.open(
+        tmp_path / "packed.tif", "w", "GTiff", 2, 1, 1, dtype="int16", transform=rasterio.Affine(*GRID)
+    ) as file:
+        file.write(np.int16([[1000, 3000]]), 1)
+        file.scales, file.offsets = (1e-4,), (-0.1,)
+    assert float(tj.open(tmp_path / "packed.tif").mean()) == pytest.approx(0.1)
+
+
+def test_of_nothing_valid():
+    raster = raster_of(np.full((3, 4), np.nan, np.float32))
+    assert (float(raster.count()), float(raster.sum())) == (0.0, 0.0)
+    assert all(math.isnan(float(value)) for value in (raster.mean(), raster.min(), raster.percentile(50)))
+
+
+def test_statistics_of_one_raster_ride_on_one_pass(dem):
+    low, high = dem.percentile(2, 98)
+    plan = stretched(dem, low=low, high=high).plan()
+    assert [len(one.reduces) for one in plan.passes] == [1, 0]
+    both = stretched(dem, low=dem.mean(), high=high).plan()
+    assert [len(one.reduces) for one in both.passes] == [2, 0]
+    assert [len(one.reads) for one in both.passes] == [1, 1]
+    text = str(both)
+    assert "pass 1 of 2" in text
+    assert "low=mean of" in text
+
+
+def test_a_pass_takes_what_one_before_made(dem, heights):
+    first = stretched(dem, low=dem.min(), high=dem.max())
+    second = stretched(first, low=first.mean(), high=1)
+    assert len(second.plan().passes) == 3
+    low, high = np.float32(np.nanmin(heights)), np.float32(np.nanmax(heights))
+    once = np.clip((heights - low) / (high - low), 0, 1)
+    mean = np.float32(np.nanmean(once.astype(float)))
+    np.testing.assert_allclose(second.read()[0], np.clip((once - mean) / (1 - mean), 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"tile": (16, 16)}, {"tile": (48, 16), "workers": 1}, {"executor": "serial"},
+                                     {"executor": "processes", "workers": 2}], ids=str)  # fmt: skip
+def test_bits_do_not_depend_on_tiling_threads_or_executor(dem, tmp_path, options):
+    raster = stretched(dem, low=dem.percentile(2), high=dem.mean())
+    raster.save(tmp_path / "whole.tif")
+    report = raster.save(tmp_path / "cut.tif", profile={"blockxsize": 16, "blockysize": 16}, **options)
+    assert len(report.earlier) == 1
+    one, other = (rasterio.open(tmp_path / name).read() for name in ("whole.tif", "cut.tif"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_arrays_take_statistics_of_rasters(dem, heights):
+    found = stretched(heights, low=dem.min(), high=dem.max())
+    assert np.nanmax(found) == 1.0
+
+
+def test_a_run_with_passes_goes_on(dem, tmp_path):
+    raster = stretched(dem, low=dem.min(), high=dem.max())
+    raster.save(tmp_path / "at once.tif")
+    raster.save(tmp_path / "kept.tif", resume=True)
+    one, other = (rasterio.open(tmp_path / name).read() for name in ("at once.tif", "kept.tif"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_statistics_are_of_one_band():
+    both = tj.from_array(np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(tj.TilejitError, match=r"\.band\(1\)"):
+        both.mean()
+    with pytest.raises(tj.TilejitError, match="from 0 to 100"):
+        both.band(1).percentile(101)
