@@ -23,7 +23,7 @@ from tilejit.errors import ReadError, TilejitError
 from tilejit.formats.codecs import BlockCodec
 from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.formats.geotiff.block_source import BlockSource
-from tilejit.formats.geotiff.tiff_layout import read_layout
+from tilejit.formats.geotiff.tiff_directory import read_layout
 from tilejit.formats.registry import open_source
 from tilejit.formats.source import storage_of
 from tilejit.testing import SourceTests

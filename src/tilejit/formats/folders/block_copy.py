@@ -10,8 +10,7 @@ import numpy as np
 from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_grid import BlockGrid, Place
-from tilejit.formats.geotiff.tiff_layout import TiffLayout
-from tilejit.formats.geotiff.tiff_skeleton import read_skeleton
+from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_skeleton
 from tilejit.formats.output_file import OutputFile
 from tilejit.system.exclusive import open_regular
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tilejit.formats.folders.mosaic import Mosaic, Tile
-    from tilejit.formats.geotiff.tiff_skeleton import TiffSkeleton
+    from tilejit.formats.geotiff.tiff_directory import TiffSkeleton
     from tilejit.formats.sink import OutputProfile
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tilejit.errors import SourceError
 from tilejit.formats.folders.vrt import read_shards
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.tiff_layout import TiffLayout, read_layout
+from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_layout
 from tilejit.grid import IDENTITY
 from tilejit.window import Window
 

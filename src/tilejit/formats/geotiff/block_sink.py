@@ -16,7 +16,7 @@ from tilejit.formats.geotiff.append_file import CachedAppendFile, open_append_fi
 from tilejit.formats.geotiff.block_branch import AppendingOpener, SendingOpener
 from tilejit.formats.geotiff.block_encoder import BlockEncoder
 from tilejit.formats.geotiff.block_grid import BlockGrid
-from tilejit.formats.geotiff.tiff_skeleton import read_skeleton
+from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.target import sync_path
 from tilejit.system.landmark import Landmark
 

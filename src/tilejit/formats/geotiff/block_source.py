@@ -17,7 +17,7 @@ from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_grid import Place, Run
 from tilejit.formats.geotiff.constant_blocks import KnownBlocks
 from tilejit.formats.geotiff.shared_blocks import SharedBlocks
-from tilejit.formats.geotiff.tiff_layout import read_layout
+from tilejit.formats.geotiff.tiff_directory import read_layout
 from tilejit.formats.source import blank, check_request, convert, flag, nodata_key
 from tilejit.kernel.blanks import is_constant
 from tilejit.system.open_files import open_files_hint
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.gdal.rasterio_source import RasterioSource
     from tilejit.formats.geotiff.shared_blocks import Held
-    from tilejit.formats.geotiff.tiff_layout import TiffLayout
+    from tilejit.formats.geotiff.tiff_directory import TiffLayout
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
 
