@@ -475,7 +475,7 @@ def test_a_planted_journal_is_not_written(what, tmp_path, victim):
     with pytest.raises(
         SinkError, match=r"jsonl.* (is a link|is one file by 2 names|belongs to another user|is a FIFO)"
     ):
-        Journal(place, {}, [])
+        Journal(place, {}, [], [])
     assert victim.read_text() == "a victim's file"
     assert os.path.lexists(place)
 

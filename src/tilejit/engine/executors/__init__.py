@@ -35,20 +35,7 @@ _STARTS_WORKERS = ("processes", "dask")
 
 @contextmanager
 def opened(given: Any, workers: int | None) -> Iterator[Executor | None]:
-    """Opens what ``executor=`` names, and closes it if it was opened here.
-
-    Args:
-        given: A name, the address of a Dask scheduler, a `distributed.Client`, an executor of ``concurrent.futures``
-            or one with the methods of `Executor`; None for threads.
-        workers: How many processes to start; None for the cores.
-
-    Yields:
-        The executor; None where this process does the work alone.
-
-    Raises:
-        ParameterError: There is no such executor, or it has its workers already.
-        PlanError: It is not installed, or not there.
-    """
+    """Opens what ``executor=`` names, see `open_executor`, and closes it if it was opened here; None for threads."""
     if given is None or given in THIS_PROCESS:
         if given == "serial" and workers not in {None, 1}:
             raise ParameterError(f"executor='serial' is one thread, and workers={workers} was given: use 'threads'")
@@ -71,6 +58,11 @@ def open_executor(given: Any, workers: int | None = None) -> Executor:
 
     To keep them for several runs, open one and hand it over: ``raster.save(path, executor=pool)``.
 
+    Args:
+        given: A name, the address of a Dask scheduler, a `distributed.Client`, an executor of ``concurrent.futures``
+            or one with the methods of `Executor`.
+        workers: How many processes to start; None for the cores.
+
     Raises:
         ParameterError: There is no such executor, or it has its workers already.
         PlanError: It is not installed, or not there.
@@ -81,21 +73,19 @@ def open_executor(given: Any, workers: int | None = None) -> Executor:
     """
     if workers is not None and given not in _STARTS_WORKERS:
         raise ParameterError(f"workers={workers}: executor={given!r} has its workers already; leave workers= out")
-    if isinstance(given, str):
-        if "://" in given:
-            return _made("dask", client=given)
+    if isinstance(given, str) and "://" not in given:
         if given not in EXECUTORS:
             raise ParameterError(
                 f"no executor {given!r}; there are {', '.join(dict.fromkeys((*THIS_PROCESS, *EXECUTORS)))}, "
                 "and the address of a Dask scheduler, as tcp://host:8786"
             )
         return _made(given, workers=workers) if given in _STARTS_WORKERS else _made(given)
+    if isinstance(given, str) or (type(given).__module__.startswith("distributed.") and hasattr(given, "get_executor")):
+        return _made("dask", client=given)
     if isinstance(given, Pool):
         from tilejit.engine.executors.futures import FuturesExecutor
 
         return FuturesExecutor(given)
-    if type(given).__module__.partition(".")[0] == "distributed" and hasattr(given, "get_executor"):
-        return _made("dask", client=given)
     if all(hasattr(given, member) for member in ("name", "workers", "local", "map", "close")):
         executor: Executor = given
         return executor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import multiprocessing
 import pickle
@@ -11,7 +10,7 @@ import signal
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tilejit.errors import PlanError, TilejitError
 from tilejit.system.main_guard import require_guard
@@ -112,39 +111,41 @@ class SerialExecutor:
         """Nothing to let go of."""
 
 
-def bounded(
-    submit: Callable[..., Future[Result]],
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    workers: int,
-    waiting: Callable[[], None],
-) -> Iterator[Outcome[Task, Result]]:
-    """Runs a function on tasks through the futures of a pool, never more than two a worker; see `Executor.map`."""
-    submit = functools.partial(submit, _guarded, function)
-    left, flying = iter(tasks), dict[Future[Result], Task]()
-    try:
-        while True:
-            for task in itertools.islice(left, 2 * workers - len(flying)):
-                flying[_submitted(submit, task)] = task
-            if not flying:
-                return
-            while not (done := wait(flying, GLANCE, return_when=FIRST_COMPLETED).done):
-                waiting()
-            for future in done:
-                yield _outcome(flying.pop(future), future)
-    finally:
-        for future in flying:
-            future.cancel()
+class PoolExecutor:
+    """What runs tasks through the futures of a pool: the caller's, a Dask client's, that of MPI ranks."""
 
+    name: str
+    workers: int
+    _pool: Any
+    """What has ``submit``, as executors of ``concurrent.futures`` do."""
 
-def _submitted(submit: Callable[[Task], Future[Result]], task: Task) -> Future[Result]:
-    """A future, also where the pool takes none any more."""
-    try:
-        return submit(task)
-    except Exception as error:  # noqa: BLE001 - a broken pool is the outcome of whoever needs it
-        failed: Future[Result] = Future()
-        failed.set_exception(error)
-        return failed
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
+    ) -> Iterator[Outcome[Task, Result]]:
+        """Runs a function on each task; see `Executor.map`."""
+        left, flying = iter(tasks), dict[Future[Result], Task]()
+        try:
+            while True:
+                for task in itertools.islice(left, 2 * self.workers - len(flying)):
+                    flying[self._submitted(function, task)] = task
+                if not flying:
+                    return
+                while not (done := wait(flying, GLANCE, return_when=FIRST_COMPLETED).done):
+                    waiting()
+                for future in done:
+                    yield _outcome(flying.pop(future), future)
+        finally:
+            for future in flying:
+                future.cancel()
+
+    def _submitted(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+        """A future, also where the pool takes none any more."""
+        try:
+            future: Future[Result] = self._pool.submit(_guarded, function, task)
+        except Exception as error:  # noqa: BLE001 - a broken pool is the outcome of whoever needs it
+            future = Future()
+            future.set_exception(error)
+        return future
 
 
 def _outcome(task: Task, future: Future[Result]) -> Outcome[Task, Result]:
@@ -190,11 +191,7 @@ def cause(error: BaseException) -> str:
 
 
 def require_may_start(name: str) -> None:
-    """Refuses to start processes from one that may have none, and from a script that they would run again.
-
-    Raises:
-        PlanError: With what to do.
-    """
+    """Refuses to start processes from one that may have none, and from a script that they would run again."""
     if multiprocessing.current_process().daemon:
         raise PlanError(
             f"executor={name!r} starts processes, and this one is a daemon, which may not: a worker of a "

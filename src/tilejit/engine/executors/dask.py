@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.executors.base import bounded, cause, interrupts_held_back, nothing, require_may_start
+from tilejit.engine.executors.base import PoolExecutor, cause, interrupts_held_back, nothing, require_may_start
 from tilejit.errors import PlanError
 from tilejit.system.cores import available_cores
 from tilejit.system.landmark import here, is_here
@@ -24,15 +24,12 @@ _FILES, _FILES_EACH = 24, 16
 """Open files that a cluster takes of the process that starts it, and each worker more: measured, 16 and 12."""
 
 
-class DaskExecutor:
+class DaskExecutor(PoolExecutor):
     """A `distributed.Client`.
 
     Args:
         workers: Processes of a cluster that is started here when there is work for it; None for the cores.
         client: A client, or the address of a scheduler; None for that cluster.
-
-    Raises:
-        PlanError: Dask is not installed, or there is no scheduler or worker.
     """
 
     name = "dask"
@@ -61,10 +58,10 @@ class DaskExecutor:
         if self._client is None:
             self._start()
         # Results are not a function of the task's text alone: a task that is tried again must not be taken from memory.
-        pool = self._client.get_executor(pure=False)
+        self._pool = self._client.get_executor(pure=False)
         try:
             with _slot_given_up():
-                yield from bounded(pool.submit, function, tasks, self.workers, waiting)
+                yield from super().map(function, tasks, waiting)
         except BaseException:
             # Also where this is closed: workers go on with their tasks, and would write where all is being removed.
             if self._cluster is not None:
@@ -118,11 +115,7 @@ def _slot_given_up() -> Iterator[None]:
 
 
 def _asked(client: Any) -> tuple[dict[str, int], dict[str, bool]]:
-    """The threads of each worker, and whether it is here.
-
-    Raises:
-        PlanError: The client is of an event loop or closed, or there is no worker, or one does not answer.
-    """
+    """The threads of each worker, and whether it is here."""
     if client.asynchronous:
         raise PlanError(
             "this Dask client belongs to the event loop that is running here, and a run would wait for it for ever: "

@@ -6,19 +6,16 @@ import functools
 import threading
 from typing import TYPE_CHECKING
 
-from tilejit.engine.executors.base import bounded, cause, nothing
+from tilejit.engine.executors.base import PoolExecutor, cause
 from tilejit.errors import PlanError
 from tilejit.system.cores import available_cores
 from tilejit.system.landmark import here, is_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from concurrent import futures
 
-    from tilejit.engine.executors.base import Outcome, Result, Task
 
-
-class FuturesExecutor:
+class FuturesExecutor(PoolExecutor):
     """A pool of the caller's, who closes it too.
 
     Example:
@@ -36,26 +33,17 @@ class FuturesExecutor:
 
     @functools.cached_property
     def local(self) -> bool:
-        """Whether a worker is on this machine: one is asked.
-
-        Raises:
-            PlanError: The pool is shut down or broken, or this is one of its own threads.
-        """
+        """Whether a worker is on this machine: one is asked."""
         if threading.current_thread() in (getattr(self._pool, "_threads", None) or ()):
             raise PlanError(
                 f"executor={self.name}: this run is led by a thread of that pool itself, and its threads might all "
                 "wait for each other: give another pool, or leave executor= out"
             )
         try:
-            return self._pool.submit(is_here, here()).result()
+            found: bool = self._pool.submit(is_here, here()).result()
         except Exception as error:
             raise PlanError(f"executor={self.name}: its workers do not answer: {cause(error)}") from error
-
-    def map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
-    ) -> Iterator[Outcome[Task, Result]]:
-        """Runs a function on each task; see `Executor.map`."""
-        return bounded(self._pool.submit, function, tasks, self.workers, waiting)
+        return found
 
     def close(self, *, at_once: bool = False) -> None:
         """The pool is the caller's."""

@@ -11,15 +11,14 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.executors.base import bounded, nothing
+from tilejit.engine.executors.base import PoolExecutor
 from tilejit.errors import PlanError
 from tilejit.system.ending import told_to_end
 from tilejit.system.landmark import here, is_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from tilejit.engine.executors.base import Outcome, Result, Task
     from tilejit.system.landmark import Landmark
 
 _leading: list[Any] = []
@@ -28,12 +27,8 @@ _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if ha
 """Signals that end a program."""
 
 
-class MpiExecutor:
-    """The other ranks of the program.
-
-    Raises:
-        PlanError: mpi4py is not installed, or there is no other rank.
-    """
+class MpiExecutor(PoolExecutor):
+    """The other ranks of the program."""
 
     name = "mpi"
 
@@ -45,12 +40,6 @@ class MpiExecutor:
         # A collective call: every rank takes exactly one of these tasks, for it waits in it for the others.
         asked = [self._pool.submit(_are_here, here()) for _ in range(self.workers)]
         self.local = all(future.result() for future in asked)
-
-    def map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing
-    ) -> Iterator[Outcome[Task, Result]]:
-        """Runs a function on each task; see `Executor.map`."""
-        return bounded(self._pool.submit, function, tasks, self.workers, waiting)
 
     def close(self, *, at_once: bool = False) -> None:
         """Lets the ranks go; at once is to end the whole program: a rank cannot be stopped in the middle of a task."""
@@ -67,9 +56,6 @@ def ranks() -> Iterator[bool]:
 
     Yields:
         Whether this is the first; for the others all work is done by then.
-
-    Raises:
-        PlanError: mpi4py is not installed.
     """
     # While ranks find each other one that ended in its own way would wait for the others, in MPI_Finalize, and they for
     # it. One that a signal ends takes all with it, and there is nothing to clean up yet.

@@ -53,11 +53,7 @@ class Worker:
 
     @classmethod
     def start(cls) -> Worker:
-        """Starts a process; it begins with the task that is sent meanwhile.
-
-        Raises:
-            TilejitError: The system starts none, or opens no pipe to it.
-        """
+        """Starts a process; it begins with the task that is sent meanwhile."""
         context = multiprocessing.get_context("spawn")
         try:
             ours, theirs = context.Pipe()
@@ -117,14 +113,7 @@ class Worker:
 
 
 class ProcessesExecutor:
-    """Processes that are started when there is work for them, and kept until `close`.
-
-    Args:
-        workers: How many; None for the cores.
-
-    Raises:
-        PlanError: They would run the script again that starts them.
-    """
+    """Processes, by default one a core, that are started when there is work for them, and kept until `close`."""
 
     name = "processes"
     local = True
