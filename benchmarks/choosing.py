@@ -15,7 +15,7 @@ import click
 import tilejit as tj
 from tilejit.cli.terrain_demo import write_terrain
 from tilejit.kernel.discovery import find_kernel
-from tilejit.system.files import replace_text
+from tilejit.system.files import replace_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = 0.2
@@ -44,7 +44,7 @@ def main(size, seconds, page):
     text = page.read_text(encoding="utf-8")
     for name, comparison in found.items():
         text = between(text, name, f"```\n{comparison}\n```")
-    replace_text(page, between(text, "claims", claims(found["slope"], found["orbit"])))
+    replace_bytes(page, between(text, "claims", claims(found["slope"], found["orbit"])).encode())
 
 
 def between(text, mark, new):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tilejit.system.current_folder import leave_current_folder
+from tilejit.system import leave_current_folder
 
 leave_current_folder()  # before what follows is imported from there
 

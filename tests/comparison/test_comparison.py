@@ -43,7 +43,7 @@ from tilejit.comparison.wording import HEADINGS
 from tilejit.comparison.work import Reader, Work
 from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
 from tilejit.kernel.discovery import find_kernel
-from tilejit.system.cores import available_cores
+from tilejit.system.limits import available_cores
 
 pytestmark = pytest.mark.slow
 

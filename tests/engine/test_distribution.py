@@ -51,8 +51,8 @@ from tilejit.grid import Grid
 from tilejit.kernel.crossing import way_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job
-from tilejit.system.cores import available_cores
-from tilejit.system.landmark import here, is_here
+from tilejit.system.identity import here, is_here
+from tilejit.system.limits import available_cores
 from tilejit.window import Window, tiles
 
 psutil = pytest.importorskip("psutil")
@@ -216,7 +216,7 @@ def test_what_another_place_is(monkeypatch, tmp_path):
     places = here()
     assert is_here(places)
     with monkeypatch.context() as other:
-        other.setattr("tilejit.system.landmark.kernel_name", lambda: "another")
+        other.setattr("tilejit.system.identity.kernel_name", lambda: "another")
         assert not is_here(places)
     tmp_path.rename(tmp_path.with_name("before"))
     assert not is_here(places)

@@ -384,7 +384,7 @@ def test_a_cluster_that_cannot_be_started(monkeypatch):
     monkeypatch.setattr(distributed, "LocalCluster", fail)
     with pytest.raises(PlanError, match=r"cannot be started here: .*Read-only file system.*/dev/shm"):
         next(DaskExecutor(1).map(abs, [1]))
-    monkeypatch.setattr("tilejit.system.open_files.most_open_files", lambda: 64)
+    monkeypatch.setattr("tilejit.system.limits.most_open_files", lambda: 64)
     with pytest.raises(PlanError, match="takes 88 open files, and this process may have 64: give fewer workers="):
         next(DaskExecutor(4).map(abs, [1]))
 
@@ -455,7 +455,7 @@ def test_one_that_was_opened_here_is_closed_at_once_on_ctrl_c(monkeypatch):
 ENDED_EARLY = """
 import sys, time
 from tilejit.engine.executors.mpi import ranks
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 
 with ends_heard(), ranks() as leads:
     if leads:

@@ -14,8 +14,8 @@ import tilejit as tj
 from tilejit.formats import leftovers
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.target import finished, remove_folder, temporary_of
-from tilejit.system import origin as origins
-from tilejit.system.origin import ORIGIN, has_ended, origin
+from tilejit.system import identity
+from tilejit.system.identity import ORIGIN, has_ended, origin
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")]
 
@@ -54,7 +54,7 @@ STAYS = {".out.1a2b3c4d.resume.jsonl", ".out.1a2b3c4d.resume.tif", ".out.0123456
 def dead():
     """The origin of a process that has ended."""
     done = subprocess.run(
-        [sys.executable, "-c", "from tilejit.system.origin import origin; print(origin())"],
+        [sys.executable, "-c", "from tilejit.system.identity import origin; print(origin())"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()
@@ -137,7 +137,7 @@ def test_a_finished_output_has_no_process_in_its_name_and_a_folder_that_goes_has
 
 
 def test_another_namespace_is_another_place(dead):
-    command = "from tilejit.system.origin import origin; print(origin())"
+    command = "from tilejit.system.identity import origin; print(origin())"
     places = []
     for option in ("--mount-proc", "--mount-proc=/nowhere"):
         words = ["unshare", "--pid", "--fork", *([option] if "=" not in option else []), sys.executable, "-c", command]
@@ -150,8 +150,8 @@ def test_another_namespace_is_another_place(dead):
 
 
 def test_without_proc_nobody_is_known_to_have_ended(monkeypatch, dead):
-    monkeypatch.setattr(origins, "_stat", lambda _: None)
-    monkeypatch.setattr(origins, "_place", lambda _: "")
+    monkeypatch.setattr(identity, "_stat", lambda _: None)
+    monkeypatch.setattr(identity, "_place", lambda _: "")
     assert re.fullmatch(ORIGIN, origin())
     assert not has_ended(dead)
     assert not has_ended(origin())

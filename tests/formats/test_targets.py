@@ -26,8 +26,8 @@ from tilejit.formats.open_sink import checked_target, places_of
 from tilejit.formats.sink import Kept
 from tilejit.formats.target import hidden_beside, replacing_folder, sync_path
 from tilejit.grid import Metric
-from tilejit.system import exclusive
-from tilejit.system.exclusive import rename_new
+from tilejit.system import files
+from tilejit.system.files import rename_new
 from tilejit.text import printable
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links, devices and FIFOs")
@@ -167,7 +167,7 @@ def test_no_input_is_written_by_whatever_name(by, tmp_path):
 def system(request, monkeypatch):
     """How a name is given that nothing has: as Linux does, as NFS, as FAT."""
     if request.param != "one step":
-        monkeypatch.setattr(exclusive, "_renamed_in_one_step", lambda *_: False)
+        monkeypatch.setattr(files, "_renamed_in_one_step", lambda *_: False)
     if request.param == "placeholders":
 
         def none(self, _):
@@ -209,7 +209,7 @@ def test_a_name_is_given_and_never_taken(system, tmp_path):
 
 
 def test_a_kill_between_two_names_is_gone_on_from(tmp_path, monkeypatch):
-    monkeypatch.setattr(exclusive, "_renamed_in_one_step", lambda *_: False)
+    monkeypatch.setattr(files, "_renamed_in_one_step", lambda *_: False)
     (tmp_path / "old").write_text("text")
     (tmp_path / "new").hardlink_to(tmp_path / "old")
     rename_new(tmp_path / "old", tmp_path / "new")

@@ -20,8 +20,8 @@ from kernels_for_tests import write_module
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import ROWS, STOP, interruptible, new_pulse
 from tilejit.engine.executors.base import SerialExecutor
-from tilejit.system import ending
-from tilejit.system.ending import ends_heard
+from tilejit.system import signals
+from tilejit.system.signals import ends_heard
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +120,7 @@ def ended(monkeypatch):
     yield numbers
     for number in (signal.SIGTERM, signal.SIGHUP):
         assert signal.getsignal(number) == signal.SIG_DFL
-    assert ending.told_to_end() is None
+    assert signals.told_to_end() is None
 
 
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -129,14 +129,14 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals")
 @needs_signals
 @pytest.mark.parametrize("patience", [60, 0])
 def test_a_program_is_told_once_to_end_but_by_who_is_tired_of_waiting(ended, monkeypatch, patience):
-    monkeypatch.setattr(ending, "_PATIENCE", patience)
+    monkeypatch.setattr(signals, "_PATIENCE", patience)
     cleaned = []
     with pytest.raises(SystemExit) as error, ends_heard(), ends_heard():  # noqa: PT012 - what happens at its end counts
         try:
             os.kill(os.getpid(), signal.SIGHUP)
             time.sleep(5)
         finally:
-            assert ending.told_to_end() == signal.SIGHUP
+            assert signals.told_to_end() == signal.SIGHUP
             os.kill(os.getpid(), signal.SIGTERM)
             cleaned.append("all")
     first, code = (signal.SIGHUP, 129) if patience else (signal.SIGTERM, 143)
@@ -196,7 +196,7 @@ def test_an_event_loop_keeps_its_handlers_and_other_threads_have_none(ended, slo
 def test_a_forked_child_ends_as_if_nothing_went_on():
     program = """if True:
         import os, signal, time
-        from tilejit.system.ending import ends_heard
+        from tilejit.system.signals import ends_heard
 
         with ends_heard():
             child = os.fork()

@@ -11,9 +11,8 @@ from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.planning import tiling
 from tilejit.raster import options
-from tilejit.system import cores
-from tilejit.system.control_groups import Limit, core_quotas, memory_left
-from tilejit.system.cores import asked_cores, memory_limit
+from tilejit.system import limits
+from tilejit.system.limits import Limit, asked_cores, core_quotas, memory_left, memory_limit
 
 MB = 1_000_000
 OWN = 1024 * 50_000
@@ -127,9 +126,9 @@ def test_variables_say_how_many_cores_are_asked_for():
 def one_core(monkeypatch):
     """An environment that allows one core; it is read once in a process."""
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
-    cores._asked_once.cache_clear()
+    limits._asked_once.cache_clear()
     yield
-    cores._asked_once.cache_clear()
+    limits._asked_once.cache_clear()
 
 
 @pytest.mark.parametrize(("asked", "ranks", "threads"), [(4, 8, 4), (32, 8, 4), (1, 8, 1), (4, 64, 1)])
@@ -141,7 +140,7 @@ def test_what_a_launcher_asks_for_holds_for_each_rank(monkeypatch, asked, ranks,
 
 def test_no_more_workers_run_than_are_asked_for(one_core, capsys):
     """Files, arrays, processes and Dask ask one function; what is asked for by name goes before it."""
-    assert cores.available_cores() == 1
+    assert limits.available_cores() == 1
     assert [wide().plan("out.tif", workers=workers).workers for workers in (None, 3)] == [1, 3]
     assert ProcessesExecutor().workers == DaskExecutor().workers == 1
     assert main(["info"]) == 0

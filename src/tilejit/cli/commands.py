@@ -15,7 +15,7 @@ import click
 
 from tilejit.cli.console import say
 from tilejit.errors import KernelError, NodataWarning, TilejitError
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 from tilejit.text import printable
 
 if TYPE_CHECKING:

@@ -48,14 +48,14 @@ def _packages() -> str:
 
 
 def _cores() -> str:
-    from tilejit.system.cores import core_limit
+    from tilejit.system.limits import core_limit
 
     limit, machine = core_limit(), os.cpu_count() or 1
     return str(machine) if limit.value == machine else f"{limit.value} of {machine}, by {limit.name}"
 
 
 def _memory() -> str:
-    from tilejit.system.cores import memory_limit
+    from tilejit.system.limits import memory_limit
 
     limit = memory_limit()
     return "not told by this system" if limit is None else f"{format_size(limit.value)} left by {limit.name}"

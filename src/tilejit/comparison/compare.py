@@ -26,8 +26,8 @@ from tilejit.formats.target import checked_file
 from tilejit.raster.making import apply_kernel, from_array, open_raster
 from tilejit.raster.raster import Raster
 from tilejit.sizes import counted, format_size
-from tilejit.system.cores import available_cores, available_memory
-from tilejit.system.ending import ends_heard
+from tilejit.system.limits import available_cores, available_memory
+from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

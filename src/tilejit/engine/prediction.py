@@ -17,7 +17,7 @@ from tilejit.formats.open_sink import open_sink
 from tilejit.formats.sink import ArraySink, OutputProfile, Sink
 from tilejit.formats.source import storage_of
 from tilejit.sizes import counted, format_size
-from tilejit.system.cores import available_cores
+from tilejit.system.limits import available_cores
 
 if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan

@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from tilejit.system.c_library import c_function
+from tilejit.system.files import c_function
 
 if TYPE_CHECKING:
     from pathlib import Path

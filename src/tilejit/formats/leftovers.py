@@ -14,8 +14,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tilejit.formats.target import remove_folder
-from tilejit.system.exclusive import why_not_own
-from tilejit.system.origin import ORIGIN, has_ended
+from tilejit.system.files import why_not_own
+from tilejit.system.identity import ORIGIN, has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

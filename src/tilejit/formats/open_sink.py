@@ -14,7 +14,7 @@ from tilejit.formats.folders.zarr_sink import ZarrSink, check_zarr_replaced, che
 from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
 from tilejit.formats.output_file import checked_geotiff
 from tilejit.formats.target import temporary_of
-from tilejit.system.exclusive import kind_of
+from tilejit.system.files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

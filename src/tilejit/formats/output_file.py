@@ -23,7 +23,7 @@ from tilejit.formats.target import (
     sync_path,
     temporary_of,
 )
-from tilejit.system.exclusive import rename_new
+from tilejit.system.files import rename_new
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

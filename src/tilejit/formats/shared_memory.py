@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import SinkError
-from tilejit.system.landmark import Landmark, process_space
+from tilejit.system.identity import FileIdentity, process_space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class SharedMemory:
     """Where a process opens it."""
     identity: tuple[int, int]
     """Device and inode: a descriptor's number is used again once it is closed."""
-    space: Landmark
+    space: FileIdentity
     """What processes see that may open it there."""
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.gdal.library import cause_of
-from tilejit.system.c_library import c_function
-from tilejit.system.exclusive import kind_of, rename_new, why_not_own
-from tilejit.system.open_files import open_files_hint
-from tilejit.system.origin import ORIGIN, origin
+from tilejit.system.files import c_function, kind_of, rename_new, why_not_own
+from tilejit.system.identity import ORIGIN, origin
+from tilejit.system.limits import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -17,7 +17,7 @@ from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.tile_sink import Tile, TileSink
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import read_window, save_in_thread, tiles_job, warning_of
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     import os

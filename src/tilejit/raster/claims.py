@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError, SinkError
 from tilejit.formats.target import hidden_beside, local_target
-from tilejit.system.exclusive import is_locked, open_regular
+from tilejit.system.files import is_locked, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

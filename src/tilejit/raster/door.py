@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.kinds import LazyScalar
 from tilejit.engine.planning.dispatch import choose_backend
-from tilejit.system.cores import available_cores
+from tilejit.system.limits import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tilejit.errors import PlanError
 from tilejit.formats.file_names import local_file
 from tilejit.formats.source import storage_of
-from tilejit.system.c_library import c_function
+from tilejit.system.files import c_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

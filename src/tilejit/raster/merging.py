@@ -21,7 +21,7 @@ from tilejit.formats.target import check_not_read
 from tilejit.raster.making import open_raster
 from tilejit.raster.options import upper_options
 from tilejit.sizes import counted
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from tilejit.engine.planning.graph import Band, applications_of
 from tilejit.engine.planning.planner import Settings
 from tilejit.errors import ParameterError
 from tilejit.sizes import parse_size
-from tilejit.system.cores import allowed_cores, available_cores
+from tilejit.system.limits import allowed_cores, available_cores
 
 if TYPE_CHECKING:
     import os

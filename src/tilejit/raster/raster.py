@@ -12,7 +12,7 @@ from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs
 from tilejit.raster.statistics import Statistics
 from tilejit.sizes import counted
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     import os

@@ -26,7 +26,7 @@ from tilejit.formats.shared_memory import SharedArray
 from tilejit.formats.sink import ArraySink
 from tilejit.raster.claims import claimed
 from tilejit.raster.options import RunOptions
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 from tilejit.text import printable
 from tilejit.window import Window
 

@@ -10,7 +10,7 @@ from tilejit.engine.planning.planner import make_job, reduced
 from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.errors import ParameterError
 from tilejit.raster.options import RunOptions
-from tilejit.system.ending import ends_heard
+from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     from tilejit.engine.planning.graph import Band

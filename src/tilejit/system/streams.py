@@ -1,11 +1,13 @@
-"""Standard output and error, which a program without a terminal may lack: `pythonw`, services, daemons."""
+"""Standard output and error, which services and daemons may lack, and what libraries tell there."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,3 +60,19 @@ def all_open() -> Iterator[None]:
         if not is_open(sys.stderr):
             stack.enter_context(contextlib.redirect_stderr(nowhere))
         yield
+
+
+@contextlib.contextmanager
+def unlogged(name: str) -> Iterator[None]:
+    """Keeps this thread's messages out of the host program's log, and off the terminal where it has none."""
+    thread = threading.get_ident()
+    logger = logging.getLogger(name)
+
+    def others(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)

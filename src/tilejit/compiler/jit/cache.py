@@ -21,8 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tilejit.system.exclusive import open_regular, rename_new
-from tilejit.system.files import replace_bytes
+from tilejit.system.files import open_regular, rename_new, replace_bytes
 
 _KEY = "key"
 """The key's name in its folder."""

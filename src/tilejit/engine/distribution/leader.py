@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.pipeline import Progress
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.sink import SharedSink
-    from tilejit.system.landmark import Landmark
+    from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
 ATTEMPTS = 3
@@ -79,7 +79,7 @@ class Distribution:
         self.totals = Totals(job.plan.partials) if journal is None else journal.totals
         self.resumed = self._finished = 0
         self.stages = dict.fromkeys(STAGES, StageTime())
-        self.peaks: dict[tuple[Landmark, int], int] = {}
+        self.peaks: dict[tuple[FileIdentity, int], int] = {}
 
     def __call__(self) -> None:
         """Computes all parts; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""

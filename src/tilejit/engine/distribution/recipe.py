@@ -17,8 +17,8 @@ from tilejit.formats.registry import is_opened_by_name, open_source
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import storage_of
 from tilejit.kernel.crossing import way_of
-from tilejit.system.landmark import Landmark
-from tilejit.system.main_guard import require_guard
+from tilejit.system.identity import FileIdentity
+from tilejit.system.main_module import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ class Input:
     """The file."""
     is_scaled: bool
     """Whether its values are read, and not its counts."""
-    states: tuple[tuple[str, State, Landmark], ...]
+    states: tuple[tuple[str, State, FileIdentity], ...]
     """What told its files from others where the run was planned, and their folders: workers elsewhere may have copies.
     """
     environment: Environment
@@ -150,6 +150,6 @@ def _input_of(source: Source) -> Input:
     return Input(source.name, isinstance(source, ScaledSource), states, storage.environment or Environment())
 
 
-def _folder_of(file: str) -> Landmark:
+def _folder_of(file: str) -> FileIdentity:
     """The folder of a local file, or of the archive that it lies in."""
-    return Landmark.of((local_file(file) or Path(file)).parent)
+    return FileIdentity.of((local_file(file) or Path(file)).parent)

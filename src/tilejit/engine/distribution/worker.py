@@ -13,7 +13,7 @@ from tilejit.engine.pipeline.evaluation import launches
 from tilejit.engine.pipeline.pipeline import Run, run_tasks
 from tilejit.engine.pipeline.report import peak_memory, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch
-from tilejit.system.landmark import process_space
+from tilejit.system.identity import process_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.gdal.environment import Environment
     from tilejit.formats.sink import Branch, BranchOpener, Record
-    from tilejit.system.landmark import Landmark
+    from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
 _last = threading.local()
@@ -61,7 +61,7 @@ class PartResult:
     """What its pixels come to, for each partial."""
     stages: Mapping[Stage, StageTime]
     """Time by stage."""
-    worker: tuple[Landmark, int]
+    worker: tuple[FileIdentity, int]
     """The process: where it is counted, and its number; machines and containers may have one name."""
     peak_memory: int
     """The most memory that it held in this run, in bytes."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.executors.base import PoolExecutor, cause, interrupts_held_back, nothing, require_may_start
 from tilejit.errors import PlanError
-from tilejit.system.cores import available_cores
-from tilejit.system.landmark import here, is_here
-from tilejit.system.main_guard import main_without_file
-from tilejit.system.open_files import require_open_files
+from tilejit.system.identity import here, is_here
+from tilejit.system.limits import available_cores, require_open_files
+from tilejit.system.main_module import main_without_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

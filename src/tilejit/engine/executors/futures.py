@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tilejit.engine.executors.base import PoolExecutor, cause
 from tilejit.errors import PlanError
-from tilejit.system.cores import available_cores
-from tilejit.system.landmark import here, is_here
+from tilejit.system.identity import here, is_here
+from tilejit.system.limits import available_cores
 
 if TYPE_CHECKING:
     from concurrent import futures

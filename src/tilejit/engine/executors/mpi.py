@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.executors.base import PoolExecutor
 from tilejit.errors import PlanError
-from tilejit.system.ending import told_to_end
-from tilejit.system.landmark import here, is_here
+from tilejit.system.identity import here, is_here
+from tilejit.system.signals import told_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tilejit.system.landmark import Landmark
+    from tilejit.system.identity import FileIdentity
 
 _leading: list[Any] = []
 """The pool of the ranks, while `ranks` is open."""
@@ -126,11 +126,11 @@ def _is_shared() -> bool:
     return getattr(_core, "SharedPool", None) is not None
 
 
-def _are_here(landmarks: tuple[Landmark, ...]) -> bool:
+def _are_here(places: tuple[FileIdentity, ...]) -> bool:
     """Whether all working ranks see them."""
     from mpi4py.futures import get_comm_workers
 
-    return all(get_comm_workers().allgather(is_here(landmarks)))
+    return all(get_comm_workers().allgather(is_here(places)))
 
 
 def _ignore_ends() -> None:

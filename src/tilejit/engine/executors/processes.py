@@ -28,9 +28,8 @@ from tilejit.engine.executors.base import (
     with_traceback,
 )
 from tilejit.errors import TilejitError
-from tilejit.system.cores import available_cores
-from tilejit.system.main_guard import main_without_file
-from tilejit.system.open_files import open_files_hint
+from tilejit.system.limits import available_cores, open_files_hint
+from tilejit.system.main_module import main_without_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

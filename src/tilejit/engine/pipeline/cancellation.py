@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from tilejit.errors import RunStoppedError, SinkError
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.target import hidden_beside, write_new
-from tilejit.system.landmark import Landmark, temporary_folder
-from tilejit.system.origin import origin
+from tilejit.system.identity import FileIdentity, origin, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +88,7 @@ class Sentinel:
 
     path: Path
     """Among temporary files; where workers are on other machines, beside the first output, so that they may see it."""
-    folder: Landmark
+    folder: FileIdentity
     """Its folder: a worker that sees it, and not the file, knows that the run has ended."""
 
     @classmethod
@@ -106,7 +105,7 @@ class Sentinel:
         """
         target = temporary_folder() / "tilejit" if local or not output else Path(output)
         path = hidden_beside(target.resolve(), f"{origin()}-{run}.running")
-        return cls(path, Landmark.of(path.parent))
+        return cls(path, FileIdentity.of(path.parent))
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from tilejit.engine.partials import Totals
 from tilejit.errors import PlanError, SinkError, TilejitError
 from tilejit.formats.geotiff.append_file import write_all
 from tilejit.formats.target import disk_hint, require_own, sync_path
-from tilejit.system.exclusive import is_locked, open_regular
+from tilejit.system.files import is_locked, open_regular
 from tilejit.window import Window
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.open_sink import stored_bytes
 from tilejit.formats.sink import prepare
 from tilejit.formats.source import make_ready
-from tilejit.system.awaited_thread import AwaitedThread
+from tilejit.system.threads import AwaitedThread
 from tilejit.window import Window
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import MemoryLimitError, PlanError
 from tilejit.sizes import format_size
-from tilejit.system.cores import memory_limit
+from tilejit.system.limits import memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

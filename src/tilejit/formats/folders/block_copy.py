@@ -12,7 +12,7 @@ from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_grid import BlockGrid, Place
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_skeleton
 from tilejit.formats.output_file import OutputFile
-from tilejit.system.exclusive import open_regular
+from tilejit.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

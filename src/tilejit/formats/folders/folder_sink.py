@@ -17,7 +17,7 @@ from tilejit.formats.folders.output_folder import OutputFolder
 from tilejit.formats.gdal.creation_options import is_sparse
 from tilejit.formats.geotiff.block_grid import BlockGrid
 from tilejit.formats.sink import check_write
-from tilejit.system.landmark import Landmark, process_name
+from tilejit.system.identity import FileIdentity, process_name
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class FolderSink(ABC):
             raise SinkError(f"{self._profile.path}: the output has been committed or aborted")
 
 
-def check_folder(path: str, folder: Landmark) -> None:
+def check_folder(path: str, folder: FileIdentity) -> None:
     """Refuse to write where the leader's folder is not seen.
 
     Of a network file system two machines, and two mounts of one machine, know one folder by different numbers: there
@@ -199,7 +199,7 @@ def check_folder(path: str, folder: Landmark) -> None:
         SinkError: It is not there, or is another; with the worker that says so.
     """
     try:
-        found = Landmark.of(folder.path)
+        found = FileIdentity.of(folder.path)
     except OSError:
         found = None
     is_other = found is not None and (found.kernel, found.device) == (folder.kernel, folder.device) and found != folder

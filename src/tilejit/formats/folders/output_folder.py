@@ -17,7 +17,7 @@ from tilejit.formats.target import (
     sync_file_system,
     temporary_of,
 )
-from tilejit.system.exclusive import kind_of
+from tilejit.system.files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

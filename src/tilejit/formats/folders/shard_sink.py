@@ -18,8 +18,8 @@ from tilejit.formats.gdal.side_file import SIDE_SUFFIX
 from tilejit.formats.geotiff_sink import geotiff_storage
 from tilejit.formats.output_file import check_values
 from tilejit.formats.target import check_length, checked_file, finished, give_name, remove_own, sync_path
-from tilejit.system.exclusive import kind_of
-from tilejit.system.landmark import Landmark
+from tilejit.system.files import kind_of
+from tilejit.system.identity import FileIdentity
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ShardSink(FolderSink):
 
     def branch(self, *, local: bool) -> ShardOpener:
         """What opens a worker's end; see `SharedSink.branch`."""
-        return ShardOpener(self._profile, Landmark.of(self._folder.temporary), local)
+        return ShardOpener(self._profile, FileIdentity.of(self._folder.temporary), local)
 
     def _check_replaced(self, folder: Path) -> None:
         check_shards_replaced(self._profile, folder)

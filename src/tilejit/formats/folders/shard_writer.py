@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.sink import OutputProfile, Record
-    from tilejit.system.landmark import Landmark
+    from tilejit.system.identity import FileIdentity
 
 SHARD_BYTES = 1 << 24
 """Windows are gathered until they come to so much.
@@ -39,7 +39,7 @@ class ShardOpener:
 
     profile: OutputProfile
     """The whole output; its options are complete."""
-    folder: Landmark
+    folder: FileIdentity
     """Where the shards go."""
     local: bool
     """Whether the leader, which syncs the folder in the end, seems to be on this machine.

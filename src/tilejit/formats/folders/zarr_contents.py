@@ -7,7 +7,7 @@ import re
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from tilejit.system.exclusive import kind_of
+from tilejit.system.files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

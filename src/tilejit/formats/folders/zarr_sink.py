@@ -19,8 +19,8 @@ from tilejit.formats.folders.zarr_layout import band_names, consolidate, create_
 from tilejit.formats.output_file import check_values
 from tilejit.formats.sink import Storage
 from tilejit.formats.target import disk_hint, local_target
-from tilejit.system.exclusive import kind_of
-from tilejit.system.landmark import Landmark
+from tilejit.system.files import kind_of
+from tilejit.system.identity import FileIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,7 +124,7 @@ class ZarrSink(FolderSink):
 
     def branch(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
         """What opens a worker's end; see `SharedSink.branch`."""
-        return ZarrOpener(self._profile, Landmark.of(self._folder.temporary))
+        return ZarrOpener(self._profile, FileIdentity.of(self._folder.temporary))
 
     def _check_replaced(self, folder: Path) -> None:
         check_zarr_replaced(self._profile, folder)
@@ -152,7 +152,7 @@ class ZarrOpener:
 
     profile: OutputProfile
     """The whole output."""
-    folder: Landmark
+    folder: FileIdentity
     """Where the group is."""
 
     def __call__(self) -> ZarrWriter:

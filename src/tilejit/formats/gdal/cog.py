@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tilejit.errors import NameTakenError
 from tilejit.formats.gdal.library import load_rasterio, messages, quiet
 from tilejit.formats.output_file import OutputFile
-from tilejit.system.cores import available_cores
+from tilejit.system.limits import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

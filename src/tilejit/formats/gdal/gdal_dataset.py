@@ -9,7 +9,7 @@ from tilejit.formats.file_tags import colour_options, write_tags
 from tilejit.formats.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quiet
 from tilejit.grid import IDENTITY
-from tilejit.system.open_files import open_files_hint
+from tilejit.system.limits import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,7 @@ from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.gdal.library import cause_of, complaints, load_rasterio, quiet, speechless
 from tilejit.formats.source import BandInfo, SourceStorage, blank, check_request, convert, flag, nodata_key, survives
 from tilejit.grid import IDENTITY, Grid, Metric
-from tilejit.system.open_files import open_files_hint
+from tilejit.system.limits import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

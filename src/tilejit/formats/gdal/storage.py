@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tilejit.formats.gdal.library import load_rasterio, quiet
-from tilejit.system.logs import unlogged
+from tilejit.system.streams import unlogged
 
 _WRITTEN = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "LERC")
 """Codecs whose files can be made alike: JPEG and WEBP lose cells, and take bytes only."""

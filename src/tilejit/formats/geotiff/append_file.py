@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tilejit.system.cores import available_memory
-from tilejit.system.exclusive import open_regular
+from tilejit.system.files import open_regular
+from tilejit.system.limits import available_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import numpy as np
 
 from tilejit.errors import CodecError, SinkError
 from tilejit.formats.target import disk_hint
-from tilejit.system.exclusive import open_regular
+from tilejit.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tilejit.formats.codecs.entropy import Encoded
     from tilejit.formats.geotiff.block_encoder import BlockEncoder
     from tilejit.formats.sink import Record
-    from tilejit.system.landmark import Landmark
+    from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
 
@@ -33,7 +33,7 @@ class AppendingOpener:
 
     encoder: BlockEncoder
     """What encodes blocks."""
-    temporary: Landmark
+    temporary: FileIdentity
     """The file that blocks are appended to; a worker that does not see it sends them home."""
     largest: int
     """The largest size of that file."""

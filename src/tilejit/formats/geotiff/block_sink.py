@@ -18,7 +18,7 @@ from tilejit.formats.geotiff.block_encoder import BlockEncoder
 from tilejit.formats.geotiff.block_grid import BlockGrid
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.target import sync_path
-from tilejit.system.landmark import Landmark
+from tilejit.system.identity import FileIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -107,7 +107,7 @@ class BlockSink:
     def branch(self, *, local: bool) -> BranchOpener:
         """Returns what encodes blocks elsewhere, and appends them here or sends them home; see `SharedSink.branch`."""
         if local:
-            return AppendingOpener(self._encoder, Landmark.of(self._file.temporary), self._skeleton.largest)
+            return AppendingOpener(self._encoder, FileIdentity.of(self._file.temporary), self._skeleton.largest)
         return SendingOpener(self._encoder)
 
     def take(self, record: Record) -> Record:

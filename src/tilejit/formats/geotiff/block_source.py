@@ -20,7 +20,7 @@ from tilejit.formats.geotiff.shared_blocks import SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
 from tilejit.formats.source import blank, check_request, convert, flag, nodata_key
 from tilejit.kernel.blanks import is_constant
-from tilejit.system.open_files import open_files_hint
+from tilejit.system.limits import open_files_hint
 from tilejit.window import Window
 
 if TYPE_CHECKING:

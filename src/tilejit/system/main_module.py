@@ -1,4 +1,4 @@
-"""Scripts that hand work to processes which run them again."""
+"""The program that is run: a script that hands work to processes runs in each of them again."""
 
 from __future__ import annotations
 
