@@ -388,7 +388,7 @@ def test_the_text_can_be_pasted(dtype):
     known = {f.name for f in functions} | {"np", "abs"}
     for node in tree.body:
         if isinstance(node, ast.Assign):
-            known |= {target.id for target in node.targets}
+            known |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
     assert {"atan", "atan2", "sin", "cos", "exp", "log", "degrees", "radians", "hypot"} <= known
     for function in functions:
         assert ast.get_docstring(function)

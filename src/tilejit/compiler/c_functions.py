@@ -50,11 +50,8 @@ class CPointer:
     """A C function in this process."""
 
     address: int
-    """Where it lies."""
     arguments: tuple[np.dtype, ...]
-    """What it takes."""
     result: np.dtype
-    """What it returns."""
 
     @property
     def kind(self) -> Kind:
@@ -81,21 +78,17 @@ class CFunction:
     name: str
     """Its name in the generated module, which is given the function itself: an address is no text."""
     pointer: CPointer
-    """What is called."""
     held: tuple[Any, ...]
     """What the user's function and library are, so that the library stays loaded."""
     source: FunctionSource
     """The function that calls it first."""
     node: ast.Call
-    """That call."""
 
     def refuse_on_gpu(self) -> NoReturn:
         """Raises a KernelError that shows the call."""
-        self.source.fail(
-            self.node.func,
-            f"{ast.unparse(self.node.func)} is a C function, which is compiled for the CPU: a GPU cannot call it",
-            "run it with backend='cpu', or write the function in Python",
-        )
+        self.source.fail(self.node.func, f"{ast.unparse(self.node.func)} is a C function, which is compiled for the "
+                         "CPU: a GPU cannot call it",
+                         "run it with backend='cpu', or write the function in Python")  # fmt: skip
 
 
 def _prototype(result: np.dtype, arguments: Iterable[np.dtype]) -> Any:
@@ -129,11 +122,9 @@ def read_c_function(value: Any) -> CPointer:
 
 def _of_ctypes(function: Any) -> CPointer:
     if function.argtypes is None:
-        raise CFunctionError(
-            "does not say what it takes",
-            "set its argtypes and its restype (int unless it is set): f.argtypes = [ctypes.c_double]; "
-            "f.restype = ctypes.c_double",
-        )
+        raise CFunctionError("does not say what it takes",
+                             "set its argtypes and its restype (int unless it is set): f.argtypes = "
+                             "[ctypes.c_double]; f.restype = ctypes.c_double")  # fmt: skip
     if function.errcheck is not None:
         raise CFunctionError("has an errcheck, which compiled code would leave out", "return a number, and test that")
     if function._flags_ & _NEEDS_GIL:

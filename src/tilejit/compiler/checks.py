@@ -69,11 +69,8 @@ def check_syntax(source: FunctionSource) -> None:
     """
     _check_block(source, source.tree.body)
     if not _ends(source.tree.body):
-        source.fail(
-            _open_end(source.tree.body, source.tree),
-            "a path through the body returns nothing",
-            "end every path with return; math.nan stands for no result",
-        )
+        source.fail(_open_end(source.tree.body, source.tree), "a path through the body returns nothing",
+                    "end every path with return; math.nan stands for no result")  # fmt: skip
     _check_returns(source)
 
 
@@ -89,9 +86,8 @@ def _check_block(source: FunctionSource, block: list[ast.stmt]) -> None:
 
 def _check_parts(source: FunctionSource, statement: ast.stmt) -> None:
     if isinstance(statement, (ast.For, ast.While)) and statement.orelse:
-        source.fail(
-            statement.orelse[0], "a loop with an else", "set a variable before break, and test it after the loop"
-        )
+        source.fail(statement.orelse[0], "a loop with an else",
+                    "set a variable before break, and test it after the loop")  # fmt: skip
     for name in ("body", "orelse"):
         _check_block(source, getattr(statement, name, []))
     for name, value in ast.iter_fields(statement):
@@ -108,15 +104,11 @@ def _check_expression(source: FunctionSource, node: ast.AST) -> None:
         what = {str: "a string", bytes: "a string", complex: "a complex number"}.get(type(node.value), repr(node.value))
         source.fail(node, f"{what} in a body", "a body has numbers, True and False only; math.nan is no result")
     if isinstance(node, ast.Compare):
-        _check_membership(source, node)
+        for operator, right in zip(node.ops, node.comparators, strict=True):
+            if isinstance(operator, (ast.In, ast.NotIn)) and isinstance(right, (ast.List, ast.Set)):
+                source.fail(right, "'in' over a list or a set", "write the values in round brackets: c in (3, 8, 9)")
     for child in ast.iter_child_nodes(node):
         _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
-
-
-def _check_membership(source: FunctionSource, node: ast.Compare) -> None:
-    for operator, right in zip(node.ops, node.comparators, strict=True):
-        if isinstance(operator, (ast.In, ast.NotIn)) and isinstance(right, (ast.List, ast.Set)):
-            source.fail(right, "'in' over a list or a set", "write the values in round brackets: c in (3, 8, 9)")
 
 
 def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
@@ -152,11 +144,10 @@ def _check_returns(source: FunctionSource) -> None:
         lengths.setdefault(length, node)
     if len(lengths) > 1:
         first, second = list(lengths)[:2]
-        source.fail(
-            lengths[second],
-            f"returns {counted(second, 'value')} here and {counted(first, 'value')} in line {lengths[first].lineno}",
-            "return the same number of values on every path",
-        )
+        line = lengths[first].lineno
+        source.fail(lengths[second],
+                    f"returns {counted(second, 'value')} here and {counted(first, 'value')} in line {line}",
+                    "return the same number of values on every path")  # fmt: skip
 
 
 def _ends(block: list[ast.stmt]) -> bool:
@@ -189,11 +180,6 @@ def _open_end(block: list[ast.stmt], outer: ast.AST) -> ast.AST:
     last = block[-1]
     if isinstance(last, ast.If):
         return _open_end(last.orelse, last.test) if _ends(last.body) else _open_end(last.body, last)
-    return _heading(last)
-
-
-def _heading(statement: ast.stmt) -> ast.AST:
-    """What to underline of a statement: of a loop its head alone."""
-    if isinstance(statement, ast.For):
-        return statement.iter
-    return statement.test if isinstance(statement, ast.While) else statement
+    if isinstance(last, ast.For):  # of a loop its head alone is underlined
+        return last.iter
+    return last.test if isinstance(last, ast.While) else last

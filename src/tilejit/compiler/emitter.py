@@ -14,7 +14,7 @@ import numpy as np
 
 import tilejit.math
 from tilejit.compiler.c_functions import is_narrow
-from tilejit.compiler.form import OWN, call, is_call, load
+from tilejit.compiler.form import OWN, assign, call, is_call, load, stored
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.source import bare
 
@@ -303,8 +303,9 @@ def _library(width: int) -> tuple[dict[str, ast.stmt], dict[str, set[str]]]:
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.FunctionDef):
             definitions[statement.name] = statement
-        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            definitions[statement.targets[0].id] = statement
+        elif isinstance(statement, ast.Assign):
+            values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
+            definitions |= {n: assign(n, v) for n, v in zip(stored(statement), values, strict=True)}
     uses = {
         name: {n.id for n in ast.walk(s) if isinstance(n, ast.Name)} & (definitions.keys() - {name})
         for name, s in definitions.items()

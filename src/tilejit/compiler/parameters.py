@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import numpy as np
@@ -66,32 +67,26 @@ class ScalarParameter:
         """
         if self.quantity is not None and self.quantity.is_index:
             raise ParameterError(f"{self.name} is {self.default!r}, which the driver fills in; leave it out")
+        if self.kind is Kind.BOOL:
+            if isinstance(value, (bool, np.bool_, int, np.integer)) and value in {0, 1}:
+                return bool(value)
+            raise ParameterError(f"{self.name} takes True or False, not {value!r}")
         try:
-            if self.kind is Kind.FLOAT and not isinstance(value, (str, bytes)):
-                return float(value)  # type: ignore[arg-type]
-            if self.kind is Kind.INT:
-                return _fitting(self.name, operator.index(_integral(value)))  # type: ignore[arg-type]
+            return self._number(value)
         except (TypeError, ValueError) as error:
             raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}") from error
-        is_truth = isinstance(value, (bool, np.bool_, int, np.integer)) and value in {0, 1}
-        if self.kind is Kind.BOOL and is_truth:
-            return bool(value)
+
+    def _number(self, value: Any) -> int | float:
         if self.kind is Kind.FLOAT:
-            raise ParameterError(f"{self.name} takes one {self.kind}, not {value!r}")
-        raise ParameterError(f"{self.name} takes True or False, not {value!r}")
-
-
-def _integral(value: object) -> object:
-    """Lets 3.0 and np.float32(3) pass for 3; 3.5 stays and is refused by operator.index."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return int(value)
-    return value
-
-
-def _fitting(name: str, value: int) -> int:
-    if not -(2**63) <= value < 2**63:
-        raise ParameterError(f"{name} takes an integer of 64 bits, and {value} does not fit")
-    return value
+            if isinstance(value, (str, bytes)):
+                raise TypeError
+            return float(value)
+        if isinstance(value, (float, np.floating)) and float(value).is_integer():
+            value = int(value)  # 3.0 passes for 3; operator.index refuses 3.5
+        number = operator.index(value)
+        if not -(2**63) <= number < 2**63:
+            raise ParameterError(f"{self.name} takes an integer of 64 bits, and {number} does not fit")
+        return number
 
 
 def read_parameters(
@@ -109,11 +104,9 @@ def read_parameters(
             source.fail(star, f"{text}{star.arg} in a kernel",
                         "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")  # fmt: skip
     if arguments.defaults:
-        source.fail(
-            arguments.defaults[0],
-            "a positional parameter with a default",
-            "positional parameters are rasters: put a * before the scalars, as in def f(z, *, scale=2.0)",
-        )
+        source.fail(arguments.defaults[0], "a positional parameter with a default",
+                    "positional parameters are rasters: put a * before the scalars, as in "
+                    "def f(z, *, scale=2.0)")  # fmt: skip
     positional = [*arguments.posonlyargs, *arguments.args]
     if not positional:
         source.fail(None, "no raster parameter",
@@ -125,11 +118,9 @@ def read_parameters(
             source.fail(argument, f"{argument.arg} is an option of every kernel's call",
                         "give the parameter another name")  # fmt: skip
     defaults = inspect.signature(source.function).parameters
-    scalars = tuple(
-        ScalarParameter(a.arg, *_scalar(source, a, annotations.get(a.arg), defaults[a.arg].default))
-        for a in arguments.kwonlyargs
+    return rasters, tuple(
+        _scalar(source, a, annotations.get(a.arg), defaults[a.arg].default) for a in arguments.kwonlyargs
     )
-    return rasters, scalars
 
 
 def read_output_dtypes(source: FunctionSource) -> tuple[np.dtype, ...] | None:
@@ -150,52 +141,12 @@ def _annotations(source: FunctionSource) -> dict[str, Any]:
         source.fail(None, f"an annotation cannot be evaluated: {error}", advice)
 
 
-def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:
-    if annotation is None:
-        return None
-    try:
-        dtype = np.dtype(annotation)  # type: ignore[call-overload]
-    except TypeError:
-        dtype = None
-    if dtype is not None and dtype.kind == "f":
-        return None
-    if dtype is None or dtype.kind not in "biu":
-        source.fail(
-            node, f"{node.arg} is annotated {_shown(annotation)}", f"a raster takes {_INTEGERS}: {node.arg}: np.uint16"
-        )
-    return np.dtype(np.uint8) if dtype.kind == "b" else dtype
-
-
-def _scalar(source: FunctionSource, node: ast.arg, annotation: object, default: object) -> tuple[Kind, object]:
-    if isinstance(default, Quantity):
-        return (Kind.INT if default.is_index else Kind.FLOAT), default
-    kind = kind_of_value(default) if default is not REQUIRED else Kind.FLOAT
-    if kind is None:
-        source.fail(
-            node,
-            f"{node.arg} has the default {default!r}",
-            "a scalar's default is a number, True, False or tj.CELL_…",
-        )
-    if annotation is not None:
-        try:
-            kind = _scalar_kind(annotation)
-        except TypeError:
-            source.fail(
-                node, f"{node.arg} is annotated {_shown(annotation)}", "annotate a scalar with float, int or bool"
-            )
-    if default is REQUIRED:
-        return kind, default
-    try:
-        return kind, ScalarParameter(node.arg, kind, default).convert(default)
-    except ParameterError as error:
-        source.fail(node, str(error), "make the default fit the annotation")
-
-
-def _scalar_kind(annotation: object) -> Kind:
-    dtype = np.dtype(annotation)  # type: ignore[call-overload]
-    if dtype.kind not in "biuf":
-        raise TypeError
-    return kind_of_dtype(dtype)
+def _dtype(annotation: Any) -> np.dtype:
+    """The dtype that an annotation names, or that of objects."""
+    dtype = np.dtype(object)
+    with contextlib.suppress(TypeError):
+        dtype = np.dtype(annotation)
+    return dtype
 
 
 def _shown(annotation: object) -> str:
@@ -203,17 +154,43 @@ def _shown(annotation: object) -> str:
     return annotation.__name__ if isinstance(annotation, type) else repr(annotation)
 
 
-def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
+def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:
+    dtype = _dtype(annotation)
+    if annotation is None or dtype.kind == "f":
+        return None
+    if dtype.kind not in "biu":
+        source.fail(node, f"{node.arg} is annotated {_shown(annotation)}",
+                    f"a raster takes {_INTEGERS}: {node.arg}: np.uint16")  # fmt: skip
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+
+def _scalar(source: FunctionSource, node: ast.arg, annotation: object, default: object) -> ScalarParameter:
+    if isinstance(default, Quantity):
+        return ScalarParameter(node.arg, Kind.INT if default.is_index else Kind.FLOAT, default)
+    kind = kind_of_value(default) if default is not REQUIRED else Kind.FLOAT
+    if kind is None:
+        source.fail(node, f"{node.arg} has the default {default!r}",
+                    "a scalar's default is a number, True, False or tj.CELL_…")  # fmt: skip
+    if annotation is not None:
+        dtype = _dtype(annotation)
+        if dtype.kind not in "biuf":
+            source.fail(node, f"{node.arg} is annotated {_shown(annotation)}",
+                        "annotate a scalar with float, int or bool")  # fmt: skip
+        kind = kind_of_dtype(dtype)
+    parameter = ScalarParameter(node.arg, kind, default)
+    if default is REQUIRED:
+        return parameter
     try:
-        dtype = np.dtype(annotation)  # type: ignore[call-overload]
-    except TypeError:
-        dtype = np.dtype(object)
+        return replace(parameter, default=parameter.convert(default))
+    except ParameterError as error:
+        source.fail(node, str(error), "make the default fit the annotation")
+
+
+def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
+    dtype = _dtype(annotation)
     if not is_real(dtype):
-        source.fail(
-            source.tree.returns,
-            f"the result is annotated {_shown(annotation)}",
-            "annotate it with a dtype, as -> np.uint8",
-        )
+        source.fail(source.tree.returns, f"the result is annotated {_shown(annotation)}",
+                    "annotate it with a dtype, as -> np.uint8")  # fmt: skip
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     return np.dtype(float) if annotation is float else dtype

@@ -28,24 +28,6 @@ _FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag f
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionText:
-    """The text of a function, and where it was written."""
-
-    lines: tuple[str, ...]
-    """Its lines, the decorator's first."""
-    first_line: int
-    """The number of the first of these lines in the file."""
-    filename: str
-    """The file it was written in."""
-    qualname: str
-    """Its name, with those of the functions and classes around it."""
-    module: str
-    """The module it was defined in."""
-    flags: int
-    """What ``from __future__ import`` was said there, as flags of the compiler."""
-
-
-@dataclass(frozen=True, slots=True)
 class FunctionSource:
     """A plain Python function, its syntax tree, and where both were written."""
 
@@ -66,13 +48,11 @@ class FunctionSource:
         return self.tree.name
 
     @property
-    def text(self) -> FunctionText:
-        """What `function_of` makes the function of again, in another process."""
+    def text(self) -> tuple[tuple[str, ...], int, str, tuple[str, str], int]:
+        """What `function_of` makes the function of again, in another process: its arguments."""
         function: Any = self.function
         flags = function.__code__.co_flags & _FUTURE
-        return FunctionText(
-            self.lines, self.first_line, self.filename, function.__qualname__, function.__module__, flags
-        )
+        return self.lines, self.first_line, self.filename, (function.__qualname__, function.__module__), flags
 
     @property
     def file(self) -> str:
@@ -86,17 +66,14 @@ class FunctionSource:
 
     def fail(self, node: ast.AST | None, what: str, instead: str) -> NoReturn:
         """Raises a KernelError that shows the line of ``node`` with a caret, and what to write instead."""
-        raise KernelError(self.message(node, what, instead))
-
-    def message(self, node: ast.AST | None, what: str, instead: str) -> str:
-        """The text of such an error."""
-        at = self._head() if node is None or node is self.tree else node
+        at = self._head if node is None or node is self.tree else node
         line: int = getattr(at, "lineno", self.tree.lineno)
         parts = [f"{self.filename}:{line}: {self.name}: {what}"]
         if 0 <= line - self.first_line < len(self.lines):
             parts += _underlined(self.lines[line - self.first_line], at)
-        return "\n".join([*parts, f"  {instead}"])
+        raise KernelError("\n".join([*parts, f"  {instead}"]))
 
+    @property
     def _head(self) -> ast.AST:
         """The name in ``def name``, as a node."""
         start = self.tree.col_offset + len("def ")
@@ -124,9 +101,10 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
         KernelError: It has no text (typed at a prompt, made by ``exec`` or a lambda), or is no plain function.
     """
     if not inspect.isfunction(function):
-        raise KernelError(
-            f"{_described(function)} is no plain Python function; write the body with def, right under the decorator"
-        )
+        kind = type(function).__name__
+        what = f"a {kind}" if kind in {"staticmethod", "classmethod", "property"} else repr(function)
+        what = f"{function.__name__} (a class)" if isinstance(function, type) else what
+        raise KernelError(f"{what} is no plain Python function; write the body with def, right under the decorator")
     if hasattr(function, "__wrapped__"):
         raise KernelError(
             f"{function.__name__} is wrapped by another decorator; a kernel is compiled from its text, "
@@ -135,20 +113,22 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
     return _read(function)
 
 
-def function_of(text: FunctionText) -> FunctionType:
+def function_of(
+    lines: tuple[str, ...], first_line: int, filename: str, name: tuple[str, str], flags: int
+) -> FunctionType:
     """Makes a function of its text alone; it sees no name yet, and has no default.
 
-    Its annotations and decorators, which were evaluated when it was first defined, are left out.
+    Its annotations and decorators, which were evaluated when it was first defined, are left out. ``name`` is its
+    qualified name and its module; ``flags`` are the compiler's of what ``from __future__ import`` was said there.
     """
-    tree = _parsed([f"{line}\n" for line in text.lines], text.first_line)
+    tree = _parsed([f"{line}\n" for line in lines], first_line)
     assert isinstance(tree, ast.FunctionDef)  # noqa: S101 - as when it was read
     tree.decorator_list = []
-    module = ast.Module([bare(copy.deepcopy(tree))], [])
-    code = next(_codes(compile(module, text.filename, "exec", text.flags, dont_inherit=True)))
-    function: Any = FunctionType(code, {"__builtins__": builtins, "__name__": text.module}, tree.name)
-    function.__qualname__ = text.qualname
-    function.__tilejit_source__ = FunctionSource(function, tree, text.filename, text.lines, text.first_line)
-    made: FunctionType = function
+    plain = ast.Module([bare(copy.deepcopy(tree))], [])
+    code = next(_codes(compile(plain, filename, "exec", flags, dont_inherit=True)))
+    made = FunctionType(code, {"__builtins__": builtins, "__name__": name[1]}, tree.name)
+    made.__qualname__ = name[0]
+    made.__tilejit_source__ = FunctionSource(made, tree, filename, lines, first_line)  # type: ignore[attr-defined]
     return made
 
 
@@ -235,25 +215,13 @@ def _parts(code: CodeType) -> tuple[Any, ...]:
     jumps = {*dis.hasjrel, *dis.hasjabs}
     steps = [
         (i.opname.replace("LOAD_METHOD", "LOAD_ATTR"),
-         bisect.bisect_left(offsets, i.argval) if i.opcode in jumps else _shown(i.argval))
+         bisect.bisect_left(offsets, i.argval) if i.opcode in jumps else
+         # Numbers that are equal may be of two types, and texts do nothing in a body.
+         (type(i.argval).__name__, "" if isinstance(i.argval, CodeType) else repr(i.argval)))
         for i in instructions
     ]  # fmt: skip
     count = code.co_argcount + code.co_kwonlyargcount
     return steps, code.co_varnames[:count], code.co_posonlyargcount, code.co_kwonlyargcount
-
-
-def _shown(value: Any) -> str:
-    """An argument of an instruction; numbers that are equal may be of two types, and texts do nothing in a body."""
-    return f"{type(value).__name__} {'' if isinstance(value, CodeType) else value!r}"
-
-
-def _described(function: object) -> str:
-    kind = type(function).__name__
-    if isinstance(function, type):
-        return f"{function.__name__} (a class)"
-    if kind in {"staticmethod", "classmethod", "property"}:
-        return f"a {kind}"
-    return repr(function)
 
 
 def _parsed(lines: list[str], first: int) -> ast.stmt | None:

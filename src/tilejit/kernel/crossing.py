@@ -271,7 +271,7 @@ class _Pickler(pickle.Pickler):
             return NotImplemented
         source = read_source(value)
         state = _names(source), value.__defaults__, value.__kwdefaults__
-        return function_of, (source.text,), state, None, None, _fill_function
+        return function_of, source.text, state, None, None, _fill_function
 
 
 def _is_found(value: Any) -> bool:

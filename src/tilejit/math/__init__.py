@@ -6,7 +6,7 @@ number beside a NumPy scalar takes on that scalar's precision. Inside a kernel t
 names by the text of `float32` or `float64`, which vectorises: Numba's wheels bring no vector math library,
 and a call to libm's scalar functions keeps a whole loop out of SIMD.
 
-Errors are in ulps of the exact result, float32 first; `tests/test_math.py` holds the functions to them.
+Errors are in ulps of the exact result, float32 first; `tests/compiler/test_math.py` holds the functions to them.
 NaN in gives NaN out. Arguments outside a function's range give what C99 says, and in plain Python may raise
 NumPy's floating-point warnings, which `np.errstate` silences.
 """
@@ -25,10 +25,13 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _is_narrow(*args: Real) -> bool:
-    """Tell whether NumPy would compute with these arguments in float32 or less."""
-    dtype = np.result_type(*args)
-    return dtype.kind == "f" and dtype.itemsize <= 4
+def _computed(name: str, *values: Real) -> Float:
+    """Calls the function of float32 where NumPy would compute with these values in float32 or less, else of float64."""
+    dtype = np.result_type(*values)
+    is_narrow = dtype.kind == "f" and dtype.itemsize <= 4
+    library, cast = (float32, np.float32) if is_narrow else (float64, np.float64)
+    result: Float = getattr(library, name)(*map(cast, values))
+    return result
 
 
 def atan(x: Real) -> Float:
@@ -41,21 +44,15 @@ def atan(x: Real) -> Float:
     Args:
         x: Any number; an infinity gives pi/2 with its sign.
 
-    Returns:
-        The angle.
-
     Example:
         >>> atan(1.0)
         np.float64(0.7853981633974483)
-
     """
-    if _is_narrow(x):
-        return float32.atan(np.float32(x))
-    return float64.atan(np.float64(x))
+    return _computed("atan", x)
 
 
 def atan2(y: Real, x: Real) -> Float:
-    """Return the angle of the point (x, y) in radians, between -pi and pi.
+    """Return the angle of the point (x, y) in radians, between -pi and pi, anticlockwise from the positive x axis.
 
     The reductions and the polynomial of `atan` applied to |y| / |x|, then the quadrant. Signed zeros and
     infinities as in C99.
@@ -65,17 +62,11 @@ def atan2(y: Real, x: Real) -> Float:
         y: Ordinate; its sign is the sign of the result.
         x: Abscissa.
 
-    Returns:
-        The angle, anticlockwise from the positive x axis.
-
     Example:
         >>> atan2(np.float32(1), np.float32(-1))
         np.float32(2.3561945)
-
     """
-    if _is_narrow(y, x):
-        return float32.atan2(np.float32(y), np.float32(x))
-    return float64.atan2(np.float64(y), np.float64(x))
+    return _computed("atan2", y, x)
 
 
 def cos(x: Real) -> Float:
@@ -89,17 +80,11 @@ def cos(x: Real) -> Float:
     Args:
         x: Angle; NaN beyond 2**51 and for infinities.
 
-    Returns:
-        The cosine.
-
     Example:
         >>> cos(0.0)
         np.float64(1.0)
-
     """
-    if _is_narrow(x):
-        return float32.cos(np.float32(x))
-    return float64.cos(np.float64(x))
+    return _computed("cos", x)
 
 
 def degrees(x: Real) -> Float:
@@ -111,17 +96,11 @@ def degrees(x: Real) -> Float:
     Args:
         x: Angle in radians.
 
-    Returns:
-        The angle in degrees.
-
     Example:
         >>> degrees(np.float32(1))
         np.float32(57.29578)
-
     """
-    if _is_narrow(x):
-        return float32.degrees(np.float32(x))
-    return float64.degrees(np.float64(x))
+    return _computed("degrees", x)
 
 
 def exp(x: Real) -> Float:
@@ -134,17 +113,11 @@ def exp(x: Real) -> Float:
     Args:
         x: Exponent; inf above 88.72 (709.78), 0 below -103.97 (-745.13).
 
-    Returns:
-        The power.
-
     Example:
         >>> exp(np.float32(1))
         np.float32(2.7182817)
-
     """
-    if _is_narrow(x):
-        return float32.exp(np.float32(x))
-    return float64.exp(np.float64(x))
+    return _computed("exp", x)
 
 
 def hypot(x: Real, y: Real) -> Float:
@@ -159,17 +132,11 @@ def hypot(x: Real, y: Real) -> Float:
         x: One component.
         y: The other.
 
-    Returns:
-        The length.
-
     Example:
         >>> hypot(3.0, 4.0)
         np.float64(5.0)
-
     """
-    if _is_narrow(x, y):
-        return float32.hypot(np.float32(x), np.float32(y))
-    return float64.hypot(np.float64(x), np.float64(y))
+    return _computed("hypot", x, y)
 
 
 def log(x: Real) -> Float:
@@ -182,17 +149,11 @@ def log(x: Real) -> Float:
     Args:
         x: Positive number; 0 gives -inf, a negative one NaN.
 
-    Returns:
-        The logarithm.
-
     Example:
         >>> log(np.float32(10))
         np.float32(2.3025851)
-
     """
-    if _is_narrow(x):
-        return float32.log(np.float32(x))
-    return float64.log(np.float64(x))
+    return _computed("log", x)
 
 
 def pow(x: Real, y: Real) -> Float:  # noqa: A001
@@ -206,17 +167,11 @@ def pow(x: Real, y: Real) -> Float:  # noqa: A001
         x: Base; a negative one has powers that are whole.
         y: Exponent.
 
-    Returns:
-        The power.
-
     Example:
         >>> pow(2.0, -3.0)
         np.float64(0.125)
-
     """
-    if _is_narrow(x, y):
-        return float32.pow(np.float32(x), np.float32(y))
-    return float64.pow(np.float64(x), np.float64(y))
+    return _computed("pow", x, y)
 
 
 def radians(x: Real) -> Float:
@@ -228,17 +183,11 @@ def radians(x: Real) -> Float:
     Args:
         x: Angle in degrees.
 
-    Returns:
-        The angle in radians.
-
     Example:
         >>> radians(180.0)
         np.float64(3.141592653589793)
-
     """
-    if _is_narrow(x):
-        return float32.radians(np.float32(x))
-    return float64.radians(np.float64(x))
+    return _computed("radians", x)
 
 
 def sin(x: Real) -> Float:
@@ -252,14 +201,8 @@ def sin(x: Real) -> Float:
     Args:
         x: Angle; NaN beyond 2**51 and for infinities.
 
-    Returns:
-        The sine.
-
     Example:
         >>> sin(np.float32(0.5))
         np.float32(0.47942555)
-
     """
-    if _is_narrow(x):
-        return float32.sin(np.float32(x))
-    return float64.sin(np.float64(x))
+    return _computed("sin", x)

@@ -13,7 +13,7 @@ Sources: `atan` and `log` take their coefficients from FreeBSD msun (s_atanf.c, 
 `cos` from Cephes (expf.c, sinf.c); the pi/2 reduction is msun's (e_rem_pio2f.c) and works in float64, which
 still fills half a vector. All were reordered to select between values instead of branching.
 The one-line docstrings give the largest error, over all float32 inputs for atan, sin, cos, exp and log
-(`tests/test_math.py` has samples), over millions of samples for the others.
+(`tests/compiler/test_math.py` has samples), over millions of samples for the others.
 """
 
 # ruff: noqa: PLR0124 - `x == x` is the NaN test that Python and Numba share
@@ -109,23 +109,10 @@ ROUND_64_BITS = np.int64(0x4338000000000000)
 LN2_64 = np.float64(0.6931471805599453)
 LOG2_E_64 = np.float64(1.4426950408889634)
 POW_HIGH_64 = np.float64(150.0)
-LOG_64_1 = np.float64(1 / 3)
-LOG_64_2 = np.float64(1 / 5)
-LOG_64_3 = np.float64(1 / 7)
-LOG_64_4 = np.float64(1 / 9)
-LOG_64_5 = np.float64(1 / 11)
-LOG_64_6 = np.float64(1 / 13)
-LOG_64_7 = np.float64(1 / 15)
-EXP_64_2 = np.float64(1 / 2)
-EXP_64_3 = np.float64(1 / 6)
-EXP_64_4 = np.float64(1 / 24)
-EXP_64_5 = np.float64(1 / 120)
-EXP_64_6 = np.float64(1 / 720)
-EXP_64_7 = np.float64(1 / 5040)
-EXP_64_8 = np.float64(1 / 40320)
-EXP_64_9 = np.float64(1 / 362880)
-EXP_64_10 = np.float64(1 / 3628800)
-EXP_64_11 = np.float64(1 / 39916800)
+LOG_64_1, LOG_64_2, LOG_64_3, LOG_64_4 = 1 / 3, 1 / 5, 1 / 7, 1 / 9
+LOG_64_5, LOG_64_6, LOG_64_7 = 1 / 11, 1 / 13, 1 / 15
+EXP_64_2, EXP_64_3, EXP_64_4, EXP_64_5, EXP_64_6 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720
+EXP_64_7, EXP_64_8, EXP_64_9, EXP_64_10, EXP_64_11 = 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800
 
 DEGREES_PER_RADIAN = np.float32(57.29577951308232)
 RADIANS_PER_DEGREE = np.float32(0.017453292519943295)
