@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tilejit.engine.pipeline import evaluation
 from tilejit.errors import SinkError, TilejitError
 from tilejit.formats import output_file
 from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.open_sink import open_sink
 from tilejit.formats.source import ArraySource
 from tilejit.raster.raster import SourceBand
@@ -333,3 +335,28 @@ def test_memory_stays_within_the_plan(tmp_path, made, profile, dtype, options):
     # What is kept compiled takes less of the process; of all else the plan says little more than is taken.
     assert found["planned"] <= 1.3 * (found["fixed"] + found["own"][1])
     assert found["ratio"] == 1.0
+
+
+def test_a_run_closes_no_file_under_another(tmp_path, monkeypatch):
+    """A descriptor that is closed too early may be another file's by then."""
+    tj.from_array(np.ones((64, 64), np.float32), grid=tj.Grid(64, 64, (30.0, 0, 0, 0, -30.0, 0), "EPSG:32633")).save(
+        tmp_path / "dem.tif", profile={"blockxsize": 16, "blockysize": 16}
+    )
+    raster, read = tj.open(tmp_path / "dem.tif"), BlockSource.read
+    is_reading, may_read = threading.Event(), threading.Event()
+
+    def held(self, bands, window, out, valid=None):
+        if window.row_off == 0:
+            is_reading.set()
+            assert may_read.wait(30)
+            assert self._file is not None
+        read(self, bands, window, out, valid)
+
+    monkeypatch.setattr(BlockSource, "read", held)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(raster.read, tj.Window(0, 0, 16, 16))
+        assert is_reading.wait(30)
+        raster.read(tj.Window(32, 0, 16, 16))
+        may_read.set()
+        assert slow.result().min() == 1
+    assert raster.bands[0].source._file is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.formats.gdal.environment import Environment
 from tilejit.formats.open_sink import stored_bytes
+from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.sink import prepare
 from tilejit.formats.source import make_ready
 from tilejit.system.threads import AwaitedThread
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.sink import Branch, KeptSink, Sink
+    from tilejit.formats.source import Source
 
     Progress = Callable[[float, int, str], None]
     """Called with tasks done, tasks in all, and what takes the time where it is not these."""
@@ -257,15 +260,32 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
 def run_tasks(run: Run) -> None:
     """Runs all tasks; the sources are closed after that."""
     job = run.job
-    sources = {id(s): s for s in job.sources}.values()
-    try:
-        for source in sources:
+    with _in_use([s.counts if isinstance(s, ScaledSource) else s for s in job.sources]):
+        for source in {id(s): s for s in job.sources}.values():
             held = sum(job.plan.blocks_held(r) for r, s in zip(job.plan.reads, job.sources, strict=True) if s is source)
             make_ready(source, min(job.plan.workers, job.plan.task_count), held)
         run()
+
+
+_users: Counter[int] = Counter()
+"""Identity of a source -> runs that read it."""
+_using = threading.RLock()
+
+
+@contextmanager
+def _in_use(sources: Sequence[Source]) -> Iterator[None]:
+    """Closes sources with the last of the runs that read them: a descriptor that another run has must stay its own."""
+    files = {id(source): source for source in sources}
+    with _using:
+        _users.update(files.keys())
+    try:
+        yield
     finally:
-        for source in sources:
-            source.close()
+        with _using:
+            _users.subtract(files.keys())
+            for number in [number for number in files if _users[number] <= 0]:
+                del _users[number]
+                files[number].close()
 
 
 @contextmanager
