@@ -76,8 +76,6 @@ UPWARD = set()
 LONG = {
     "arrays.py",
     "engine/pipeline/pipeline.py",
-    "formats/gdal/rasterio_source.py",
-    "formats/source.py",
     "formats/target.py",
     "grid.py",
     "kernel/discovery.py",

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilejit.errors import ParameterError
-from tilejit.formats.gdal.rasterio_source import metric_of, open_rasterio
+from tilejit.formats.gdal.crs import metric_of
+from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.grid import Grid, Metric, crs_name
 
 rasterio = pytest.importorskip("rasterio")

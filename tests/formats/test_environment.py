@@ -22,7 +22,7 @@ from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.errors import TilejitError
-from tilejit.formats.gdal.environment import Environment
+from tilejit.formats.gdal.library import Environment
 from tilejit.formats.source import storage_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job

@@ -18,11 +18,12 @@ from hypothesis.extra import numpy as arrays
 from rasterio.errors import RasterioIOError
 
 from tilejit.errors import ReadError, SourceError
+from tilejit.formats.cells import convert, nodata_key
 from tilejit.formats.file_names import absolute_name
 from tilejit.formats.gdal.library import CACHE_MEGABYTES, messages, quiet
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.registry import open_source
-from tilejit.formats.source import ArraySource, convert, nodata_key, storage_of
+from tilejit.formats.source import ArraySource, storage_of
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import KernelError
-from tilejit.formats.source import flag, nodata_key
+from tilejit.formats.cells import nodata_key, set_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Given:
         key = nodata_key(plane.dtype, self.nodata)
         if key is not None and not np.isnan(key) and plane.size:
             valid = np.empty(plane.shape, np.uint8)
-            flag(valid, plane, key)
+            set_valid(valid, plane, key)
             found = valid == 0 if found is None else found | (valid == 0)
         return found if found is not None and found.any() else None
 

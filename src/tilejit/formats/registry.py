@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SourceError, TilejitError
 from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
-from tilejit.formats.gdal.environment import Environment
+from tilejit.formats.gdal.library import Environment
 from tilejit.formats.geotiff.block_source import open_file
 from tilejit.formats.source import make_ready, storage_of
 from tilejit.formats.target import beside, check_not_read

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.formats.source import CHUNK_CELLS, BandInfo, SourceStorage, convert, make_ready, storage_of
+from tilejit.formats.cells import chunks, convert
+from tilejit.formats.source import BandInfo, SourceStorage, make_ready, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,12 +42,12 @@ class ScaledSource:
     counts: Source
     """What is stored."""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The path."""
         return self.counts.name
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """Where its cells lie."""
         return self.counts.grid
@@ -57,17 +58,17 @@ class ScaledSource:
         return tuple(_values_of(band) if band.is_scaled else band for band in self.counts.bands)
 
     @cached_property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of its storage blocks."""
+        return self.counts.block
+
+    @cached_property
     def storage(self) -> SourceStorage:
         """How it is stored, with what its file says and holds of values too."""
         stored = storage_of(self.counts)
         pairs = zip(stored.tags.bands, self.counts.bands, strict=False)  # a source may say nothing of its bands
         bands = tuple(_tags_of_values(tags) if band.is_scaled else tags for tags, band in pairs)
         return replace(stored, tags=replace(stored.tags, bands=bands))
-
-    @property
-    def block(self) -> tuple[int, int]:
-        """Rows and columns of its storage blocks."""
-        return self.counts.block
 
     def read(
         self,
@@ -77,22 +78,21 @@ class ScaledSource:
         valid: NDArray[np.uint8] | None = None,
     ) -> None:
         """Read a window; see `Source.read`."""
+        infos = [self.counts.bands[band - 1] for band in bands]
         if out.dtype.kind == "f":
             self.counts.read(bands, window, out)
-            for cells, band in zip(out, bands, strict=True):
-                info = self.counts.bands[band - 1]
+            for cells, info in zip(out, infos, strict=True):
                 if info.is_scaled:
                     _apply(cells, info.scale, info.offset)
-            return
-        if not any(self.counts.bands[band - 1].is_scaled for band in bands):
+        elif not any(info.is_scaled for info in infos):
             self.counts.read(bands, window, out, valid)
-            return
-        values = np.empty(out.shape, np.float64)
-        self.read(bands, window, values)
-        if valid is not None:
-            np.copyto(valid, ~np.isnan(values))
-        for cells, target in zip(values, out, strict=True):
-            convert(cells, target)
+        else:
+            values = np.empty(out.shape, np.float64)
+            self.read(bands, window, values)
+            if valid is not None:
+                np.copyto(valid, ~np.isnan(values))
+            for cells, target in zip(values, out, strict=True):
+                convert(cells, target)
 
     def ready(self, threads: int, blocks: int) -> None:
         """Make ready for a run; see `make_ready`."""
@@ -123,10 +123,8 @@ def _tags_of_values(tags: BandTags) -> BandTags:
 
 def _apply(cells: NDArray[Any], scale: float, offset: float) -> None:
     """Turn counts into values: in float64, so that they are rounded once."""
-    step = max(1, CHUNK_CELLS // max(1, cells.shape[1]))
     with np.errstate(over="ignore", invalid="ignore"):
-        for row in range(0, len(cells), step):
-            part = cells[row : row + step]
-            values = np.multiply(part, scale, dtype=np.float64)
+        for rows in chunks(cells):
+            values = np.multiply(cells[rows], scale, dtype=np.float64)
             values += offset
-            part[...] = values
+            cells[rows] = values

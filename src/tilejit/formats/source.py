@@ -1,9 +1,7 @@
-"""A source is what windows are read from: its contract, the nodata pass, and the source over an array."""
+"""A source is what windows are read from: its contract, what is known of its storage, and the source over an array."""
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from tilejit.compiler.kinds import is_real
 from tilejit.errors import ReadError, SourceError
+from tilejit.formats.cells import fill, nodata_key
 from tilejit.formats.file_tags import FileTags
 from tilejit.grid import Grid
 from tilejit.window import Window
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.file_names import State
-    from tilejit.formats.gdal.environment import Environment
-
-CHUNK_CELLS = 1 << 16
-"""Cells per step of a pass over cells: 64 K cells and their flags stay in a core's second cache."""
+    from tilejit.formats.gdal.library import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +168,6 @@ class Source(Protocol):
 class ArraySource:
     """An array as a source.
 
-    Raises:
-        SourceError: The array has no cells, or a type that tilejit does not read.
-
     Example:
         >>> source = ArraySource.of(np.array([[1, -1]], np.int16), nodata=-1)
         >>> out = np.empty((1, 1, 2), np.float32)
@@ -207,7 +200,7 @@ class ArraySource:
         name: str = "array",
         mask: NDArray[np.bool_] | None = None,
     ) -> ArraySource:
-        """Wrap an array.
+        """Wrap an array, whose memory is shared.
 
         Args:
             array: (band, row, col), or (row, col) for one band.
@@ -216,18 +209,13 @@ class ArraySource:
             name: What messages call it.
             mask: Where it holds no data, of its shape.
 
-        Returns:
-            The source, which shares the array's memory.
-
         Raises:
             SourceError: The array has no cells or is not (band, row, col), its type is not a real number, or
                 the grid has another shape.
         """
         stack = array[np.newaxis] if array.ndim == 2 else array
         if stack.ndim != 3 or 0 in stack.shape:
-            raise SourceError(
-                f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}",
-            )
+            raise SourceError(f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}")
         if not is_real(stack.dtype):
             raise SourceError(
                 f"{name}: tilejit reads integers and floats of up to 64 bits, not {array.dtype}: "
@@ -251,30 +239,22 @@ class ArraySource:
         check_request(self, bands, window, out, valid)
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
         for i, band in enumerate(bands):
-            cells = self.array[band - 1, rows, cols]
-            key = nodata_key(cells.dtype, self.bands[band - 1].nodata)
-            convert(cells, out[i])
+            cells, flags = self.array[band - 1, rows, cols], None if valid is None else valid[i]
+            fill(out[i], flags, cells, nodata_key(cells.dtype, self.bands[band - 1].nodata))
+            if self.mask is None:
+                continue
+            masked = self.mask[band - 1, rows, cols]
             if out.dtype.kind == "f":
-                blank(out[i], cells, key)
-            elif valid is not None:
-                flag(valid[i], cells, key)
-            if self.mask is not None:
-                masked = self.mask[band - 1, rows, cols]
-                if out.dtype.kind == "f":
-                    out[i][masked] = np.nan
-                elif valid is not None:
-                    valid[i][masked] = 0
+                out[i][masked] = np.nan
+            elif flags is not None:
+                flags[masked] = 0
 
     def close(self) -> None:
         """Nothing to let go of."""
 
 
 def check_request(
-    source: Source,
-    bands: tuple[int, ...],
-    window: Window,
-    out: NDArray[Any],
-    valid: NDArray[np.uint8] | None,
+    source: Source, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None
 ) -> None:
     """Refuse a read that no source can do.
 
@@ -287,178 +267,7 @@ def check_request(
         raise ReadError(f"{source.name}: the window {window} reaches outside {height} rows x {width} cols")
     if not all(1 <= band <= count for band in bands):
         raise ReadError(f"{source.name}: bands run from 1 to {count}, and {bands} were asked for")
+    expected = (len(bands), *window.shape)
     for name, array in (("out", out), ("valid", valid)):
-        if array is not None and array.shape != (len(bands), *window.shape):
-            expected = (len(bands), *window.shape)
+        if array is not None and array.shape != expected:
             raise ReadError(f"{source.name}: {name} has the shape {array.shape}, and should have {expected}")
-
-
-def nodata_key(dtype: np.dtype[Any], nodata: float | None) -> np.generic | None:
-    """The nodata value as a cell of a type can hold it.
-
-    Args:
-        dtype: The band's type.
-        nodata: The nodata value, or None.
-
-    Returns:
-        A scalar of the type; None where no cell can equal the value (-9999 in bytes, 0.5 or NaN in integers).
-
-    Example:
-        >>> nodata_key(np.dtype(np.uint8), -9999) is None
-        True
-    """
-    if nodata is None:
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            key = dtype.type(nodata)
-        return None if np.isinf(key) and not math.isinf(nodata) else key
-    if isinstance(nodata, float) and not nodata.is_integer():
-        return None
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return dtype.type(int(nodata)) if low <= nodata <= high else None
-
-
-def survives(native: np.dtype[Any], out: np.dtype[Any], key: np.generic | None) -> bool:
-    """Whether the nodata test gives the same after a conversion as before it.
-
-    Args:
-        native: The band's type.
-        out: The floating type that it is converted to.
-        key: The band's nodata value in its own type.
-
-    Returns:
-        True where no other value of the band's type converts to what the nodata value converts to.
-    """
-    if key is None:
-        return True
-    # Every integer up to 2 ** 24 is a float32 of its own, and up to 2 ** 53 a float64; NumPy calls int64 safe in it.
-    if native.kind in "iu":
-        return abs(int(key)) < int(2 ** (np.finfo(out).nmant + 1))
-    return bool(np.can_cast(native, out, "safe"))
-
-
-def convert(cells: NDArray[Any], out: NDArray[Any]) -> None:
-    """Copy cells into an array of another type as GDAL does.
-
-    Integers round, halves away from 0, and clamp; NaN becomes 0.
-    """
-    if out.dtype.kind == "f" or np.can_cast(cells.dtype, out.dtype, "safe"):
-        # Files hold NaN of any bits, and some of them signal.
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.copyto(out, cells, casting="unsafe")
-        return
-    if cells.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            cells = np.nan_to_num(cells, nan=0.0, posinf=None, neginf=None)
-            cells = np.trunc(cells + np.copysign(cells.dtype.type(0.5), cells))
-    low, high = (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if out.dtype.kind != "b" else (0, 1)
-    # A float64 cannot say 2 ** 63 - 1, so the ends are set apart from the middle.
-    with np.errstate(invalid="ignore"):
-        np.copyto(out, cells, casting="unsafe")
-    out[cells <= low] = low
-    out[cells >= high] = high
-
-
-def blank(out: NDArray[Any], cells: NDArray[Any], key: np.generic | None) -> None:
-    """Set the cells without data to NaN.
-
-    Args:
-        out: (row, col), floating.
-        cells: (row, col), what the nodata value is compared with: the band's own cells, or ``out`` itself.
-        key: The nodata value.
-    """
-    if key is None or np.isnan(key):
-        return
-    step = max(1, CHUNK_CELLS // max(1, out.shape[1]))
-    for row in range(0, len(out), step):
-        hits = _equals(cells[row : row + step], key)
-        # Most chunks of most rasters hold no nodata, and looking is cheaper than a masked copy.
-        if hits.any():
-            np.copyto(out[row : row + step], np.nan, where=hits)
-
-
-def flag(valid: NDArray[np.uint8], cells: NDArray[Any], key: np.generic | None) -> None:
-    """Set 1 where a cell holds data and 0 where it does not.
-
-    Args:
-        valid: (row, col).
-        cells: (row, col), the band's own cells.
-        key: The nodata value.
-    """
-    valid[...] = 1
-    step = max(1, CHUNK_CELLS // max(1, valid.shape[1]))
-    for row in range(0, len(valid), step):
-        part = cells[row : row + step]
-        if key is not None and not np.isnan(key):
-            valid[row : row + step][_equals(part, key)] = 0
-        if part.dtype.kind == "f":
-            valid[row : row + step][np.isnan(part)] = 0
-
-
-def _equals(cells: NDArray[Any], key: np.generic) -> NDArray[np.bool_]:
-    """Which cells GDAL's mask takes for nodata; ``cells`` may have been widened since the key's type."""
-    if key.dtype.kind != "f":
-        equal: NDArray[np.bool_] = cells == cells.dtype.type(key)
-        return equal
-    found = [_within(cells, low, high) for low, high in _alike(key.dtype, float(key))]
-    return found[0] if len(found) == 1 else found[0] | found[1]
-
-
-def _within(cells: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
-    """Which cells lie in a range of which 0 is no inner point; nodata mostly lies beyond all data."""
-    hits: NDArray[np.bool_] = cells <= high if high <= 0 else cells >= low
-    if hits.any():
-        hits &= cells >= low if high <= 0 else cells <= high
-    return hits
-
-
-@functools.lru_cache(maxsize=256)
-def _alike(dtype: np.dtype[Any], nodata: float) -> tuple[tuple[float, float], ...]:
-    """The ranges of a float type that GDAL's mask takes for a nodata value.
-
-    Equal to GDAL is what lies within four float32 epsilons, in float64 too (ARE_REAL_EQUAL in gdal_priv.h). The sum of
-    two large floats overflows, and whatever makes it do so counts as equal: -1e38 where -3.4e38 is nodata. So there may
-    be a second range, up to the type's largest.
-
-    Args:
-        dtype: The band's type.
-        nodata: The nodata value, as the type holds it; not NaN.
-    """
-    if nodata == 0 or math.isinf(nodata):
-        return ((nodata, nodata),)
-    middle, largest = _ordinal(dtype.type(abs(nodata))), _ordinal(np.finfo(dtype).max)
-    # GDAL compares float16 as float32.
-    kind = np.promote_types(dtype, np.float32).type
-    key = kind(_float_at(dtype, middle))
-
-    def total(number: int) -> Any:
-        with np.errstate(over="ignore"):
-            return kind(_float_at(dtype, number)) + key
-
-    def is_apart(number: int) -> bool:
-        return bool(abs(kind(_float_at(dtype, number)) - key) >= kind(2.0**-23) * total(number) * kind(2))
-
-    first = _last(lambda number: not np.isinf(total(number)), 0, largest + 1) + 1
-    low = _last(is_apart, -1, middle) + 1
-    high = _last(lambda number: not is_apart(number), middle, max(first, middle + 1))
-    ranges = [(low, largest)] if high + 1 >= first else [(low, high), (first, largest)][: 1 + (first <= largest)]
-    values = [(float(_float_at(dtype, a)), float(_float_at(dtype, b))) for a, b in ranges]
-    return tuple(values if nodata > 0 else [(-b, -a) for a, b in values])
-
-
-def _last(is_so: Callable[[int], bool], start: int, stop: int) -> int:
-    """The last number of which something is so, as it is of ``start``; from some number on it is not."""
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        start, stop = (middle, stop) if is_so(middle) else (start, middle)
-    return start
-
-
-def _ordinal(value: np.generic) -> int:
-    """The number of a float that is not negative, counted from 0."""
-    return int(value.view(f"u{value.dtype.itemsize}"))
-
-
-def _float_at(dtype: np.dtype[Any], number: int) -> Any:
-    return np.array(number, f"u{dtype.itemsize}").view(dtype)[()]

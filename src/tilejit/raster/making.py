@@ -78,7 +78,7 @@ def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = Non
     if grid is not None and not isinstance(grid, Grid):
         raise ParameterError(f"grid is a {type(grid).__name__}: give a tilejit.Grid, as tj.open(path).grid")
     if grid is not None and grid.crs is not None and grid.metric.kind == "none":
-        from tilejit.formats.gdal.rasterio_source import located
+        from tilejit.formats.gdal.crs import located
 
         grid = located(grid)
     mask = given.mask if given.mask is not None and given.mask.any() else None

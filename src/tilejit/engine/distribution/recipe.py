@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.engine.planning.planner import Job
 from tilejit.errors import KernelError, PlanError, SourceError
 from tilejit.formats.file_names import check_unchanged, local_file
-from tilejit.formats.gdal.environment import Environment
+from tilejit.formats.gdal.library import Environment
 from tilejit.formats.registry import is_opened_by_name, open_source
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import storage_of

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.cancellation import Sentinel
     from tilejit.engine.pipeline.stopwatch import Stage, StageTime
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.gdal.environment import Environment
+    from tilejit.formats.gdal.library import Environment
     from tilejit.formats.sink import Branch, BranchOpener, Record
     from tilejit.system.identity import FileIdentity
     from tilejit.window import Window

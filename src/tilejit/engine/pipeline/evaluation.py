@@ -9,7 +9,7 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import OF
-from tilejit.formats.source import CHUNK_CELLS, blank, convert, flag, nodata_key
+from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_valid
 from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.edges import fill_outside
@@ -242,13 +242,13 @@ class Evaluator:
         key = nodata_key(part.dtype, plane.nodata) if part.dtype.kind != "f" else None
         if flat_valid is None:
             if key is not None:
-                blank(target, part, key)
+                set_nan(target, part, key)
             return target, None
         target_valid = _shaped(flat_valid, wanted.shape)
         if valid is not None:
             np.copyto(target_valid, valid[place])
         else:
-            flag(target_valid, part, key)
+            set_valid(target_valid, part, key)
         return target, target_valid
 
     def _finish(
@@ -297,12 +297,12 @@ def _cast(write: Write, cells: Array, output: Array, invalid: NDArray[np.bool_] 
     if write.dtype == cells.dtype or np.can_cast(cells.dtype, write.dtype, "safe"):
         np.copyto(output, cells, casting="unsafe")
         return Counts()
-    clamped, rows = 0, max(1, CHUNK_CELLS // max(1, cells.shape[1]))
-    for row in range(0, len(cells), rows):
-        part, place = cells[row : row + rows], output[row : row + rows]
+    clamped = 0
+    for rows in chunks(cells):
+        part, place = cells[rows], output[rows]
         convert(part, place)
         beyond = _beyond(part, place)
-        clamped += int(np.count_nonzero(beyond if invalid is None else beyond & ~invalid[row : row + rows]))
+        clamped += int(np.count_nonzero(beyond if invalid is None else beyond & ~invalid[rows]))
     return Counts(clamped={write.path or "the array": clamped}) if clamped else Counts()
 
 

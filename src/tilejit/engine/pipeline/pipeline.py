@@ -20,7 +20,7 @@ from tilejit.engine.pipeline.schedule import Schedule, Work
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
 from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import NameTakenError, SinkError, TilejitError
-from tilejit.formats.gdal.environment import Environment
+from tilejit.formats.gdal.library import Environment
 from tilejit.formats.open_sink import stored_bytes
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.sink import prepare

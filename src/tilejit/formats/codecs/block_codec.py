@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import CodecError
+from tilejit.formats.cells import scratch
 from tilejit.formats.codecs.compiled import predictor
 from tilejit.formats.codecs.entropy import COMPRESSIONS, compress, decompress, decompress_run
 
@@ -94,7 +95,7 @@ class BlockCodec:
 
     def _coded(self, out: NDArray[Any]) -> NDArray[np.uint8]:
         """Where the entropy decoder writes to."""
-        return _scratch(out.nbytes) if self.predictor == 3 else out.reshape(-1).view(np.uint8)
+        return scratch(_local, "block", out.nbytes) if self.predictor == 3 else out.reshape(-1).view(np.uint8)
 
     def _undo(self, coded: NDArray[np.uint8], out: NDArray[Any]) -> None:
         """Undo the predictor, which goes by rows, wherever blocks end."""
@@ -125,12 +126,12 @@ class BlockCodec:
         self._check(block)
         cells = self._rows(block)
         if self.predictor == 3:
-            coded = _scratch(block.nbytes)
+            coded = scratch(_local, "block", block.nbytes)
             rows = coded.reshape(len(cells), -1)
-            predictor("split_planes")(cells, self.samples, _scratch(rows.shape[1], "row"), rows)
+            predictor("split_planes")(cells, self.samples, scratch(_local, "row", rows.shape[1]), rows)
             return coded
         if self.predictor == 2:
-            differences = _scratch(block.nbytes).view(cells.dtype).reshape(cells.shape)
+            differences = scratch(_local, "block", block.nbytes).view(cells.dtype).reshape(cells.shape)
             predictor("difference_rows")(cells, self.samples, differences)
             cells = differences
         if not self.dtype.isnative:
@@ -139,7 +140,7 @@ class BlockCodec:
 
     def _join(self, coded: NDArray[np.uint8], cells: NDArray[Any]) -> None:
         if self.samples == 1 and cells.itemsize == 4:
-            lanes = _scratch(8 * cells.shape[1], "row").view(np.uint64)
+            lanes = scratch(_local, "row", 8 * cells.shape[1]).view(np.uint64)
             predictor("join_planes_4")(coded, lanes, cells)
         else:
             predictor("join_planes")(coded, self.samples, cells)
@@ -156,12 +157,3 @@ class BlockCodec:
                 f"a block is C-contiguous (row, col, {self.samples}) of {native}, "
                 f"not {block.shape} of {block.dtype} with strides {block.strides}"
             )
-
-
-def _scratch(size: int, name: str = "block") -> NDArray[np.uint8]:
-    """This thread's own bytes, kept from block to block: fresh memory costs page faults."""
-    buffer: NDArray[np.uint8] | None = getattr(_local, name, None)
-    if buffer is None or buffer.size < size:
-        buffer = np.empty(size, np.uint8)
-        setattr(_local, name, buffer)
-    return buffer[:size]

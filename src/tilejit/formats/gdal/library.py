@@ -1,22 +1,25 @@
-"""What every use of GDAL here shares: its lazy import, its block cache, its messages."""
+"""What every use of GDAL here shares: its lazy import, its block cache, its environment, its messages."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
 import re
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-from tilejit.formats.gdal.libtiff import hush_libtiff
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
+
+Result = TypeVar("Result")
 
 CACHE_MEGABYTES = 8
 """GDAL's block cache while the host program has not chosen one.
@@ -49,7 +52,7 @@ def load_rasterio() -> Any:
     with _load_lock:
         if not _loaded.is_set():
             _bound_cache(rasterio)
-            hush_libtiff()
+            _hush_libtiff()
             _loaded.set()
     return rasterio
 
@@ -59,17 +62,82 @@ def _bound_cache(rasterio: Any) -> None:
         return
     os.environ["GDAL_CACHEMAX"] = str(CACHE_MEGABYTES)
     try:
-        _read_one_pixel(rasterio)
+        with quiet(), rasterio.MemoryFile() as memory:
+            with memory.open(driver="GTiff", height=1, width=1, count=1, dtype="uint8"):
+                pass
+            with memory.open() as dataset:
+                dataset.read(1)
     finally:
         os.environ.pop("GDAL_CACHEMAX", None)
 
 
-def _read_one_pixel(rasterio: Any) -> None:
-    with quiet(), rasterio.MemoryFile() as memory:
-        with memory.open(driver="GTiff", height=1, width=1, count=1, dtype="uint8"):
-            pass
-        with memory.open() as dataset:
-            dataset.read(1)
+def _hush_libtiff() -> None:
+    """Take away libtiff's own error handler, which prints; GDAL is told of each error all the same.
+
+    Where a disk is full it prints a line for each block that GDAL tries to write: forty of them, for one fault. What
+    GDAL brings inside of it, or has elsewhere than in a shared library of that name, goes on as it does.
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    files = {line.split(maxsplit=5)[-1] for line in lines if "/libtiff" in line and ".so" in line}
+    for path in files:
+        handler = getattr(ctypes.CDLL(path), "TIFFSetErrorHandler", None)
+        if handler is not None:
+            handler.argtypes, handler.restype = (ctypes.c_void_p,), ctypes.c_void_p
+            handler(None)
+
+
+_ITS_OWN = {"RASTERIO_ENV", "GTIFF_IMPLICIT_JPEG_OVR", "GDAL_DATA", "PROJ_DATA", "PROJ_LIB"}
+"""What rasterio sets itself, in each process anew: some of it is a path of this machine."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Environment:
+    """What ``rasterio.Env`` has set in a thread: options, HTTP headers, the credentials of a session.
+
+    A ``rasterio.Env`` holds for the thread that enters it, and in the main thread for all while it is open.
+
+    Example:
+        >>> import rasterio
+        >>> with rasterio.Env(GDAL_HTTP_HEADERS="Authorization: Bearer 123"):
+        ...     environment = Environment.current()
+        >>> environment
+        <Environment GDAL_HTTP_HEADERS>
+    """
+
+    options: tuple[tuple[str, Any], ...] = ()
+    """Names and values. The values may be secret: they are sent to workers, and shown nowhere."""
+
+    @classmethod
+    def current(cls) -> Environment:
+        """What holds in this thread."""
+        env = sys.modules.get("rasterio.env")  # which is there where there is an Env
+        if env is None or not env.hasenv():
+            return cls()
+        options: dict[str, Any] = env.getenv()
+        return cls(tuple((name, value) for name, value in sorted(options.items()) if name not in _ITS_OWN))
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Has it hold in this thread, over what holds there already."""
+        if not self.options or set(self.options) <= set(Environment.current().options):
+            yield
+            return
+        rasterio = load_rasterio()
+        # rasterio refuses AWS keys as options of an Env, and asks for a session of its own: these are what one gave.
+        with rasterio.Env(session=rasterio.session.DummySession()):
+            rasterio.env.setenv(**dict(self.options))
+            yield
+
+    def call(self, function: Callable[[str], Result], name: str) -> Result:
+        """Calls a function where it holds: what opens a file by its name."""
+        with self.entered():
+            return function(name)
+
+    def __repr__(self) -> str:
+        return f"<Environment {', '.join(name for name, _ in self.options) or 'of no options'}>"
 
 
 @contextmanager

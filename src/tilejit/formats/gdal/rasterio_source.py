@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
-import re
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from tilejit.errors import ParameterError, ReadError, SourceError
+from tilejit.errors import ReadError, SourceError
+from tilejit.formats.cells import convert, nodata_key, scratch, set_nan, set_valid, survives
 from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.file_tags import read_tags
-from tilejit.formats.gdal.dataset_xml import dataset_xml
-from tilejit.formats.gdal.environment import Environment
-from tilejit.formats.gdal.library import cause_of, complaints, load_rasterio, quiet, speechless
-from tilejit.formats.source import BandInfo, SourceStorage, blank, check_request, convert, flag, nodata_key, survives
-from tilejit.grid import IDENTITY, Grid, Metric
+from tilejit.formats.gdal.crs import grid_of
+from tilejit.formats.gdal.library import Environment, cause_of, complaints, load_rasterio, quiet, speechless
+from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.system.limits import open_files_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
+    from tilejit.grid import Grid
     from tilejit.window import Window
 
 _MOST_BLOCK_BYTES = 1 << 30
 """GDAL decodes whole blocks: a file whose block is bigger cannot be read in windows at all."""
+_numbers = itertools.count()
 
 
 def open_rasterio(path: str | os.PathLike[str]) -> RasterioSource:
@@ -69,7 +69,7 @@ class RasterioSource:
                 dataset = self._handle()
                 self.driver: str = dataset.driver
                 """GDAL's name of the format."""
-                self.grid: Grid = _grid_of(path, dataset)
+                self.grid: Grid = grid_of(path, dataset)
                 """Where its cells lie."""
                 self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
                 """All its bands."""
@@ -116,7 +116,7 @@ class RasterioSource:
         self._read(bands, window, out)
         if valid is not None:
             for i, band in enumerate(bands):
-                self._flag(band, window, out[i], valid[i])
+                self._set_valid(band, window, out[i], valid[i])
 
     def ready(self, threads: int, blocks: int) -> None:
         """Open a handle for each of so many threads, here and now; see `tilejit.formats.source.make_ready`."""
@@ -138,30 +138,20 @@ class RasterioSource:
     def _read_floats(self, bands: tuple[int, ...], window: Window, out: NDArray[Any]) -> None:
         """Read into a floating array, with NaN where there is no data."""
         infos = [self.bands[band - 1] for band in bands]
-        if all(survives(info.dtype, out.dtype, self._keys[info.index - 1]) for info in infos):
+        is_whole = all(survives(info.dtype, out.dtype, self._keys[info.index - 1]) for info in infos)
+        if is_whole:
             self._read(bands, window, out)
-            for i, info in enumerate(infos):
-                if not info.has_mask:
-                    blank(out[i], out[i], self._keys[info.index - 1])
-        else:
-            for i, info in enumerate(infos):
-                self._read_native(info.index, window, out[i])
-        for i, info in enumerate(infos):
+        for cells, info in zip(out, infos, strict=True):
+            native = cells
+            if not is_whole:
+                native = self._read_native(info, window)
+                convert(native, cells)
             if info.has_mask:
-                mask = self._scratch(window, np.dtype(np.uint8), "mask")
-                self._read((info.index,), window, mask, masks=True)
-                blank(out[i], mask[0], mask.dtype.type(0))
+                native = self._scratch(window, np.dtype(np.uint8), "mask")
+                self._read((info.index,), window, native[np.newaxis], masks=True)
+            set_nan(cells, native, np.uint8(0) if info.has_mask else self._keys[info.index - 1])
 
-    def _read_native(self, band: int, window: Window, out: NDArray[Any]) -> None:
-        """Read one band in its own type, compare there, and convert."""
-        info, key = self.bands[band - 1], self._keys[band - 1]
-        cells = self._scratch(window, info.dtype, "cells")
-        self._read((band,), window, cells)
-        convert(cells[0], out)
-        if not info.has_mask:
-            blank(out, cells[0], key)
-
-    def _flag(self, band: int, window: Window, out: NDArray[Any], valid: NDArray[np.uint8]) -> None:
+    def _set_valid(self, band: int, window: Window, out: NDArray[Any], valid: NDArray[np.uint8]) -> None:
         """Set the flags of one band that has been read into an integer array."""
         info, key = self.bands[band - 1], self._keys[band - 1]
         if info.has_mask:
@@ -169,21 +159,16 @@ class RasterioSource:
             np.minimum(valid, 1, out=valid)
         elif key is None and info.dtype.kind != "f":
             valid[...] = 1
-        elif info.dtype == out.dtype:
-            flag(valid, out, key)
         else:
-            cells = self._scratch(window, info.dtype, "cells")
-            self._read((band,), window, cells)
-            flag(valid, cells[0], key)
+            set_valid(valid, out if info.dtype == out.dtype else self._read_native(info, window), key)
 
-    def _read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        *,
-        masks: bool = False,
-    ) -> None:
+    def _read_native(self, info: BandInfo, window: Window) -> NDArray[Any]:
+        """One band in its own type."""
+        cells = self._scratch(window, info.dtype, "cells")
+        self._read((info.index,), window, cells[np.newaxis])
+        return cells
+
+    def _read(self, bands: tuple[int, ...], window: Window, out: NDArray[Any], *, masks: bool = False) -> None:
         dataset = self._handle()
         read = dataset.read_masks if masks else dataset.read
         place = (window.row_off, window.row_end), (window.col_off, window.col_end)
@@ -214,8 +199,7 @@ class RasterioSource:
         if dataset is None:
             with self._lock:
                 dataset = self._idle.pop() if self._idle else None
-            dataset = dataset or self._new_handle()
-            self._local.dataset = dataset
+            dataset = self._local.dataset = dataset or self._new_handle()
         return dataset
 
     def _new_handle(self) -> Any:
@@ -231,13 +215,9 @@ class RasterioSource:
         return dataset
 
     def _scratch(self, window: Window, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-        """This thread's own (1, row, col) buffer, kept from read to read: fresh memory costs page faults."""
-        wanted = window.height * window.width * dtype.itemsize
-        buffer: NDArray[np.uint8] | None = getattr(self._local, name, None)
-        if buffer is None or buffer.nbytes < wanted:
-            buffer = np.empty(wanted, np.uint8)
-            setattr(self._local, name, buffer)
-        return buffer[:wanted].view(dtype).reshape(1, *window.shape)
+        """This thread's own (row, col) buffer."""
+        size = window.height * window.width * dtype.itemsize
+        return scratch(self._local, name, size).view(dtype).reshape(window.shape)
 
 
 def _open(path: str) -> Any:
@@ -251,34 +231,11 @@ def _open(path: str) -> Any:
             refused.pop_all()
             return dataset
     except Exception as error:
-        advice = "GDAL does not read it (gdalinfo says more)"
         if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
             raise SourceError(f"{path}: cannot be opened: there is no such file: check the path") from error
         cause = cause_of(error, path)
-        hint = open_files_hint(cause)
-        raise SourceError(f"{path}: cannot be opened: {cause}{hint or f'; {advice}'}") from error
-
-
-def _grid_of(path: str, dataset: Any) -> Grid:
-    with quiet():
-        transform, crs = tuple(dataset.transform)[:6], dataset.crs
-    if transform[1] or transform[3]:
-        raise SourceError(
-            f"{path}: its cells are rotated or sheared (transform {transform}), which tilejit does not read: "
-            "warp it to a north-up grid first (gdalwarp)",
-        )
-    # A zero-sized cell comes from broken tags; such a raster has no place on the ground.
-    if not all(np.isfinite(transform)) or not transform[0] or not transform[4]:
-        transform = IDENTITY
-    try:
-        wkt = crs.to_wkt() if crs else None
-    except load_rasterio().errors.CRSError:
-        wkt = None
-    metric = metric_of(crs) if wkt else Metric()
-    try:
-        return Grid(dataset.height, dataset.width, transform, wkt or None, metric)
-    except ValueError as error:
-        raise SourceError(f"{path}: {error}") from error
+        hint = open_files_hint(cause) or "; GDAL does not read it (gdalinfo says more)"
+        raise SourceError(f"{path}: cannot be opened: {cause}{hint}") from error
 
 
 def _bands_of(path: str, dataset: Any) -> tuple[BandInfo, ...]:
@@ -287,47 +244,50 @@ def _bands_of(path: str, dataset: Any) -> tuple[BandInfo, ...]:
         advice = f"open one of its subdatasets, such as {holds}" if holds else "it holds no raster"
         raise SourceError(f"{path}: the file has no bands: {advice}")
     with quiet():
-        flags = dataset.mask_flag_enums
-        names = zip(dataset.descriptions, dataset.units, strict=True)
-        scales = zip(dataset.scales, dataset.offsets, strict=True)
-        nodata = dataset.nodatavals if _is_exact(dataset) else _exact_nodata(dataset)
-        parts = zip(dataset.dtypes, nodata, names, flags, strict=True)
-        bands = tuple(_band(path, i, part) for i, part in enumerate(parts, 1))
-        return tuple(_with_scale(band, *scale) for band, scale in zip(bands, scales, strict=True))
+        flags = [{flag.name for flag in flags} for flags in dataset.mask_flag_enums]
+        nodata = dataset.nodatavals if _is_exact(dataset, flags) else _exact_nodata(dataset)
+        # Each of these asks every band.
+        said = (dataset.dtypes, nodata, dataset.descriptions, dataset.units, flags, dataset.scales, dataset.offsets)
+        return tuple(_band(path, i, parts) for i, parts in enumerate(zip(*said, strict=True), 1))
 
 
-def _is_exact(dataset: Any) -> bool:
+def _band(path: str, index: int, said: tuple[Any, ...]) -> BandInfo:
+    dtype_name, nodata, description, unit, flags, scale, offset = said
+    if dtype_name.startswith("complex"):
+        raise SourceError(
+            f"{path}: band {index} holds complex numbers ({dtype_name}), which tilejit does not read: split "
+            "it into real bands first (gdal_calc, or a VRT with the real and imag pixel functions)",
+        )
+    dtype = np.dtype(dtype_name)
+    has_mask = "all_valid" not in flags and flags != {"nodata"}
+    if nodata is not None and dtype.kind in "iu":
+        nodata = _integer_nodata(dtype, nodata)
+    if scale == 0 or not math.isfinite(scale) or not math.isfinite(offset):  # from broken tags
+        scale, offset = 1.0, 0.0
+    return BandInfo(index, dtype, nodata, description or None, unit or None, has_mask, float(scale), float(offset))
+
+
+def _is_exact(dataset: Any, flags: list[set[str]]) -> bool:
     """Whether rasterio says all of the nodata values: those of 64-bit integers are rounded, or missing."""
-    parts = zip(dataset.dtypes, dataset.nodatavals, dataset.mask_flag_enums, strict=True)
-    marked = [(name, nodata) for name, nodata, flags in parts if "nodata" in {flag.name for flag in flags}]
+    parts = zip(dataset.dtypes, dataset.nodatavals, flags, strict=True)
+    marked = [(name, nodata) for name, nodata, said in parts if "nodata" in said]
     return not any(nodata is None or name in {"int64", "uint64"} for name, nodata in marked)
 
 
 def _exact_nodata(dataset: Any) -> list[float | None]:
-    """The nodata value of each band, in GDAL's own spelling."""
-    texts = [band.findtext("NoDataValue") for band in dataset_xml(dataset).findall("VRTRasterBand")]
+    """The nodata value of each band in GDAL's own spelling, from the XML of a VRT, where 64-bit ones are integers."""
+    rasterio = load_rasterio()
+    from rasterio import shutil
+
+    name = f"/vsimem/tilejit_{next(_numbers)}.vrt"
+    shutil.copy(dataset, name, driver="VRT")
+    try:
+        with rasterio.open(name) as described:
+            xml = ET.fromstring(described.tags(ns="xml:VRT")["xml:VRT"])  # noqa: S314 - GDAL has just written it
+    finally:
+        shutil.delete(name, driver="VRT")
+    texts = [band.findtext("NoDataValue") for band in xml.findall("VRTRasterBand")]
     return [None if text is None else int(text) if text.lstrip("-").isdecimal() else float(text) for text in texts]
-
-
-def _band(path: str, index: int, part: tuple[str, float | None, tuple[str, str], list[Any]]) -> BandInfo:
-    type_name, nodata, (description, unit), flags = part
-    if type_name.startswith("complex"):
-        raise SourceError(
-            f"{path}: band {index} holds complex numbers ({type_name}), which tilejit does not read: split "
-            "it into real bands first (gdal_calc, or a VRT with the real and imag pixel functions)",
-        )
-    dtype = np.dtype(type_name)
-    names = {flag.name for flag in flags}
-    has_mask = "all_valid" not in names and names != {"nodata"}
-    if nodata is not None and dtype.kind in "iu":
-        nodata = _integer_nodata(dtype, nodata)
-    return BandInfo(index, dtype, nodata, description or None, unit or None, has_mask)
-
-
-def _with_scale(band: BandInfo, scale: float, offset: float) -> BandInfo:
-    """The band with its scale and offset, if they are such: 0 and infinity come from broken tags."""
-    is_such = scale != 0 and math.isfinite(scale) and math.isfinite(offset)
-    return replace(band, scale=float(scale), offset=float(offset)) if is_such else band
 
 
 def _integer_nodata(dtype: np.dtype[Any], nodata: float) -> int | None:
@@ -339,8 +299,8 @@ def _integer_nodata(dtype: np.dtype[Any], nodata: float) -> int | None:
 
 
 def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tuple[int, int], int]:
-    height, width = dataset.block_shapes[0]
-    height, width = int(height), int(width)
+    """Rows and columns of a block, and the bytes that decoding one takes."""
+    height, width = map(int, dataset.block_shapes[0])
     interleaved = dataset.interleaving is not None and dataset.interleaving.name == "pixel"
     size = height * width * bands[0].dtype.itemsize * (len(bands) if interleaved else 1)
     if size > _MOST_BLOCK_BYTES:
@@ -352,118 +312,3 @@ def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tup
     # Decoded and compressed; GDAL takes interleaved bands apart into its cache, each once more (measured: 67 MB blocks
     # of two bands took 2 x 67 MB a thread and 20 MB of compressed bytes).
     return (height, width), size * (3 if interleaved and len(bands) > 1 else 2)
-
-
-def metric_of(crs: Any) -> Metric:
-    """How a CRS's units turn into metres.
-
-    rasterio has no ellipsoid of its own, so its numbers come from the CRS as PROJJSON.
-
-    Args:
-        crs: A rasterio CRS.
-
-    Returns:
-        The metric; of the kind "none" for a CRS that is neither geographic nor projected.
-    """
-    errors = load_rasterio().errors
-    try:
-        if not (crs.is_geographic or crs.is_projected):
-            return _local_metric(crs)
-        axes = list(_axes(crs))
-        height_unit = next((_axis_unit(axis) for axis in axes if axis["direction"] in {"up", "down"}), None)
-        towards = _towards([axis["direction"] for axis in axes])
-        if crs.is_geographic:
-            return Metric("geographic", *_ellipsoid(crs), crs.units_factor[1], height_unit, towards)
-        if _WEB_MERCATOR.search(crs.to_wkt()):
-            return Metric("mercator", *_ellipsoid(crs), height_unit=height_unit)
-        return Metric("projected", unit=crs.linear_units_factor[1], height_unit=height_unit, towards=towards)
-    except (errors.CRSError, ValueError):
-        # A damaged CRS: its raster can be read, and only asking for ground sizes is refused.
-        return Metric()
-
-
-def _local_metric(crs: Any) -> Metric:
-    """That of a site's own system, which has lengths too; of the kind "none" for what has none."""
-    if crs.to_dict(projjson=True).get("type") != "EngineeringCRS":
-        return Metric()
-    axes = list(_axes(crs))[:2]
-    is_length = [
-        unit == "metre" or (isinstance(unit, dict) and unit["type"] == "LinearUnit")
-        for unit in (axis.get("unit") for axis in axes)
-    ]
-    return Metric("projected", unit=_axis_unit(axes[0])) if is_length == [True, True] else Metric()
-
-
-def located(grid: Grid) -> Grid:
-    """Returns a grid whose CRS a person wrote, as ``EPSG:32633``, with WKT and with what its units are in metres.
-
-    Raises:
-        ParameterError: There is no such CRS.
-    """
-    rasterio = load_rasterio()
-    try:
-        with quiet():
-            crs = rasterio.crs.CRS.from_user_input(grid.crs)
-            wkt, metric = crs.to_wkt(), metric_of(crs)
-    except (rasterio.errors.CRSError, ValueError) as error:
-        raise ParameterError(f"{grid.crs!r} is no CRS: give a code, as EPSG:32633, or WKT") from error
-    return replace(grid, crs=wkt, metric=metric)
-
-
-_WEB_MERCATOR = re.compile(r"Popular Visualisation Pseudo|Mercator_Auxiliary_Sphere|\+nadgrids=@null")
-
-
-def _ellipsoid(crs: Any) -> tuple[float, float]:
-    """Semi-major axis in metres and inverse flattening."""
-    for ellipsoid in _find(crs.to_dict(projjson=True), "ellipsoid"):
-        if "radius" in ellipsoid:
-            return _number(ellipsoid["radius"]), 0.0
-        semi_major = _number(ellipsoid["semi_major_axis"])
-        if "inverse_flattening" in ellipsoid:
-            return semi_major, _number(ellipsoid["inverse_flattening"])
-        semi_minor = _number(ellipsoid["semi_minor_axis"])
-        return semi_major, semi_major / (semi_major - semi_minor) if semi_major != semi_minor else 0.0
-    raise ValueError("the CRS names no ellipsoid")
-
-
-def _axes(crs: Any) -> Iterator[Any]:
-    """The axes of a CRS, those of its vertical part among them, but not those of what it is derived from."""
-    tree = crs.to_dict(projjson=True)
-    while "source_crs" in tree:
-        tree = tree["source_crs"]
-    for part in tree.get("components", [tree]):
-        whole = part.get("source_crs", part)
-        yield from whole.get("coordinate_system", {}).get("axis", ())
-
-
-def _axis_unit(axis: Any) -> float:
-    """Metres per unit of a vertical axis."""
-    unit = axis["unit"]
-    return float(unit["conversion_factor"]) if isinstance(unit, dict) else 1.0
-
-
-def _towards(directions: list[str]) -> tuple[int, int]:
-    """The signs of x and y where they grow west and south; a polar projection's axes both point north, or south."""
-    if len(directions) < 2 or directions[0] not in {"east", "west"}:
-        return 1, 1
-    return (-1 if directions[0] == "west" else 1), (-1 if directions[1] == "south" else 1)
-
-
-def _number(value: Any) -> float:
-    """A PROJJSON number, which is an object where its unit is not the default."""
-    if isinstance(value, dict):
-        unit = value["unit"]
-        return float(value["value"]) * (unit["conversion_factor"] if isinstance(unit, dict) else 1.0)
-    return float(value)
-
-
-def _find(tree: Any, key: str) -> Iterator[Any]:
-    """Every value of a key in nested PROJJSON, outermost first."""
-    if isinstance(tree, dict):
-        if key in tree:
-            yield tree[key]
-        for value in tree.values():
-            yield from _find(value, key)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _find(value, key)

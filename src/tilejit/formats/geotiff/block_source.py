@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import CodecError, ReadError
+from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.entropy import BlockError
 from tilejit.formats.file_names import check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import open_rasterio
@@ -18,7 +19,7 @@ from tilejit.formats.geotiff.block_grid import Place, Run
 from tilejit.formats.geotiff.constant_blocks import KnownBlocks
 from tilejit.formats.geotiff.shared_blocks import SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
-from tilejit.formats.source import blank, check_request, convert, flag, nodata_key
+from tilejit.formats.source import check_request
 from tilejit.kernel.blanks import is_constant
 from tilejit.system.limits import open_files_hint
 from tilejit.window import Window
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from tilejit.formats.geotiff.tiff_directory import TiffLayout
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
+
+    Spans = NDArray[np.int64]
+    """(block, 2): the first byte of each, and how many there are."""
 
 
 def open_file(path: str | os.PathLike[str]) -> Source:
@@ -64,6 +68,7 @@ class BlockSource:
     """
 
     def __init__(self, source: RasterioSource, layout: TiffLayout) -> None:
+        decoding = layout.decoding
         self.name: str = source.name
         """The path."""
         self.grid: Grid = source.grid
@@ -72,7 +77,6 @@ class BlockSource:
         """All its bands."""
         self.block: tuple[int, int] = source.block
         """Rows and columns of its storage blocks."""
-        decoding = layout.decoding
         self.storage = replace(
             source.storage,
             reader="read directly",
@@ -80,9 +84,8 @@ class BlockSource:
             decoding=decoding,
         )
         """How it is stored."""
-        self._by_rows = decoding.by_rows
         self._gdal = source
-        self._layout, self._run = layout, layout.run
+        self._layout, self._run, self._by_rows = layout, layout.run, decoding.by_rows
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
         self._missing = [_missing_cell(source, layout, band) for band in self.bands]
         self._known = KnownBlocks(layout.block_bytes)
@@ -183,19 +186,15 @@ class BlockSource:
                 self._store(band, here, out[i], flags)
 
     def _store(self, band: int, cells: NDArray[Any], out: NDArray[Any], valid: NDArray[np.uint8] | None) -> None:
-        if is_constant(cells):
-            one, sure = np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
-            self._store(band, cells[:1, :1].copy(), one, sure)
-            out[...] = one
-            if valid is not None:
-                valid[...] = sure
-            return
         key = self._keys[band - 1]
-        convert(cells, out)
-        if out.dtype.kind == "f":
-            blank(out, cells, key)
-        elif valid is not None:
-            flag(valid, cells, key)
+        if not is_constant(cells):
+            fill(out, valid, cells, key)
+            return
+        one, sure = np.empty((1, 1), out.dtype), np.empty((1, 1), np.uint8)
+        fill(one, sure, cells[:1, :1].copy(), key)
+        out[...] = one
+        if valid is not None:
+            valid[...] = sure
 
     def _decode_into(self, held: Held, number: int, run: Run, part: slice) -> NDArray[Any]:
         """Decode some rows of a run of blocks, of which the first has a number."""
@@ -222,7 +221,7 @@ class BlockSource:
         return out
 
     def _decode_block(self, number: int, out: NDArray[Any]) -> NDArray[Any]:
-        data = _scratch(self._local, "stored", int(self._layout.counts[number]))
+        data = scratch(self._local, "stored", int(self._layout.counts[number]))
         self._fill(data, int(self._layout.offsets[number]))
         known = self._known.get(data, out.shape)
         if known is not None:
@@ -235,13 +234,13 @@ class BlockSource:
         """Decode blocks one under the other, and put tiles beside each other."""
         data, spans = self._stored(slice(number, number + run.count))
         rows, cols, samples = len(out) // run.rows, out.shape[1] // run.cols, out.shape[2]
-        stack = out if run.cols == 1 else _scratch(self._local, "stack", out.nbytes).view(out.dtype)
+        stack = out if run.cols == 1 else scratch(self._local, "stack", out.nbytes).view(out.dtype)
         self._decode_stack(number, data, spans, stack.reshape(-1, cols, samples))
         if stack is not out:
             beside = stack.reshape(run.cols, rows, cols, samples).transpose(1, 0, 2, 3)
             np.copyto(out.reshape(rows, run.cols, cols, samples), beside)
 
-    def _decode_stack(self, number: int, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def _decode_stack(self, number: int, data: NDArray[np.uint8], spans: Spans, out: NDArray[Any]) -> None:
         """Decode blocks one under the other, of which some may not be stored."""
         codec, there = self._layout.codec, np.flatnonzero(spans[:, 1])
         if len(there) == len(spans):
@@ -261,21 +260,19 @@ class BlockSource:
     def _read_plain(self, number: int, stored: tuple[int, int, int], row: int, out: NDArray[Any]) -> None:
         """Read rows of a block that is not compressed, where they are wanted."""
         offset, count = int(self._layout.offsets[number]), int(self._layout.counts[number])
-        row_bytes = out.nbytes // len(out)
+        row_bytes, size = out.nbytes // len(out), self.storage.stored_bytes
         if count < stored[0] * row_bytes:
             raise CodecError(f"it is stored in {count:,} bytes, and holds {stored[0] * row_bytes:,}")
-        size = self.storage.stored_bytes
-        if size is not None and offset + count > size:
-            # Be the rows there or not.
+        if size is not None and offset + count > size:  # be the rows there or not
             raise CodecError(f"the file ends at byte {size:,}, and the block at {offset + count:,}")
         self._fill(out.reshape(-1).view(np.uint8), offset + row * row_bytes)
         if not self._layout.codec.dtype.isnative:
             out.byteswap(inplace=True)
 
-    def _stored(self, numbers: slice) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Blocks as stored, read by as few calls as they lie in pieces of the file: bytes, and where each block is."""
+    def _stored(self, numbers: slice) -> tuple[NDArray[np.uint8], Spans]:
+        """Blocks as stored, read by as few calls as they lie in pieces of the file."""
         offsets, counts = self._layout.offsets[numbers], self._layout.counts[numbers]
-        data = _scratch(self._local, "stored", int(counts.sum()))
+        data = scratch(self._local, "stored", int(counts.sum()))
         ends = np.cumsum(counts)
         spans = np.stack((ends - counts, counts), axis=1)
         follows = offsets[1:] == offsets[:-1] + counts[:-1]
@@ -294,7 +291,6 @@ class BlockSource:
             done += got
 
     def _descriptor(self) -> int:
-        """The open file."""
         file = self._file
         if file is None:
             with self._lock:
@@ -325,12 +321,3 @@ def _missing_cell(source: RasterioSource, layout: TiffLayout, band: BandInfo) ->
         if cell.dtype.kind == "f" and np.isnan(cell) and band.nodata is not None:
             cell[...] = band.nodata
     return cell.reshape(1, 1)
-
-
-def _scratch(local: threading.local, name: str, size: int) -> NDArray[np.uint8]:
-    """This thread's own bytes, kept from block to block: fresh memory costs page faults."""
-    buffer: NDArray[np.uint8] | None = getattr(local, name, None)
-    if buffer is None or buffer.size < size:
-        buffer = np.empty(size, np.uint8)
-        setattr(local, name, buffer)
-    return buffer[:size]
