@@ -84,11 +84,8 @@ def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value
     if len(values) == 2 and name == "log":
         scope.fail(node, "math.log with a base", "write math.log(x) / math.log(base)")
     if len(values) != count:
-        scope.fail(
-            node,
-            f"math.{name} takes {counted(count, 'argument')}, {len(values)} given",
-            f"write math.{name}({', '.join('xy'[:count])})",
-        )
+        scope.fail(node, f"math.{name} takes {counted(count, 'argument')}, {len(values)} given",
+                   f"write math.{name}({', '.join('xy'[:count])})")  # fmt: skip
     if name in {"floor", "ceil", "trunc"} and values[0].kind is not Kind.FLOAT:
         return Value(cast(values[0], Kind.INT), Kind.INT)
     if name == "isnan" and is_call(values[0].node, "_read"):
@@ -107,11 +104,8 @@ def _is_valid(scope: Scope, node: ast.Call, lower: Lower) -> Value:
         scope.fail(node, "tj.is_valid takes one cell", "write tj.is_valid(z[dy, dx])")
     value = lower(scope, node.args[0])
     if value.cell is None and value.kind is not Kind.FLOAT:
-        scope.fail(
-            node,
-            f"tj.is_valid of {article(value.kind)} that was computed",
-            "ask it of a raster's cell: tj.is_valid(qa[0, 0])",
-        )
+        scope.fail(node, f"tj.is_valid of {article(value.kind)} that was computed",
+                   "ask it of a raster's cell: tj.is_valid(qa[0, 0])")  # fmt: skip
     scope.program.asks_validity = True
     if value.cell is not None and value.kind is Kind.INT:
         return Value(_valid_cell(scope, value.cell, value.inside), Kind.BOOL)
@@ -168,9 +162,7 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     result: ast.expr = call(lowered.name, *arguments)
     if lowered.notes:
         result = _noting(scope, lowered, result)
-    if lowered.is_tuple:
-        return Value(result, Kind.FLOAT, lowered.results)
-    return Value(result, lowered.results[0])
+    return Value(result, Kind.FLOAT, lowered.results) if lowered.is_tuple else Value(result, lowered.results[0])
 
 
 def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:

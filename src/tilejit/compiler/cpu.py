@@ -7,13 +7,13 @@ remainder give the same bits.
 
 from __future__ import annotations
 
-import ast
 import copy
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.emitter import (
+    Renamer,
     Target,
     arrays_of,
     device_parameters,
@@ -123,23 +123,13 @@ def _is_small(kernel: Body, text: str) -> bool:
     return calls <= _MOST_CALLS and max(len(device_parameters(f)) for f in functions) <= _MOST_ARGUMENTS
 
 
-class _Rename(ast.NodeTransformer):
-    def __init__(self, names: dict[str, str]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.Name(self.names.get(node.id, node.id), node.ctx)
-
-
 def _renamed(form: Form) -> Form:
     """The same form with ``_checked`` after every function's name, to stand beside the clean one."""
     names = {f.name: f"_{f.name}_checked" for f in form.functions}
-    rename = _Rename(names)
-    functions = tuple(
-        replace(f, name=names[f.name], body=tuple(rename.visit(copy.deepcopy(s)) for s in f.body))
-        for f in form.functions
-    )
-    return replace(form, functions=functions)
+    renamer = Renamer(names)
+    bodies = [tuple(renamer.visit(copy.deepcopy(s)) for s in f.body) for f in form.functions]
+    pairs = zip(form.functions, bodies, strict=True)
+    return replace(form, functions=tuple(replace(f, name=names[f.name], body=body) for f, body in pairs))
 
 
 @dataclass(frozen=True, slots=True)

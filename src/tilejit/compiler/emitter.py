@@ -93,10 +93,6 @@ class Body(Protocol):
     """What is made source of: a kernel, as far as the compiler knows it."""
 
     @property
-    def name(self) -> str:
-        """The body's name."""
-
-    @property
     def source(self) -> FunctionSource:
         """Its text."""
 
@@ -149,7 +145,7 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     # Typed, because uint64 + int64 is float64.
     names += [f"_U{n} = np.uint64({n})" for n in sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})]
     imports = ["import math\n"] if _uses(text, "math") else []
-    doc = _DOC.format(name=kernel.name, signature=signature, file=kernel.source.file, shape=shape)
+    doc = _DOC.format(name=kernel.source.name, signature=signature, file=kernel.source.file, shape=shape)
     head = "\n".join([doc, "", *imports, "import numpy as np", f"from numba import {target.module}", "", *names])
     for called in kernel.form.c_functions:
         takes = ", ".join(map(str, called.pointer.arguments))
@@ -228,10 +224,9 @@ class _Speller(ast.NodeTransformer):
         array = raster.id  # type: ignore[attr-defined]
         places = zip(("_y", "_x"), map(self.visit, offsets), self.radius, strict=True)
         index = ", ".join(self.target.index(*place) for place in places)
-        if name == "_valid":
-            return ast.parse(f"_{array}_valid[{index}] != 0", mode="eval").body
-        cell = ast.parse(f"{array}[{index}]", mode="eval").body
-        return call(self.float_name if self.kinds[array] is Kind.FLOAT else "i64", cell)
+        kind = self.float_name if self.kinds[array] is Kind.FLOAT else "i64"
+        text = f"_{array}_valid[{index}] != 0" if name == "_valid" else f"{kind}({array}[{index}])"
+        return ast.parse(text, mode="eval").body
 
     def _math(self, arguments: list[ast.expr]) -> ast.expr:
         function, *values = arguments
@@ -285,8 +280,9 @@ def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[l
         wanted.add(name)
         todo |= uses[name] - wanted
     constants, functions = [], []
+    prefix = Renamer({n: f"_{n}" for n in definitions})  # no name of the user's begins so
     for name in (n for n in definitions if n in wanted):
-        statement = _Prefix(set(definitions)).visit(copy.deepcopy(definitions[name]))
+        statement = prefix.visit(copy.deepcopy(definitions[name]))
         if isinstance(statement, ast.FunctionDef):
             statement.name = f"_{statement.name}"
             functions.append(f"{decorator}\n{unparse(bare(statement))}")
@@ -313,11 +309,12 @@ def _library(width: int) -> tuple[dict[str, ast.stmt], dict[str, set[str]]]:
     return definitions, uses
 
 
-class _Prefix(ast.NodeTransformer):
-    """Gives the library's names a leading underscore, which no name of the user's has."""
+class Renamer(ast.NodeTransformer):
+    """Gives names others."""
 
-    def __init__(self, names: set[str]) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.Name(f"_{node.id}", node.ctx) if node.id in self.names else node
+        """Gives one another."""
+        return ast.Name(self.names.get(node.id, node.id), node.ctx)

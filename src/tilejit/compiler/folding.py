@@ -16,6 +16,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.form import assign, stored
+from tilejit.compiler.names import plain_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,15 +54,16 @@ class _Fold(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if isinstance(node.ctx, ast.Load) and node.id in self.values:
             return _literal(node, self.values[node.id])
-        return self._captured(node)
+        return self.visit_Attribute(node)
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return self._captured(node)
+    def visit_Attribute(self, node: ast.Name | ast.Attribute) -> ast.expr:
+        value = self.names.constant(node) if isinstance(node.ctx, ast.Load) else None
+        return node if value is None else _literal(node, value)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         """An element of a captured tuple: ``WEIGHTS[1]``, ``TABLE[dy + 1][dx + 1]``."""
         self.generic_visit(node)
-        value = self.names.element(node)
+        value = plain_number(self.names.element(node))
         return node if value is None else _literal(node, value)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
@@ -79,8 +81,7 @@ class _Fold(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)
-        is_bool = isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, bool)
-        if is_bool and isinstance(node.op, ast.Invert):
+        if _is_truth(node.operand) and isinstance(node.op, ast.Invert):
             return node  # ~True is -2, which is true: refused when it is lowered
         return self._computed(node, node.op, node.operand)
 
@@ -125,10 +126,6 @@ class _Fold(ast.NodeTransformer):
             elif not isinstance(statement, ast.Expr):
                 result.append(self.visit(statement))
         return result
-
-    def _captured(self, node: ast.Name | ast.Attribute) -> ast.expr:
-        value = self.names.constant(node) if isinstance(node.ctx, ast.Load) else None
-        return node if value is None else _literal(node, value)
 
     def _computed(self, node: ast.expr, op: ast.AST, *operands: ast.expr) -> ast.expr:
         function = _OPERATORS.get(type(op))
@@ -251,8 +248,7 @@ def without_continue(block: list[ast.stmt]) -> list[ast.stmt] | None:
         if body is None or orelse is None:
             return None
         body = body or [ast.copy_location(ast.Pass(), statement)]
-        result.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
-        return result
+        return [*result, ast.copy_location(ast.If(statement.test, body, orelse), statement)]
     return result
 
 
@@ -299,20 +295,14 @@ def interval_of(node: ast.expr, variables: Mapping[str, tuple[int, int]]) -> tup
     if isinstance(node, ast.Name):
         return variables.get(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-        inner = interval_of(node.operand, variables)
-        if inner is None or isinstance(node.op, ast.UAdd):
-            return inner
-        return -inner[1], -inner[0]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
-        left, right = interval_of(node.left, variables), interval_of(node.right, variables)
-        return None if left is None or right is None else _combined(node.op, left, right)
-    return None
-
-
-def _combined(operator: ast.operator, left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
-    if isinstance(operator, ast.Add):
-        return left[0] + right[0], left[1] + right[1]
-    if isinstance(operator, ast.Sub):
-        return left[0] - right[1], left[1] - right[0]
-    corners = [a * b for a in left for b in right]
+        sides = [(0, 0), interval_of(node.operand, variables)]
+        op: ast.operator = ast.Sub() if isinstance(node.op, ast.USub) else ast.Add()
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
+        sides, op = [interval_of(node.left, variables), interval_of(node.right, variables)], node.op
+    else:
+        return None
+    if None in sides:
+        return None
+    combined = _OPERATORS[type(op)]
+    corners = [combined(a, b) for a in sides[0] for b in sides[1]]  # type: ignore[union-attr]
     return min(corners), max(corners)

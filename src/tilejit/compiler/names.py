@@ -115,9 +115,7 @@ class Names:
     def constants(self, node: ast.expr) -> list[bool | float] | None:
         """Returns the numbers of a captured tuple or frozenset, or None."""
         value = self.resolve(node)
-        if not isinstance(value, (tuple, frozenset)):
-            return None
-        numbers = [plain_number(v) for v in value]
+        numbers = [plain_number(v) for v in value] if isinstance(value, (tuple, frozenset)) else [None]
         known = [n for n in numbers if n is not None]
         return known if len(known) == len(numbers) else None
 
@@ -128,14 +126,11 @@ class Names:
         value = self.resolve(node)
         return value if isinstance(value, tuple) else None
 
-    def element(self, node: ast.Subscript) -> bool | float | None:
-        """Returns the number that literal subscripts pick from a captured tuple, or None."""
-        return plain_number(self._picked(node))
-
-    def _picked(self, node: ast.expr) -> Any:
+    def element(self, node: ast.expr) -> Any:
+        """Returns what literal subscripts pick from a captured tuple, or None."""
         if not isinstance(node, ast.Subscript):
             return self.table(node)
-        owner, index = self._picked(node.value), node.slice
+        owner, index = self.element(node.value), node.slice
         if not isinstance(owner, tuple) or not isinstance(index, ast.Constant) or type(index.value) is not int:
             return None
         return owner[index.value] if -len(owner) <= index.value < len(owner) else None
@@ -143,9 +138,7 @@ class Names:
     def math_function(self, function: object) -> str | None:
         """Returns the name of a function of ``math`` or of ``tj.math``, or None."""
         name: str = getattr(function, "__name__", "")
-        if getattr(math, name, None) is function or getattr(tilejit_math, name, None) is function:
-            return name
-        return None
+        return name if any(getattr(module, name, None) is function for module in (math, tilejit_math)) else None
 
     def helper(self, function: Any) -> Callable[..., object] | None:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
@@ -236,8 +229,7 @@ def _positional(caller: FunctionSource, node: ast.Call, source: FunctionSource) 
 
 def _keywords(caller: FunctionSource, node: ast.Call, source: FunctionSource) -> dict[str, ast.expr]:
     names = parameter_names(source)
-    by_position = [a.arg for a in source.tree.args.posonlyargs]
-    taken = by_position + names[: len(node.args)]
+    taken = [a.arg for a in source.tree.args.posonlyargs] + names[: len(node.args)]
     bound: dict[str, ast.expr] = {}
     for keyword in node.keywords:
         if keyword.arg is None:

@@ -90,9 +90,8 @@ class Pixels:
 
     def _checks(self) -> list[str]:
         """Fold the validity of the cells that need it into ``_ok``."""
-        if not self.checked:
-            return []
-        return ["_ok = True", *(line for window in self.form.body.windows for line in self._validity(window))]
+        windows = self.form.body.windows
+        return ["_ok = True", *(line for w in windows for line in self._validity(w))] if self.checked else []
 
     def _validity(self, window: Window) -> list[str]:
         array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
