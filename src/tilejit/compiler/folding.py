@@ -41,7 +41,18 @@ def folded(block: list[ast.stmt], names: Names, values: Mapping[str, int] | None
     ``values`` are variables that are literals here, such as those of a loop that is written out. Given them, floats are
     not folded any further: a loop that is written out must give the bits of one that is not.
     """
-    return _Fold(names, values or {}).block(block)
+    return _inside(_Fold(names, values or {}), block)
+
+
+def _inside(transformer: ast.NodeTransformer, block: list[ast.stmt]) -> list[ast.stmt]:
+    module = ast.Module(block, [])
+    transformer.generic_visit(module)
+    return module.body
+
+
+def _filled(statement: ast.If | ast.For | ast.While) -> ast.stmt:
+    statement.body = statement.body or [ast.copy_location(ast.Pass(), statement)]
+    return statement
 
 
 class _Fold(ast.NodeTransformer):
@@ -75,7 +86,8 @@ class _Fold(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
-        if isinstance(node.op, _GROWING) and not _is_small(node.right):
+        right = node.right.value if isinstance(node.right, ast.Constant) else None
+        if isinstance(node.op, _GROWING) and not (isinstance(right, (int, float)) and abs(right) < 64):
             return node
         return self._computed(node, node.op, node.left, node.right)
 
@@ -107,25 +119,20 @@ class _Fold(ast.NodeTransformer):
             return node.body if node.test.value else node.orelse
         return node
 
-    def block(self, block: list[ast.stmt]) -> list[ast.stmt]:
-        result: list[ast.stmt] = []
-        for statement in block:
-            if isinstance(statement, ast.If):
-                statement.test = self.visit(statement.test)
-                if isinstance(statement.test, ast.Constant):
-                    result += self.block(statement.body if statement.test.value else statement.orelse)
-                    continue
-            if isinstance(statement, ast.For):
-                statement.iter = self.visit(statement.iter)
-            elif isinstance(statement, ast.While):
-                statement.test = self.visit(statement.test)
-            if isinstance(statement, (ast.If, ast.For, ast.While)):
-                statement.body = self.block(statement.body) or [ast.copy_location(ast.Pass(), statement)]
-                statement.orelse = self.block(statement.orelse)
-                result.append(statement)
-            elif not isinstance(statement, ast.Expr):
-                result.append(self.visit(statement))
-        return result
+    def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Constant):
+            return node.body if node.test.value else node.orelse
+        return _filled(node)
+
+    def visit_For(self, node: ast.For | ast.While) -> ast.stmt:
+        self.generic_visit(node)
+        return _filled(node)
+
+    visit_While = visit_For  # noqa: N815 - as ast calls it
+
+    def visit_Expr(self, _node: ast.Expr) -> None:
+        """A text, or a call of print: left out."""
 
     def _computed(self, node: ast.expr, op: ast.AST, *operands: ast.expr) -> ast.expr:
         function = _OPERATORS.get(type(op))
@@ -139,10 +146,6 @@ class _Fold(ast.NodeTransformer):
             return node
         is_number = isinstance(value, int) or (isinstance(value, float) and not self.values)
         return _literal(node, value) if is_number else node
-
-
-def _is_small(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and abs(node.value) < 64
 
 
 def _is_truth(node: ast.expr) -> bool:
@@ -166,7 +169,7 @@ def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int]) -> 
     tree.body = folded(tree.body, names)
     if literals:
         tree.body = folded(tree.body, names, literals)
-    tree.body = _Unroll(names, tree).block(tree.body)
+    _Unroll(names, tree).generic_visit(tree)
     return tree
 
 
@@ -180,27 +183,25 @@ def literal_range(node: ast.expr) -> range | None:
     return range(*bounds)
 
 
-class _Unroll:
+class _Unroll(ast.NodeTransformer):
     """Writes out every loop whose bounds are literals, within LIMIT statements."""
 
     def __init__(self, names: Names, tree: ast.FunctionDef) -> None:
         self.names = names
         self.tree = tree
 
-    def block(self, block: list[ast.stmt]) -> list[ast.stmt]:
-        result: list[ast.stmt] = []
-        for statement in block:
-            if isinstance(statement, (ast.For, ast.While)):
-                statement.body = without_continue(statement.body) or statement.body
-            written = self._written_out(statement) if isinstance(statement, ast.For) else None
-            if written is not None:
-                result += self.block(written)
-                continue
-            if isinstance(statement, (ast.If, ast.For, ast.While)):
-                statement.body = self.block(statement.body) or [ast.copy_location(ast.Pass(), statement)]
-                statement.orelse = self.block(statement.orelse)
-            result.append(statement)
-        return result
+    def visit_If(self, node: ast.If | ast.For | ast.While) -> ast.stmt:
+        self.generic_visit(node)
+        return _filled(node)
+
+    def visit_While(self, loop: ast.While) -> ast.stmt:
+        loop.body = without_continue(loop.body) or loop.body
+        return self.visit_If(loop)
+
+    def visit_For(self, loop: ast.For) -> ast.stmt | list[ast.stmt]:
+        loop.body = without_continue(loop.body) or loop.body
+        written = self._written_out(loop)
+        return self.visit_If(loop) if written is None else _inside(self, written)
 
     def _written_out(self, loop: ast.For) -> list[ast.stmt] | None:
         values = literal_range(loop.iter)
@@ -214,11 +215,12 @@ class _Unroll:
         value = None
         for value in values:
             body = folded(copy.deepcopy(loop.body), self.names, {name: value})
-            body, end = _until_jump(body)
+            ends = [s for s in body if isinstance(s, (ast.Break, ast.Continue))]
+            body = body[: body.index(ends[0])] if ends else body
             if any(_jumps(statement) for statement in body):
                 return None
             result += body
-            if end == "break":
+            if ends and isinstance(ends[0], ast.Break):
                 break
         is_read_after = _loads(self.tree, name) > sum(_loads(statement, name) for statement in loop.body)
         if value is not None and is_read_after:
@@ -258,14 +260,6 @@ def _size(loop: ast.For) -> int:
     inner = sum(_size(s) if isinstance(s, ast.For) else sum(isinstance(n, ast.stmt) for n in ast.walk(s))
                 for s in loop.body)  # fmt: skip
     return inner * (len(values) if values is not None else 1)
-
-
-def _until_jump(block: list[ast.stmt]) -> tuple[list[ast.stmt], str]:
-    """Cuts a block at its first unconditional break or continue."""
-    for index, statement in enumerate(block):
-        if isinstance(statement, (ast.Break, ast.Continue)):
-            return block[:index], type(statement).__name__.lower()
-    return block, ""
 
 
 def _jumps(statement: ast.stmt) -> bool:

@@ -219,15 +219,14 @@ def _pass(_scope: Scope, _node: ast.Pass) -> Lowered:
 
 
 def _return(scope: Scope, node: ast.Return) -> Lowered:
+    assert node.value is not None  # noqa: S101 - refused before
     if isinstance(node.value, ast.Tuple):
         values = [lower(scope, e) for e in node.value.elts]
         return [_returned(scope, node, values, is_tuple=True)], False
-    if isinstance(node.value, ast.Call):
-        value = lower_call(scope, node.value, lower)
-        if value.parts:
-            statement, values = _taken_apart(scope, value)
-            return [statement, _returned(scope, node, values, is_tuple=True)], False
-    value = lower(scope, node.value)  # type: ignore[arg-type]
+    value = lower_call(scope, node.value, lower) if isinstance(node.value, ast.Call) else lower(scope, node.value)
+    if value.parts:
+        statement, values = _taken_apart(scope, value)
+        return [statement, _returned(scope, node, values, is_tuple=True)], False
     return [_returned(scope, node, [value], is_tuple=False)], False
 
 
