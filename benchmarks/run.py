@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers.roster import CONTENDERS, FLOOR, OURS
+from peers.roster import CODEC, CONTENDERS, FLOOR, OURS
 from peers.series import Choice, measure
-from peers.table import file_share
+from peers.table import beyond_the_codec, core_share, file_share
 from report import described, machine, write_json, write_readme
 
 if TYPE_CHECKING:
@@ -96,15 +96,16 @@ def _over_by_hand(rows: list[dict], case: str) -> str:
 def files_table(rows: list[Row]) -> list[str]:
     """The table of files, in Markdown."""
     lines = [
-        "| slope, file to file, ZSTD 1 | wall s | CPU s | peak MB | of the floor's wall | of the floor's file |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| slope, file to file, ZSTD 1 | wall s | CPU s | of the codec's | peak MB | of the floor's wall | its file |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    floors = {row.size: row for row in rows if row.contender == FLOOR}
+    floors, codecs = ({row.size: row for row in rows if row.contender == name} for name in (FLOOR, CODEC))
     for row in rows:
         wall, floor = row.medians["wall"], floors[row.size]
-        peak = "" if row.contender == FLOOR else f"{row.medians['peak'] / 1e6:.0f}"
+        peak = "" if row.contender in (FLOOR, CODEC) else f"{row.medians['peak'] / 1e6:.0f}"
         share = f"{wall / floor.medians['wall']:.2f}"
-        cells = (f"{wall:.2f}", f"{row.medians['cpu']:.2f}", peak, share, file_share(row, floor))
+        cores = core_share(row, codecs.get(row.size))
+        cells = (f"{wall:.2f}", f"{row.medians['cpu']:.2f}", cores, peak, share, file_share(row, floor))
         lines.append(f"| {row.size} x {row.size}: {CONTENDERS[row.contender].title} | {' | '.join(cells)} |")
     return lines
 
@@ -123,13 +124,15 @@ def main() -> None:
         # A round is over in milliseconds, and what else the machine does shows in it.
         rows = in_memory.run(512 if arguments.small else 8192, 4 * arguments.rounds, 1 if arguments.small else 2)
         sizes = (1024, 2048) if arguments.small else (16384, 32768)
-        choice = Choice(sizes, arguments.rounds, ("slope",), ("zstd1",), contenders=(OURS, FLOOR), large=max(sizes))
+        choice = Choice(
+            sizes, arguments.rounds, ("slope",), ("zstd1",), contenders=(OURS, FLOOR, CODEC), large=max(sizes)
+        )
         files = measure(choice, folder)
         start = startup(folder)
     about = machine()
     times = f"`import tilejit` {start['import_tilejit']:.2f} s, a warm `tilejit run` {start['warm_run']:.2f} s"
     closing = f"{times} (512 x 512). Medians of interleaved rounds; {described(about)}."
-    table = [*memory_table(rows), "", *files_table(files), "", closing]
+    table = [*memory_table(rows), "", *files_table(files), *beyond_the_codec(files), "", closing]
     print("\n".join(table))
     if arguments.small:
         return

@@ -46,8 +46,9 @@ def test_the_peers_make_equal_pixels(peers):
             elif row[1] not in one.jobs:
                 assert row[4] == "has no such job"
             else:
-                assert float(row[4]) > 0
-                assert row[11].startswith(f"equal ({jobs.JOBS[row[1]].outputs[0].name}")
+                assert float(row[6]) > 0
+                if one.module != roster.CODEC:
+                    assert row[11].startswith(f"equal ({jobs.JOBS[row[1]].outputs[0].name}")
         assert sum(row[0] == one.title for row in rows) == 1, "one row in the short table"
 
 
@@ -149,6 +150,21 @@ def test_who_would_take_too_long_is_not_run(peers, tmp_path):
         None,
     )
     assert series._why_not(roster.CONTENDERS["gdal_calc"], None, group, 300.0, []) == ("has no such job", None)
+
+
+def test_what_takes_more_than_the_codec_is_said(peers):
+    series, table = peers("series"), peers("table")
+    stages = {"decode": {"wall": 2.0, "cpu": 1.0}, "compute": {"wall": 0.5, "cpu": 0.25}, "wait": {"wall": 1.0, "cpu": 0}}
+    ours = series.Row(
+        *(1024, "slope", "zstd", "tilejit_save"), medians={"cpu": 1.5}, rounds=({"cpu": 1.5, "stages": stages},)
+    )
+    codec = series.Row(1024, "slope", "zstd", "codec", medians={"cpu": 1.0, "decode": 0.75, "encode": 0.25})
+    assert table.core_share(ours, codec) == "1.50"
+    assert table.core_share(ours, None) == ""
+    (text,) = filter(None, table.beyond_the_codec([ours, codec]))
+    assert "1.50 of the codec's 1.00 core seconds (decoding 0.75, encoding 0.25)" in text
+    assert text.endswith("tilejit's: decode 1.00, compute 0.25, the rest 0.25.")
+    assert not table.beyond_the_codec([series.Row(1024, "slope", "zstd", "tilejit_save", medians={"cpu": 1.1}), codec])
 
 
 def test_who_makes_other_pixels_is_told_apart(peers, tmp_path, monkeypatch):

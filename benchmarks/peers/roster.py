@@ -46,13 +46,14 @@ def _succeeds(command: tuple[str, ...]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-OURS, FLOOR = "tilejit_save", "floor"
+OURS, FLOOR, CODEC = "tilejit_save", "floor", "codec"
 
 CONTENDERS = {
     one.module: one
     for one in (
         Contender(OURS, "tilejit"),
         Contender(FLOOR, "GDAL's floor: read and write, nothing computed"),
+        Contender(CODEC, "the codec's own limit: decode and encode, nothing else"),
         Contender("rasterio_threads", "rasterio windows, threads, NumPy", packages=("scipy",)),
         Contender("rasterio_processes", "rasterio windows, multiprocessing.Pool, NumPy", packages=("scipy",)),
         Contender("rasterio_numba", "rasterio windows, threads, Numba by hand"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from peers.compare import difference, profile_of
 from peers.jobs import CREATION, JOBS, OUR_DEFAULTS, PROFILES, Job
 from peers.measure import ContenderError, run
-from peers.roster import CONTENDERS, FLOOR, OURS, Contender
+from peers.roster import CODEC, CONTENDERS, FLOOR, OURS, Contender
 from peers.task import Task
 from terrain import write_bands, write_terrain
 
@@ -110,7 +110,7 @@ def measure(choice: Choice, folder: Path) -> list[Row]:
     rows: list[Row] = []
     for size, job, profile in choice.groups():
         group = _Group(JOBS[job], profile, size, folder)
-        names = [name for name in choice.contenders if size <= choice.large or name in (OURS, FLOOR)]
+        names = [name for name in choice.contenders if size <= choice.large or name in (OURS, FLOOR, CODEC)]
         able = []
         for name in names:
             note, estimate = _why_not(CONTENDERS[name], absent[name], group, choice.limit, rows)
@@ -202,7 +202,8 @@ class _Group:
 
     def _task(self, name: str, label: str, finished: tuple[str, ...] = ()) -> Task:
         inputs = tuple(str(self._input(n)) for n in self.job.inputs)
-        outputs = tuple(str(self.folder / f"{label}-{name}-{o.name}.tif") for o in self.job.outputs)
+        written = () if name == CODEC else self.job.outputs
+        outputs = tuple(str(self.folder / f"{label}-{name}-{o.name}.tif") for o in written)
         _remove(outputs)
         creation = CREATION | PROFILES[self.profile]
         if name == OURS:
@@ -227,7 +228,7 @@ class _Group:
         """Holds a contender to tilejit's pixels and profile."""
         ours = [path.replace(f"result-{contender.module}-", f"reference-{OURS}-") for path in task.outputs]
         apart: dict[str, Any] = {}
-        for output, first, second in zip(self.job.outputs, ours, task.outputs, strict=True):
+        for output, first, second in zip(self.job.outputs if ours else (), ours, task.outputs, strict=True):
             what = f"{contender.title}: {output.name} at {self.size} x {self.size}"
             profiles = profile_of(first), profile_of(second)
             if profiles[0] != profiles[1] and output.name not in contender.other_profile:

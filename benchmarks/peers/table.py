@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from peers.jobs import JOBS
-from peers.roster import CONTENDERS, FLOOR, OURS
+from peers.roster import CODEC, CONTENDERS, FLOOR, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from peers.series import Row
 
+WITHIN = 1.2
+"""Of the codec's core seconds, what a job may take from file to file; where it takes more, the stages say what for."""
 _PROFILES = {
     "zstd": "ZSTD, tilejit's own level",
     "zstd1": "ZSTD 1",
@@ -41,13 +43,16 @@ def short_table(rows: Sequence[Row], large: int) -> list[str]:
         runs = {column: found[name, *column] for column in columns if (name, *column) in found}
         cells = [_cell(runs[column], found[OURS, *column]) if column in runs else "" for column in columns]
         peaks = [row.medians.get("peak", 0) for row in runs.values()]
-        peak = f"{max(peaks) / 1e6:,.0f}" if any(peaks) and name != FLOOR else ""
+        peak = f"{max(peaks) / 1e6:,.0f}" if any(peaks) and name not in (FLOOR, CODEC) else ""
         if all(row.note.startswith("not installed") for row in runs.values()):
             cells = ["not installed", *[""] * (len(columns) - 1)]
         lines.append(f"| {CONTENDERS[name].title} | {' | '.join(cells)} | {peak} |")
     sizes = [file_share(found[OURS, *column], found.get((FLOOR, *column))) for column in columns]
     if any(sizes):
         lines.append(f"| *tilejit's file, of the floor's* | {' | '.join(sizes)} |  |")
+    shares = [core_share(found[OURS, *column], found.get((CODEC, *column))) for column in columns]
+    if any(shares):
+        lines.append(f"| *tilejit's core seconds, of the codec's* | {' | '.join(shares)} |  |")
     return [*lines, *_large(rows, large)]
 
 
@@ -59,6 +64,39 @@ def file_share(ours: Row, floor: Row | None) -> str:
     if floor is None or not floor.medians or not ours.medians:
         return ""
     return f"{ours.medians['bytes'] / floor.medians['bytes']:.3f}"
+
+
+def core_share(ours: Row, codec: Row | None) -> str:
+    """Tilejit's core seconds over those that the codec alone takes; empty where one is missing."""
+    share = _core_share(ours, codec)
+    return f"{share:.2f}" if share else ""
+
+
+def _core_share(ours: Row, codec: Row | None) -> float:
+    if codec is None or not codec.medians or not ours.medians:
+        return 0.0
+    return ours.medians["cpu"] / codec.medians["cpu"]
+
+
+def beyond_the_codec(rows: Sequence[Row]) -> list[str]:
+    """A line for each job that takes more than 1.2 of the codec's core seconds: what the rest is, by stages."""
+    found = {(row.contender, row.size, row.job, row.profile): row for row in rows}
+    lines = []
+    for (name, size, job, profile), row in found.items():
+        codec = found.get((CODEC, size, job, profile))
+        if name != OURS or codec is None or _core_share(row, codec) <= WITHIN:
+            continue
+        one, limit = row.rounds[-1], codec.medians
+        stages = {stage: times["cpu"] for stage, times in one["stages"].items()}
+        stages["the rest"] = one["cpu"] - sum(stages.values())
+        parts = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items() if seconds >= 0.005)
+        text = (
+            f"{size} x {size}, {JOBS[job].title}, {_PROFILES[profile]}: {_core_share(row, codec):.2f} of the codec's "
+            f"{limit['cpu']:.2f} core seconds (decoding {limit['decode']:.2f}, encoding {limit['encode']:.2f}); "
+            f"tilejit's: {parts}."
+        )
+        lines += ["", text]
+    return lines
 
 
 def _cell(row: Row, ours: Row) -> str:
@@ -102,7 +140,7 @@ def _figures(row: Row) -> list[str]:
         return [row.note.strip().splitlines()[-1], *[""] * 7]
     one = row.medians
     # The floor holds the finished results, which is no memory that a program would need.
-    peak = "" if row.contender == FLOOR else f"{one['peak'] / 1e6:.0f}"
+    peak = "" if row.contender in (FLOOR, CODEC) else f"{one['peak'] / 1e6:.0f}"
     apart = [f"{name} {'own formula' if worst is None else f'{worst:.1g}'}" for name, worst in row.apart.items()]
     return [
         f"{one['wall']:.2f}",
@@ -110,7 +148,7 @@ def _figures(row: Row) -> list[str]:
         f"{one['cpu']:.2f}",
         f"{one['process']:.2f}",
         peak,
-        f"{one['bytes'] / 1e6:.1f}",
+        f"{one['bytes'] / 1e6:.1f}" if one["bytes"] else "",
         f"{one['read_ratio']:.2f}" if "read_ratio" in one else "",
-        f"equal ({', '.join(apart)})",
+        f"equal ({', '.join(apart)})" if apart else "",
     ]
