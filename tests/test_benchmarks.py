@@ -154,7 +154,11 @@ def test_who_would_take_too_long_is_not_run(peers, tmp_path):
 
 def test_what_takes_more_than_the_codec_is_said(peers):
     series, table = peers("series"), peers("table")
-    stages = {"decode": {"wall": 2.0, "cpu": 1.0}, "compute": {"wall": 0.5, "cpu": 0.25}, "wait": {"wall": 1.0, "cpu": 0}}
+    stages = {
+        "decode": {"wall": 2.0, "cpu": 1.0},
+        "compute": {"wall": 0.5, "cpu": 0.25},
+        "wait": {"wall": 1.0, "cpu": 0},
+    }
     ours = series.Row(
         *(1024, "slope", "zstd", "tilejit_save"), medians={"cpu": 1.5}, rounds=({"cpu": 1.5, "stages": stages},)
     )

@@ -58,8 +58,9 @@ def _closing(rows: list[Row], about: dict[str, str]) -> str:
     return (
         f"From the first read to the output on the disk, with the same tiles, compressor and predictor, on all cores, "
         f"results equal to tilejit's. Others were given ZSTD 1 or DEFLATE 6, as was tilejit where a column says so; "
-        f"where it says its own level, cheaper encoders of the same format stand in while its file stays within 2 %. The codec's own limit is the core seconds "
-        f"that zstandard or libdeflate takes for the same blocks, without predictors, shared out over all cores. "
+        f"where it says its own level, cheaper encoders of the same format stand in while its file stays within 2 %. "
+        f"The codec's own limit is the core seconds that zstandard or libdeflate takes for the same blocks, without "
+        f"predictors, shared out over all cores. "
         f"Medians of {rounds} interleaved rounds; tilejit "
         f"decoded each byte {ratio:.2f} times at most; {described(about)}."
     )
