@@ -17,8 +17,8 @@ from oracles import SINGLE, punched
 from tilejit.backends import cuda, get_backend
 
 SHAPE = (13, 19)
-# Each thread of a block is one of Python's here: few are idle at the edges, and there are several blocks both ways.
-cuda.BLOCK = (10, 7)
+# Each thread of a block is one of Python's here: small blocks leave few idle, and there are several both ways.
+cuda.BLOCK = (8, 4)
 
 
 @tj.local

@@ -423,7 +423,7 @@ def test_python_m_works():
     assert run.stdout.startswith("tilejit ")
 
 
-def test_a_warm_run_does_without_numba(tmp_path):
+def test_a_warm_run_does_without_numba(tmp_path, native):
     program = """if True:
         import sys
         from tilejit.cli import main

@@ -65,6 +65,7 @@ def anew(monkeypatch, tmp_path):
 
 def test_versions_that_were_not_tested(anew):
     known = importlib.metadata.version
+    anew.delenv("TILEJIT_NATIVE", raising=False)
     anew.setattr(importlib.metadata, "version", lambda name: {"numba": "0.99.1"}.get(name) or known(name))
     load, obstacle = loader()
     assert load is load_dispatcher
