@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilejit.errors import CodecError
-from tilejit.formats.codecs import BlockCodec, predictors
+from tilejit.formats.codecs import BlockCodec, loops
 from tilejit.formats.codecs.entropy import COMPRESSIONS
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
@@ -219,11 +219,9 @@ def test_the_second_process_compiles_nothing(tmp_path):
         for _ in range(2)
     ]
     assert [run.stdout.strip() for run in runs] == ["True", "False"]
-    assert len(list((tmp_path / "cache").glob("predictors_*.o"))) == 4
+    assert len(list((tmp_path / "cache").glob("loops_*.o"))) == 4
 
 
 def test_every_loop_is_compiled():
-    functions = {
-        n for n, f in vars(predictors).items() if callable(f) and getattr(f, "__module__", "") == predictors.__name__
-    }
-    assert functions == set(predictors.COMPILED)
+    functions = {n for n, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__}
+    assert functions == set(loops.COMPILED)

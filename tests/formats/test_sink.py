@@ -11,7 +11,7 @@ import pytest
 
 from tilejit.errors import SinkError
 from tilejit.formats.gdal.creation_options import block_of, default_options
-from tilejit.formats.gdal.gdal_info import CODECS, codecs
+from tilejit.formats.gdal.library import CODECS, codecs
 from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_sink import BlockSink

@@ -26,7 +26,7 @@ def command(size: int, folder: Path, overwrite: bool) -> None:
     import tilejit as tj
     from tilejit.cli.preview import picture
     from tilejit.cli.terrain_demo import write_terrain
-    from tilejit.formats.gdal.png import write_png
+    from tilejit.formats.gdal.gdal_dataset import write_png
     from tilejit.formats.target import checked_file
     from tilejit.kernel.discovery import find_kernel
 

@@ -41,7 +41,7 @@ def _python() -> str:
 
 def _packages() -> str:
     from tilejit.backends.numba_info import numba_versions
-    from tilejit.formats.gdal.gdal_info import gdal_versions
+    from tilejit.formats.gdal.library import gdal_versions
 
     versions = {"numpy": np.__version__, **numba_versions(), **gdal_versions()}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -89,7 +89,7 @@ def _loading() -> str:
 
 
 def _codecs() -> str:
-    from tilejit.formats.gdal.gdal_info import codecs
+    from tilejit.formats.gdal.library import codecs
 
     return ", ".join(codecs())
 

@@ -63,11 +63,7 @@ class Given:
 
 
 def given_array(value: Any, what: str) -> Given:
-    """Looks at an array that a caller gives.
-
-    Args:
-        value: An array, a masked array, an xarray.DataArray, or what NumPy makes an array of.
-        what: What messages call it.
+    """Look at an array that a caller gives: NumPy's, a masked one, an xarray.DataArray, or what NumPy makes one of.
 
     Raises:
         KernelError: It is the path of a file.
@@ -118,41 +114,32 @@ class Container:
     def of(inputs: Sequence[Given]) -> Container:
         """The container of a kernel's inputs."""
         labelled = next((i.labelled for i in inputs if i.labelled is not None), None)
-        stacked = any(i.cells.ndim == 3 for i in inputs)
-        return Container(stacked, any(i.is_masked for i in inputs), labelled)
+        return Container(any(i.cells.ndim == 3 for i in inputs), any(i.is_masked for i in inputs), labelled)
 
     def shape(self, plane: tuple[int, int]) -> tuple[int, ...]:
         """The shape of a result."""
         return (1, *plane) if self.is_stacked else plane
 
     def hold(self, result: Array, nodata: float | None, name: str, out: Array | None = None) -> Any:
-        """Puts a result into it.
-
-        Args:
-            result: (row, col).
-            nodata: The value of its cells without data.
-            name: What made it.
-            out: The caller's array whose memory it is, or None.
-        """
+        """Put the (row, col) result of what has a name into it, or into the caller's array whose memory it is."""
         whole = result.reshape(self.shape(result.shape)) if out is None else out
         if self.labelled is not None:
             return _labelled(self.labelled, np.ma.getdata(whole), nodata, name)
         if not self.is_masked and not isinstance(out, np.ma.MaskedArray):
             return whole
-        mask = np.zeros(whole.shape, bool) if nodata is None else _equal(np.ma.getdata(whole), nodata)
+        cells = np.ma.getdata(whole)
+        if nodata is None:
+            mask = np.zeros(whole.shape, bool)
+        else:
+            mask = np.isnan(cells) if cells.dtype.kind == "f" else cells == nodata
         if isinstance(out, np.ma.MaskedArray):
             _mask_anew(out, mask)
             return out
         return np.ma.MaskedArray(whole, mask, fill_value=nodata)
 
 
-def _equal(cells: Array, nodata: float) -> Mask:
-    equal: Mask = np.isnan(cells) if cells.dtype.kind == "f" else cells == nodata
-    return equal
-
-
 def _mask_anew(array: np.ma.MaskedArray[Any, Any], mask: Mask) -> None:
-    """Gives a masked array another mask: also a hard one, and none that it shares with other arrays."""
+    """Give a masked array another mask: also a hard one, and none that it shares with other arrays."""
     was_hard = array.hardmask
     array.unshare_mask()
     array.soften_mask()

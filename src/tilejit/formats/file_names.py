@@ -24,11 +24,9 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 
 def absolute_name(name: str) -> str:
-    """The name of an input, with the path that it holds made absolute.
+    """The name of an input, with the path that it holds made absolute; a name without one stays as it is.
 
-    Args:
-        name: A path, or a name in GDAL's own terms: ``/vsizip/a.zip/a.tif``, ``zip://a.zip!a.tif``,
-            ``NETCDF:"a.nc":height``. What holds no path of a file that is there stays as it is.
+    Names in GDAL's own terms hold paths too: ``/vsizip/a.zip/a.tif``, ``zip://a.zip!a.tif``, ``NETCDF:"a.nc":height``.
 
     Example:
         >>> absolute_name("/vsimem/a.tif"), absolute_name("s3://bucket/a.tif"), absolute_name("/data/a.tif")
@@ -71,14 +69,7 @@ def _is_there(name: str) -> bool:
 
 
 def local_file(name: str) -> Path | None:
-    """The file on this machine that an input's name leads to: itself, or the archive that it lies in.
-
-    Args:
-        name: A path, or a name as ``/vsizip/a.zip/dem.tif``, ``zip://a.zip!dem.tif``, ``/vsisubfile/100_200,a.bin``.
-
-    Returns:
-        The file or folder; None where nothing local is known to hold it.
-    """
+    """The local file or folder that an input's name leads to: itself, or the archive that it lies in; or None."""
     scheme = _BY_SCHEME.match(name)
     if scheme is not None:
         name = scheme[2].partition("!")[0]
@@ -104,11 +95,7 @@ def states_of(files: Iterable[str]) -> dict[str, State | None]:
 
 
 def check_unchanged(name: str, states: Mapping[str, State | None]) -> None:
-    """Refuse an input of which a file is another than when it was opened.
-
-    Args:
-        name: The input.
-        states: Its files, as they were; None of those that are not looked at.
+    """Refuse an input of which a file is another than when it was opened, by what its files were then.
 
     Raises:
         ReadError: One was written, replaced or removed since; with what to do.

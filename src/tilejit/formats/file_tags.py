@@ -72,7 +72,8 @@ class FileTags:
 def read_tags(dataset: Any) -> FileTags:
     """Read the tags of an open rasterio dataset; none where they are damaged: its cells do without."""
     try:
-        tags = {space: _fresh(dataset.tags(ns=space)) for space in _SPACES}
+        told = {space: dataset.tags(ns=space).items() for space in _SPACES}
+        tags = {space: {name: value for name, value in items if name not in _STALE} for space, items in told.items()}
         # Each of these asks every band, and a damaged file may have 65,535.
         parts = zip(dataset.indexes, dataset.colorinterp, dataset.scales, dataset.offsets, strict=True)
         return FileTags(tags, tuple(_band(dataset, *part) for part in parts), _ground(dataset))
@@ -84,10 +85,6 @@ def _ground(dataset: Any) -> GroundControl | None:
     points, crs = dataset.gcps
     told = tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
     return GroundControl(told, crs.to_wkt() if crs else None) if told else None
-
-
-def _fresh(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name not in _STALE}
 
 
 def _band(dataset: Any, index: int, interpretation: Any, scale: float, offset: float) -> BandTags:
@@ -116,13 +113,7 @@ def colour_options(tags: FileTags) -> dict[str, str]:
 
 
 def write_tags(dataset: Any, tags: FileTags, *, colours: bool) -> None:
-    """Write tags into a file that was just created.
-
-    Args:
-        dataset: rasterio's dataset; no cell has been written.
-        tags: What to write.
-        colours: Whether colours are written too, and not as the creation options have them.
-    """
+    """Write tags into a rasterio dataset that is new; without ``colours``, these are as creation options have them."""
     for name, values in tags.tags.items():
         if values:
             dataset.update_tags(ns=name or None, **values)

@@ -10,8 +10,7 @@ import numpy as np
 
 from tilejit.errors import CodecError
 from tilejit.formats.cells import scratch
-from tilejit.formats.codecs.compiled import predictor
-from tilejit.formats.codecs.entropy import COMPRESSIONS, compress, decompress, decompress_run
+from tilejit.formats.codecs.entropy import COMPRESSIONS, compress, decompress, decompress_run, loop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,12 +77,7 @@ class BlockCodec:
         self._undo(coded, out)
 
     def decode_run(self, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Decode blocks of one shape, one under the other.
-
-        Args:
-            data: What holds the blocks as stored.
-            spans: (block, 2): the first byte of each block, and how many there are.
-            out: (row, col, sample) of all blocks, as for `decode`.
+        """Decode blocks of one shape, one under the other, into (row, col, sample) of all; see `decompress_run`.
 
         Raises:
             BlockError: A block is corrupt, or not as long as it should be; with its number among these.
@@ -106,7 +100,7 @@ class BlockCodec:
         if not self.dtype.isnative:
             cells.byteswap(inplace=True)
         if self.predictor == 2:
-            predictor("sum_rows")(cells, self.samples)
+            loop("sum_rows")(cells, self.samples)
 
     def encode(self, block: NDArray[Any], effort: Effort | None = None) -> Encoded:
         """Encode a block.
@@ -128,11 +122,11 @@ class BlockCodec:
         if self.predictor == 3:
             coded = scratch(_local, "block", block.nbytes)
             rows = coded.reshape(len(cells), -1)
-            predictor("split_planes")(cells, self.samples, scratch(_local, "row", rows.shape[1]), rows)
+            loop("split_planes")(cells, self.samples, scratch(_local, "row", rows.shape[1]), rows)
             return coded
         if self.predictor == 2:
             differences = scratch(_local, "block", block.nbytes).view(cells.dtype).reshape(cells.shape)
-            predictor("difference_rows")(cells, self.samples, differences)
+            loop("difference_rows")(cells, self.samples, differences)
             cells = differences
         if not self.dtype.isnative:
             cells = cells.byteswap()
@@ -141,9 +135,9 @@ class BlockCodec:
     def _join(self, coded: NDArray[np.uint8], cells: NDArray[Any]) -> None:
         if self.samples == 1 and cells.itemsize == 4:
             lanes = scratch(_local, "row", 8 * cells.shape[1]).view(np.uint64)
-            predictor("join_planes_4")(coded, lanes, cells)
+            loop("join_planes_4")(coded, lanes, cells)
         else:
-            predictor("join_planes")(coded, self.samples, cells)
+            loop("join_planes")(coded, self.samples, cells)
 
     def _rows(self, block: NDArray[Any]) -> NDArray[Any]:
         """A block as (row, col * sample) of unsigned cells, in the same memory."""

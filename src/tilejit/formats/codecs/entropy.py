@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import threading
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.compiler.jit.machine_code import OPTIONS
+from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.errors import CodecError
-from tilejit.formats.codecs.compiled import lzw_decoder
-from tilejit.formats.codecs.lzw import CORRUPT, TABLE
+from tilejit.formats.codecs.loops import CORRUPT, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +30,21 @@ COMPRESSIONS = ("NONE", *_NAMES)
 """What can be coded."""
 _PIECE, _ZSTD_PIECE = 1 << 18, 64
 """Bytes that are decoded, and ZSTD's that are given, at a time where a stream is longer than its block."""
+_DECORATE = f"""
+
+from numba import njit as _njit
+
+for _name in COMPILED:
+    globals()[_name] = _njit(**{{{OPTIONS}}})(globals()[_name])
+"""
 _local = threading.local()
+
+
+@functools.cache
+def loop(name: str) -> NativeFunction:
+    """A function of `tilejit.formats.codecs.loops` as machine code."""
+    text = Path(__file__).with_name("loops.py").read_text("utf-8")
+    return NativeFunction(text + _DECORATE, name, f"loops_{name}")
 
 
 class BlockError(CodecError):
@@ -48,11 +64,6 @@ def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
     a stream of DEFLATE and ZSTD has to be whole, with its checksum where it has one: DEFLATE always does, ZSTD seldom,
     and LZW never, so that a flipped bit there may decode to other cells.
 
-    Args:
-        compression: One of `COMPRESSIONS`.
-        data: The block as stored.
-        out: (byte,).
-
     Raises:
         CodecError: The data is corrupt, or decodes to fewer bytes.
     """
@@ -62,13 +73,7 @@ def decompress(compression: str, data: Encoded, out: NDArray[np.uint8]) -> None:
 
 
 def decompress_run(compression: str, data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Decode blocks of one size, as `decompress` does each.
-
-    Args:
-        compression: One of `COMPRESSIONS`.
-        data: What holds the blocks as stored.
-        spans: (block, 2): the first byte of each block, and how many there are.
-        out: (block, byte).
+    """Decode blocks of one size into (block, byte), as `decompress` does each; ``spans`` says where they lie.
 
     Raises:
         BlockError: A block is corrupt, or decodes to fewer bytes; with its number.
@@ -134,8 +139,8 @@ def _frame(data: bytes) -> Iterator[bytes]:
     raise CodecError("corrupt ZSTD data: it ends within a frame")
 
 
-def _decode_frames(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> bool:
-    """Decodes all blocks by one call; whether that went well.
+def _decode_zstd_run(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> bool:
+    """Decodes all blocks by one call; returns whether that went well.
 
     A kilobyte takes 4 microseconds so, and 31 by a call of its own, which makes a decoder each time (measured).
     """
@@ -164,7 +169,7 @@ def _decode_lzw(data: Encoded, out: NDArray[np.uint8]) -> int:
 
 
 def _decode_lzw_run(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[np.uint8]) -> bool:
-    """Decodes all blocks by one call; whether that went well."""
+    """Decodes all blocks by one call; returns whether that went well."""
     return bool((_lzw_sizes(data, spans, out) == out.shape[1]).all())
 
 
@@ -174,7 +179,7 @@ def _lzw_sizes(data: NDArray[np.uint8], spans: NDArray[np.int64], out: NDArray[n
     if table is None:
         table = _local.table = np.empty((2, TABLE), np.int64)
     sizes = np.empty(len(spans), np.int64)
-    lzw_decoder()(data, spans, table[0], table[1], sizes, out)
+    loop("decode_blocks")(data, spans, table[0], table[1], sizes, out)
     return sizes
 
 
@@ -194,16 +199,7 @@ def _copy(data: Encoded, out: NDArray[np.uint8]) -> int:
 
 
 def compress(compression: str, data: NDArray[np.uint8], level: int | None) -> Encoded:
-    """Encode an array.
-
-    Args:
-        compression: One of `COMPRESSIONS`.
-        data: (byte,).
-        level: ZSTD's or DEFLATE's level; None for the library's own.
-
-    Returns:
-        The block as it is to be stored; of NONE, ``data`` itself.
-    """
+    """Encode (byte,) at a level, None for the library's own; with NONE that is ``data`` itself."""
     if compression == "NONE":
         return data
     options = {} if level is None or compression == "LZW" else {"level": level}
@@ -228,6 +224,6 @@ _DECODERS: dict[str, Callable[[Encoded, NDArray[np.uint8]], int]] = {
 """What decodes; returns how many bytes it wrote."""
 _RUN_DECODERS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]], bool]] = {
     "LZW": _decode_lzw_run,
-    "ZSTD": _decode_frames,
+    "ZSTD": _decode_zstd_run,
 }
 """What decodes several blocks by one call; whether that went well."""

@@ -1,18 +1,24 @@
-"""A new GeoTIFF as GDAL makes it: every tag that an output has, and no pixels yet."""
+"""New files as GDAL makes them: a GeoTIFF with every tag that an output has and no pixels yet, and PNG pictures."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from tilejit.errors import SinkError
+from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.file_tags import colour_options, write_tags
 from tilejit.formats.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quiet
+from tilejit.formats.target import checked_file, finished, give_name, temporary_of
 from tilejit.grid import IDENTITY
 from tilejit.system.limits import open_files_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from tilejit.formats.output_file import OutputFile
     from tilejit.formats.sink import OutputProfile
@@ -22,14 +28,7 @@ _COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}
 
 
 def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
-    """Create the temporary file with its tags.
-
-    Args:
-        file: The output.
-        options: The creation options.
-
-    Returns:
-        The rasterio dataset, open for writing.
+    """Create the temporary file of an output with its tags; returns the rasterio dataset, open for writing.
 
     Raises:
         SinkError: GDAL cannot create it, or warns that it is not as asked.
@@ -110,3 +109,33 @@ def close_dataset(dataset: Any) -> None:
         dataset.close()
     if said:
         raise OSError(said[0])
+
+
+def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8], *, overwrite: bool = False) -> None:
+    """Write a picture of (row, col, 3) red, green and blue.
+
+    Raises:
+        SinkError: It cannot be written; what was there stays.
+    """
+    rasterio, name = load_rasterio(), os.fspath(path)
+    target = checked_file(name, overwrite=overwrite)
+    temporary = temporary_of(target)
+    height, width, count = colours.shape
+    shape = {"height": height, "width": width, "count": count, "dtype": "uint8"}
+    try:
+        with (
+            quiet(),
+            rasterio.Env(GDAL_PAM_ENABLED="NO"),
+            rasterio.open(temporary, "w", driver="PNG", ZLEVEL=9, **shape) as dataset,
+        ):
+            dataset.write(colours.transpose(2, 0, 1))
+        temporary = finished(temporary)
+        give_name(name, temporary, target, overwrite=overwrite)
+    except NameTakenError:
+        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, Exception):
+            raise
+        raise SinkError(f"{path}: cannot be written: {cause_of(error, str(temporary))}") from error

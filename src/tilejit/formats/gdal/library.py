@@ -43,9 +43,6 @@ def load_rasterio() -> Any:
     The process's environment reaches every thread; one read of one pixel fixes the size, after which the
     variable goes, so that child processes inherit nothing. A size that the host program chose stands, be it
     by the variable, by an ``Env`` in the main thread, or by having read a raster before.
-
-    Returns:
-        The rasterio module.
     """
     import rasterio
 
@@ -164,14 +161,9 @@ def speechless() -> AbstractContextManager[Any]:
 
 
 def cause_of(error: BaseException, path: str = "") -> str:
-    """GDAL's own words for an error, from the whole chain that rasterio raised.
+    """GDAL's own words for an error, from the whole chain that rasterio raised, the driver's summary first.
 
-    Args:
-        error: What rasterio raised.
-        path: The file, which GDAL puts in front and the caller names anyway.
-
-    Returns:
-        The distinct messages, the driver's summary first.
+    GDAL puts the path of the file in front, which the caller names anyway.
     """
     messages: list[str] = []
     link: BaseException | None = error
@@ -218,14 +210,11 @@ class _Collector(logging.Filter):
 
 @contextmanager
 def messages() -> Iterator[list[str]]:
-    """Collect what GDAL says in this thread and rasterio does not raise.
+    """Collect what GDAL says in this thread and rasterio does not raise, in a list that fills meanwhile.
 
     GDAL only warns where it ignores a creation option. Where its last writes fail on a full disk, rasterio's
     ``close`` returns as if all were well (measured: the file then had a 50-byte block instead of one of a
     megabyte). Inside an ``Env`` both go to the logger ``rasterio._env``, such errors at the level of INFO.
-
-    Yields:
-        A list that fills while the block runs.
     """
     logger = logging.getLogger("rasterio._env")
     with _messages_lock:
@@ -249,13 +238,10 @@ _listening = threading.local()
 
 @contextmanager
 def complaints() -> Iterator[list[str]]:
-    """Collect what GDAL says of damaged blocks in this thread while it reads, and rasterio does not raise.
+    """Collect what GDAL says of damaged blocks in this thread while it reads, in a list that fills meanwhile.
 
     LZMA's decoder signals an error and is believed to have succeeded; libjpeg warns of corrupt data, and goes on with
     grey. rasterio hands both to the logger ``rasterio._err``. Reads in other threads go on meanwhile.
-
-    Yields:
-        A list that fills while the block runs.
     """
     _listen()
     said: list[str] = []
@@ -298,3 +284,29 @@ def read_a_block(path: Path) -> None:
         said = [cause_of(error)]
     if said:
         raise OSError(f"what was written cannot be read again: {'; '.join(said)}")
+
+
+CODECS = ("DEFLATE", "LZW", "ZSTD", "LERC", "LERC_ZSTD", "LZMA", "PACKBITS", "JPEG", "WEBP", "JXL")
+"""GeoTIFF's codecs; which of them GDAL has is a matter of how it was built."""
+
+
+def gdal_versions() -> dict[str, str]:
+    """The versions of rasterio and of GDAL."""
+    rasterio = load_rasterio()
+    return {"rasterio": rasterio.__version__, "GDAL": rasterio.__gdal_version__}
+
+
+def codecs() -> list[str]:
+    """The codecs that GDAL can write, found by writing a raster in memory with each."""
+    return [codec for codec in CODECS if _writes(codec)]
+
+
+def _writes(codec: str) -> bool:
+    like = {"driver": "GTiff", "height": 16, "width": 16, "dtype": "uint8", "interleave": "pixel"}
+    count = 3 if codec in {"JPEG", "WEBP", "JXL"} else 1
+    try:
+        with quiet(), messages() as warned, load_rasterio().MemoryFile() as memory:
+            memory.open(count=count, compress=codec, **like).close()
+    except Exception:  # noqa: BLE001 - whatever GDAL raises, it cannot write this
+        return False
+    return not warned

@@ -60,11 +60,7 @@ class SharedBlocks:
             self._changed.notify_all()
 
     def hold(self, key: Hashable) -> _Hold:
-        """Holds a block while its context lasts; the caller decodes it where its cells are not there.
-
-        Args:
-            key: What tells it from others.
-        """
+        """Hold a block while its context lasts; the caller decodes it where its cells are not there."""
         return _Hold(self, key)
 
     def decoded(self, place: Held, cells: NDArray[Any]) -> None:
