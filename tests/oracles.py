@@ -20,7 +20,7 @@ from tilejit_kernels import filters, indices, masks, terrain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.decorators import Applicable
 
     Arrays = tuple[np.ndarray, ...]
 

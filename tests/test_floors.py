@@ -60,15 +60,6 @@ CIRCLES = {
     "comparison.wording imports comparison.comparison",
     "formats.array_branch imports formats.sink",
     "formats.sink imports formats.array_branch",
-    "kernel.chain imports kernel.kernel",
-    "kernel.chain imports kernel.raster_function",
-    "kernel.crossing imports kernel.chain",
-    "kernel.crossing imports kernel.discovery",
-    "kernel.crossing imports kernel.kernel",
-    "kernel.discovery imports kernel.chain",
-    "kernel.discovery imports kernel.kernel",
-    "kernel.kernel imports kernel.raster_function",
-    "kernel.raster_function imports kernel.crossing",
 }
 """A module and one that it imports, from which a way leads back."""
 FOLDER_CIRCLES = set()

@@ -14,6 +14,7 @@ Example:
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,9 @@ from tilejit import errors, math
 from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.names import is_valid
 from tilejit.errors import NodataWarning, TilejitError
-from tilejit.kernel.chain import Chain
+from tilejit.kernel.decorators import Chain, chain, focal, local
 from tilejit.kernel.kernel import Kernel
-from tilejit.kernel.registry import chain, focal, local
-from tilejit.raster.door import chain_door, door
+from tilejit.raster.dispatch import call_chain, call_kernel
 
 __version__ = "0.1.0"
 
@@ -43,8 +43,18 @@ Y = Quantity.Y
 ROW = Quantity.ROW
 COL = Quantity.COL
 
-Kernel.door = staticmethod(door)
-Chain.door = staticmethod(chain_door)
+Kernel.dispatch = staticmethod(call_kernel)
+Chain.dispatch = staticmethod(call_chain)
+
+
+def _reduced(function: Kernel | Chain) -> tuple[Any, ...]:
+    from tilejit.kernel.crossing import reduced
+
+    return reduced(function)
+
+
+copyreg.pickle(Kernel, _reduced)
+copyreg.pickle(Chain, _reduced)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",

@@ -23,10 +23,8 @@ from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError
 from tilejit.formats.containers import Container, given_array
 from tilejit.kernel.counts import Counts
-from tilejit.kernel.edges import inside_index, is_index_edge
+from tilejit.kernel.inputs import inside_index, is_index_edge, scalar_values
 from tilejit.kernel.nodata import nodata_value
-from tilejit.kernel.operations import is_open_ended, operations
-from tilejit.kernel.quantities import scalar_values
 from tilejit.sizes import counted
 from tilejit.window import Window, tiles
 
@@ -122,16 +120,16 @@ class ArrayJob:
             return counts
 
         # A pixel of a kernel that loops may take for ever, and this thread would not hear of Ctrl-C.
-        joins = not is_open_ended(self.kernel) or threading.current_thread() is not threading.main_thread()
+        joins = not self.kernel.is_open_ended or threading.current_thread() is not threading.main_thread()
         return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Counts())
 
     def _pieces(self, inner: Window) -> list[Window]:
         """The inner part in pieces of some rows: a few for each thread, where that is worth it."""
         pixels = inner.height * inner.width
-        worth = int(pixels * max(1, operations(self.kernel)) / _OPERATIONS)
+        worth = int(pixels * max(1, self.kernel.operations) / _OPERATIONS)
         even = max(min(worth, self.workers), min(worth // _MANY, _PIECES * self.workers))
         # The main thread hears of Ctrl-C between pieces where it computes some itself: see `_inner`.
-        heard = 1 if is_open_ended(self.kernel) else ceil(pixels / short_pixels(self.kernel))
+        heard = 1 if self.kernel.is_open_ended else ceil(pixels / short_pixels(self.kernel))
         count = min(max(1, even, heard), inner.height)
         height, col, width = -(-inner.height // count), inner.col_off, inner.width
         return [Window(row, col, min(height, inner.row_end - row), width)

@@ -24,7 +24,7 @@ from tilejit.arrays import run_on_arrays
 from tilejit.backends import get_backend
 from tilejit.errors import NodataWarning, ReadError, SinkError
 from tilejit.grid import Grid
-from tilejit.kernel.blanks import constant
+from tilejit.kernel.nodata import constant
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from tilejit.compiler.cpu import cpu_source
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.pixels import counters_of
 from tilejit.kernel.counts import Counts
-from tilejit.kernel.operations import is_open_ended, operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +94,7 @@ class _Tile:
 @functools.lru_cache(maxsize=512)
 def short_pixels(kernel: Kernel) -> int:
     """The pixels that a core computes before somebody who pressed Ctrl-C gets impatient."""
-    return _SHORT_OPEN_ENDED if is_open_ended(kernel) else int(_SHORT / max(1, operations(kernel)))
+    return _SHORT_OPEN_ENDED if kernel.is_open_ended else int(_SHORT / max(1, kernel.operations))
 
 
 @functools.lru_cache(maxsize=512)

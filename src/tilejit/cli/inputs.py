@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tilejit.compiler.parameters import ScalarParameter
-    from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.kernel import Edge
     from tilejit.raster.raster import Raster
 

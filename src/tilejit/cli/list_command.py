@@ -13,7 +13,7 @@ from tilejit.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.discovery import Collection
 
     Row = tuple[str, str, str, str]

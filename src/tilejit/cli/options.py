@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.kernel import Edge
     from tilejit.raster.options import RunOptions
     from tilejit.raster.raster import Raster

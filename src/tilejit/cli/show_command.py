@@ -15,7 +15,7 @@ from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from tilejit.kernel.chain import Applicable
+    from tilejit.kernel.decorators import Applicable
 
 
 @click.command("show")
@@ -31,7 +31,7 @@ def command(kernel: str, backend: str, dtypes: str) -> None:
     if isinstance(found, Kernel):
         launches = [(found, found.signature(given))]
     else:
-        from tilejit.raster.chained import launches_of
+        from tilejit.raster.making import launches_of
 
         launches = launches_of(found, given)
     show_source("\n\n".join(get_backend(backend).source(*launch) for launch in launches))

@@ -21,8 +21,7 @@ from tilejit.backends.numba_info import numba_versions
 from tilejit.comparison.task import Task
 from tilejit.comparison.threads import on_threads
 from tilejit.comparison.work import Reader, Work
-from tilejit.kernel.operations import operations
-from tilejit.kernel.registry import local
+from tilejit.kernel.decorators import local
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def measure_roofs(task: Task, counts: Sequence[int]) -> Roofs:
         bandwidth=tuple(clock.rate(copy, n) * 2 * _COPY_BYTES for n in counts),
         peak=tuple(clock.rate(multiply, n) * done * cells.size for n in counts),
         cached=tuple(clock.rate(compute, n) * pixels for n in counts),
-        operations=operations(work.kernel),
+        operations=work.kernel.operations,
         bytes_per_pixel=moved,
         compile=compile_seconds,
     )

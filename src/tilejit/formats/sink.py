@@ -115,7 +115,7 @@ class Sink(Protocol):
         Args:
             window: The cells: whole blocks, each written once. A sink may refuse others.
             array: (band, row, col), all bands, in the sink's type; it may be reused after the call. Bands that hold
-                one value each may come as a constant, with strides of 0 (see `tilejit.kernel.blanks`).
+                one value each may come as a constant, with strides of 0 (see `tilejit.kernel.nodata`).
 
         Raises:
             SinkError: It cannot be written.

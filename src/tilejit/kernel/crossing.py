@@ -25,7 +25,7 @@ from tilejit.compiler.c_functions import is_c_function, is_library
 from tilejit.compiler.names import closure_of, plain_number
 from tilejit.compiler.source import FunctionSource, bare, function_of, read_source
 from tilejit.errors import KernelError, TilejitError
-from tilejit.kernel.chain import Applicable
+from tilejit.kernel.decorators import Applicable
 from tilejit.kernel.discovery import find_kernel, import_module, is_importable, load_file
 from tilejit.kernel.kernel import Kernel
 from tilejit.system.main_module import is_run_again, main_file, main_module
@@ -91,7 +91,7 @@ class Text:
         known = _known.get(self.token)
         if known is None:
             made: Applicable = pickle.loads(self.pickled)  # noqa: S301 - what pickles it gives it
-            vars(made)["crossing_text"] = self
+            vars(made)["crossing"] = self
             known = _known.setdefault(self.token, made)
         return known
 
@@ -129,7 +129,7 @@ def way_of(function: Applicable) -> Name | Text:
     if name is not None:
         return name
     try:
-        return function.crossing_text
+        return text_of(function)
     except KernelError:
         name = _name_in_main(function)
         if name is None:
@@ -138,11 +138,16 @@ def way_of(function: Applicable) -> Name | Text:
 
 
 def text_of(function: Applicable) -> Text:
-    """Returns a kernel or a chain as text.
+    """Returns a kernel or a chain as text, which is made once: copies are one, also where a constant has changed.
 
     Raises:
         KernelError: It uses what cannot be handed to another process, or what has changed since it was first used.
     """
+    made: Text = vars(function).get("crossing") or vars(function).setdefault("crossing", _made_text(function))
+    return made
+
+
+def _made_text(function: Applicable) -> Text:
     buffer = io.BytesIO()
     pickler = _Pickler(buffer, function)
     try:

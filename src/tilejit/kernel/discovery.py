@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tilejit.errors import KernelError, TilejitError
-from tilejit.kernel.chain import Applicable
+from tilejit.kernel.decorators import Applicable
 from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted
 

@@ -10,23 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tilejit.compiler.checks import check_syntax
 from tilejit.compiler.kinds import Kind, Quantity, Signature, compute_dtype, integer_dtype
 from tilejit.compiler.lowering import lower_body
 from tilejit.compiler.names import window_parameters
-from tilejit.compiler.parameters import read_output_dtypes, read_parameters
 from tilejit.compiler.passes import carried
-from tilejit.compiler.source import FunctionSource, read_source
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.nodata import holds_nodata
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tilejit.compiler.form import Form, Offset
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.source import FunctionSource
 
 INPUT_UNIT = "input"
 """What a kernel declares whose results have the unit of its first raster."""
@@ -155,6 +153,30 @@ class Kernel(RasterFunction):
         offsets = [offset for cells in self.form.footprint.values() for offset in cells]
         return all({-reach, reach} <= {offset[axis] for offset in offsets} for axis, reach in enumerate(self.radius))
 
+    @property
+    def deciding_inputs(self) -> tuple[int, ...]:
+        """The inputs of which each makes all results nodata where it is nodata all over.
+
+        Those whose cells the body reads, be it in a branch: where nodata propagates, any of them does. There is none of
+        a kernel that deals with nodata itself.
+        """
+        if self.nodata != "propagate":
+            return ()
+        return tuple(k for k, raster in enumerate(self.rasters) if self.form.footprint.get(raster.name))
+
+    @functools.cached_property
+    def operations(self) -> int:
+        """About how many operations it does for a pixel; a loop, whose length is not known, counts as a thousand."""
+        return sum(map(_weight, self._nodes()))
+
+    @functools.cached_property
+    def is_open_ended(self) -> bool:
+        """Whether its text does not tell how long a pixel takes: it loops, or calls C functions."""
+        return bool(self.form.c_functions) or any(isinstance(node, (ast.For, ast.While)) for node in self._nodes())
+
+    def _nodes(self) -> Iterator[ast.AST]:
+        return (node for function in self.form.functions for s in function.body for node in ast.walk(s))
+
     def _lowered(self, *, all_valid: bool) -> Form:
         form = lower_body(
             self.source,
@@ -216,7 +238,7 @@ class Kernel(RasterFunction):
         """
         if self.kind == "local":
             raise KernelError(f"{self.name} reads one pixel and has no edge: leave edge={edge!r} out")
-        _check_edge(self.name, edge, self.rasters)
+        check_edge(self.name, edge, self.rasters)
         return self if edge == self.edge else self._with_edge(edge)
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _signature; what is compiled of it is found again
@@ -257,6 +279,18 @@ class Kernel(RasterFunction):
         return f"<{self.kind} kernel {self.name}{self.usage} from {self.source.where}>"
 
 
+_WEIGHTS = {"_math": 20, "_float": 0}
+"""Operations of the calls that a lowered body has for functions of ``math`` and conversions; one for others."""
+
+
+def _weight(node: ast.AST) -> int:
+    if isinstance(node, (ast.For, ast.While)):
+        return 1000
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return _WEIGHTS.get(node.func.id, 1)
+    return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp))
+
+
 class _Cells:
     """The neighbours of one pixel of an array, as a body sees them; NaN outside, beyond the radius, under a mask."""
 
@@ -274,32 +308,8 @@ class _Cells:
         return self._compute.type(self._array[row, col] if inside else np.nan)
 
 
-def declare(
-    function: Callable[..., object],
-    *,
-    kind: Literal["local", "focal"],
-    nodata: Nodata = "propagate",
-    radius: int | tuple[int, int] | None = None,
-    edge: Edge = "nodata",
-    unit: str | None = None,
-    fast: bool = False,
-) -> Kernel:
-    """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
-
-    Raises:
-        KernelError: With the user's file, line, a caret and what to write instead.
-    """
-    source = read_source(function)
-    if nodata not in {"propagate", "kernel"}:
-        raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
-    check_syntax(source)
-    rasters, scalars = read_parameters(source)
-    _check_edge(source.name, edge, rasters)
-    outputs = read_output_dtypes(source)
-    return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
-
-
-def _check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> None:
+def check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> None:
+    """Refuses what is no edge of a kernel of that name."""
     is_number = isinstance(edge, (int, float)) and not isinstance(edge, bool)
     if not is_number and not (isinstance(edge, str) and edge in _EDGES):
         raise KernelError(f"{name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
@@ -307,12 +317,3 @@ def _check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> 
         for raster in rasters:
             if raster.dtype is not None and not holds_nodata(raster.dtype, edge):
                 raise KernelError(f"{name}: edge={edge!r} is no {raster.dtype}, which {raster.name} is annotated with")
-
-
-def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if radius is None:
-        return None
-    pair = (radius, radius) if isinstance(radius, int) else radius
-    if not isinstance(pair, tuple) or len(pair) != 2 or not all(type(r) is int and r >= 0 for r in pair):
-        raise KernelError(f"{source.name}: radius={radius!r}; it is a count of cells, or (rows, cols)")
-    return pair

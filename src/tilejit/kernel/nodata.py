@@ -1,14 +1,26 @@
-"""Which value stands for nodata in a result."""
+"""Nodata: which value stands for it, and tiles that hold nothing else.
+
+A raster's rim and its sea are tiles without a valid cell, and where nodata propagates so are the results: they are
+known cheaply, carried as one value, and not computed with.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+_ROWS = 64
+"""Rows that are scanned at once: their flags stay in a core's cache, and a scan ends soon after a valid cell."""
 
 
 def default_nodata(dtype: np.dtype) -> float | int:
@@ -75,3 +87,52 @@ def nodata_value(dtype: np.dtype, given: float | None) -> Any:
         if np.isinf(scalar) and not np.isinf(value):
             raise ParameterError(f"nodata={value!r} does not fit {dtype}: choose another")
     return scalar
+
+
+def is_nodata_tile(cells: Array, valid: Array | None, nodata: float | None) -> bool:
+    """Whether no cell of a tile is valid.
+
+    Five cells tell most tiles apart, so that looking costs microseconds; only one whose five are invalid is scanned, up
+    to the first valid cell.
+
+    Args:
+        cells: (row, col).
+        valid: Their validity where it is apart.
+        nodata: The nodata value of integer cells; None where none is invalid.
+
+    Example:
+        >>> is_nodata_tile(np.full((9, 9), np.nan), None, None), is_nodata_tile(np.zeros((9, 9), np.uint8), None, 0)
+        (True, True)
+    """
+    if is_constant(cells):
+        return True
+    if valid is not None:
+        return _all(valid, lambda part: part == 0)
+    if cells.dtype.kind == "f":
+        return _all(cells, np.isnan)
+    return nodata is not None and _all(cells, lambda part: part == nodata)
+
+
+def _all(cells: Array, is_invalid: Any) -> bool:
+    rows, cols = cells.shape
+    if not cells.size:
+        return False
+    corners = cells[:: max(1, rows - 1), :: max(1, cols - 1)]
+    if not is_invalid(corners).all() or not is_invalid(cells[rows // 2, cols // 2]):
+        return False
+    return all(bool(is_invalid(cells[row : row + _ROWS]).all()) for row in range(0, rows, _ROWS))
+
+
+def constant(values: Array, shape: tuple[int, int]) -> Array:
+    """One value for each band, as a (band, row, col) array that takes no memory: rows and columns have strides of 0."""
+    return np.broadcast_to(values[:, np.newaxis, np.newaxis], (len(values), *shape))
+
+
+def is_constant(array: Array) -> bool:
+    """Whether an array is known to hold one value for each band, by its strides alone.
+
+    Example:
+        >>> is_constant(constant(np.float32([7]), (4, 4))), is_constant(np.zeros((1, 4, 4)))
+        (True, False)
+    """
+    return array.strides[-2:] == (0, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.compiler.source import FunctionSource
-    from tilejit.kernel.crossing import Text
 
 
-class Door(Protocol):
+class Dispatch(Protocol):
     """What a call does; the floors above give it, so that this one knows nothing of them."""
 
     def __call__(self, function: Any, inputs: Sequence[Any], options: Mapping[str, Any], /) -> Any:
@@ -55,7 +53,7 @@ class RasterFunction:
 
     __tilejit_kernel__: ClassVar[bool] = True
     __signature__: ClassVar[_Signature] = _Signature()
-    door: ClassVar[Door | None] = None
+    dispatch: ClassVar[Dispatch | None] = None
     """What a call does."""
 
     def __post_init__(self) -> None:
@@ -93,21 +91,6 @@ class RasterFunction:
             default = scalar.quantity.name if scalar.quantity is not None else repr(scalar.default)
             parts.append(scalar.name if scalar.default is REQUIRED else f"{scalar.name}={default}")
         return f"({', '.join(parts)})"
-
-    @functools.cached_property
-    def crossing_text(self) -> Text:
-        """It as text with all that it uses, for another process that no name leads to it.
-
-        It is made once, so that copies of a kernel are one, also where a constant has changed meanwhile.
-        """
-        from tilejit.kernel.crossing import text_of
-
-        return text_of(self)  # type: ignore[arg-type]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from tilejit.kernel.crossing import reduced
-
-        return reduced(self)  # type: ignore[arg-type]
 
     def call_signature(self) -> inspect.Signature:
         """What a call takes: the rasters, the scalars, and the options that every kernel has."""
@@ -167,7 +150,7 @@ class RasterFunction:
             raise KernelError(
                 f"{self.name} takes {counted(len(self.rasters), 'raster')} ({names}), {len(inputs)} given"
             )
-        door = type(self).door
-        if door is None:
+        dispatch = type(self).dispatch
+        if dispatch is None:
             raise KernelError(f"{self.name} is called before tilejit is imported: import tilejit")
-        return door(self, inputs, options)
+        return dispatch(self, inputs, options)

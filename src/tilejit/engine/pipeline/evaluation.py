@@ -10,10 +10,9 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.backends.pulse import OF
 from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_valid
-from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
 from tilejit.kernel.counts import Counts
-from tilejit.kernel.edges import fill_outside
-from tilejit.kernel.quantities import scalar_values
+from tilejit.kernel.inputs import fill_outside, scalar_values
+from tilejit.kernel.nodata import constant, is_constant, is_nodata_tile
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Evaluator:
         self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
         self._direct = self.plan.written_directly()
         self._deciding = [
-            tuple(step.operands[k].plane for k in deciding_inputs(kernel))
+            tuple(step.operands[k].plane for k in kernel.deciding_inputs)
             for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
         ]
         self._owners = [_owner(self.plan, step) for step in self.plan.steps]
@@ -150,7 +149,7 @@ class Evaluator:
         """Whether a plane has no valid cell in ``area``."""
         plane, (cells, valid) = self.plan.planes[number], planes[number]
         place = area.slices(window.expand(*plane.halo))
-        return is_blank(cells[place], None if valid is None else valid[place], plane.nodata)
+        return is_nodata_tile(cells[place], None if valid is None else valid[place], plane.nodata)
 
     def _step(
         self,

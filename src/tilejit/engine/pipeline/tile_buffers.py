@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.kernel.edges import fill_outside, inside_index
+from tilejit.kernel.inputs import fill_outside, inside_index
 from tilejit.window import Window
 
 if TYPE_CHECKING:

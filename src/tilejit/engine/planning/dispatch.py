@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tilejit.backends import BACKENDS, get_backend
 from tilejit.errors import BackendError
-from tilejit.kernel.operations import operations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +48,7 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
     calling = [kernel.name for kernel in kernels if kernel.form.c_functions]
     if calling:
         return "cpu", f"{', '.join(calling)} calls C functions, which a GPU cannot"
-    count = sum(map(operations, kernels))
+    count = sum(kernel.operations for kernel in kernels)
     if count < GPU_OPERATIONS:
         return "cpu", (
             f"about {count} operations a pixel; below {GPU_OPERATIONS} moving pixels to the GPU and back takes longer"

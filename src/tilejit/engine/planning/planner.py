@@ -31,9 +31,8 @@ from tilejit.errors import PlanError
 from tilejit.formats.output_file import can_be_written
 from tilejit.formats.scaled_source import scales_of
 from tilejit.formats.source import storage_of
+from tilejit.kernel.inputs import scalar_values
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
-from tilejit.kernel.operations import is_open_ended
-from tilejit.kernel.quantities import scalar_values
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window
         processes=settings.processes,
     )
     blocks = [request.storage(write.dtype).block for request, write in zip(outputs, writes, strict=True)]
-    is_slow = any(is_open_ended(node.application.kernel) for _, node in nodes)
+    is_slow = any(node.application.kernel.is_open_ended for _, node in nodes)
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
     kernels = tuple(node.application.kernel for _, node in nodes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.kernel.blanks import is_constant
+from tilejit.kernel.nodata import is_constant
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class BlockCutter:
         Returns:
             (row, col, sample), C-contiguous: ``cells``' own memory where it is so already. A tile that reaches outside
             the raster repeats its last row and column there, which readers skip and compressors hardly notice. Of
-            constant cells a constant (see `tilejit.kernel.blanks`).
+            constant cells a constant (see `tilejit.kernel.nodata`).
         """
         rows, cols = self.grid.block
         whole = Window(place.row * rows, place.col * cols, rows, cols)

@@ -20,7 +20,7 @@ from tilejit.formats.geotiff.constant_blocks import KnownBlocks
 from tilejit.formats.geotiff.shared_blocks import SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
 from tilejit.formats.source import check_request
-from tilejit.kernel.blanks import is_constant
+from tilejit.kernel.nodata import is_constant
 from tilejit.system.limits import open_files_hint
 from tilejit.window import Window
 

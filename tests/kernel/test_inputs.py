@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raster_kernels import PAD_MODES, pad
-from tilejit.kernel.edges import fill_outside, inside_index
+from tilejit.kernel.inputs import fill_outside, inside_index
 from tilejit.window import Window
 
 EDGES = [*PAD_MODES, "nodata", 7.0, -1]

@@ -17,7 +17,7 @@ from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.constant_blocks import ConstantBlocks, KnownBlocks, constant_of
 from tilejit.formats.registry import open_source
 from tilejit.grid import Grid
-from tilejit.kernel.blanks import constant, deciding_inputs, is_blank, is_constant
+from tilejit.kernel.nodata import constant, is_constant, is_nodata_tile
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
 from tilejit.window import Window
@@ -131,7 +131,7 @@ def computed(raster, **options):
 
 def never():
     """As if no kernel let nodata through."""
-    return mock.patch.object(evaluation, "deciding_inputs", return_value=())
+    return mock.patch.object(tj.Kernel, "deciding_inputs", ())
 
 
 def same(first, second):
@@ -230,7 +230,7 @@ def test_a_tile_whose_own_cells_are_nodata_is_not_computed_whatever_surrounds_it
 
 
 def test_which_inputs_decide():
-    found = {kernel.name: deciding_inputs(kernel) for kernel in (spread, filled, two, first, branches, bits)}
+    found = {kernel.name: kernel.deciding_inputs for kernel in (spread, filled, two, first, branches, bits)}
     assert found == {"spread": (0,), "filled": (), "two": (0, 1), "first": (0,), "branches": (0, 1), "bits": (0, 1)}
 
 
@@ -245,18 +245,18 @@ def test_validity_apart_is_looked_at():
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_is_blank_is_what_a_scan_says(data):
+def test_is_nodata_tile_is_what_a_scan_says(data):
     shape = data.draw(st.tuples(st.integers(1, 150), st.integers(1, 9)))
     cells = np.full(shape, np.nan)
     for _ in range(data.draw(st.integers(0, 2))):
         cells[data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1))] = 1
     expected = bool(np.isnan(cells).all())
-    assert is_blank(cells, None, None) == expected
+    assert is_nodata_tile(cells, None, None) == expected
     integers = np.nan_to_num(cells, nan=7).astype(np.int16)
-    assert is_blank(integers, None, 7) == expected
-    assert not is_blank(integers, None, None)
-    assert is_blank(integers, (~np.isnan(cells)).astype(np.uint8), None) == expected
-    assert not is_blank(cells[:0], None, None)
+    assert is_nodata_tile(integers, None, 7) == expected
+    assert not is_nodata_tile(integers, None, None)
+    assert is_nodata_tile(integers, (~np.isnan(cells)).astype(np.uint8), None) == expected
+    assert not is_nodata_tile(cells[:0], None, None)
 
 
 def test_a_constant_is_known_by_its_strides():

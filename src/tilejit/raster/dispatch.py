@@ -12,11 +12,11 @@ from tilejit.system.limits import available_cores
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.kernel.chain import Chain
+    from tilejit.kernel.decorators import Chain
     from tilejit.kernel.kernel import Kernel
 
 
-def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+def call_kernel(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Runs ``kernel`` over arrays, or applies it to Rasters; see `Kernel.__call__`."""
     # No Raster exists before its module is imported, which takes GDAL's floor along: arrays do without it.
     raster = sys.modules.get("tilejit.raster.raster")
@@ -38,9 +38,9 @@ def door(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> A
     return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers, out=out)
 
 
-def chain_door(chain: Chain, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+def call_chain(chain: Chain, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Runs ``chain`` over arrays, or applies it to Rasters; see `Chain.__call__`."""
-    from tilejit.raster.chained import apply_chain, run_chain
+    from tilejit.raster.making import apply_chain, run_chain
     from tilejit.raster.raster import Raster
 
     if any(isinstance(i, Raster) for i in inputs):

@@ -1,16 +1,57 @@
-"""The decorators, and how kernels are found by name."""
+"""What the decorators make: kernels, and chains of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
-from tilejit.compiler.parameters import read_parameters
+from tilejit.compiler.checks import check_syntax
+from tilejit.compiler.parameters import read_output_dtypes, read_parameters
 from tilejit.compiler.source import read_source
-from tilejit.kernel.chain import Chain
-from tilejit.kernel.kernel import Edge, Kernel, Nodata, declare
+from tilejit.errors import KernelError
+from tilejit.kernel.kernel import Edge, Kernel, Nodata, check_edge
+from tilejit.kernel.raster_function import RasterFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.source import FunctionSource
+
+
+@dataclass(frozen=True)
+class Chain(RasterFunction):
+    """A function of Rasters that applies kernels. Call it as a kernel: arrays give arrays, Rasters a lazy Raster.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.local
+        ... def doubled(z):
+        ...     return z * 2.0
+        >>> @tj.chain
+        ... def quadrupled(z):
+        ...     return doubled(doubled(z))
+        >>> quadrupled(np.float32([[1, 2]]))
+        array([[4., 8.]], dtype=float32)
+    """
+
+    source: FunctionSource
+    """The function's text."""
+    rasters: tuple[RasterParameter, ...]
+    """Its positional parameters."""
+    scalars: tuple[ScalarParameter, ...]
+    """Its keyword-only parameters."""
+
+    kind: ClassVar[str] = "chain"
+    """What lists call it."""
+
+    def __repr__(self) -> str:
+        return f"<chain {self.name}{self.usage} from {self.source.where}>"
+
+
+Applicable = Kernel | Chain
+"""What is called with rasters, and has a name to be found by."""
 
 
 @overload
@@ -49,8 +90,8 @@ def local(
         array([[10., 20.]], dtype=float32)
     """
     if body is None:
-        return lambda function: declare(function, kind="local", nodata=nodata, unit=unit, fast=fast)
-    return declare(body, kind="local", nodata=nodata, unit=unit, fast=fast)
+        return lambda function: _declare(function, kind="local", nodata=nodata, unit=unit, fast=fast)
+    return _declare(body, kind="local", nodata=nodata, unit=unit, fast=fast)
 
 
 @overload
@@ -100,10 +141,10 @@ def focal(
         array([[nan,  4., nan]], dtype=float32)
     """
     if body is None:
-        return lambda function: declare(
+        return lambda function: _declare(
             function, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
         )
-    return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
+    return _declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
 
 
 def chain(function: Callable[..., object], /) -> Chain:
@@ -142,3 +183,37 @@ def chain(function: Callable[..., object], /) -> Chain:
             source.fail(argument, f"{raster.name} is annotated {raster.dtype} in a chain",
                         "annotate it in the kernel that takes it")  # fmt: skip
     return Chain(source, rasters, scalars)
+
+
+def _declare(
+    function: Callable[..., object],
+    *,
+    kind: Literal["local", "focal"],
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Kernel:
+    """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
+
+    Raises:
+        KernelError: With the user's file, line, a caret and what to write instead.
+    """
+    source = read_source(function)
+    if nodata not in {"propagate", "kernel"}:
+        raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
+    check_syntax(source)
+    rasters, scalars = read_parameters(source)
+    check_edge(source.name, edge, rasters)
+    outputs = read_output_dtypes(source)
+    return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
+
+
+def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if radius is None:
+        return None
+    pair = (radius, radius) if isinstance(radius, int) else radius
+    if not isinstance(pair, tuple) or len(pair) != 2 or not all(type(r) is int and r >= 0 for r in pair):
+        raise KernelError(f"{source.name}: radius={radius!r}; it is a count of cells, or (rows, cols)")
+    return pair
