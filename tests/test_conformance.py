@@ -9,7 +9,7 @@ from tilejit.formats.folders.zarr_sink import ZarrSink
 from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import ArraySink, OutputProfile
 from tilejit.formats.source import ArraySource
 from tilejit.testing import BackendTests, SinkTests, SourceTests

@@ -12,6 +12,7 @@ Example:
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import threading
 import warnings
@@ -230,7 +231,7 @@ class SourceTests:
 
 
 class SinkTests:
-    """A sink holds what was written to it, once it is committed."""
+    """A sink holds what was written to it, once it is published."""
 
     def make(self, grid: Grid, count: int, dtype: np.dtype) -> Sink:
         """Returns a sink; the hook to fill in."""
@@ -240,34 +241,64 @@ class SinkTests:
         """Returns the (band, row, col) cells of the sink that was made last; the hook to fill in."""
         raise NotImplementedError
 
+    def written(self, sink: Sink, *parts: tuple[Window, Array]) -> None:
+        """Has one writer write windows, and publishes the sink."""
+        writer = sink.writer()
+        for window, array in parts:
+            writer.write(window, array)
+        sink.merge(writer.finish())
+        sink.sync()
+        sink.prepare()
+        sink.publish()
+
     def test_it_holds_what_was_written(self) -> None:
         """Windows in any order come out in their place."""
-        grid = Grid(70, 50)
-        cells = np.random.default_rng(1).random((2, 70, 50), np.float32)
-        sink = self.make(grid, 2, np.dtype(np.float32))
-        for window in reversed(list(tiles(70, 50, *sink.block))):
-            rows, cols = window.slices(Window(0, 0, 70, 50))
-            sink.write(window, np.ascontiguousarray(cells[:, rows, cols]))
-        sink.commit()
+        cells, sink = _random_cells(), self.make(Grid(70, 50), 2, np.dtype(np.float32))
+        self.written(sink, *reversed(list(_parts(cells, sink.block))))
+        np.testing.assert_array_equal(self.read_back(), cells)
+
+    def test_several_writers_write_it(self) -> None:
+        """One after the other and from several threads; what a journal keeps of each is JSON."""
+        cells, sink = _random_cells(), self.make(Grid(70, 50), 2, np.dtype(np.float32))
+        parts = list(_parts(cells, sink.block))
+        for half in (parts[::2], parts[1::2]):
+            writer = sink.writer()
+            threads = [threading.Thread(target=writer.write, args=part) for part in half]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            json.dumps(sink.merge(writer.finish()))
+        sink.prepare()
+        sink.publish()
         np.testing.assert_array_equal(self.read_back(), cells)
 
     def test_it_takes_constants(self) -> None:
         """A tile of nodata comes as one value for each band, with strides of 0."""
-        sink = self.make(Grid(70, 50), 2, np.dtype(np.float32))
-        for window in tiles(70, 50, *sink.block):
-            sink.write(window, constant(np.array([3, np.nan], np.float32), window.shape))
-        sink.commit()
-        np.testing.assert_array_equal(self.read_back(), constant(np.array([3, np.nan], np.float32), (70, 50)))
+        sink, pixel = self.make(Grid(70, 50), 2, np.dtype(np.float32)), np.array([3, np.nan], np.float32)
+        self.written(sink, *((w, constant(pixel, w.shape)) for w in tiles(70, 50, *sink.block)))
+        np.testing.assert_array_equal(self.read_back(), constant(pixel, (70, 50)))
 
     def test_it_refuses_what_does_not_fit(self) -> None:
         """Windows outside, other shapes, other dtypes."""
         sink = self.make(Grid(16, 16), 1, np.dtype(np.uint8))
-        zeros = np.zeros((1, 16, 16), np.uint8)
-        _raises(SinkError, lambda: sink.write(Window(8, 0, 16, 16), zeros))
-        _raises(SinkError, lambda: sink.write(Window(0, 0, 8, 16), zeros))
-        _raises(SinkError, lambda: sink.write(Window(0, 0, 16, 16), zeros.astype(np.int32)))
+        writer, zeros = sink.writer(), np.zeros((1, 16, 16), np.uint8)
+        _raises(SinkError, lambda: writer.write(Window(8, 0, 16, 16), zeros))
+        _raises(SinkError, lambda: writer.write(Window(0, 0, 8, 16), zeros))
+        _raises(SinkError, lambda: writer.write(Window(0, 0, 16, 16), zeros.astype(np.int32)))
         sink.abort()
         sink.abort()
+
+
+def _random_cells() -> Array:
+    return np.random.default_rng(1).random((2, 70, 50), np.float32)
+
+
+def _parts(cells: Array, block: tuple[int, int]) -> Iterator[tuple[Window, Array]]:
+    """Windows of whole blocks, and their cells."""
+    whole = Window(0, 0, *cells.shape[1:])
+    for window in tiles(*whole.shape, *block):
+        yield window, np.ascontiguousarray(cells[:, *window.slices(whole)])
 
 
 class ExecutorTests:

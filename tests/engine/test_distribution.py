@@ -1,7 +1,7 @@
 """Runs on executors: the same bits as from threads, nothing lost, and what cannot be is refused."""
 
-import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -35,7 +35,7 @@ import tilejit as tj
 from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
 from tilejit.engine.distribution.recipe import recipe_of
-from tilejit.engine.distribution.worker import check_branches
+from tilejit.engine.distribution.worker import check_writers
 from tilejit.engine.executors import opened
 from tilejit.engine.executors.base import Outcome, SerialExecutor
 from tilejit.engine.executors.dask import DaskExecutor
@@ -235,7 +235,7 @@ def test_workers_elsewhere_are_asked_for_folders_before_anything_is_computed(dem
 
     with pytest.raises(SinkError, match="no folder"):
         scaled(tj.open(dem)).save(tmp_path / "out.vrt", executor=Blind())
-    assert asked == [check_branches]
+    assert asked == [check_writers]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -368,9 +368,9 @@ def test_parts_are_whole_tiles_that_cover_each_cell_once(shape, tile, workers, f
 @pytest.mark.parametrize("local", [True, False])
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
-def test_branches_in_any_order_make_the_same_file(local, tmp_path_factory, data):
+def test_writers_in_any_order_make_the_same_file(local, tmp_path_factory, data):
     """Also where a part was written before and lost."""
-    folder = tmp_path_factory.mktemp("branches")
+    folder = tmp_path_factory.mktemp("writers")
     height, width = data.draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
     cells = np.random.default_rng(height * width).integers(0, 3, (2, height, width)).astype(np.int16)
     options = {"TILED": "YES", "BLOCKXSIZE": "16", "BLOCKYSIZE": "16", "COMPRESS": "DEFLATE", "SPARSE_OK": "TRUE"}
@@ -382,17 +382,17 @@ def test_branches_in_any_order_make_the_same_file(local, tmp_path_factory, data)
             path=str(folder / "out.tif"), grid=Grid(height, width), count=2, dtype=cells.dtype, options=options
         )
     )
-    opener = sink.branch(local=local)
+    opener = sink.opener(local=local)
     for window, once_lost in zip(windows, is_lost_first, strict=True):
         if once_lost:
             lost = opener()
             lost.write(window, np.ascontiguousarray(-cells[:, *window.slices(Window(0, 0, height, width))]))
             lost.finish()
-        branch = opener()
-        branch.write(window, np.ascontiguousarray(cells[:, *window.slices(Window(0, 0, height, width))]))
-        record = branch.finish()
-        sink.take(json.loads(json.dumps(record)) if local else record)
-    sink.commit()
+        writer = opener()
+        writer.write(window, np.ascontiguousarray(cells[:, *window.slices(Window(0, 0, height, width))]))
+        sink.merge(pickle.loads(pickle.dumps(writer.finish())))  # noqa: S301 - our own bytes
+    sink.prepare()
+    sink.publish()
     np.testing.assert_array_equal(rasterio.open(folder / "out.tif").read(), cells)
 
 
@@ -400,7 +400,7 @@ def test_an_array_that_is_gone_is_not_written_to():
     from tilejit.formats.shared_memory import SharedArray
 
     shared = SharedArray((1, 4, 4), np.dtype(np.float32))
-    opener = ArraySink(shared.array, Grid(4, 4), shared=shared.memory).branch(local=True)
+    opener = ArraySink(shared.array, Grid(4, 4), shared=shared.memory).opener(local=True)
     opener().write(Window(0, 0, 4, 4), np.ones((1, 4, 4), np.float32))
     assert shared.array.sum() == 16
     shared.close()

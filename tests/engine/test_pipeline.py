@@ -16,9 +16,9 @@ import rasterio
 import tilejit as tj
 from tilejit.engine.pipeline import evaluation
 from tilejit.errors import SinkError, TilejitError
-from tilejit.formats import output_file
-from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats import output
 from tilejit.formats.geotiff.block_source import BlockSource
+from tilejit.formats.geotiff.tiff_directory import TiffSkeleton
 from tilejit.formats.open_sink import open_sink
 from tilejit.formats.source import ArraySource
 from tilejit.raster.raster import SourceBand
@@ -94,7 +94,7 @@ def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     steep(raster).save(tmp_path / "out.tif", **SMALL)
 
 
-@pytest.mark.parametrize(("owner", "stage"), [(output_file, "sync_path"), (BlockSink, "_fill_directory")])
+@pytest.mark.parametrize(("owner", "stage"), [(output, "sync_path"), (TiffSkeleton, "enter")])
 def test_two_outputs_appear_together_or_not_at_all(tmp_path, raster, monkeypatch, owner, stage):
     (tmp_path / "one.tif").write_bytes(b"old")
     before = left(tmp_path)

@@ -109,17 +109,6 @@ def test_each_output_is_told_apart(tmp_path, raster):
     assert encoded == dict.fromkeys(map(str, outputs), 16)
 
 
-def test_a_sinks_turn_is_waited_for(tmp_path, raster):
-    """GDAL takes one window at a time: no two threads encode at once, and who waited is told with the tile."""
-    by_gdal = SMALL | {"profile": SMALL["profile"] | {"compress": "packbits"}}
-    steep(raster).save(tmp_path / "out.tif", trace=tmp_path / "out.json", **by_gdal)
-    events, _, _ = load(tmp_path / "out.json")
-    spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "encode")
-    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
-    turns = [(e["args"]["row"], e["args"]["col"]) for e in events if e["name"] == "wait" and "row" in e["args"]]
-    assert sorted(turns) == [(row, col) for row in range(4) for col in range(4)]
-
-
 def test_arrays_are_traced_too(tmp_path, raster):
     steep(raster).read(trace=tmp_path / "read.json", tile=(50, 50))
     events, _, _ = load(tmp_path / "read.json")

@@ -16,6 +16,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
 from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.geotiff import append_file, block_sink
@@ -25,7 +26,7 @@ from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.constant_blocks import constant_of
 from tilejit.formats.geotiff_sink import writer_of
 from tilejit.formats.open_sink import open_sink
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import WRITTEN_DIRECTLY, OutputProfile
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window, tiles
@@ -58,10 +59,9 @@ def terrain(profile):
 
 
 def write(sink, array):
-    whole = Window(0, 0, *array.shape[1:])
-    for window in tiles(*whole.shape, 2 * sink.block[0], 2 * sink.block[1]):
-        sink.write(window, array[:, *window.slices(whole)])
-    sink.commit()
+    sink = Written(getattr(sink, "sink", sink))
+    write_all(sink, array, (2 * sink.block[0], 2 * sink.block[1]))
+    sink.publish()
 
 
 def tags_of(path):
@@ -111,7 +111,7 @@ def test_a_file_too_large_for_the_page_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(append_file, "SEGMENT", 8192)
     profile = profile_of(tmp_path, "direct.tif", options=TILED)
     array = terrain(profile)
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     assert isinstance(sink._appended, append_file.DirectAppendFile)
     write(sink, array)
     through = profile_of(tmp_path, "gdal.tif", options=TILED)
@@ -212,12 +212,12 @@ def test_threads_write_at_once(tmp_path, threads):
     profile = profile_of(tmp_path, grid=replace(GRID, height=700, width=900), count=2, options=TILED)
     array = terrain(profile)
     whole = Window(0, 0, 700, 900)
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     windows = list(tiles(700, 900, 64, 64))
     np.random.default_rng(5).shuffle(windows)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda w: sink.write(w, array[:, *w.slices(whole)]), windows))
-    sink.commit()
+    sink.publish()
     with rasterio.open(profile.path) as dataset:
         np.testing.assert_array_equal(dataset.read(), array)
     assert_no_overlap(profile.path)
@@ -271,13 +271,13 @@ def test_a_constant_block_is_a_copy_of_what_the_caller_may_reuse(tmp_path):
         grid=replace(GRID, height=32, width=16),
         options={"COMPRESS": "NONE", "BLOCKXSIZE": "16", "BLOCKYSIZE": "16"},
     )
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     array = np.full((1, 16, 16), 5, np.float32)
     sink.write(Window(0, 0, 16, 16), array)
     array[:] = 6
     array[0, 0, 1] = 7
     sink.write(Window(16, 0, 16, 16), np.full((1, 16, 16), 5, np.float32))
-    sink.commit()
+    sink.publish()
     assert_alike_pixels(profile.path, np.full((1, 32, 16), 5, np.float32))
 
 
@@ -334,7 +334,7 @@ def test_padding_repeats_the_edge():
     "window", [Window(0, 0, 8, 32), Window(8, 0, 16, 32), Window(0, 0, 16, 40), Window(64, 64, 10, 19)]
 )
 def test_parts_of_blocks_are_refused(tmp_path, window):
-    sink = BlockSink(OutputFile(profile_of(tmp_path, options=TILED)))
+    sink = Written(BlockSink(OutputFile(profile_of(tmp_path, options=TILED))))
     with pytest.raises(SinkError, match=r"direct\.tif: rows .* cuts blocks of 16 x 32: write whole ones"):
         sink.write(window, np.zeros((1, *window.shape), np.float32))
     sink.abort()
@@ -343,7 +343,7 @@ def test_parts_of_blocks_are_refused(tmp_path, window):
 
 def test_a_block_is_written_once(tmp_path):
     profile = profile_of(tmp_path, options=TILED)
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     sink.write(Window(16, 32, 16, 32), np.ones((1, 16, 32), np.float32))
     array = terrain(profile)
     with pytest.raises(SinkError, match="rows 0:75, cols 0:83: block row 1, block col 1 has been written already"):
@@ -354,9 +354,8 @@ def test_a_block_is_written_once(tmp_path):
 @pytest.mark.parametrize("interleave", ["BAND", "PIXEL"])
 def test_a_missing_block_is_named(tmp_path, interleave):
     (tmp_path / "direct.tif").write_bytes(b"old")
-    sink = BlockSink(
-        OutputFile(profile_of(tmp_path, count=2, overwrite=True, options=TILED | {"INTERLEAVE": interleave}))
-    )
+    profile = profile_of(tmp_path, count=2, overwrite=True, options=TILED | {"INTERLEAVE": interleave})
+    sink = Written(BlockSink(OutputFile(profile)))
     for window in tiles(*GRID.shape, 16, 32):
         if window != Window(32, 32, 16, 32):
             sink.write(window, np.ones((2, *window.shape), np.float32))
@@ -371,7 +370,7 @@ def test_a_missing_block_is_named(tmp_path, interleave):
 
 def test_a_classic_tiff_ends_at_4_gb(tmp_path):
     profile = profile_of(tmp_path, options=TILED)
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     sink._appended._end = 2**32 - 1000
     with pytest.raises(SinkError, match=r"4 GB.*BIGTIFF=YES"):
         write(sink, np.random.default_rng(1).random((1, *GRID.shape), np.float32))
@@ -381,7 +380,7 @@ def test_a_classic_tiff_ends_at_4_gb(tmp_path):
 
 def test_a_bigtiff_does_not(tmp_path):
     profile = profile_of(tmp_path, options=TILED | {"BIGTIFF": "YES"})
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     sink._appended._end = 2**32 - 1000
     array = terrain(profile)
     write(sink, array)
@@ -395,7 +394,7 @@ def test_a_bigtiff_does_not(tmp_path):
 def test_nothing_follows_a_failed_write(tmp_path, monkeypatch, error):
     (tmp_path / "direct.tif").write_bytes(b"old")
     profile = profile_of(tmp_path, options=TILED, overwrite=True)
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     sink.write(Window(0, 0, 16, 32), np.zeros((1, 16, 32), np.float32))
 
     def fail(*_):
@@ -406,7 +405,7 @@ def test_nothing_follows_a_failed_write(tmp_path, monkeypatch, error):
     with pytest.raises(expected):
         sink.write(Window(16, 0, 16, 32), np.zeros((1, 16, 32), np.float32))
     monkeypatch.undo()
-    for again in (lambda: sink.write(Window(32, 0, 16, 32), np.zeros((1, 16, 32), np.float32)), sink.commit):
+    for again in (lambda: sink.write(Window(32, 0, 16, 32), np.zeros((1, 16, 32), np.float32)), sink.publish):
         with pytest.raises(SinkError, match="an earlier write failed: cannot write rows 16:32, cols 0:32"):
             again()
     sink.abort()
@@ -440,7 +439,7 @@ def test_a_system_may_write_a_part_at_a_time(tmp_path, monkeypatch):
 
 def test_abort_waits_for_writers(tmp_path, monkeypatch):
     profile = profile_of(tmp_path, grid=Grid(16, 16))
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     inside, go = threading.Event(), threading.Event()
     real, seen = os.pwrite, []
 

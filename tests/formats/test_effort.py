@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tilejit as tj
+from sinks_for_tests import Written
 from tilejit.errors import SinkError
 from tilejit.formats.codecs import BlockCodec, Effort
 from tilejit.formats.codecs.coders import coders_for
 from tilejit.formats.codecs.sample import Sample
 from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles
@@ -179,11 +180,11 @@ def test_a_file_reads_back_and_is_small(tmp_path, options, level):
         path=str(tmp_path / "a.tif"), grid=Grid(1024, 1024), count=1, dtype=cells.dtype,
         options=options | {"BLOCKXSIZE": "128", "BLOCKYSIZE": "128"},
     )  # fmt: skip
-    sink = BlockSink(OutputFile(profile))
+    sink = Written(BlockSink(OutputFile(profile)))
     for window in tiles(1024, 1024, 256, 256):
         sink.write(window, np.ascontiguousarray(cells[np.newaxis, *window.slices(Window(0, 0, 1024, 1024))]))
     assert "%" in sink.coding
-    sink.commit()
+    sink.publish()
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert np.array_equal(dataset.read(1), cells)
     codec = BlockCodec(options["COMPRESS"], 3, cells.dtype, 1, level)

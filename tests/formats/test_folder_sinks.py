@@ -20,9 +20,10 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_failures import SLOW_RUN
-from test_sink import GRID, TRANSFORM, TYPES, UTM, names, noise, profile_of, small_disk, write_all
+from test_sink import GRID, TRANSFORM, TYPES, UTM, names, noise, profile_of, small_disk
 
 import tilejit as tj
+from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
 from tilejit.formats import target
 from tilejit.formats.folders import shard_writer
@@ -61,9 +62,9 @@ def output_of(folder, kind, **changes):
 
 
 def save(profile, array):
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     write_all(sink, array)
-    sink.commit()
+    sink.publish()
 
 
 def read(path):
@@ -137,10 +138,10 @@ def test_any_windows_in_any_order(shape, blocks, gathered, seed, kind):
         patch.setattr(shard_writer, "SHARD_BYTES", gathered)
         path = str(Path(folder, f"out.{kind}"))
         grid = Grid(height, width, TRANSFORM, UTM)
-        sink = open_sink(OutputProfile(path=path, grid=grid, count=count, dtype=array.dtype, options=options))
+        sink = Written(open_sink(OutputProfile(path=path, grid=grid, count=count, dtype=array.dtype, options=options)))
         for window in windows:
             sink.write(window, array[:, *window.slices(Window(0, 0, height, width))])
-        sink.commit()
+        sink.publish()
         np.testing.assert_array_equal(read(path), array)
 
 
@@ -334,40 +335,39 @@ def test_nodata_chunks_are_left_out(tmp_path):
 def test_threads_write_in_any_order(tmp_path, kind):
     profile = output_of(tmp_path, kind, grid=replace(GRID, height=700, width=900))
     array = noise(profile)
-    sink = open_sink(profile)
-    assert sink.concurrent
+    sink = Written(open_sink(profile))
     whole = Window(0, 0, 700, 900)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda w: sink.write(w, array[:, *w.slices(whole)]), reversed(list(tiles(700, 900, 32, 64)))))
-    sink.commit()
+    sink.publish()
     np.testing.assert_array_equal(read(profile.path), array)
 
 
 def test_an_array_may_be_reused_after_the_call(tmp_path, kind):
     profile = output_of(tmp_path, kind)
     array, buffer = noise(profile), np.empty((1, 300, 200), np.float32)
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     for window in tiles(300, 200, 32, 64):
         part = buffer[:, : window.height, : window.width]
         part[...] = array[:, *window.slices(Window(0, 0, 300, 200))]
         sink.write(window, part)
         buffer[...] = -1
-    sink.commit()
+    sink.publish()
     np.testing.assert_array_equal(read(profile.path), array)
 
 
-def test_the_target_appears_only_on_commit(tmp_path, kind):
+def test_the_target_appears_only_when_it_is_published(tmp_path, kind):
     profile = output_of(tmp_path, kind)
     first = noise(profile)
     save(profile, first)
     with pytest.raises(SinkError, match=r"exists already.*overwrite=True"):
         open_sink(profile)
     again = replace(profile, overwrite=True)
-    sink = open_sink(again)
+    sink = Written(open_sink(again))
     write_all(sink, first + 1)
     sink.prepare()
     np.testing.assert_array_equal(read(profile.path), first)
-    sink.commit()
+    sink.publish()
     sink.abort()
     np.testing.assert_array_equal(read(profile.path), first + 1)
     assert left(tmp_path) == all_of(kind)
@@ -378,7 +378,7 @@ def test_abort_leaves_the_folder_as_it_was(tmp_path, kind):
     array = noise(profile)
     save(profile, array)
     for prepared in (False, True):
-        sink = open_sink(profile)
+        sink = Written(open_sink(profile))
         write_all(sink, array + 1)
         if prepared:
             sink.prepare()
@@ -386,15 +386,15 @@ def test_abort_leaves_the_folder_as_it_was(tmp_path, kind):
         sink.abort()
         assert left(tmp_path) == all_of(kind)
         np.testing.assert_array_equal(read(profile.path), array)
-    with pytest.raises(SinkError, match="committed or aborted"):
-        sink.commit()
+    with pytest.raises(SinkError, match="published or aborted"):
+        sink.publish()
 
 
 def test_a_commit_that_fails_leaves_the_old_output(tmp_path, kind, monkeypatch):
     profile = output_of(tmp_path, kind, overwrite=True)
     array = noise(profile)
     save(profile, array)
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     write_all(sink, array + 1)
     sink.prepare()
     owner, rename = {"vrt": (Path, "replace"), "zarr": (target, "rename_new")}[kind]
@@ -407,7 +407,7 @@ def test_a_commit_that_fails_leaves_the_old_output(tmp_path, kind, monkeypatch):
 
     monkeypatch.setattr(owner, rename, fails)
     with pytest.raises(SinkError, match="cannot be completed: no luck"):
-        sink.commit()
+        sink.publish()
     monkeypatch.undo()
     sink.abort()
     assert left(tmp_path) == all_of(kind)
@@ -416,7 +416,7 @@ def test_a_commit_that_fails_leaves_the_old_output(tmp_path, kind, monkeypatch):
 
 def test_blocks_are_written_once_and_all(tmp_path, kind):
     profile = output_of(tmp_path, kind)
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     cells = np.zeros((1, 32, 64), np.float32)
     sink.write(Window(0, 0, 32, 64), cells)
     with pytest.raises(SinkError, match="block row 0, block col 0 has been written already"):
@@ -424,16 +424,16 @@ def test_blocks_are_written_once_and_all(tmp_path, kind):
     with pytest.raises(SinkError, match="cuts blocks of 32 x 64"):
         sink.write(Window(32, 64, 16, 64), cells[:, :16])
     with pytest.raises(SinkError, match="block row 0, block col 1 was never written"):
-        sink.commit()
+        sink.publish()
     sink.abort()
     assert left(tmp_path) == set()
 
 
 def test_sparse_outputs_are_whole(tmp_path, kind):
     profile = output_of(tmp_path, kind, options={**BLOCKS, "SPARSE_OK": "TRUE"}, nodata=7.0)
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     sink.write(Window(32, 64, 32, 64), np.ones((1, 32, 64), np.float32))
-    sink.commit()
+    sink.publish()
     array = read(profile.path)
     assert (array[0, 32:64, 64:128] == 1).all()
     assert (array == 7).sum() == array.size - 32 * 64
@@ -531,7 +531,7 @@ def test_a_full_disk_is_noticed(tmp_path, kind, megabytes):
     bits = np.random.default_rng(1).integers(0, 2**32, (1, 2048, 2048), np.uint32)
     with small_disk(disk, megabytes):
         profile = output_of(disk, kind, grid=Grid(2048, 2048), dtype=bits.dtype, options={})
-        sink = open_sink(profile)
+        sink = Written(open_sink(profile))
         with pytest.raises(SinkError, match=rf"out\.{kind}: .*bytes left: free some") as error:
             _write_and_commit(sink, bits)
         assert ".tmp" not in str(error.value).partition("bytes left")[0]
@@ -543,7 +543,7 @@ def test_a_disk_that_has_gone_read_only_is_told(tmp_path, kind):
     disk = tmp_path / "disk"
     disk.mkdir()
     with small_disk(disk, 8):
-        sink = open_sink(output_of(disk, kind))
+        sink = Written(open_sink(output_of(disk, kind)))
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with pytest.raises(SinkError, match=r"(?i)read-only file system"):
             _write_and_abort(sink)
@@ -560,8 +560,8 @@ def _write_and_abort(sink):
 @needs_zarr
 def test_a_worker_that_writes_when_its_run_is_over_leaves_nothing(tmp_path):
     profile = output_of(tmp_path, "zarr")
-    sink = open_sink(profile)
-    worker = sink.branch(local=True)()
+    sink = Written(open_sink(profile))
+    worker = sink.opener(local=True)()
     sink.abort()
     with pytest.raises(SinkError, match="its run has ended"):
         worker.write(Window(0, 0, 32, 64), np.ones((1, 32, 64), np.float32))
@@ -580,7 +580,7 @@ def test_a_chunk_that_cannot_be_written_leaves_none_of_its_neighbours(tmp_path, 
         await own_set(self, key, value, **options)
         after.set()
 
-    sink = open_sink(output_of(tmp_path, "zarr"))
+    sink = Written(open_sink(output_of(tmp_path, "zarr")))
     monkeypatch.setattr(zarr.storage.LocalStore, "set", one_fails)
     with pytest.raises(SinkError, match="No space left"):
         sink.write(Window(0, 0, 32, 128), np.ones((1, 32, 128), np.float32))
@@ -591,20 +591,20 @@ def test_a_chunk_that_cannot_be_written_leaves_none_of_its_neighbours(tmp_path, 
 
 def _write_and_commit(sink, array):
     write_all(sink, array)
-    sink.commit()
+    sink.publish()
 
 
 def test_nothing_follows_a_failed_write(tmp_path, kind, monkeypatch):
-    sink = open_sink(output_of(tmp_path, kind))
+    sink = Written(open_sink(output_of(tmp_path, kind)))
 
     def fails(*_):
         raise OSError("no luck")
 
-    monkeypatch.setattr(sink._own, "write", fails)
+    monkeypatch.setattr(sink.opened(), "_put", fails)
     cells = np.zeros((1, 32, 64), np.float32)
     with pytest.raises(SinkError, match=rf"out\.{kind}: cannot write rows 0:32, cols 0:64: no luck"):
         sink.write(Window(0, 0, 32, 64), cells)
-    for again in (lambda: sink.write(Window(32, 64, 32, 64), cells), sink.commit):
+    for again in (lambda: sink.write(Window(32, 64, 32, 64), cells), sink.publish):
         with pytest.raises(SinkError, match="an earlier write failed"):
             again()
     sink.abort()
@@ -617,55 +617,55 @@ def test_ctrl_c_leaves_nothing(tmp_path, kind):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    sink = open_sink(output_of(tmp_path, kind))
+    sink = Written(open_sink(output_of(tmp_path, kind)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tilejit.raster.running.open_sink", lambda *_: sink)
-        patch.setattr(sink._own, "write", interrupt)
+        patch.setattr("tilejit.raster.running.open_sink", lambda *_: sink.sink)
+        patch.setattr(type(sink.opened()), "_put", interrupt)
         with pytest.raises(KeyboardInterrupt):
             dem.save(tmp_path / f"other.{kind}", progress=False)
     assert left(tmp_path) == set()
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_branches_write_what_the_driver_takes(tmp_path, kind, local):
+def test_writeres_write_what_the_driver_takes(tmp_path, kind, local):
     profile = output_of(tmp_path, kind, nodata=-1.0, count=2)
     array = noise(profile)
-    sink = open_sink(profile)
-    opener = pickle.dumps(sink.branch(local=local))
+    sink = Written(open_sink(profile))
+    opener = pickle.dumps(sink.opener(local=local))
     assert len(opener) < 4000
     parts = list(tiles(300, 200, 64, 128))
     for part in parts:
-        branch = pickle.loads(opener)()  # noqa: S301 - our own bytes
+        writer = pickle.loads(opener)()  # noqa: S301 - our own bytes
         for window in tiles(part.height, part.width, 32, 64):
             place = window.shifted(part.row_off, part.col_off)
-            branch.write(place, array[:, *place.slices(Window(0, 0, 300, 200))])
-        sink.take(json.loads(json.dumps(branch.finish())))
-    sink.commit()
+            writer.write(place, array[:, *place.slices(Window(0, 0, 300, 200))])
+        sink.merge(json.loads(json.dumps(writer.finish())))
+    sink.publish()
     np.testing.assert_array_equal(read(profile.path), array)
 
 
 def test_a_part_that_failed_half_way_is_written_again(tmp_path, kind):
     profile = output_of(tmp_path, kind)
     array = noise(profile)
-    sink = open_sink(profile)
-    half = sink.branch(local=True)()
+    sink = Written(open_sink(profile))
+    half = sink.opener(local=True)()
     half.write(Window(0, 0, 64, 64), array[:, :64, :64] + 5)
     half.finish()
-    whole = sink.branch(local=True)()
+    whole = sink.opener(local=True)()
     write_all(whole, array, (32, 64))
-    record = whole.finish()
-    sink.take(record)
+    manifest = whole.finish()
+    sink.merge(manifest)
     with pytest.raises(SinkError, match="has been written already"):
-        sink.take(record)
-    sink.commit()
+        sink.merge(manifest)
+    sink.publish()
     np.testing.assert_array_equal(read(profile.path), array)
     if kind == "vrt":
-        assert set(names(tmp_path / "out.tiles")) == set(record["names"])
+        assert set(names(tmp_path / "out.tiles")) == set(manifest["names"])
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, kind):
-    sink = open_sink(output_of(tmp_path, kind))
-    opener = sink.branch(local=False)
+    sink = Written(open_sink(output_of(tmp_path, kind)))
+    opener = sink.opener(local=False)
     sink.abort()
     with pytest.raises(SinkError, match=r"is process \d+ on .* does not see the folder"):
         opener()
@@ -676,11 +676,11 @@ import json, pickle, sys
 import numpy as np
 from tilejit.window import Window, tiles
 opener, cells, row = sys.argv[1:]
-branch = pickle.load(open(opener, "rb"))()
+writer = pickle.load(open(opener, "rb"))()
 array = np.load(cells)
 for w in tiles(128, array.shape[2], 32, 64):
-    branch.write(w.shifted(int(row), 0), array[:, int(row):int(row) + 128][:, *w.slices(Window(0, 0, 128, 999))])
-print(json.dumps(branch.finish()))
+    writer.write(w.shifted(int(row), 0), array[:, int(row):int(row) + 128][:, *w.slices(Window(0, 0, 128, 999))])
+print(json.dumps(writer.finish()))
 """
 
 
@@ -689,8 +689,8 @@ def test_processes_write_one_output(tmp_path, kind):
     np.save(tmp_path / "cells.npy", array)
     (tmp_path / "out").mkdir()
     profile = output_of(tmp_path / "out", kind, grid=replace(GRID, height=256))
-    sink = open_sink(profile)
-    (tmp_path / "opener").write_bytes(pickle.dumps(sink.branch(local=True)))
+    sink = Written(open_sink(profile))
+    (tmp_path / "opener").write_bytes(pickle.dumps(sink.opener(local=True)))
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", _WORKER, tmp_path / "opener", tmp_path / "cells.npy", row],
@@ -699,8 +699,8 @@ def test_processes_write_one_output(tmp_path, kind):
         for row in ("0", "128")
     ]  # fmt: skip
     for worker in workers:
-        sink.take(json.loads(worker.communicate()[0]))
-    sink.commit()
+        sink.merge(json.loads(worker.communicate()[0]))
+    sink.publish()
     np.testing.assert_array_equal(read(profile.path), array)
 
 

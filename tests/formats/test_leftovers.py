@@ -36,7 +36,7 @@ def sinks(folder):
         path = str(Path(folder, f"out{number}.{kind}"))
         profile = OutputProfile(path=path, grid=grid, count=1, dtype=np.dtype("f4"), options=options)
         sink = open_sink(profile)
-        sink.write(tj.Window(0, 0, 16, 48), cells)
+        sink.writer().write(tj.Window(0, 0, 16, 48), cells)
         yield sink
 
 if __name__ == "__main__":

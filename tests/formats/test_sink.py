@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
 from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.library import CODECS, codecs
@@ -17,7 +18,7 @@ from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff_sink import open_geotiff
 from tilejit.formats.open_sink import open_sink
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import ArraySink, OutputProfile
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window, tiles
@@ -56,24 +57,18 @@ def noise(profile):
     return numbers.astype(profile.dtype)
 
 
-def write_all(sink, array, side=None):
-    whole = Window(0, 0, *array.shape[1:])
-    for window in tiles(*whole.shape, *(side or sink.block)):
-        sink.write(window, array[:, *window.slices(whole)])
-
-
 @pytest.fixture(params=["direct", "gdal"])
 def open_either(request):
     """Each of the sinks, for files that either can write."""
     if request.param == "gdal":
-        return lambda profile, threads=1: RasterioSink(OutputFile(profile), threads)
-    return lambda profile, _threads=1: BlockSink(OutputFile(profile))
+        return lambda profile, threads=1: Written(RasterioSink(OutputFile(profile), threads))
+    return lambda profile, _threads=1: Written(BlockSink(OutputFile(profile)))
 
 
 def save(opener, profile, array, threads=1):
     sink = opener(profile, threads)
     write_all(sink, array)
-    sink.commit()
+    sink.publish()
 
 
 @contextmanager
@@ -148,18 +143,39 @@ def test_threads_write_in_any_order(tmp_path, open_either):
     windows = list(tiles(700, 900, *sink.block))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda w: sink.write(w, array[:, *w.slices(whole)]), reversed(windows)))
-    sink.commit()
+    sink.publish()
     with rasterio.open(profile.path) as dataset:
         np.testing.assert_array_equal(dataset.read(), array)
 
 
-def test_the_target_appears_only_on_commit(tmp_path, open_either):
+def test_gdal_takes_one_window_at_a_time(tmp_path):
+    profile = profile_of(tmp_path, grid=replace(GRID, height=700, width=900), options={"BLOCKXSIZE": "64"})
+    sink = Written(RasterioSink(OutputFile(profile)))
+    own, inside, most = sink._dataset.write, [], []
+
+    class Counting:
+        def write(self, *arguments, **options):
+            inside.append(1)
+            most.append(len(inside))
+            own(*arguments, **options)
+            inside.pop()
+
+    sink.opened()._dataset = Counting()
+    array = noise(profile)
+    whole = Window(0, 0, 700, 900)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda w: sink.write(w, array[:, *w.slices(whole)]), tiles(700, 900, *sink.block)))
+    sink.abort()
+    assert set(most) == {1}
+
+
+def test_the_target_appears_only_when_it_is_published(tmp_path, open_either):
     profile = profile_of(tmp_path, overwrite=True)
     (tmp_path / "out.tif").write_text("old")
     sink = open_either(profile)
     write_all(sink, noise(profile))
     assert (tmp_path / "out.tif").read_text() == "old"
-    sink.commit()
+    sink.publish()
     sink.abort()
     assert names(tmp_path) == ["out.tif"]
     assert open_rasterio(profile.path).grid.shape == (300, 200)
@@ -174,8 +190,8 @@ def test_abort_leaves_the_folder_as_it_was(tmp_path, open_either):
     sink.abort()
     assert names(tmp_path) == ["out.tif"]
     assert (tmp_path / "out.tif").read_text() == "old"
-    with pytest.raises(SinkError, match="committed or aborted"):
-        sink.commit()
+    with pytest.raises(SinkError, match="published or aborted"):
+        sink.publish()
 
 
 def test_overwriting_drops_the_old_files_overviews(tmp_path, open_either):
@@ -198,9 +214,9 @@ def test_a_link_stays_a_link(tmp_path, open_either):
 
 def test_windows_never_written_are_zeros(tmp_path):
     profile = profile_of(tmp_path, grid=replace(GRID, height=2000))
-    sink = RasterioSink(OutputFile(profile))
+    sink = Written(RasterioSink(OutputFile(profile)))
     sink.write(Window(0, 0, 10, 10), np.ones((1, 10, 10), np.float32))
-    sink.commit()
+    sink.publish()
     with rasterio.open(profile.path) as dataset:
         assert dataset.read().sum() == 100
 
@@ -209,7 +225,7 @@ def test_sparse_files_are_whole(tmp_path, open_either):
     profile = profile_of(tmp_path, grid=replace(GRID, height=2000), options={"SPARSE_OK": "TRUE"})
     sink = open_either(profile)
     sink.write(Window(0, 0, *sink.block).intersection(Window(0, 0, 2000, 200)), np.ones((1, 512, 200), np.float32))
-    sink.commit()
+    sink.publish()
     with rasterio.open(profile.path) as dataset:
         assert dataset.read().sum() == 512 * 200
 
@@ -247,7 +263,7 @@ def test_block_of_is_gdals(tmp_path, options, open_either):
     profile = profile_of(tmp_path, options=options)
     sink = open_either(profile)
     write_all(sink, noise(profile))
-    sink.commit()
+    sink.publish()
     with rasterio.open(profile.path) as dataset:
         assert dataset.block_shapes == [sink.block]
 
@@ -326,7 +342,7 @@ def test_what_the_file_cannot_hold_is_refused(tmp_path, changes, message):
     ],
 )
 def test_impossible_writes_are_refused(tmp_path, window, array, message, open_either):
-    sinks = [open_either(profile_of(tmp_path)), ArraySink(np.zeros((1, 300, 200), np.float32), GRID)]
+    sinks = [open_either(profile_of(tmp_path)), Written(ArraySink(np.zeros((1, 300, 200), np.float32), GRID))]
     for sink in sinks:
         with pytest.raises(SinkError, match=message):
             sink.write(window, array)
@@ -334,10 +350,10 @@ def test_impossible_writes_are_refused(tmp_path, window, array, message, open_ei
 
 
 def test_array_sink():
-    sink = ArraySink(np.zeros((2, 300, 200), np.int16), GRID)
+    sink = Written(ArraySink(np.zeros((2, 300, 200), np.int16), GRID))
     array = np.arange(120_000, dtype=np.int16).reshape(2, 300, 200)
     write_all(sink, array, (7, 99))
-    sink.commit()
+    sink.publish()
     np.testing.assert_array_equal(sink.array, array)
     with pytest.raises(SinkError, match=r"\(band, row, col\)"):
         ArraySink(np.zeros((300, 200)), GRID)
@@ -370,11 +386,11 @@ def test_a_full_disk_is_noticed(tmp_path, side, megabytes, compress, open_either
 
 def _write_and_commit(sink, array):
     write_all(sink, array)
-    sink.commit()
+    sink.publish()
 
 
 def test_nothing_follows_a_failed_write(tmp_path):
-    sink = RasterioSink(OutputFile(profile_of(tmp_path)))
+    sink = Written(RasterioSink(OutputFile(profile_of(tmp_path))))
 
     class Broken:
         def write(self, *_args, **_kwargs):
@@ -384,11 +400,11 @@ def test_nothing_follows_a_failed_write(tmp_path):
             pass
 
     sink._dataset.close()
-    sink._dataset = Broken()
+    sink.sink._dataset = Broken()
     cells = np.zeros((1, 2, 2), np.float32)
     with pytest.raises(SinkError, match=r"out\.tif: cannot write rows 0:2, cols 0:2: no luck"):
         sink.write(Window(0, 0, 2, 2), cells)
-    for again in (lambda: sink.write(Window(0, 0, 2, 2), cells), sink.commit):
+    for again in (lambda: sink.write(Window(0, 0, 2, 2), cells), sink.publish):
         with pytest.raises(SinkError, match="an earlier write failed"):
             again()
     sink.abort()
@@ -408,9 +424,9 @@ def test_what_gdal_can_write_is_readable_or_refused_before_the_run(tmp_path, cod
         with pytest.raises(SinkError, match=f"COMPRESS={codec}.* do not work for {dtype}"):
             open_geotiff(profile)
         return
-    sink, cells = open_geotiff(profile), noise(profile)
+    sink, cells = Written(open_geotiff(profile)), noise(profile)
     write_all(sink, cells)
-    sink.commit()
+    sink.publish()
     with rasterio.open(profile.path) as dataset:
         assert codec in {"WEBP", "JPEG"} or np.array_equal(dataset.read(), cells)
         assert dataset.read().shape == cells.shape
@@ -422,7 +438,7 @@ def test_a_file_that_gdal_does_not_read_gets_no_name(tmp_path, monkeypatch, open
     write_all(sink, noise(profile))
     monkeypatch.setattr(rasterio.io.DatasetReader, "read", mock.Mock(side_effect=rasterio.errors.RasterioIOError("no")))
     with pytest.raises(SinkError, match="what was written cannot be read again: no"):
-        sink.commit()
+        sink.publish()
     assert not list(tmp_path.iterdir())
 
 

@@ -16,6 +16,7 @@ from rasterio.crs import CRS
 from test_sink import GRID, noise, open_sink, profile_of, save
 
 import tilejit as tj
+from sinks_for_tests import Written
 from tilejit.cli import main
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.pipeline.stopwatch import checked_trace
@@ -23,7 +24,7 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.gdal.gdal_dataset import write_png
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.open_sink import checked_target, places_of
-from tilejit.formats.sink import Kept
+from tilejit.formats.sink import Checkpoint
 from tilejit.formats.target import hidden_beside, replacing_folder, sync_path
 from tilejit.grid import Metric
 from tilejit.system import files
@@ -218,7 +219,7 @@ def test_a_kill_between_two_names_is_gone_on_from(tmp_path, monkeypatch):
 
 def somebody_comes(sink, place):
     """Makes an output's name while the run goes on."""
-    array = noise(sink_profile(sink))
+    array = noise(sink._profile)
     for window in tj_tiles(sink):
         sink.write(window, array[:, *window.slices(tj.Window(0, 0, *GRID.shape))])
     sink.prepare()
@@ -228,10 +229,6 @@ def somebody_comes(sink, place):
     else:
         place.write_text("years of work")
     return array
-
-
-def sink_profile(sink):
-    return getattr(sink, "_profile", None) or sink._file.profile
 
 
 def tj_tiles(sink):
@@ -256,11 +253,11 @@ def test_what_somebody_makes_meanwhile_stays_and_so_does_the_output(kind, option
     if kind == "zarr":
         pytest.importorskip("zarr")
     path = tmp_path / f"out.{kind}"
-    sink = open_sink(profile_of(tmp_path, path=str(path), options=options))
+    sink = Written(open_sink(profile_of(tmp_path, path=str(path), options=options)))
     place = path.with_suffix(".tiles") if beside else path
     array = somebody_comes(sink, place)
     with pytest.raises(NameTakenError, match=rf"out\.{kind}: is finished, .*it is \S*\.out\.\S+") as caught:
-        sink.commit()
+        sink.publish()
     sink.abort()
     mine = place / "thesis.docx" if place.is_dir() else place
     assert mine.read_text() == "years of work"
@@ -275,7 +272,7 @@ def test_the_other_outputs_get_their_names(tmp_path, monkeypatch):
 
     def somebody(self):
         prepare(self)
-        if "b.tif" in self._file.profile.path:
+        if "b.tif" in self._profile.path:
             (tmp_path / "b.tif").write_text("mine")
 
     monkeypatch.setattr(BlockSink, "prepare", somebody)
@@ -374,14 +371,14 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(kind, what, tmp_path)
     if what == "data/zarr.json":
         mine.parent.rmdir()
     # What comes while the run goes on is not removed either: the output stays beside it.
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     array = noise(profile) + 1
     for window in tj_tiles(sink):
         sink.write(window, array[:, *window.slices(tj.Window(0, 0, *GRID.shape))])
     sink.prepare()
     mine = strange(folder, what)
     with pytest.raises(NameTakenError, match=r"is finished, and does not replace .*would be replaced, and holds"):
-        sink.commit()
+        sink.publish()
     sink.abort()
     assert os.path.lexists(mine)
     [kept] = tmp_path.glob(f".out.*.{kind}")
@@ -389,7 +386,7 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(kind, what, tmp_path)
 
 
 def open_sink_of(profile, threads):
-    return open_sink(profile, threads)
+    return Written(open_sink(profile, threads))
 
 
 def test_zarrs_of_others_are_replaced_where_their_metadata_names_all(tmp_path):
@@ -454,7 +451,7 @@ def test_a_planted_temporary_file_is_not_written(what, stage, kind, tmp_path, vi
         pytest.skip("its name alone is removed")
     folder = tmp_path / "shared"
     folder.mkdir()
-    profile = profile_of(folder, path=str(folder / f"out.{kind}"), kept=Kept("mark", stage))
+    profile = profile_of(folder, path=str(folder / f"out.{kind}"), checkpoint=Checkpoint("mark", stage))
     place = folder / f".out.mark.resume.{'tiles' if kind == 'vrt' else kind}"
     plant(what, place, victim)
     before = os.lstat(place).st_ino
@@ -482,13 +479,13 @@ def test_a_planted_journal_is_not_written(what, tmp_path, victim):
 
 @pytest.mark.parametrize("what", ["link", "other user"])
 def test_a_planted_vrt_is_not_written(what, tmp_path, victim):
-    profile = profile_of(tmp_path, path=str(tmp_path / "out.vrt"), kept=Kept("mark", "new"))
-    sink = open_sink(profile)
+    profile = profile_of(tmp_path, path=str(tmp_path / "out.vrt"), checkpoint=Checkpoint("mark", "new"))
+    sink = Written(open_sink(profile))
     plant(what, tmp_path / ".out.mark.resume.vrt", victim)
     for window in tj_tiles(sink):
         sink.write(window, noise(profile)[:, *window.slices(tj.Window(0, 0, *GRID.shape))])
     with pytest.raises(SinkError, match=r"resume\.vrt (is a link|belongs to another user)"):
-        sink.commit()
+        sink.publish()
     sink.abort()
     assert victim.read_text() == "a victim's file"
 

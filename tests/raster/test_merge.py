@@ -16,6 +16,7 @@ from test_folder_sinks import BLOCKS, left, output_of, save
 from test_sink import GRID, TRANSFORM, UTM, names, noise, small_disk
 
 import tilejit as tj
+from sinks_for_tests import Written
 from tilejit.cli import main
 from tilejit.errors import SinkError, SourceError
 from tilejit.formats.folders import block_copy, shard_writer
@@ -114,12 +115,12 @@ def test_any_shards_merge_into_what_they_hold(shape, blocks, tiled, seed):
         patch.setattr(shard_writer, "SHARD_BYTES", 3_000)
         vrt, merged = (str(Path(folder, f"out.{end}")) for end in ("vrt", "tif"))
         grid = Grid(height, width, TRANSFORM, UTM)
-        sink = open_sink(OutputProfile(path=vrt, grid=grid, count=count, dtype=array.dtype, options=options))
+        sink = Written(open_sink(OutputProfile(path=vrt, grid=grid, count=count, dtype=array.dtype, options=options)))
         windows = list(tiles(height, width, *sink.block))
         seed.shuffle(windows)
         for window in windows:
             sink.write(window, array[:, *window.slices(Window(0, 0, height, width))])
-        sink.commit()
+        sink.publish()
         assert tj.merge(vrt, merged).how == COPIED
         np.testing.assert_array_equal(read(merged), array)
         np.testing.assert_array_equal(tj.open(merged).compute(), array)
@@ -202,9 +203,9 @@ def test_overlaps_and_holes_are_refused(tmp_path):
 
 def test_holes_become_nodata(tmp_path):
     profile = output_of(tmp_path, "vrt", options={**BLOCKS, "SPARSE_OK": "TRUE"}, nodata=7.0)
-    sink = open_sink(profile)
+    sink = Written(open_sink(profile))
     sink.write(Window(32, 64, 32, 64), np.ones((1, 32, 64), np.float32))
-    sink.commit()
+    sink.publish()
     assert tj.merge(profile.path, tmp_path / "out.tif").how == COPIED
     np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(profile.path))
     np.testing.assert_array_equal(tj.open(tmp_path / "out.tif").compute(), tj.open(profile.path).compute())
@@ -283,7 +284,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, monkeypatch, stage):
     if stage == "copy":
         monkeypatch.setattr(block_copy._Copy, "_append", interrupt)
     else:
-        monkeypatch.setattr("tilejit.formats.output_file.sync_path", interrupt)
+        monkeypatch.setattr("tilejit.formats.output.sync_path", interrupt)
     with pytest.raises(KeyboardInterrupt):
         tj.merge(profile.path, tmp_path / "out.tif")
     assert left(tmp_path) == {"out.vrt", "out.tiles"}

@@ -33,6 +33,7 @@ from tilejit.errors import PlanError, ReadError, SinkError
 from tilejit.formats.folders import shard_writer
 from tilejit.formats.folders.folder_sink import FolderSink
 from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff.block_writer import BlockWriter
 from tilejit.formats.open_sink import stored_bytes
 
 psutil = pytest.importorskip("psutil")
@@ -279,7 +280,7 @@ def test_a_failure_is_gone_on_from(dem, wanted, tmp_path, monkeypatch, suffix):
 
 
 def test_a_failure_without_a_journal_leaves_nothing(dem, tmp_path, monkeypatch):
-    monkeypatch.setattr(BlockSink, "write", lambda *_: 1 / 0)
+    monkeypatch.setattr(BlockWriter, "_put", lambda *_: 1 / 0)
     with pytest.raises(tj.TilejitError, match="division"):
         raster(dem).save(tmp_path / "out.tif", **OPTIONS)
     assert names(tmp_path) == []
@@ -458,7 +459,7 @@ def test_finished_files_are_looked_at(dem, wanted, tmp_path, monkeypatch, case):
     stopped(monkeypatch, dem, path)
     [folder] = [p for p in tmp_path.glob(".*.resume.*") if p.is_dir()]
     lines = journal_of(tmp_path).read_bytes().splitlines()[1:]
-    [name, size, _] = next(s for line in lines for s in json.loads(line)["records"][0]["checksums"] if s[1] > 0)
+    [name, size, _] = next(s for line in lines for s in json.loads(line)["manifests"][0]["checksums"] if s[1] > 0)
     content = (folder / name).read_bytes()
     assert len(content) == size
     if change == "gone":

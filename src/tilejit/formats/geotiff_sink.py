@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import WRITTEN_DIRECTLY, Storage
 
 if TYPE_CHECKING:

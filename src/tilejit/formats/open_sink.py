@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
-from tilejit.formats.finished_sink import FinishedSink
 from tilejit.formats.folders.shard_sink import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
 from tilejit.formats.folders.zarr_sink import ZarrSink, check_zarr_replaced, checked_zarr, zarr_storage
 from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
-from tilejit.formats.output_file import checked_geotiff
+from tilejit.formats.output import checked_geotiff
+from tilejit.formats.output_sink import FinishedSink
 from tilejit.formats.target import temporary_of
 from tilejit.system.files import kind_of
 
@@ -119,7 +119,7 @@ def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
     Raises:
         SinkError: The name is no format's, or the output cannot be created.
     """
-    if profile.kept is not None and profile.kept.stage == "complete":
+    if profile.checkpoint is not None and profile.checkpoint.stage == "complete":
         check = format_of(profile.path).check_replaced
         return FinishedSink(profile, renames_of(profile), check)
     return format_of(profile.path).open(profile, threads)
@@ -139,7 +139,7 @@ def places_of(path: str) -> list[Path]:
 def renames_of(profile: OutputProfile) -> list[tuple[Path, Path]]:
     """What a kept output is called until it is complete, and then: a folder before the file that names its parts."""
     places = places_of(os.path.realpath(profile.path))
-    return [(temporary_of(place, profile.kept), place) for place in reversed(places)]
+    return [(temporary_of(place, profile.checkpoint), place) for place in reversed(places)]
 
 
 def is_begun(profile: OutputProfile) -> bool:

@@ -12,7 +12,7 @@ from tilejit.formats.file_tags import FileTags
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ WRITTEN_DIRECTLY = "blocks written directly"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Checkpoint:
     """A temporary output that a run leaves to the next one when it fails."""
 
     mark: str
@@ -61,7 +61,7 @@ class OutputProfile:
     """The driver's creation options, names in upper case, over the defaults."""
     overwrite: bool = False
     """Whether an existing file may be replaced."""
-    kept: Kept | None = None
+    checkpoint: Checkpoint | None = None
     """What the temporary output is for a later run that goes on with it; None where nothing is to be left."""
 
     @property
@@ -91,29 +91,21 @@ class Storage:
     held: int = 0
     """Bytes that each writer holds until there are enough for a file."""
     shared: bool = True
-    """Whether it can be written by several processes, and by one after the other; see `SharedSink` and `KeptSink`."""
+    """Whether it can be written by several processes (see `opener_of`), and by one run after the other."""
 
 
-class Sink(Protocol):
-    """What windows are written to.
+Manifest = Any
+"""What a writer wrote, for its sink: small and picklable."""
 
-    Two members more are asked for where they are: ``prepare()`` by `prepare`, and ``coding``, what a report says of how
-    it chose to encode.
-    """
 
-    @property
-    def block(self) -> tuple[int, int]:
-        """Rows and columns of its storage blocks: write whole ones."""
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether several threads may be in `write` at once; if not, the caller takes turns."""
+class Writer(Protocol):
+    """What windows are written to; the threads of a process share one."""
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window that lies inside the raster.
+        """Write a window that lies inside the raster; several threads may be in here at once.
 
         Args:
-            window: The cells: whole blocks, each written once. A sink may refuse others.
+            window: The cells: whole blocks, each written once. A writer may refuse others.
             array: (band, row, col), all bands, in the sink's type; it may be reused after the call. Bands that hold
                 one value each may come as a constant, with strides of 0 (see `tilejit.kernel.nodata`).
 
@@ -121,96 +113,92 @@ class Sink(Protocol):
             SinkError: It cannot be written.
         """
 
-    def commit(self) -> None:
-        """Complete the output: only now is it there.
-
-        Raises:
-            SinkError: A part of it did not reach its place; nothing is left behind.
-        """
-
-    def abort(self) -> None:
-        """Drop the output, leaving nothing behind; nothing happens after `commit` or a second time."""
-
-
-def prepare(sink: Sink) -> None:
-    """Do all of a sink's `commit` that can fail, so that several outputs appear together or not at all.
-
-    One whose commit can fail has a method ``prepare`` for it.
-
-    Raises:
-        SinkError: A part of it did not reach its place; nothing is left behind.
-    """
-    ask = getattr(sink, "prepare", None)
-    if ask is not None:
-        ask()
-
-
-Record = Any
-"""What a branch wrote, for the sink that it belongs to: small, picklable, and JSON-able where the worker is local."""
-
-
-class Branch(Protocol):
-    """A worker's end of a sink: what one worker writes one part of a job to."""
-
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window, from several threads at once; see `Sink.write`."""
-
-    def finish(self) -> Record:
-        """Return what the sink must know of what was written.
+    def finish(self) -> Manifest:
+        """Return the manifest: what the sink must know of what was written. Nothing is written after that.
 
         Raises:
             SinkError: It did not reach its place.
         """
 
 
-class BranchOpener(Protocol):
-    """What is sent to a worker: a small, picklable value that opens a branch there."""
+class Sink(Protocol):
+    """An output: writers fill it, and it appears when it is published, or not at all.
 
-    def __call__(self) -> Branch:
-        """Open a branch."""
-
-
-class SharedSink(Sink, Protocol):
-    """A sink that workers in other processes write to.
-
-    A part that failed is run again from its beginning, and its blocks are written again.
+    A run opens a writer, has it written, merges its manifest, and then prepares and publishes the sink; or aborts it.
     """
 
-    def branch(self, *, local: bool) -> BranchOpener:
-        """Return what opens a branch.
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of its storage blocks: writers are given whole ones."""
 
-        Args:
-            local: Whether the workers seem to be on this machine: what is sent looks for itself whether it reaches the
-                file or the memory.
-        """
+    def writer(self) -> Writer:
+        """Open a writer in this process."""
 
-    def take(self, record: Record) -> Record:
-        """Note what a branch's `finish` returned, of a part that succeeded.
+    def merge(self, manifest: Manifest) -> Manifest:
+        """Take in what a writer's `finish` returned.
+
+        Where a run goes on, what a journal kept is merged again, before any writer is opened.
 
         Returns:
-            What a journal keeps of it, without the cells: JSON-able, and to be taken again when the sink is reopened.
+            What a journal keeps of it: JSON-able, and without the cells.
 
         Raises:
-            SinkError: It cannot be written.
-        """
-
-
-class KeptSink(SharedSink, Protocol):
-    """A sink that a later run goes on with; its profile has said so."""
-
-    def keep(self, records: Iterable[Record]) -> None:
-        """Take what a journal kept of earlier runs; from now on `abort` leaves all in its place.
-
-        Raises:
-            SinkError: What was written is not there.
+            SinkError: It cannot be written; or, where a run goes on, it is not there any more.
         """
 
     def sync(self) -> None:
-        """Wait until all that was taken is on the disk; any thread may call it, also while others write.
+        """Wait until all that was merged is on the disk; any thread may call it, also while others write.
 
         Raises:
             OSError: A part could not be written.
         """
+
+    def prepare(self) -> None:
+        """Do all of `publish` that can fail, so that several outputs appear together or not at all.
+
+        Raises:
+            SinkError: A part of it did not reach its place; nothing is left behind.
+        """
+
+    def publish(self) -> None:
+        """Give the prepared output its name: only now is it there.
+
+        Raises:
+            SinkError: Its name cannot be given.
+        """
+
+    def abort(self) -> None:
+        """Drop the output; idempotent, and nothing after `publish`.
+
+        Nothing is left behind, but for a checkpoint of what was merged where the profile has one.
+        """
+
+
+class WriterOpener(Protocol):
+    """What is sent to a worker in another process: a small, picklable value that opens a writer there."""
+
+    def __call__(self) -> Writer:
+        """Open a writer."""
+
+
+def opener_of(sink: Sink, *, local: bool) -> WriterOpener:
+    """What opens writers in other processes: of a sink that has the method ``opener(local=...)``, what that returns.
+
+    A part of the raster whose writer failed is written again from its beginning, by another writer.
+
+    Args:
+        sink: The sink.
+        local: Whether the workers seem to be on this machine: what is sent looks for itself whether it reaches the
+            file or the memory.
+
+    Raises:
+        SinkError: The sink has no such method.
+    """
+    method = getattr(sink, "opener", None)
+    if method is None:
+        raise SinkError(f"{type(sink).__name__} has no opener(): one process writes it: leave executor= out")
+    opener: WriterOpener = method(local=local)
+    return opener
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +222,6 @@ class ArraySink:
     """Where its cells lie."""
     block: tuple[int, int] = (512, 512)
     """Rows and columns that a writer does well to keep to."""
-    concurrent: bool = True
-    """Writes to different windows touch different memory."""
     shared: SharedMemory | None = None
     """The memory that the array lies in, where other processes reach it."""
 
@@ -244,14 +230,18 @@ class ArraySink:
             raise SinkError(f"the array is {self.array.shape}, and its grid {self.grid.shape}: (band, row, col)")
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window; see `Sink.write`."""
+        """Write a window; see `Writer.write`."""
         count, dtype = len(self.array), self.array.dtype
         check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
         self.array[:, rows, cols] = array
 
-    def branch(self, *, local: bool) -> BranchOpener:
-        """Returns what fills the array's own memory from here, or sends cells home; see `SharedSink.branch`."""
+    def writer(self) -> Writer:
+        """A writer into the array itself."""
+        return ArrayWriter(self)
+
+    def opener(self, *, local: bool) -> WriterOpener:
+        """What fills the array's own memory from another process, or sends cells home; see `opener_of`."""
         from tilejit.formats.array_branch import FillingOpener, SendingOpener
 
         count, dtype = len(self.array), self.array.dtype
@@ -259,17 +249,39 @@ class ArraySink:
             return FillingOpener(self.shared, self.grid, count, dtype)
         return SendingOpener(self.grid, count, dtype)
 
-    def take(self, record: Record) -> Record:
-        """Puts cells that were sent home into their place; those that lie in it already are not in the record."""
-        for place, cells in record:
+    def merge(self, manifest: Manifest) -> Manifest:
+        """Put cells that were sent home into their place; those that lie in it already are not in the manifest."""
+        for place, cells in manifest:
             self.write(Window(*place), cells)
         return ()
 
-    def commit(self) -> None:
+    def sync(self) -> None:
+        """Nothing to wait for: an array is on no disk."""
+
+    def prepare(self) -> None:
         """Nothing to complete: what was written is there."""
+
+    def publish(self) -> None:
+        """Nothing to name."""
 
     def abort(self) -> None:
         """Nothing to drop: the array is the caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayWriter:
+    """Writes cells into an array's own memory."""
+
+    sink: ArraySink
+    """The array, as this process sees it."""
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window; see `Writer.write`."""
+        self.sink.write(window, array)
+
+    def finish(self) -> Manifest:
+        """Nothing that the array does not hold."""
+        return []
 
 
 def check_write(

@@ -22,7 +22,7 @@ from tilejit.system.limits import open_files_hint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tilejit.formats.sink import Kept
+    from tilejit.formats.sink import Checkpoint
 
 
 _LONGEST = 255
@@ -157,12 +157,12 @@ def _number(place: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def temporary_of(target: Path, kept: Kept | None = None) -> Path:
+def temporary_of(target: Path, checkpoint: Checkpoint | None = None) -> Path:
     """What an output is called until it is complete: a name that nobody can guess, or one that the next run finds.
 
     The first says who has made it, so that the next run removes it where that process was killed.
     """
-    end = f"{origin()}-{secrets.token_hex(8)}.tmp" if kept is None else f"{kept.mark}.resume"
+    end = f"{origin()}-{secrets.token_hex(8)}.tmp" if checkpoint is None else f"{checkpoint.mark}.resume"
     return hidden_beside(target, f"{end}{target.suffix}")
 
 
@@ -240,11 +240,24 @@ def completing(path: str, temporary: Path, remove: Callable[[], None], done: str
     except NameTakenError:  # it is complete, and stays
         raise
     except Exception as error:
-        hint = disk_hint(temporary.parent, error)
+        known = failed(path, f"cannot be {done}", error, str(temporary))  # with what room there is before it is removed
         remove()
-        cause = str(error) if isinstance(error, SinkError) else cause_of(error, str(temporary))
-        cause = cause.removeprefix(f"{path}: ").removeprefix(f"cannot be {done}: ")
-        raise SinkError(f"{path}: cannot be {done}: {cause}{hint if hint not in cause else ''}") from error
+        raise known from error
+
+
+def failed(path: str, doing: str, error: BaseException, temporary: str = "") -> SinkError:
+    """An error of an output, with its cause and what to do about a full disk.
+
+    Args:
+        path: The output.
+        doing: What cannot be done, in words.
+        error: The cause.
+        temporary: What the output is called until it is complete, which GDAL puts in front of its messages.
+    """
+    hint = disk_hint(Path(os.path.realpath(path)).parent, error)
+    cause = str(error) if isinstance(error, SinkError) else cause_of(error, temporary)
+    cause = cause.removeprefix(f"{path}: ").removeprefix(f"{doing}: ")
+    return SinkError(f"{path}: {doing}: {cause}{hint if hint not in cause else ''}")
 
 
 def disk_hint(folder: Path, error: BaseException) -> str:

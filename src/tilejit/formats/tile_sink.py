@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tilejit.errors import RunStoppedError
 from tilejit.formats.sink import check_write
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tilejit.formats.sink import Manifest
     from tilejit.grid import Grid
     from tilejit.window import Window
 
@@ -43,8 +44,6 @@ class TileSink:
 
     block = (1, 1)
     """Any window will do."""
-    concurrent = True
-    """Tiles have memory of their own."""
 
     def __init__(self, grid: Grid, count: int, dtype: np.dtype[Any], room: int, notify: Callable[[], None]) -> None:
         self.grid = grid
@@ -53,7 +52,7 @@ class TileSink:
         self._tiles: deque[Tile] = deque()
         self._is_closed = False
 
-    def take(self) -> Tile | None:
+    def next_tile(self) -> Tile | None:
         """Returns a tile and makes room for another one, or None where none has come yet."""
         if not self._tiles:
             return None
@@ -67,7 +66,7 @@ class TileSink:
         self._room.release()
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Hands a window over when there is room for it; see `Sink.write`.
+        """Hands a window over when there is room for it; see `Writer.write`.
 
         Raises:
             RunStoppedError: Nobody wants it any more.
@@ -81,8 +80,25 @@ class TileSink:
         self._tiles.append(Tile(window, array.copy()))
         self._notify()
 
-    def commit(self) -> None:
+    def writer(self) -> Self:
+        """What hands windows over: the sink itself."""
+        return self
+
+    def finish(self) -> Manifest:
+        """Nothing to tell: tiles are handed over as they come."""
+
+    def merge(self, manifest: Manifest) -> Manifest:
+        """Nothing to take in."""
+        return manifest
+
+    def sync(self) -> None:
+        """Nothing to wait for."""
+
+    def prepare(self) -> None:
         """Nothing to complete."""
+
+    def publish(self) -> None:
+        """Nothing to name."""
 
     def abort(self) -> None:
         """Nothing to drop: tiles that were handed over are whole."""

@@ -184,7 +184,7 @@ async def tiles(raster: LazyRaster, options: RunOptions) -> AsyncGenerator[Tile,
     try:
         while True:
             is_over = run.is_over
-            while sinks and (tile := sinks[0].take()) is not None:
+            while sinks and (tile := sinks[0].next_tile()) is not None:
                 yield tile
             if is_over:
                 break

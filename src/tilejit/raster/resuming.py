@@ -11,7 +11,7 @@ from tilejit.engine.pipeline.journal import Journal
 from tilejit.errors import PlanError
 from tilejit.formats.open_sink import checked_target, is_begun, renames_of
 from tilejit.formats.registry import is_opened_by_name
-from tilejit.formats.sink import WRITTEN_DIRECTLY, Kept
+from tilejit.formats.sink import WRITTEN_DIRECTLY, Checkpoint
 from tilejit.formats.target import hidden_beside, local_target
 from tilejit.raster.fingerprint import job_fingerprint, unseen_files
 
@@ -92,7 +92,7 @@ def _at_stage(
     stage: Literal["new", "begun", "complete"], profiles: Sequence[OutputProfile], mark: str
 ) -> list[OutputProfile]:
     """How outputs are opened: anew, or as an earlier run left them."""
-    return [replace(profile, kept=Kept(mark, stage)) for profile in profiles]
+    return [replace(profile, checkpoint=Checkpoint(mark, stage)) for profile in profiles]
 
 
 def _journal_place(profiles: Sequence[OutputProfile]) -> tuple[Path, str]:

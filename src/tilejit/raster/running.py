@@ -217,7 +217,7 @@ def _resumed(
 @contextmanager
 def _opened(profiles: Sequence[OutputProfile], job: Job, journal: Journal | None) -> Iterator[list[Sink]]:
     """Opens the outputs; where the run fails they are dropped, or left to the next one."""
-    sinks: list[Any] = []
+    sinks: list[Sink] = []
     try:
         for profile in profiles:
             sinks.append(open_sink(profile, job.plan.workers))  # noqa: PERF401 - the open ones must be dropped
@@ -253,8 +253,7 @@ def _run(
         return run_job(job, sinks, progress, trace, cancellation, journal=journal)
     from tilejit.engine.distribution.leader import run_distributed
 
-    shared: Any = sinks
-    return run_distributed(job, shared, executor, progress, cancellation, journal=journal)
+    return run_distributed(job, sinks, executor, progress, cancellation, journal=journal)
 
 
 def _make_job(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.engine.distribution.recipe import recipe_of
-from tilejit.engine.distribution.worker import Part, check_branches, run_part
+from tilejit.engine.distribution.worker import Part, check_writers, run_part
 from tilejit.engine.partials import Totals
 from tilejit.engine.passes import run_passes
 from tilejit.engine.pipeline.cancellation import Cancellation, Sentinel
@@ -19,6 +19,7 @@ from tilejit.engine.pipeline.report import Report, peak_memory, reset_peak_memor
 from tilejit.engine.pipeline.stopwatch import STAGES, StageTime, Stopwatch
 from tilejit.engine.planning.parts import parts_of, unfinished
 from tilejit.errors import KernelError, PlanError, SinkError, TilejitError
+from tilejit.formats.sink import opener_of
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.pipeline import Progress
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.sink import SharedSink
+    from tilejit.formats.sink import Sink
     from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
@@ -59,7 +60,7 @@ class Distribution:
     def __init__(
         self,
         job: Job,
-        sinks: Sequence[SharedSink],
+        sinks: Sequence[Sink],
         executor: Executor,
         progress: Progress | None,
         *,
@@ -69,7 +70,7 @@ class Distribution:
     ) -> None:
         self.cancellation, self.journal = cancellation, journal
         self.job, self.sinks, self.executor, self.progress, self.watch = job, sinks, executor, progress, watch
-        self._openers = tuple(sink.branch(local=executor.local) for sink in sinks)
+        self._openers = tuple(opener_of(sink, local=executor.local) for sink in sinks)
         recipe = recipe_of(job, self._openers)
         self._run, self._recipe = secrets.token_hex(8), pickle.dumps(recipe)
         self._sentinel = Sentinel.of(self._run, next((w.path for w in job.plan.writes), ""), local=executor.local)
@@ -96,7 +97,7 @@ class Distribution:
         if self.executor.local:
             return
         tasks, check = [self._openers] * (2 * self.executor.workers), self.cancellation.check
-        with closing(self.executor.map(check_branches, tasks, check)) as outcomes:  # type: ignore[type-var]
+        with closing(self.executor.map(check_writers, tasks, check)) as outcomes:  # type: ignore[type-var]
             for outcome in outcomes:
                 if isinstance(outcome.error, SinkError):  # a part tells of all else, and is tried again
                     raise outcome.error
@@ -135,7 +136,7 @@ class Distribution:
             self._note_failure(outcome.task.window, outcome.error)
             return
         with self.watch.stage("encode"):
-            kept = [sink.take(record) for sink, record in zip(self.sinks, result.records, strict=True)]
+            kept = [sink.merge(manifest) for sink, manifest in zip(self.sinks, result.manifests, strict=True)]
         if self.journal is not None:
             self.journal.add([outcome.task.window], kept, result.states)
         self.tasks += result.tasks
@@ -164,7 +165,7 @@ class Distribution:
 
 def run_distributed(
     job: Job,
-    sinks: Sequence[SharedSink],
+    sinks: Sequence[Sink],
     executor: Executor,
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,

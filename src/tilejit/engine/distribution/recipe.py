@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tilejit.engine.planning.plan import Plan
     from tilejit.formats.file_names import State
-    from tilejit.formats.sink import BranchOpener
+    from tilejit.formats.sink import WriterOpener
     from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Kernel
 
@@ -68,7 +68,7 @@ class Recipe:
     """What each of them computes, in short; a worker refuses another kernel of that name."""
     parameters: tuple[Mapping[str, Any], ...]
     """The bound parameters of each step."""
-    branches: tuple[BranchOpener, ...]
+    writers: tuple[WriterOpener, ...]
     """What opens a worker's end of each of its outputs."""
     environment: Environment
     """What holds of ``rasterio.Env`` where the run is led."""
@@ -100,7 +100,7 @@ class Recipe:
         return Job(self.plan, sources, kernels, self.parameters)
 
 
-def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
+def recipe_of(job: Job, writers: Sequence[WriterOpener]) -> Recipe:
     """Names all that is alive in a job.
 
     Raises:
@@ -115,7 +115,7 @@ def recipe_of(job: Job, branches: Sequence[BranchOpener]) -> Recipe:
     fingerprints = tuple(kernel.fingerprint for kernel in job.kernels)
     path = _search_path({module.partition(".")[0] for way in ways for module in way.modules})
     return Recipe(
-        job.plan, sources, pickle.dumps(job.kernels), fingerprints, job.parameters, tuple(branches),
+        job.plan, sources, pickle.dumps(job.kernels), fingerprints, job.parameters, tuple(writers),
         Environment.current(), path,
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.stopwatch import Stage, StageTime
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.gdal.library import Environment
-    from tilejit.formats.sink import Branch, BranchOpener, Record
+    from tilejit.formats.sink import Manifest, Writer, WriterOpener
     from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
@@ -51,7 +51,7 @@ class Part:
 class PartResult:
     """What comes back."""
 
-    records: tuple[Record, ...]
+    manifests: tuple[Manifest, ...]
     """What each output must know of what was written."""
     tasks: int
     """Tiles."""
@@ -73,13 +73,13 @@ class _Opened:
 
     run: str
     job: Job
-    branches: tuple[BranchOpener, ...]
+    writers: tuple[WriterOpener, ...]
     environment: Environment
     compiled: tuple[Launch, ...]
 
 
 def run_part(part: Part) -> PartResult:
-    """Computes a part and writes it to the branches of the outputs.
+    """Computes a part and has writers of the outputs write it.
 
     Raises:
         TilejitError: A file or a kernel is not here, or a block cannot be read or written.
@@ -88,18 +88,18 @@ def run_part(part: Part) -> PartResult:
     opened = _opened(part, watch)
     cancellation = Cancellation()
     with opened.environment.entered():
-        branches = open_branches(opened.branches)
+        writers = open_writers(opened.writers)
         with part.sentinel.watched(cancellation):
-            run = Run(opened.job, branches, None, watch, cancellation, windows=[part.window])
+            run = Run(opened.job, writers, None, watch, cancellation, windows=[part.window])
             run.compiled = opened.compiled
             run_tasks(run)
         with watch.stage("encode"):
-            records = tuple(branch.finish() for branch in branches)
-    return _result(run, records)
+            manifests = tuple(writer.finish() for writer in writers)
+    return _result(run, manifests)
 
 
-def open_branches(openers: Sequence[BranchOpener]) -> list[Branch]:
-    """Opens a worker's end of each output.
+def open_writers(openers: Sequence[WriterOpener]) -> list[Writer]:
+    """Opens a writer of each output.
 
     Raises:
         SinkError: A folder that workers write to is not seen from here; with this worker's name.
@@ -107,9 +107,9 @@ def open_branches(openers: Sequence[BranchOpener]) -> list[Branch]:
     return [opener() for opener in openers]
 
 
-def check_branches(openers: Sequence[BranchOpener]) -> None:
-    """Opens a worker's end of each output, and writes nothing; see `open_branches`."""
-    open_branches(openers)
+def check_writers(openers: Sequence[WriterOpener]) -> None:
+    """Opens a writer of each output, and writes nothing; see `open_writers`."""
+    open_writers(openers)
 
 
 def _opened(part: Part, watch: Stopwatch) -> _Opened:
@@ -125,13 +125,13 @@ def _opened(part: Part, watch: Stopwatch) -> _Opened:
     job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
     with watch.stage("compile"):
         compiled = launches(job)
-    _last.opened = opened = _Opened(part.run, job, recipe.branches, recipe.environment, compiled)
+    _last.opened = opened = _Opened(part.run, job, recipe.writers, recipe.environment, compiled)
     return opened
 
 
-def _result(run: Run, records: Sequence[Record]) -> PartResult:
+def _result(run: Run, manifests: Sequence[Manifest]) -> PartResult:
     return PartResult(
-        tuple(records),
+        tuple(manifests),
         run.done,
         run.bytes_read,
         run.totals.states,

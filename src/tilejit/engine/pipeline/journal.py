@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tilejit.engine.partials import Partial, State
-    from tilejit.formats.sink import KeptSink, Record
+    from tilejit.formats.sink import Manifest, Sink
 
 SECONDS = 1.0
 """How often finished tiles are noted: so much is computed again after a kill, or twice that.
@@ -39,8 +39,8 @@ class Entry:
 
     windows: tuple[Window, ...]
     """The tiles."""
-    records: tuple[Record, ...]
-    """What each output's sink kept of them."""
+    manifests: tuple[Manifest, ...]
+    """What each output's sink says of them."""
     states: tuple[State, ...]
     """What their pixels come to, for each partial."""
 
@@ -79,7 +79,7 @@ class Journal:
         self.before_flush: Callable[[], None] | None = None
         """Is called before finished tiles are noted: adds those that nobody has told of yet."""
         self._fingerprint, self._outputs = dict(fingerprint), outputs
-        self._sinks: Sequence[KeptSink] = ()
+        self._sinks: Sequence[Sink] = ()
         self._lines: list[bytes] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -107,7 +107,7 @@ class Journal:
                 self.is_begun = False
                 return 0
         self.entries = tuple(
-            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["records"]), tuple(e["states"])) for e in entries
+            Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["manifests"]), tuple(e["states"])) for e in entries
         )
         return sum(len(line) + 1 for line in lines)
 
@@ -146,7 +146,7 @@ class Journal:
         """Begin anew: the outputs that it is of are not there."""
         self.entries, self.is_begun, self._end = (), False, 0
 
-    def begin(self, sinks: Sequence[KeptSink]) -> None:
+    def begin(self, sinks: Sequence[Sink]) -> None:
         """Hand the outputs what earlier runs have written; from now on they and the journal stay when a run fails.
 
         Raises:
@@ -162,9 +162,10 @@ class Journal:
         except OSError as error:
             raise self._failed(error) from error
         for number, sink in enumerate(sinks):
-            sink.keep(entry.records[number] for entry in self.entries)
+            for entry in self.entries:
+                sink.merge(entry.manifests[number])
 
-    def add(self, windows: Sequence[Window], records: Sequence[Record], states: Sequence[State]) -> None:
+    def add(self, windows: Sequence[Window], manifests: Sequence[Manifest], states: Sequence[State]) -> None:
         """Note finished tiles; they are in the file after a second or so.
 
         Raises:
@@ -172,7 +173,7 @@ class Journal:
         """
         self.check()
         places = [[w.row_off, w.col_off, w.height, w.width] for w in windows]
-        line = _line({"windows": places, "records": list(records), "states": list(states)})
+        line = _line({"windows": places, "manifests": list(manifests), "states": list(states)})
         with self._lock:
             self._lines.append(line)
 

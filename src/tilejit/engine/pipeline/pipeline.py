@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tilejit.backends.pulse import ROWS, interruptible, new_pulse
 from tilejit.engine.partials import Totals
@@ -23,7 +23,6 @@ from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.open_sink import stored_bytes
 from tilejit.formats.scaled_source import ScaledSource
-from tilejit.formats.sink import prepare
 from tilejit.formats.source import make_ready
 from tilejit.system.threads import AwaitedThread
 from tilejit.window import Window
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.stopwatch import TraceFile
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.sink import Branch, KeptSink, Sink
+    from tilejit.formats.sink import Sink, Writer
     from tilejit.formats.source import Source
 
     Progress = Callable[[float, int, str], None]
@@ -54,7 +53,7 @@ class Run:
     def __init__(
         self,
         job: Job,
-        sinks: Sequence[Sink | Branch],
+        writers: Sequence[Writer],
         progress: Progress | None,
         watch: Stopwatch,
         cancellation: Cancellation,
@@ -62,7 +61,7 @@ class Run:
         windows: Sequence[Window] | None = None,
         batches: Batches | None = None,
     ) -> None:
-        self.job, self.plan, self.sinks, self.progress, self.watch = job, job.plan, sinks, progress, watch
+        self.job, self.plan, self.writers, self.progress, self.watch = job, job.plan, writers, progress, watch
         self.cancellation, self.batches = cancellation, batches
         self.windows = (job.plan.window,) if windows is None else windows
         self.tasks = sum(replace(job.plan, window=window).task_count for window in self.windows)
@@ -72,7 +71,6 @@ class Run:
         self.environment = Environment.current()
         self.alone = job.plan.executor == "serial"
         self._lock = threading.Lock()
-        self._turn = {id(s): threading.Lock() for s in sinks if not getattr(s, "concurrent", True)}
 
     def __call__(self) -> None:
         """Computes all tasks; on any error, Ctrl-C or cancellation the workers have stopped when it raises."""
@@ -173,39 +171,25 @@ class Run:
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
-        with self._taking(work.buffer.window, states) as sinks:
-            for sink, write, output in zip(sinks, self.plan.writes, outputs, strict=True):
-                self._write(sink, write.path, work, output)
+        with self._writers(work.buffer.window, states) as writers:
+            for writer, write, output in zip(writers, self.plan.writes, outputs, strict=True):
+                self._write(writer, write.path, work, output)
         self.totals.add(states)
         with self._lock:
             self.done += 1
             pulse[ROWS] = 0
         schedule.finished()
 
-    def _taking(self, window: Window, states: Sequence[State]) -> AbstractContextManager[Sequence[Sink | Branch]]:
-        """What takes the outputs of a tile."""
-        return nullcontext(self.sinks) if self.batches is None else self.batches.tile(window, states)
+    def _writers(self, window: Window, states: Sequence[State]) -> AbstractContextManager[Sequence[Writer]]:
+        """What writes the outputs of a tile."""
+        return nullcontext(self.writers) if self.batches is None else self.batches.tile(window, states)
 
-    def _write(self, sink: Sink | Branch, path: str, work: Work, output: NDArray[Any]) -> None:
+    def _write(self, writer: Writer, path: str, work: Work, output: NDArray[Any]) -> None:
         window = work.buffer.window
         place = window.shifted(-self.plan.window.row_off, -self.plan.window.col_off)
-        with self._turn_of(sink, work), self.watch.stage("encode", work.index, window) as timing:
+        with self.watch.stage("encode", work.index, window) as timing:
             timing.size, timing.output = output.nbytes, path
-            sink.write(place, output)
-
-    @contextmanager
-    def _turn_of(self, sink: Sink | Branch, work: Work) -> Iterator[None]:
-        """Waits for a sink that takes one window at a time."""
-        turn = self._turn.get(id(sink))
-        if turn is None:
-            yield
-            return
-        with self.watch.stage("wait", work.index, work.buffer.window):
-            turn.acquire()
-        try:
-            yield
-        finally:
-            turn.release()
+            writer.write(place, output)
 
 
 @contextmanager
@@ -244,17 +228,22 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
     watch = Stopwatch(keep_spans=trace is not None)
     cancellation = cancellation or Cancellation()
     with _traced(watch, trace):
-        windows, batches = None, None
-        if journal is not None:
-            windows = list(unfinished(job.plan, [job.plan.window], journal.windows))
-            batches = Batches(cast("Sequence[KeptSink]", sinks), journal)
-        run = Run(job, sinks, progress, watch, cancellation, windows=windows, batches=batches)
         with completing(sinks, watch, cancellation, journal), journal or nullcontext():
+            windows, batches = None, None
+            writers: list[Writer] = []
+            if journal is not None:
+                windows = list(unfinished(job.plan, [job.plan.window], journal.windows))
+                batches = Batches(sinks, journal)
+            else:
+                writers = [sink.writer() for sink in sinks]
+            run = Run(job, writers, progress, watch, cancellation, windows=windows, batches=batches)
             run_tasks(run)
+            for sink, writer in zip(sinks, writers, strict=False):
+                sink.merge(writer.finish())
         if journal is not None:
             journal.remove()
             run.totals.add(journal.totals.states)
-        return replace(_report(job, run), earlier=earlier)
+        return replace(_report(job, run, sinks), earlier=earlier)
 
 
 def run_tasks(run: Run) -> None:
@@ -298,18 +287,18 @@ def completing(
         with watch.stage("finish"):
             for sink in sinks:
                 cancellation.check()
-                prepare(sink)
+                sink.prepare()
             cancellation.check()
             if journal is not None:
                 journal.note_complete()
-            _commit(sinks)
+            _publish(sinks)
     except BaseException:
         for sink in sinks:
             sink.abort()
         raise
 
 
-def _commit(sinks: Sequence[Sink]) -> None:
+def _publish(sinks: Sequence[Sink]) -> None:
     """Gives all outputs their names; one whose name somebody has taken takes none from the others.
 
     Raises:
@@ -318,7 +307,7 @@ def _commit(sinks: Sequence[Sink]) -> None:
     taken: list[NameTakenError] = []
     for sink in sinks:
         try:
-            sink.commit()
+            sink.publish()
         except NameTakenError as error:  # the others are finished, too
             taken.append(error)
     for other in taken[1:]:
@@ -343,7 +332,7 @@ def _traced(watch: Stopwatch, path: TraceFile | None) -> Iterator[None]:
         write_trace(path, watch.spans or ())
 
 
-def _report(job: Job, run: Run) -> Report:
+def _report(job: Job, run: Run, sinks: Sequence[Sink]) -> Report:
     plan, pixels = job.plan, sum(w.height * w.width for w in run.windows)
     return Report(
         seconds=run.watch.seconds(),
@@ -360,13 +349,13 @@ def _report(job: Job, run: Run) -> Report:
         source_bytes=plan.source_bytes,
         output_bytes=output_bytes(plan),
         results=run.totals.results(),
-        coding=tuple(_codings(run.sinks, plan)),
+        coding=tuple(_codings(sinks, plan)),
         executor=plan.executor,
         resumed=plan.window.height * plan.window.width - pixels,
     )
 
 
-def _codings(sinks: Sequence[Sink | Branch], plan: Plan) -> Iterator[str]:
+def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
     """What sinks that choose among coders say of their choice; others have none."""
     for sink, write in zip(sinks, plan.writes, strict=True):
         coding = getattr(sink, "coding", "")

@@ -28,7 +28,7 @@ from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
-from tilejit.formats.output_file import can_be_written
+from tilejit.formats.output import can_be_written
 from tilejit.formats.scaled_source import scales_of
 from tilejit.formats.source import storage_of
 from tilejit.kernel.inputs import scalar_values

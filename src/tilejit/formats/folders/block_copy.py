@@ -11,7 +11,7 @@ from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_grid import BlockGrid, Place
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_skeleton
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.system.files import open_regular
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def copy_blocks(
             file.start_flusher()
         with file.completing():
             _Copy(file, mosaic).run(progress)
-            file.sync()
+            file.finish()
             file.publish()
     except BaseException:
         file.remove()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from tilejit.formats.sink import OutputProfile
+
 Checksum = list[str | int]
 """A file's name in its folder, its size and the CRC-32 of its bytes; a size of -1 where it was not written."""
 
@@ -33,6 +35,11 @@ def checksum_of(folder: Path, name: str) -> Checksum:
     except FileNotFoundError:
         return [name, -1, 0]
     return [name, size, code]
+
+
+def checksums_of(profile: OutputProfile, folder: Path, names: Iterable[str]) -> list[Checksum]:
+    """The checksums of what a writer has finished; none where no journal keeps them."""
+    return [] if profile.checkpoint is None else [checksum_of(folder, name) for name in names]
 
 
 def check_checksums(path: str, folder: Path, checksums: Iterable[Checksum]) -> None:

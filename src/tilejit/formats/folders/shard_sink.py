@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import NameTakenError, SinkError, SourceError
 from tilejit.formats.folders.folder_sink import FolderSink
-from tilejit.formats.folders.output_folder import check_replaceable
-from tilejit.formats.folders.shard_writer import SHARD_BYTES, ShardOpener
+from tilejit.formats.folders.shard_writer import SHARD_BYTES, ShardOpener, ShardWriter
 from tilejit.formats.folders.vrt import Shard, can_be_named, read_shards, write_vrt
 from tilejit.formats.gdal.side_file import SIDE_SUFFIX
 from tilejit.formats.geotiff_sink import geotiff_storage
-from tilejit.formats.output_file import check_values
+from tilejit.formats.output import check_replaceable, check_values
 from tilejit.formats.target import check_length, checked_file, finished, give_name, remove_own, sync_path
 from tilejit.system.files import kind_of
 from tilejit.system.identity import FileIdentity
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tilejit.formats.sink import OutputProfile, Record, Storage
+    from tilejit.formats.output_sink import Guard
+    from tilejit.formats.sink import Manifest, OutputProfile, Storage
 
 _OWN_NAME = re.compile(r"(r\d+_c\d+_\d+x\d+\.tif)(\.aux\.xml|\.ovr|\.msk)?")
 
@@ -108,21 +108,26 @@ class ShardSink(FolderSink):
         storage = shard_storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
         super().__init__(replace(profile, options=storage.options), storage, tiles_of(self._target))
 
-    def branch(self, *, local: bool) -> ShardOpener:
-        """What opens a worker's end; see `SharedSink.branch`."""
-        return ShardOpener(self._profile, FileIdentity.of(self._folder.temporary), local)
+    def _new_writer(self, guard: Guard | None) -> ShardWriter:
+        return ShardWriter(self._profile, self.block, self._folder.temporary, synced=False, guard=guard)
+
+    def opener(self, *, local: bool) -> ShardOpener:
+        """What opens writers in other processes; see `opener_of`."""
+        self._open_writers()
+        return ShardOpener(self._profile, self.block, FileIdentity.of(self._folder.temporary), local)
 
     def _check_replaced(self, folder: Path) -> None:
         check_shards_replaced(self._profile, folder)
 
     def _create(self) -> None:
-        self.branch(local=True)().check()
+        self._new_writer(None).check()
 
-    def _note(self, record: Record) -> None:
-        self._shards += [Shard(n, Window(*w)) for n, w in zip(record["names"], record["windows"], strict=True)]
+    def _note(self, manifest: Manifest) -> None:
+        self._shards += [Shard(n, Window(*w)) for n, w in zip(manifest["names"], manifest["windows"], strict=True)]
 
     def _complete(self) -> None:
         """Drop what a failed attempt left, and write the VRT."""
+        super()._complete()
         known = {shard.name for shard in self._shards}
         for file in self._folder.temporary.iterdir():
             if file.name.removesuffix(SIDE_SUFFIX) not in known:
@@ -146,13 +151,15 @@ class ShardSink(FolderSink):
                 vrt = finished(vrt)
                 give_name(self._profile.path, self._temporary, self._target, overwrite=self._profile.overwrite)
         except NameTakenError:
-            if self._profile.kept is None:  # so that the two can be used as they are; a later run names them anyway
+            if (
+                self._profile.checkpoint is None
+            ):  # so that the two can be used as they are; a later run names them anyway
                 vrt.unlink(missing_ok=True)
                 self._write_vrt(self._folder.temporary.name)
             raise
 
     def abort(self) -> None:
-        """Remove what was written; nothing happens after `commit`."""
+        """Remove what was written; idempotent, and nothing after `publish`."""
         super().abort()
         if not self._folder.kept:
             with suppress(OSError):  # which would hide what ended the run, on a disk that has gone read-only

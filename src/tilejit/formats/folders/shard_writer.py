@@ -1,4 +1,4 @@
-"""A worker's end of an output of shards: windows become GeoTIFFs of a useful size."""
+"""A writer of shards: windows become GeoTIFFs of a useful size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tilejit.errors import SinkError
-from tilejit.formats.folders.checksums import checksum_of
-from tilejit.formats.folders.folder_sink import check_folder, check_profile_write, numbers_of
+from tilejit.formats.folders.checksums import checksums_of
+from tilejit.formats.folders.folder_sink import blocks_of, check_folder, numbers_of
 from tilejit.formats.geotiff_sink import open_geotiff
+from tilejit.formats.output_sink import OutputWriter
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.sink import OutputProfile, Record
+    from tilejit.formats.output_sink import Guard
+    from tilejit.formats.sink import Manifest, OutputProfile
     from tilejit.system.identity import FileIdentity
 
 SHARD_BYTES = 1 << 24
@@ -39,6 +43,8 @@ class ShardOpener:
 
     profile: OutputProfile
     """The whole output; its options are complete."""
+    block: tuple[int, int]
+    """Rows and columns of its blocks."""
     folder: FileIdentity
     """Where the shards go."""
     local: bool
@@ -54,44 +60,50 @@ class ShardOpener:
         """
         check_folder(self.profile.path, self.folder)
         is_synced = self.local and self.folder.is_seen()
-        return ShardWriter(self.profile, Path(self.folder.path), synced=not is_synced)
+        return ShardWriter(self.profile, self.block, Path(self.folder.path), synced=not is_synced)
 
 
-class ShardWriter:
+class ShardWriter(OutputWriter):
     """Gathers windows, joins neighbours, and writes each rectangle of them as a GeoTIFF; threads may share it.
 
     A shard is named for its place and its size: whoever writes that name again writes the same cells.
     """
 
-    def __init__(self, profile: OutputProfile, folder: Path, *, synced: bool) -> None:
-        self._profile, self._folder, self._synced = profile, folder, synced
+    def __init__(
+        self,
+        profile: OutputProfile,
+        block: tuple[int, int],
+        folder: Path,
+        *,
+        synced: bool,
+        guard: Guard | None = None,
+    ) -> None:
+        super().__init__(profile, blocks_of(profile, block), guard)
+        self._folder, self._synced = folder, synced
         self._lock = threading.Lock()
         self._pieces: list[Piece] = []
         self._bytes = 0
         self._written: list[tuple[str, Window]] = []
 
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window; see `Sink.write`."""
-        check_profile_write(self._profile, window, array)
+    def _put(self, window: Window, cells: NDArray[Any]) -> None:
         with self._lock:
-            self._bytes += array.nbytes
+            self._bytes += cells.nbytes
             full = self._bytes >= SHARD_BYTES
-            # The array may be reused after the call: what is not written within it is copied.
-            self._pieces.append((window, array if full else array.copy()))
+            # The cells may be reused after the call: what is not written within it is copied.
+            self._pieces.append((window, cells if full else cells.copy()))
             pieces = self._taken() if full else []
         self._flush(pieces)
 
-    def finish(self) -> Record:
-        """Write what is gathered; returns names and windows of the shards since the last call, and their checksums."""
-        with self._lock:
-            pieces = self._taken()
-        self._flush(pieces)
-        with self._lock:
-            written, self._written = sorted(self._written, key=lambda shard: shard[0]), []
+    def finish(self) -> Manifest:
+        """Write what is gathered; returns names and windows of the shards, and checksums for a journal."""
+        self._flush(self._taken())
+        written = sorted(self._written, key=lambda shard: shard[0])
         names = [name for name, _ in written]
-        record = {"names": names, "windows": [numbers_of(window) for _, window in written]}
-        finished = names if self._profile.kept is not None else []
-        return record | {"checksums": [checksum_of(self._folder, name) for name in finished]}
+        return {
+            "names": names,
+            "windows": [numbers_of(window) for _, window in written],
+            "checksums": checksums_of(self._profile, self._folder, names),
+        }
 
     def _taken(self) -> list[Piece]:
         pieces, self._pieces, self._bytes = self._pieces, [], 0
@@ -110,9 +122,13 @@ class ShardWriter:
         with self._renamed(profile.path, f"{self._profile.path}: shard {name}"):
             sink = open_geotiff(profile, synced=self._synced)
             try:
-                for window, array in pieces:
-                    sink.write(window.shifted(-whole.row_off, -whole.col_off), array)
-                sink.commit()
+                writer = sink.writer()
+                for window, cells in pieces:
+                    stored = cells.view(np.bool_) if profile.dtype == np.bool_ else cells
+                    writer.write(window.shifted(-whole.row_off, -whole.col_off), stored)
+                sink.merge(writer.finish())
+                sink.prepare()
+                sink.publish()
             except BaseException:
                 sink.abort()
                 raise
@@ -140,7 +156,9 @@ class ShardWriter:
         grid = self._profile.grid.part(window)
         # Ground control points are of the whole raster's rows and columns.
         tags = replace(self._profile.tags, ground=None)
-        return replace(self._profile, path=str(self._folder / name), grid=grid, tags=tags, overwrite=True, kept=None)
+        return replace(
+            self._profile, path=str(self._folder / name), grid=grid, tags=tags, overwrite=True, checkpoint=None
+        )
 
 
 def shard_name(window: Window) -> str:

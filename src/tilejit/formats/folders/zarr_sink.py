@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
-from tilejit.formats.folders.checksums import checksum_of
-from tilejit.formats.folders.folder_sink import FolderSink, check_folder, check_profile_write, numbers_of, stored_cells
-from tilejit.formats.folders.output_folder import check_replaceable
+from tilejit.formats.folders.checksums import checksums_of
+from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, numbers_of
 from tilejit.formats.folders.zarr_contents import METADATA, strangers
 from tilejit.formats.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
-from tilejit.formats.output_file import check_values
+from tilejit.formats.output import check_replaceable, check_values
+from tilejit.formats.output_sink import OutputWriter
 from tilejit.formats.sink import Storage
-from tilejit.formats.target import disk_hint, local_target
+from tilejit.formats.target import local_target
 from tilejit.system.files import kind_of
 from tilejit.system.identity import FileIdentity
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.formats.sink import OutputProfile, Record
+    from tilejit.formats.output_sink import Guard
+    from tilejit.formats.sink import Manifest, OutputProfile
     from tilejit.window import Window
 
 _SIDE = 512
@@ -122,9 +123,13 @@ class ZarrSink(FolderSink):
         storage = zarr_storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
         super().__init__(replace(profile, options=storage.options), storage, self._target)
 
-    def branch(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
-        """What opens a worker's end; see `SharedSink.branch`."""
-        return ZarrOpener(self._profile, FileIdentity.of(self._folder.temporary))
+    def _new_writer(self, guard: Guard | None) -> ZarrWriter:
+        return ZarrWriter(self._profile, self.block, self._folder.temporary, guard)
+
+    def opener(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
+        """What opens writers in other processes; see `opener_of`."""
+        self._open_writers()
+        return ZarrOpener(self._profile, self.block, FileIdentity.of(self._folder.temporary))
 
     def _check_replaced(self, folder: Path) -> None:
         check_zarr_replaced(self._profile, folder)
@@ -132,11 +137,12 @@ class ZarrSink(FolderSink):
     def _create(self) -> None:
         create_group(self._folder.temporary, self._profile, self._storage)
 
-    def _note(self, record: Record) -> None:
+    def _note(self, manifest: Manifest) -> None:
         """What has been written is in its place."""
 
     def _complete(self) -> None:
         """Drop what a run that was killed left of a chunk, and put the metadata together."""
+        super()._complete()
         for file in self._folder.temporary.rglob(_PARTIAL) if self._folder.kept else ():
             file.unlink()
         consolidate(self._folder.temporary)
@@ -152,6 +158,8 @@ class ZarrOpener:
 
     profile: OutputProfile
     """The whole output."""
+    block: tuple[int, int]
+    """Rows and columns of its chunks."""
     folder: FileIdentity
     """Where the group is."""
 
@@ -162,9 +170,7 @@ class ZarrOpener:
             SinkError: The folder is not there.
         """
         check_folder(self.profile.path, self.folder)
-        group = load_zarr(self.profile.path).open_group(self.folder.path, mode="r+")
-        arrays = {name: group[name] for name in band_names(self.profile)}
-        return ZarrWriter(self.profile, arrays, Path(self.folder.path))
+        return ZarrWriter(self.profile, self.block, Path(self.folder.path))
 
 
 _SETTLING = threading.Lock()
@@ -195,24 +201,24 @@ async def _others() -> None:
         await asyncio.wait(tasks)
 
 
-class ZarrWriter:
+class ZarrWriter(OutputWriter):
     """Writes windows of whole chunks; threads may share it."""
 
-    def __init__(self, profile: OutputProfile, arrays: Mapping[str, Any], folder: Path) -> None:
-        self._profile, self._arrays, self._folder = profile, arrays, folder
+    def __init__(
+        self, profile: OutputProfile, block: tuple[int, int], folder: Path, guard: Guard | None = None
+    ) -> None:
+        super().__init__(profile, blocks_of(profile, block), guard)
+        group = load_zarr(profile.path).open_group(str(folder), mode="r+")
+        self._arrays = {name: group[name] for name in band_names(profile)}
+        self._folder = folder
         self._windows: list[Window] = []
 
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window; see `Sink.write`."""
-        check_profile_write(self._profile, window, array)
+    def _put(self, window: Window, cells: NDArray[Any]) -> None:
         place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
         try:
             with _settling():
-                for band, cells in zip(self._arrays.values(), stored_cells(array), strict=True):
-                    band[place] = cells
-        except OSError as error:
-            hint = disk_hint(self._folder.parent, error)
-            raise SinkError(f"{self._profile.path}: cannot write {window}: {error}{hint}") from error
+                for band, part in zip(self._arrays.values(), cells, strict=True):
+                    band[place] = part
         finally:
             self._check_wanted()
         self._windows.append(window)
@@ -227,13 +233,12 @@ class ZarrWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise SinkError(f"{self._profile.path}: its run has ended")
 
-    def finish(self) -> Record:
-        """Returns the windows that were written since the last call, and checksums to keep of their chunks."""
-        windows, self._windows = self._windows, []
-        chunks = [name for w in windows for name in self._chunks(w)] if self._profile.kept is not None else []
+    def finish(self) -> Manifest:
+        """Returns the windows that were written, and checksums of their chunks for a journal."""
+        chunks = (name for window in self._windows for name in self._chunks(window))
         return {
-            "windows": [numbers_of(window) for window in windows],
-            "checksums": [checksum_of(self._folder, name) for name in chunks],
+            "windows": [numbers_of(window) for window in self._windows],
+            "checksums": checksums_of(self._profile, self._folder, chunks),
         }
 
     def _chunks(self, window: Window) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.errors import NameTakenError
 from tilejit.formats.gdal.library import load_rasterio, messages, quiet
-from tilejit.formats.output_file import OutputFile
+from tilejit.formats.output import OutputFile
 from tilejit.system.limits import available_cores
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def write_cog(source: Path, profile: OutputProfile, options: Mapping[str, str]) 
             with quiet(), messages() as said, rasterio.Env(GDAL_PAM_ENABLED="NO"):
                 shutil.copy(source, file.temporary, driver="COG", **complete)
             _refuse(said)
-            file.sync()
+            file.finish()
             file.publish()
     except NameTakenError:  # it is finished, and stays
         raise

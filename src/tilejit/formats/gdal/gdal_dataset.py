@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.formats.output_file import OutputFile
+    from tilejit.formats.output import OutputFile
     from tilejit.formats.sink import OutputProfile
 
 _COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}

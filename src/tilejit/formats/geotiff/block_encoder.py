@@ -5,12 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tilejit.errors import SinkError
 from tilejit.formats.geotiff.block_cutter import BlockCutter
 from tilejit.formats.geotiff.constant_blocks import ConstantBlocks
-from tilejit.formats.sink import check_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +38,8 @@ class BlockEncoder:
         """What the file will be."""
         self._made_of = profile, blocks, codec
         self._how = functools.partial(BlockEncoder, sparse=sparse, auto=auto)
-        self._blocks = blocks
+        self.blocks = blocks
+        """Its blocks."""
         self._cutter = BlockCutter(blocks, codec.samples)
         self._constants = ConstantBlocks(codec, profile.nodata, blocks=blocks.count, sparse=sparse, auto=auto)
 
@@ -55,33 +52,18 @@ class BlockEncoder:
         """What has encoded the blocks so far, and about how much that cost; empty where there was no choice."""
         return self._constants.effort.summary()
 
-    def check(self, window: Window, array: NDArray[Any]) -> None:
-        """Refuse a write that the file cannot take.
-
-        Raises:
-            SinkError: It reaches outside, cuts a block, or has another shape or type.
-        """
-        profile = self.profile
-        check_write(
-            profile.path, grid=profile.grid, count=profile.count, dtype=profile.dtype, window=window, array=array
-        )
-        if not self._blocks.holds_whole(window):
-            rows, cols = self._blocks.block
-            raise SinkError(f"{profile.path}: {window} cuts blocks of {rows} x {cols}: write whole ones")
-
-    def encode(self, window: Window, array: NDArray[Any]) -> Iterator[tuple[int, Encoded]]:
+    def encode(self, window: Window, cells: NDArray[Any]) -> Iterator[tuple[int, Encoded]]:
         """Encode the blocks of a window.
 
         Args:
             window: Whole blocks.
-            array: (band, row, col), in the file's type.
+            cells: (band, row, col), as they are stored.
 
         Yields:
             A block's number and the block as it is to be stored, which lives until the next; none for those that the
             file does without.
         """
-        cells = array.view(np.uint8) if array.dtype == np.bool_ else array
-        for place in self._blocks.places(window):
+        for place in self.blocks.places(window):
             data = self._constants.encode(self._cutter.cut(place, window, cells))
             if data is not None:
-                yield self._blocks.number(place), data
+                yield self.blocks.number(place), data

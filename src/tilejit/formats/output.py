@@ -1,8 +1,10 @@
-"""A file that appears under its name only when it is complete: what both GeoTIFF sinks share."""
+"""A file or a folder that appears under its name only when it is complete."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tilejit.errors import NameTakenError, SinkError
@@ -14,18 +16,21 @@ from tilejit.formats.gdal.side_file import check_side_file, write_side_file
 from tilejit.formats.target import (
     checked_file,
     completing,
-    disk_hint,
     finished,
     give_name,
+    remove_folder,
     remove_own,
     remove_sidecars,
+    replacing_folder,
     require_own,
+    sync_file_system,
     sync_path,
     temporary_of,
 )
-from tilejit.system.files import rename_new
+from tilejit.system.files import kind_of, rename_new
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Any
@@ -40,7 +45,7 @@ the int64 nodata -9223372036854775807 came back as -9."""
 
 
 class OutputFile:
-    """A checked target, and the temporary file beside it that takes its name in the end.
+    """A checked GeoTIFF, and the temporary file beside it that takes its name in the end.
 
     Args:
         profile: What the file will be.
@@ -57,14 +62,14 @@ class OutputFile:
         """The file behind the name."""
         check_values(profile)
         check_side_file(profile.path, self.target, profile.grid)
-        shape = profile.grid.shape
+        shape, checkpoint = profile.grid.shape, profile.checkpoint
         self.options = default_options(profile.dtype, *shape, profile.options, profile.count)
         """All the creation options but NUM_THREADS."""
         self.block = block_of(self.options, *shape)
         """Rows and columns of the storage blocks."""
-        self.kept = profile.kept is not None and profile.kept.stage == "begun"
+        self.kept = checkpoint is not None and checkpoint.stage == "begun"
         """Whether it stays where the output cannot be completed."""
-        self._found = None if profile.kept is None else temporary_of(self.target, profile.kept)
+        self._found = None if checkpoint is None else temporary_of(self.target, checkpoint)
         self.temporary = self._found if self._found is not None and self.kept else temporary_of(self.target)
         """What it is called until it is complete."""
         if self.kept:
@@ -91,6 +96,14 @@ class OutputFile:
             self._flusher = Flusher(self.temporary)
 
     def sync(self) -> None:
+        """Wait until all that was written is on the disk.
+
+        Raises:
+            OSError: A page could not be written.
+        """
+        sync_path(self.temporary)
+
+    def finish(self) -> None:
         """Have GDAL read a block of the closed file, and wait until all are on the disk.
 
         Raises:
@@ -119,7 +132,7 @@ class OutputFile:
             sync_path(self.target.parent)
 
     def remove(self) -> None:
-        """Leave nothing behind but the target, unless it is kept; nothing happens after `publish` or a second time."""
+        """Leave nothing behind but the target, unless it is kept; idempotent, and nothing after `publish`."""
         if self._flusher is not None:
             self._flusher.stop()
         if self.kept:
@@ -132,9 +145,90 @@ class OutputFile:
         """Leave nothing behind where the output cannot be completed; see `target.completing`."""
         return completing(self.profile.path, self.temporary, self.remove, done)
 
-    def hint(self, error: BaseException) -> str:
-        """What to do about a full disk, in brackets; empty where it is not full."""
-        return disk_hint(self.target.parent, error)
+
+class OutputFolder:
+    """A folder under a temporary name beside its target, whose name it gets in the end.
+
+    Args:
+        profile: What the output will be.
+        target: What the folder will be called.
+        check: Refuses to replace a folder for what it holds; None where none may be replaced.
+
+    Raises:
+        SinkError: It cannot be created, or what an earlier run should have left is not this user's.
+    """
+
+    def __init__(self, profile: OutputProfile, target: Path, check: Callable[[Path], None] | None = None) -> None:
+        checkpoint = profile.checkpoint
+        self.profile = profile
+        """What the output will be."""
+        self.target = target
+        """What the folder will be called."""
+        self.temporary = temporary_of(target, checkpoint)
+        """What it is called until it is complete."""
+        self.kept = checkpoint is not None and checkpoint.stage == "begun"
+        """Whether it stays where the output cannot be completed."""
+        self._check = check
+        if checkpoint is not None and kind_of(self.temporary) is not None:
+            require_own(self.temporary)
+        if not self.kept:
+            with self.completing("created"):
+                if checkpoint is not None:  # what a run left that had not begun yet
+                    shutil.rmtree(self.temporary, ignore_errors=True)
+                self.temporary.mkdir()
+
+    def sync(self) -> None:
+        """Wait until all its files are on the disk.
+
+        Raises:
+            OSError: A page could not be written.
+        """
+        sync_file_system(self.temporary)
+
+    finish = sync
+
+    @contextmanager
+    def published(self) -> Iterator[None]:
+        """Give the folder its name; where the body fails, what was there before is there again.
+
+        Raises:
+            NameTakenError: Something that may not be replaced has the name by now; the folder stays.
+        """
+        self.temporary = finished(self.temporary)
+        try:
+            with replacing_folder(self.profile.path, self.temporary, self.target, self._check):
+                yield
+        except NameTakenError:
+            self.kept = True
+            raise
+
+    def remove(self) -> None:
+        """Leave nothing behind but the target, unless it is kept; idempotent, and nothing after `published`."""
+        if not self.kept:
+            remove_folder(self.temporary)
+
+    def completing(self, done: str = "completed") -> AbstractContextManager[None]:
+        """Leave nothing behind where the output cannot be completed; see `target.completing`."""
+        return completing(self.profile.path, self.temporary, self.remove, done)
+
+
+def check_replaceable(path: str, target: Path, folder: Path, strangers: Iterable[Path]) -> None:
+    """Refuse to replace a folder that holds what no output of tilejit's would.
+
+    Args:
+        path: The output, for the message.
+        target: What the folder is called.
+        folder: Where it is now.
+        strangers: What in it is no part of such an output.
+
+    Raises:
+        SinkError: There is something; with its name.
+    """
+    for strange in strangers:
+        raise SinkError(
+            f"{path}: {target} would be replaced, and holds {strange.relative_to(folder)}, which is no part of such an "
+            "output: give another name, or move that"
+        )
 
 
 def checked_geotiff(profile: OutputProfile) -> Path:
