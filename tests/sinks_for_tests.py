@@ -1,5 +1,7 @@
 """A sink and one writer of it, as one thing to write to."""
 
+import threading
+
 from tilejit.window import Window, tiles
 
 
@@ -7,14 +9,15 @@ class Written:
     """Opens a writer with the first window, and merges what it wrote before the sink is prepared."""
 
     def __init__(self, sink):
-        self.sink, self.is_prepared, self._writer = sink, False, None
+        self.sink, self.is_prepared, self._writer, self._lock = sink, False, None, threading.Lock()
 
     def __getattr__(self, name):
         return getattr(self.sink, name)
 
     def opened(self):
-        self._writer = self._writer or self.sink.writer()
-        return self._writer
+        with self._lock:
+            self._writer = self._writer or self.sink.writer()
+            return self._writer
 
     def write(self, window, array):
         self.opened().write(window, array)
