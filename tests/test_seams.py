@@ -17,7 +17,7 @@ from kernels_for_tests import write_module
 from tilejit.engine.distribution.leader import run_distributed
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline import journal
-from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import PlanError, ReadError, SourceError
 from tilejit.formats import registry

@@ -34,8 +34,7 @@ from test_executors import (
 import tilejit as tj
 from executor_kernels import counted, scaled, slopes, smooth
 from kernels_for_tests import write_module
-from tilejit.engine.distribution.recipe import recipe_of
-from tilejit.engine.distribution.worker import check_writers
+from tilejit.engine.distribution.task import JobSpec, check_writers
 from tilejit.engine.executors import opened
 from tilejit.engine.executors.base import Outcome, SerialExecutor
 from tilejit.engine.executors.dask import DaskExecutor
@@ -481,12 +480,12 @@ def test_a_file_that_is_another_by_now(dem, pool, tmp_path):
 def test_a_worker_holds_its_file_against_the_one_that_was_planned_with(dem, tmp_path):
     copy = tmp_path / "copy.tif"
     copy.write_bytes(dem.read_bytes())
-    recipe = recipe_of(plan_job(scaled(tj.open(copy)), None, RunOptions()), [])
-    elsewhere = replace(recipe, sources=tuple(replace(i, states=()) for i in recipe.sources))
+    spec = JobSpec.of(plan_job(scaled(tj.open(copy)), None, RunOptions()))
+    elsewhere = replace(spec, inputs=tuple(replace(i, states=()) for i in spec.inputs))
     (tmp_path / "same.tif").write_bytes(dem.read_bytes())
     (tmp_path / "same.tif").replace(copy)
     with pytest.raises(ReadError, match=r"copy\.tif: it was written or replaced since it was opened"):
-        recipe.job()
+        spec.job()
     assert elsewhere.job().sources[0].name == str(copy)
     copy.write_bytes(dem.read_bytes() + b"more")
     with pytest.raises(SourceError, match=r"copy\.tif: has 701 x 389 cells in \d+ bytes in a worker"):

@@ -212,7 +212,7 @@ def test_the_report(tmp_path, raster):
 
 
 def test_progress_is_told_to_its_end(tmp_path, raster):
-    from tilejit.engine.pipeline.pipeline import run_job
+    from tilejit.engine.pipeline.run import run_job
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
     from tilejit.formats.sink import ArraySink

@@ -233,7 +233,7 @@ def test_a_band_in_two_forms_is_decoded_twice_and_the_plan_says_so(tmp_path):
 
 def _report(raster, tile):
     """The report of a run into memory, which `read` keeps to itself."""
-    from tilejit.engine.pipeline.pipeline import run_job
+    from tilejit.engine.pipeline.run import run_job
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
     from tilejit.formats.sink import ArraySink

@@ -194,7 +194,7 @@ def test_what_ended_the_run_goes_before_its_trace(tmp_path, raster, monkeypatch)
     def fails(*_):
         raise SinkError("no room for the trace")
 
-    monkeypatch.setattr("tilejit.engine.pipeline.pipeline.write_trace", fails)
+    monkeypatch.setattr("tilejit.engine.pipeline.run.write_trace", fails)
     source = Failing(raster.bands[0].source)
     broken = tj.Raster(raster.grid, (SourceBand(source, source.bands[0]),))
     with pytest.raises(TilejitError, match="gone") as caught:

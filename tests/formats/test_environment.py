@@ -16,8 +16,7 @@ from test_executors import dask_warnings, needs_dask
 
 import tilejit as tj
 from executor_kernels import scaled
-from tilejit.engine.distribution.recipe import recipe_of
-from tilejit.engine.distribution.worker import Part
+from tilejit.engine.distribution.task import JobSpec, Task
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.pipeline.tile_buffers import TileBuffer
@@ -155,10 +154,10 @@ def test_an_env_around_a_run_reaches_its_workers(cells, monkeypatch, tmp_path):
 def test_what_is_secret_is_not_shown(address):
     raster = opened(address, "shown")
     source = raster.bands[0].source
-    recipe = recipe_of(plan_job(scaled(raster), None, RunOptions()), [])
-    part = Part("run", None, pickle.dumps(recipe), Window(0, 0, 1, 1))
-    assert SECRET.encode() in part.recipe  # workers need it
-    for value in (source, storage_of(source).environment, recipe, part, recipe.plan):
+    spec = JobSpec.of(plan_job(scaled(raster), None, RunOptions()))
+    task = Task("run", None, pickle.dumps(spec), Window(0, 0, 1, 1))
+    assert SECRET.encode() in task.spec  # workers need it
+    for value in (source, storage_of(source).environment, spec, task, spec.plan):
         assert SECRET not in repr(value)
         assert SECRET not in str(value)
     assert "GDAL_HTTP_HEADERS" in repr(storage_of(source).environment)

@@ -211,14 +211,14 @@ PROGRAM = textwrap.dedent("""
             print(name, "ok", flush=True)
 
     def send():
-        from tilejit.engine.distribution.recipe import recipe_of
+        from tilejit.engine.distribution.task import JobSpec
         from tilejit.engine.executors import open_executor
         from tilejit.raster.options import RunOptions
         from tilejit.raster.running import plan_job
         open_executor("processes").close()
         job = plan_job(mine(tj.open(sys.argv[1])), None, RunOptions())
         with open(sys.argv[2], "wb") as file:
-            pickle.dump(recipe_of(job, []), file)
+            pickle.dump(JobSpec.of(job), file)
 
 """)
 ALONE, RELATIVE = PROGRAM.format(helpers=HELPERS), PROGRAM.format(helpers="from .helpers import helped")
@@ -273,7 +273,7 @@ def test_workers_find_the_kernel_wherever_the_program_lies(places, dem, tmp_path
     monkeypatch.chdir(tmp_path)
     for number, (name, run) in enumerate(places.items()):
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["", dem, str(tmp_path / f"{number}.recipe")])
+            patch.setattr(sys, "argv", ["", dem, str(tmp_path / f"{number}.spec")])
             patch.setattr(sys, "path", ["", *sys.path] if run is runpy.run_module else list(sys.path))
             run(name, run_name="__main__", **({"alter_sys": True} if run is runpy.run_module else {}))
         for module in [m for m in sys.modules if m.startswith(("places_package", "zipped_package"))]:
@@ -290,8 +290,8 @@ def test_workers_find_the_kernel_wherever_the_program_lies(places, dem, tmp_path
         assert job.kernels[0](np.eye(9, dtype="f4")).tobytes() == wanted
         print("ok")
     """)
-    recipes = [str(tmp_path / f"{number}.recipe") for number in range(len(places))]
-    done = subprocess.run([sys.executable, "-c", code, *recipes], cwd="/", capture_output=True, text=True, check=False)
+    specs = [str(tmp_path / f"{number}.spec") for number in range(len(places))]
+    done = subprocess.run([sys.executable, "-c", code, *specs], cwd="/", capture_output=True, text=True, check=False)
     assert done.stdout == "ok\n", done.stderr
     linecache.cache.pop("<cell>", None)
 

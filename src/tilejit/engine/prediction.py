@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.planner import Job
 from tilejit.errors import PlanError
 from tilejit.formats.open_sink import open_sink

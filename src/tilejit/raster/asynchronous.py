@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from tilejit.callers import warn_caller
 from tilejit.engine.pipeline.cancellation import Cancellation
-from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.run import run_job
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.tile_sink import Tile, TileSink
 from tilejit.raster.options import RunOptions

@@ -14,7 +14,7 @@ import numpy as np
 
 from tilejit.compiler.names import IMPORTS
 from tilejit.compiler.parameters import REQUIRED
-from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
 from tilejit.engine.planning.planner import Settings, make_job

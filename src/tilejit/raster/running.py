@@ -12,8 +12,8 @@ import numpy as np
 from tilejit.callers import warn_caller
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.outputs import file_request, output_profile
-from tilejit.engine.pipeline.pipeline import run_job
 from tilejit.engine.pipeline.report import progress_bar
+from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import sources_of
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tilejit.engine.executors.base import Executor
     from tilejit.engine.pipeline.cancellation import Cancellation
     from tilejit.engine.pipeline.journal import Journal
-    from tilejit.engine.pipeline.pipeline import Progress
     from tilejit.engine.pipeline.report import Report
+    from tilejit.engine.pipeline.run import Progress
     from tilejit.engine.pipeline.stopwatch import TraceFile
     from tilejit.engine.planning.graph import Band
     from tilejit.engine.planning.planner import Job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
-from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.graph import Statistic
 from tilejit.engine.planning.planner import make_job, reduced
 from tilejit.engine.reductions import Moments, RankCounts

@@ -16,7 +16,7 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.comparison.ways.base import Run, Way
 from tilejit.comparison.work import Work
-from tilejit.engine.pipeline.pipeline import run_job
+from tilejit.engine.pipeline.run import run_job
 from tilejit.formats.sink import ArraySink
 from tilejit.window import Window
 

@@ -1,4 +1,4 @@
-"""Tiles that threads finish, in batches that a journal can note."""
+"""Writers that threads share, tile after tile, in batches that a journal can note."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Batch:
-    """Tiles that the same writers write."""
+    """Tiles that go through the same writers."""
 
     writers: tuple[Writer, ...]
     totals: Totals
@@ -30,34 +30,29 @@ class _Batch:
 
 
 class Batches:
-    """Writes tiles to the outputs by writers, and tells the journal what they are whenever it asks.
+    """Has tiles written, and tells the journal what they are whenever it asks; without a journal all are one batch.
 
     A tile counts when all outputs have it. A batch in which one fails is not told: what is in it is computed again.
     """
 
-    def __init__(self, sinks: Sequence[Sink], journal: Journal) -> None:
+    def __init__(self, sinks: Sequence[Sink], journal: Journal | None) -> None:
         self._sinks, self._journal = sinks, journal
         self._lock = threading.Lock()
         self._current: _Batch | None = None
-        journal.before_flush = self.close
+        if journal is not None:
+            journal.before_flush = self.close
 
     @contextmanager
     def tile(self, window: Window, states: Sequence[State]) -> Iterator[Sequence[Writer]]:
-        """Notes a tile as finished when what runs inside has written it.
-
-        Args:
-            window: The tile.
-            states: What its pixels come to, for each partial.
-
-        Yields:
-            A writer of each output.
-        """
-        self._journal.check()
+        """Gives a writer of each output; a tile is finished when what runs inside has written it."""
+        if self._journal is not None:
+            self._journal.check()
         batch = self._joined()
         try:
             yield batch.writers
-            with self._lock:
-                batch.windows.append(window)
+            if self._journal is not None:
+                with self._lock:
+                    batch.windows.append(window)
                 batch.totals.add(states)
         except BaseException:
             batch.failed = True
@@ -66,17 +61,18 @@ class Batches:
             self._leave(batch)
 
     def close(self) -> None:
-        """Begins another batch, and tells the journal of this one as soon as nobody writes to it."""
+        """Begins another batch, and merges this one as soon as nobody writes to it."""
         with self._lock:
             batch, self._current = self._current, None
             is_idle = batch is not None and batch.under_way == 0
         if batch is not None and is_idle:
-            self._tell(batch)
+            self._merge(batch)
 
     def _joined(self) -> _Batch:
         with self._lock:
             if self._current is None:
-                self._current = _Batch(tuple(sink.writer() for sink in self._sinks), Totals(self._journal.partials))
+                partials = () if self._journal is None else self._journal.partials
+                self._current = _Batch(tuple(sink.writer() for sink in self._sinks), Totals(partials))
             self._current.under_way += 1
             return self._current
 
@@ -85,9 +81,11 @@ class Batches:
             batch.under_way -= 1
             is_last = batch.under_way == 0 and batch is not self._current
         if is_last:
-            self._tell(batch)
+            self._merge(batch)
 
-    def _tell(self, batch: _Batch) -> None:
-        if not batch.failed:
-            kept = [sink.merge(writer.finish()) for sink, writer in zip(self._sinks, batch.writers, strict=True)]
-            self._journal.add(batch.windows, kept, batch.totals.states)
+    def _merge(self, batch: _Batch) -> None:
+        if batch.failed:
+            return
+        manifests = [sink.merge(writer.finish()) for sink, writer in zip(self._sinks, batch.writers, strict=True)]
+        if self._journal is not None:
+            self._journal.add(batch.windows, manifests, batch.totals.states)

@@ -55,11 +55,7 @@ class Cancellation:
             action()
 
     def check(self) -> None:
-        """Ends a run that is not to go on.
-
-        Raises:
-            RunStoppedError: It is cancelled.
-        """
+        """Ends a run that is cancelled, by `RunStoppedError`."""
         if self._is_cancelled:
             raise stopped()
 
@@ -67,8 +63,7 @@ class Cancellation:
     def calling(self, action: Callable[[], None]) -> Iterator[None]:
         """Calls ``action`` when the run is cancelled inside the ``with``, and at once where it is already.
 
-        Args:
-            action: Is called from the thread that cancels, and must not wait for anything.
+        It is called from the thread that cancels, and must not wait for anything.
         """
         with self._lock:
             self._actions.append(action)
@@ -93,27 +88,14 @@ class Sentinel:
 
     @classmethod
     def of(cls, run: str, output: str, *, local: bool) -> Sentinel:
-        """The sentinel of a run.
-
-        Args:
-            run: What tells it from all others.
-            output: The file that it writes first; empty for an array.
-            local: Whether all its workers share temporary files with it.
-
-        Raises:
-            OSError: The folder is not there.
-        """
+        """The sentinel of a run, by what tells it from all others and the file that it writes first, if any."""
         target = temporary_folder() / "tilejit" if local or not output else Path(output)
         path = hidden_beside(target.resolve(), f"{origin()}-{run}.running")
         return cls(path, FileIdentity.of(path.parent))
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Is there inside the ``with``.
-
-        Raises:
-            SinkError: It cannot be made.
-        """
+        """Is there inside the ``with``."""
         sweep(self.path.parent)
         try:
             write_new(self.path, b"")
@@ -133,11 +115,7 @@ class Sentinel:
 
     @contextmanager
     def watched(self, cancellation: Cancellation) -> Iterator[None]:
-        """Cancels what a worker does inside the ``with`` when the sentinel goes, if it is seen from here.
-
-        Raises:
-            RunStoppedError: The run has ended already.
-        """
+        """Cancels what a worker does inside the ``with`` when the sentinel goes, if it is seen from here."""
         if not self.path.exists():
             if self.folder.is_seen():
                 raise stopped()

@@ -66,10 +66,7 @@ class Journal:
         outputs: Sequence[tuple[Path, Path]],
         partials: Sequence[Partial],
     ) -> None:
-        self.path = path
-        """The file."""
-        self.partials = partials
-        """What tiles are reduced to."""
+        self.path, self.partials = path, partials
         self.entries: tuple[Entry, ...] = ()
         """What earlier runs have finished."""
         self.is_begun = False
@@ -93,14 +90,14 @@ class Journal:
             raise
 
     def _read(self) -> int:
-        """Read what is there; returns where it ends: a line that was cut off counts for nothing."""
+        """Reads what is there; returns where it ends: a line that was cut off counts for nothing."""
         data = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
         lines = data.split(b"\n")[:-1]
         if not lines:
             return 0
         self.is_begun = True
         header, *entries = (_parsed(self.path, number, line) for number, line in enumerate(lines, 1))
-        self._check(header.get("fingerprint", {}) if _HEADER in header else {})
+        self._check_same(header.get("fingerprint", {}) if _HEADER in header else {})
         if entries and _COMPLETE in entries[-1]:
             self.is_complete = self._are_there(entries.pop()[_COMPLETE])
             if not self.is_complete:  # somebody has taken away what this is of
@@ -118,7 +115,7 @@ class Journal:
             for places, identity in zip(self._outputs, outputs, strict=True)
         )
 
-    def _check(self, before: Mapping[str, str]) -> None:
+    def _check_same(self, before: Mapping[str, str]) -> None:
         now = self._fingerprint
         names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
         if names:
@@ -143,15 +140,11 @@ class Journal:
         return totals
 
     def forget(self) -> None:
-        """Begin anew: the outputs that it is of are not there."""
+        """Begins anew: the outputs that it is of are not there."""
         self.entries, self.is_begun, self._end = (), False, 0
 
     def begin(self, sinks: Sequence[Sink]) -> None:
-        """Hand the outputs what earlier runs have written; from now on they and the journal stay when a run fails.
-
-        Raises:
-            SinkError: The journal cannot be written, or an output is not as it says.
-        """
+        """Hands the outputs what earlier runs have written; from now on they and the journal stay when a run fails."""
         self._sinks = sinks
         try:
             os.truncate(self._descriptor, self._end)
@@ -166,11 +159,7 @@ class Journal:
                 sink.merge(entry.manifests[number])
 
     def add(self, windows: Sequence[Window], manifests: Sequence[Manifest], states: Sequence[State]) -> None:
-        """Note finished tiles; they are in the file after a second or so.
-
-        Raises:
-            SinkError: Earlier ones could not be noted.
-        """
+        """Notes finished tiles; they are in the file after a second or so."""
         self.check()
         places = [[w.row_off, w.col_off, w.height, w.width] for w in windows]
         line = _line({"windows": places, "manifests": list(manifests), "states": list(states)})
@@ -178,20 +167,16 @@ class Journal:
             self._lines.append(line)
 
     def check(self) -> None:
-        """End a run whose tiles cannot be noted any more.
-
-        Raises:
-            SinkError: They could not be written, to the outputs or to the journal.
-        """
+        """Ends a run whose tiles could not be written, to the outputs or to the journal."""
         if self._error is not None:
             raise self._failed(self._error) from self._error
 
     def __enter__(self) -> None:
-        """Note tiles from now on."""
+        """Notes tiles from now on."""
         self._thread.start()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Note what is left; what ended a run goes before what is wrong with its journal."""
+        """Notes what is left; what ended a run goes before what is wrong with its journal."""
         self._stop.set()
         self._thread.join()
         try:
@@ -235,11 +220,7 @@ class Journal:
         return SinkError(f"{self.path}: finished tiles cannot be noted: {error or type(error).__name__}{hint}")
 
     def note_complete(self) -> None:
-        """Note that the outputs lack nothing but their names: a later run gives them those, and does nothing else.
-
-        Raises:
-            SinkError: It cannot be noted.
-        """
+        """Notes that the outputs lack nothing but their names: a later run gives them those, and does nothing else."""
         if self.is_complete:
             return
         try:
@@ -248,12 +229,12 @@ class Journal:
             raise self._failed(error) from error
 
     def remove(self) -> None:
-        """Drop the file: its run is complete, and there is nothing to go on with."""
+        """Drops the file: its run is complete, and there is nothing to go on with."""
         self.is_begun = False
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, and drop it if nothing has begun; nothing happens a second time."""
+        """Lets go of the file, and drops it if nothing has begun; idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             if not self.is_begun:
@@ -290,12 +271,7 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _opened(path: Path) -> int:
-    """Open a journal that is this user's, or make it.
-
-    Raises:
-        SinkError: It is somebody else's, or a link.
-        OSError: It cannot be opened.
-    """
+    """Opens a journal that is this user's, or makes it."""
     with contextlib.suppress(FileExistsError):
         return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
@@ -311,11 +287,7 @@ def _opened(path: Path) -> int:
 
 
 def _locked(path: Path) -> int:
-    """Open a file that no other run has open.
-
-    Raises:
-        SinkError: One has, or it cannot be opened.
-    """
+    """Opens a file that no other run has open."""
     try:
         import fcntl  # noqa: F401 - before a file is made
     except ImportError as error:  # Windows

@@ -36,15 +36,7 @@ _POINT = "AREA_OR_POINT"
 def file_request(
     bands: tuple[Band, ...], grid: Grid, path: str, options: Mapping[str, str], nodata: float | None = None
 ) -> Request:
-    """The request for an output file.
-
-    Args:
-        bands: What its bands are made of.
-        grid: Where its cells lie.
-        path: The file.
-        options: The driver's creation options, names in upper case.
-        nodata: The nodata value asked for.
-    """
+    """The request for an output file, by creation options whose names are in upper case."""
 
     def storage(dtype: np.dtype) -> Storage:
         return storage_at(path, dtype, grid.shape, len(bands), options)
@@ -73,15 +65,7 @@ def _notes(bands: Sequence[Band], grid: Grid, path: str) -> tuple[str, ...]:
 def output_profile(
     bands: Sequence[Band], grid: Grid, write: Write, options: Mapping[str, str], *, overwrite: bool
 ) -> OutputProfile:
-    """What an output file will be.
-
-    Args:
-        bands: What its bands are made of.
-        grid: Where its cells lie.
-        write: How the plan writes it.
-        options: The driver's creation options.
-        overwrite: Whether an existing file may be replaced.
-    """
+    """What an output file will be."""
     return OutputProfile(
         path=write.path,
         grid=grid,
@@ -90,13 +74,13 @@ def output_profile(
         nodata=write.tag,
         descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.label for b in bands),
         units=tuple(band.unit for band in bands),
-        tags=carried_tags(bands, write),
+        tags=_carried_tags(bands, write),
         options=options,
         overwrite=overwrite,
     )
 
 
-def carried_tags(bands: Sequence[Band], write: Write) -> FileTags:
+def _carried_tags(bands: Sequence[Band], write: Write) -> FileTags:
     """What goes along from the inputs to an output: of the file, what all inputs agree upon."""
     told = [storage_of(source).tags for source in sources_of(bands)]
     said = [tags.tags for tags in told]

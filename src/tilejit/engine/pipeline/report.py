@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.pipeline.stopwatch import WORKER_STAGES, StageTime
+from tilejit.engine.pipeline.stopwatch import STAGES, WORKER_STAGES, StageTime
 from tilejit.sizes import counted, format_size
+from tilejit.system.identity import process_space
 from tilejit.system.streams import is_open, is_terminal
 from tilejit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tilejit.engine.pipeline.stopwatch import Stage
+    from tilejit.engine.pipeline.stopwatch import Stage, Stopwatch
     from tilejit.kernel.counts import Counts
+    from tilejit.system.identity import FileIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What processes did of a run; those of several add up."""
+
+    tiles: int = 0
+    """Tiles finished."""
+    bytes_read: int = 0
+    """Bytes decoded, whole blocks counted."""
+    stages: Mapping[Stage, StageTime] = field(default_factory=lambda: dict.fromkeys(STAGES, StageTime()))
+    """Time by stage."""
+    peaks: Mapping[tuple[FileIdentity, int], int] = field(default_factory=dict)
+    """The most memory that each process held: by where it is counted, and its number; machines and containers may have
+    one name."""
+
+    @classmethod
+    def of_process(cls, watch: Stopwatch, tiles: int = 0, bytes_read: int = 0) -> Figures:
+        """The figures of this process so far."""
+        return cls(tiles, bytes_read, watch.stages(), {(process_space(), os.getpid()): peak_memory()})
+
+    def __add__(self, other: Figures) -> Figures:
+        stages = {name: self.stages[name] + other.stages[name] for name in STAGES}
+        peaks = dict(self.peaks)
+        for process, peak in other.peaks.items():
+            peaks[process] = max(peak, peaks.get(process, 0))
+        return Figures(self.tiles + other.tiles, self.bytes_read + other.bytes_read, stages, peaks)
 
 
 @dataclass(frozen=True, slots=True)

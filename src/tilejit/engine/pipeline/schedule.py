@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A tile to read, or one to compute."""
+class Assignment:
+    """What a thread does next: a tile to read, or one to compute."""
 
     kind: str
     """``"read"`` or ``"compute"``."""
@@ -61,7 +61,7 @@ class Schedule:
             self._compiled = True
             self._changed.notify_all()
 
-    def take(self) -> Work | None:
+    def take(self) -> Assignment | None:
         """Returns what to do next, waiting for it; None when all is done or the run has failed."""
         with self._changed:
             while True:
@@ -69,7 +69,7 @@ class Schedule:
                     return None
                 if self._ready and self._compiled:
                     index = self._ready.popleft()
-                    return Work("compute", index, self._open[index])
+                    return Assignment("compute", index, self._open[index])
                 if self._next is not None and self._free and self._is_held():
                     return self._start_read()
                 self._changed.wait()
@@ -78,7 +78,7 @@ class Schedule:
         """Whether blocks of the next tile's group may be decoded: those that older tiles are still to read are held."""
         return not self._reading or self._group_number - min(self._reading.values()) < self._groups_read
 
-    def _start_read(self) -> Work:
+    def _start_read(self) -> Assignment:
         index, window = self._next  # type: ignore[misc]
         self._reading[index] = self._group_number
         self._next = next(self._tiles, None)
@@ -86,7 +86,7 @@ class Schedule:
             self._group, self._group_number = group, self._group_number + 1
         self._open[index] = buffer = TileBuffer(window, self.plan.panel(index), self._free.pop(), self._boundaries)
         self._missing[index] = len(self._neighbours(index)) + 1
-        return Work("read", index, buffer)
+        return Assignment("read", index, buffer)
 
     def decoded(self, index: Index) -> list[Index]:
         """Notes that a tile's own cells are there; returns the neighbours that it exchanges halos with now."""

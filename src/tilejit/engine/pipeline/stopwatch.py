@@ -129,30 +129,15 @@ class TraceFile:
 
 
 def checked_trace(path: str | os.PathLike[str], *, overwrite: bool) -> TraceFile:
-    """Returns where a trace goes, and refuses before the run what could not be written after it.
-
-    A name that ends otherwise might be that of a raster.
-
-    Raises:
-        SinkError: The name is not a JSON file's, or its folder is not there, or it may not be replaced.
-    """
+    """Returns where a trace goes, and refuses before the run what could not be written after it."""
     name = os.fspath(path)
-    if Path(name).suffix.lower() != ".json":
+    if Path(name).suffix.lower() != ".json":  # it might be a raster's
         raise SinkError(f"{name}: a trace is JSON: give a name that ends in .json")
     return TraceFile(name, checked_file(name, overwrite=overwrite), overwrite)
 
 
 def write_trace(trace: TraceFile, spans: Sequence[Span], error: BaseException | None = None) -> None:
-    """Writes a trace under a temporary name and renames it.
-
-    Args:
-        trace: The file.
-        spans: What the threads did.
-        error: What ended the run, if something did.
-
-    Raises:
-        SinkError: It cannot be written.
-    """
+    """Writes what the threads did, and what ended the run if something did, whole or not at all."""
     try:
         write_text(trace.name, trace.target, json.dumps(trace_of(spans, error)), overwrite=trace.overwrite)
     except OSError as failure:

@@ -1,0 +1,232 @@
+"""Tasks: what is sent to workers in other processes, and what a worker does with it."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilejit.engine.pipeline.cancellation import Cancellation
+from tilejit.engine.pipeline.evaluation import launches
+from tilejit.engine.pipeline.pipeline import Pipeline
+from tilejit.engine.pipeline.report import Figures, reset_peak_memory
+from tilejit.engine.pipeline.stopwatch import Stopwatch
+from tilejit.engine.planning.planner import Job
+from tilejit.errors import KernelError, PlanError, SourceError
+from tilejit.formats.file_names import check_unchanged, local_file
+from tilejit.formats.gdal.library import Environment
+from tilejit.formats.registry import is_opened_by_name, open_source
+from tilejit.formats.scaled_source import ScaledSource
+from tilejit.formats.source import storage_of
+from tilejit.kernel.crossing import way_of
+from tilejit.system.identity import FileIdentity
+from tilejit.system.main_module import require_guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tilejit.backends.base import Launch
+    from tilejit.engine.partials import State
+    from tilejit.engine.pipeline.cancellation import Sentinel
+    from tilejit.engine.planning.plan import Plan
+    from tilejit.formats.file_names import State as FileState
+    from tilejit.formats.sink import Manifest, WriterOpener
+    from tilejit.formats.source import Source
+    from tilejit.kernel.kernel import Kernel
+    from tilejit.window import Window
+
+_last = threading.local()
+"""The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source by the name that opens it in another process."""
+
+    name: str
+    """The file."""
+    is_scaled: bool
+    """Whether its values are read, and not its counts."""
+    states: tuple[tuple[str, FileState, FileIdentity], ...]
+    """What told its files from others where the run was planned, and their folders: workers elsewhere may have copies.
+    """
+    environment: Environment
+    """What held of ``rasterio.Env`` when it was opened."""
+
+    @classmethod
+    def of(cls, source: Source) -> Input:
+        """Names a source, whose file must be the one that was opened."""
+        if not is_opened_by_name(source):
+            raise PlanError(
+                f"{source.name}: worker processes open inputs by name, and this one is in memory: save it to a file "
+                "and open that, or leave executor= out, by which threads share the memory"
+            )
+        storage = storage_of(source)
+        check_unchanged(source.name, storage.files)
+        states = tuple((file, state, _folder_of(file)) for file, state in storage.files.items() if state is not None)
+        return cls(source.name, isinstance(source, ScaledSource), states, storage.environment or Environment())
+
+    def open(self) -> Source:
+        """Opens the file, in a worker, where it must be the one that the run was planned with."""
+        check_unchanged(self.name, {file: state for file, state, folder in self.states if folder.is_seen()})
+        return self.environment.call(open_source, self.name)
+
+
+def _folder_of(file: str) -> FileIdentity:
+    """The folder of a local file, or of the archive that it lies in."""
+    return FileIdentity.of((local_file(file) or Path(file)).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A job that can be pickled."""
+
+    plan: Plan
+    """The plan of the whole."""
+    inputs: tuple[Input, ...]
+    """What each of its reads reads."""
+    kernels: bytes
+    """The kernel of each of its steps, pickled; what it needs is looked for in `path`."""
+    fingerprints: tuple[str, ...]
+    """What each of them computes, in short; a worker refuses another kernel of that name."""
+    parameters: tuple[Mapping[str, Any], ...]
+    """The bound parameters of each step."""
+    openers: tuple[WriterOpener, ...]
+    """What opens a writer of each of its outputs."""
+    environment: Environment
+    """What holds of ``rasterio.Env`` where the run is led."""
+    path: tuple[str, ...]
+    """Where the modules of kernels are looked for."""
+
+    @classmethod
+    def of(cls, job: Job, openers: Iterable[WriterOpener] = ()) -> JobSpec:
+        """Names all that is alive in a job, or refuses it: an input in memory, a kernel that cannot be handed over."""
+        if any(kernel.module == "__main__" for kernel in job.kernels):
+            require_guard()
+        modules = {module for kernel in job.kernels for module in way_of(kernel).modules}
+        return cls(
+            plan=job.plan,
+            inputs=tuple(map(Input.of, job.sources)),
+            kernels=pickle.dumps(job.kernels),
+            fingerprints=tuple(kernel.fingerprint for kernel in job.kernels),
+            parameters=job.parameters,
+            openers=tuple(openers),
+            environment=Environment.current(),
+            path=_search_path({module.partition(".")[0] for module in modules}),
+        )
+
+    def job(self) -> Job:
+        """Opens the files and finds the kernels, in a worker, which must be what they were where it was planned."""
+        sys.path.extend(folder for folder in self.path if folder not in sys.path)
+        kernels: tuple[Kernel, ...] = pickle.loads(self.kernels)  # noqa: S301 - from who runs the job
+        for kernel, fingerprint in zip(kernels, self.fingerprints, strict=True):
+            _check_same(kernel, fingerprint)
+        files = {i: replace(i, is_scaled=False) for i in self.inputs}
+        opened = {file: file.open() for file in dict.fromkeys(files.values())}
+        made = {i: ScaledSource(opened[file]) if i.is_scaled else opened[file] for i, file in files.items()}
+        sources = tuple(made[i] for i in self.inputs)
+        for read, source in zip(self.plan.reads, sources, strict=True):
+            here, there, size = source.grid.shape, self.plan.grid.shape, storage_of(source).stored_bytes
+            if (here, size) != (there, read.stored_bytes):
+                raise SourceError(
+                    f"{source.name}: has {here[0]} x {here[1]} cells in {size} bytes in a worker, and "
+                    f"{there[0]} x {there[1]} in {read.stored_bytes} where the run was planned: give workers that file"
+                )
+        return Job(self.plan, sources, kernels, self.parameters)
+
+
+def _search_path(modules: Iterable[str]) -> tuple[str, ...]:
+    """Where workers look for modules: where this process does, but for the current folder if they need none of it."""
+    here = str(Path.cwd())
+    places = dict.fromkeys(str(Path(place).absolute()) if Path(place).exists() else place for place in sys.path)
+    others = [place for place in places if place != here]
+    is_needed = any(PathFinder.find_spec(m, [here]) and not PathFinder.find_spec(m, others) for m in modules)
+    return tuple(places) if is_needed and here in places else tuple(others)
+
+
+def _check_same(kernel: Kernel, fingerprint: str) -> None:
+    if kernel.fingerprint != fingerprint:
+        raise KernelError(
+            f"{kernel.name} of {kernel.module} is not the same in a worker as where the run was planned: its "
+            "text or a constant that it uses differs. Give workers the same file, and let what is random or read from "
+            "the command line come in as a keyword-only parameter"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A part of a job, as it is sent to a worker."""
+
+    run: str
+    """What tells this run from all others."""
+    sentinel: Sentinel
+    """What is there as long as the run goes on."""
+    spec: bytes = field(repr=False)
+    """The job, pickled once for all tasks: a worker looks into it once."""
+    window: Window
+    """The cells to compute: whole tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What comes back."""
+
+    manifests: tuple[Manifest, ...]
+    """What each output must know of what was written."""
+    states: tuple[State, ...]
+    """What its pixels come to, for each partial."""
+    figures: Figures
+    """What the worker did."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job that is ready to run."""
+
+    run: str
+    job: Job
+    spec: JobSpec
+    compiled: tuple[Launch, ...]
+
+
+def run_task(task: Task) -> TaskResult:
+    """Computes a part of a job by the ordinary pipeline, and writes it."""
+    watch, cancellation = Stopwatch(), Cancellation()
+    opened = _opened(task, watch)
+    with opened.spec.environment.entered():
+        writers = [opener() for opener in opened.spec.openers]
+        pipeline = Pipeline(opened.job, lambda *_: nullcontext(writers), watch, cancellation, compiled=opened.compiled)
+        with task.sentinel.watched(cancellation):
+            pipeline.run([task.window])
+        with watch.stage("encode"):
+            manifests = tuple(writer.finish() for writer in writers)
+    figures = Figures.of_process(watch, pipeline.tiles, pipeline.bytes_read)
+    return TaskResult(manifests, pipeline.totals.states, figures)
+
+
+def check_writers(openers: Sequence[WriterOpener]) -> None:
+    """Opens a writer of each output, and writes nothing: a folder that is not seen from here is an error."""
+    for opener in openers:
+        opener()
+
+
+def _opened(task: Task, watch: Stopwatch) -> _Opened:
+    """The job of a task: the last one again, where it belongs to the same run."""
+    last: _Opened | None = getattr(_last, "opened", None)
+    if last is not None and last.run == task.run:
+        return last
+    reset_peak_memory()
+    spec: JobSpec = pickle.loads(task.spec)  # noqa: S301 - from who runs the job
+    with spec.environment.entered():
+        job = spec.job()
+    # One thread works in the worker's own.
+    job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
+    with watch.stage("compile"):
+        compiled = launches(job)
+    _last.opened = opened = _Opened(task.run, job, spec, compiled)
+    return opened
