@@ -205,7 +205,7 @@ def run_task(task: Task) -> TaskResult:
             pipeline.run([task.window])
         with watch.stage("encode"):
             manifests = tuple(writer.finish() for writer in writers)
-    figures = Figures.of_process(watch, pipeline.tiles, pipeline.bytes_read)
+    figures = Figures.of_worker(watch, pipeline.tiles, pipeline.bytes_read)
     return TaskResult(manifests, pipeline.totals.states, figures)
 
 

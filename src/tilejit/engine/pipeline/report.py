@@ -38,9 +38,15 @@ class Figures:
     one name."""
 
     @classmethod
-    def of_process(cls, watch: Stopwatch, tiles: int = 0, bytes_read: int = 0) -> Figures:
-        """The figures of this process so far."""
+    def of_worker(cls, watch: Stopwatch, tiles: int, bytes_read: int) -> Figures:
+        """The figures of a task, in the process that worked on it."""
         return cls(tiles, bytes_read, watch.stages(), {(process_space(), os.getpid()): peak_memory()})
+
+    def peak_memory(self) -> int:
+        """The most that this process and all the others held."""
+        if not self.peaks:
+            return peak_memory()
+        return sum((dict(self.peaks) | {(process_space(), os.getpid()): peak_memory()}).values())
 
     def __add__(self, other: Figures) -> Figures:
         stages = {name: self.stages[name] + other.stages[name] for name in STAGES}

@@ -112,18 +112,18 @@ class Run:
 
     def _report(self, workers: int) -> Report:
         plan, whole = self.plan, self.plan.window.height * self.plan.window.width
-        figures = self.figures + Figures.of_process(self.watch)
+        done, figures = self.figures, self.figures + Figures(stages=self.watch.stages())
         return Report(
             seconds=self.watch.seconds(),
             stages=figures.stages,
             # Of workers in other processes, what their own threads did in the stages.
-            cpu_seconds=self.watch.cpu_seconds() + sum(time.cpu for time in self.figures.stages.values()),
+            cpu_seconds=self.watch.cpu_seconds() + sum(time.cpu for time in done.stages.values()),
             pixels=self.pixels,
             tasks=figures.tiles,
             workers=workers,
             backend=plan.backend,
             reason=plan.reason,
-            peak_memory=sum(figures.peaks.values()),
+            peak_memory=figures.peak_memory(),
             planned_memory=plan.memory,
             bytes_read=figures.bytes_read,
             source_bytes=plan.source_bytes,
