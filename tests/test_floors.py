@@ -66,7 +66,6 @@ FOLDER_CIRCLES = set()
 UPWARD = set()
 LONG = {
     "arrays.py",
-    "engine/pipeline/pipeline.py",
     "formats/target.py",
     "grid.py",
     "kernel/discovery.py",
