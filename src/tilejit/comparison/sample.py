@@ -11,7 +11,7 @@ import numpy as np
 
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError
-from tilejit.formats.gdal.storage import creation_options
+from tilejit.formats.gdal.gdal_dataset import options_like
 from tilejit.formats.source import storage_of
 from tilejit.kernel.nodata import default_nodata
 from tilejit.raster.making import from_array, open_raster
@@ -104,7 +104,7 @@ def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Pa
     """Writes the pieces of an input; returns the file, the band's number in it, and how it is stored."""
     source = band.source
     is_file = storage_of(source).block_bytes > 0
-    options = creation_options(source.name) if is_file else None
+    options = options_like(source.name) if is_file else None
     # Bands that lie between each other are decoded together: the others go along.
     together = options is not None and options["INTERLEAVE"] == "PIXEL" and len({b.dtype for b in source.bands}) == 1
     infos = source.bands if together else (band.info,)

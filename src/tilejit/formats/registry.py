@@ -34,11 +34,7 @@ OWN_SOURCES = dict.fromkeys((".tif", ".tiff", ".gtiff", ".vrt"), open_file)
 
 
 def outside_format(group: str, name: str) -> Any:
-    """What another package declares for a name; None where none does.
-
-    Args:
-        group: `SOURCES` or `SINKS`.
-        name: The name of an input or an output.
+    """What another package declares in a group for the name of an input or output; None where none does.
 
     Raises:
         SourceError: The package cannot be imported.
@@ -103,15 +99,10 @@ class OutsideSource:
     source: Source
     """The package's own."""
     name: str
-    """What it is opened by."""
     grid: Grid
-    """Where its cells lie."""
     bands: tuple[BandInfo, ...]
-    """All its bands."""
     block: tuple[int, int]
-    """Rows and columns that a reader does well to keep to."""
     storage: SourceStorage
-    """How it is stored."""
 
     def __reduce__(self) -> tuple[Callable[..., Source], tuple[Any, ...]]:
         return (self.storage.environment or Environment()).call, (open_source, self.name)
@@ -142,13 +133,7 @@ def is_opened_by_name(source: Source) -> bool:
 
 
 def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source], what: str = "an output") -> None:
-    """Refuse to write what is read; see `check_not_read`.
-
-    Args:
-        name: What is to be written.
-        places: Its files and folders.
-        sources: What is read.
-        what: What is to be written, for the message.
+    """Refuse to write what is read, to files and folders of which a source's file is one; see `check_not_read`.
 
     Raises:
         SinkError: A place is a source's file, or holds one.

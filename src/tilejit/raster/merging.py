@@ -13,7 +13,7 @@ from tilejit.formats.folders.block_copy import copy_blocks, why_not_copied
 from tilejit.formats.folders.mosaic import read_mosaic
 from tilejit.formats.gdal.cog import write_cog
 from tilejit.formats.gdal.creation_options import cog_options
-from tilejit.formats.gdal.storage import colour_options, creation_options
+from tilejit.formats.gdal.gdal_dataset import colours_like, options_like
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.open_sink import format_of
 from tilejit.formats.sink import OutputProfile
@@ -104,8 +104,8 @@ def _profile_of(mosaic: Mosaic, target: str, *, overwrite: bool) -> OutputProfil
 
 
 def _as_geotiff(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str], progress: bool | None) -> str:
-    own = creation_options(str(mosaic.tiles[0].path)) or {}
-    options = own | colour_options(str(mosaic.tiles[0].path)) | dict(asked)
+    own = options_like(str(mosaic.tiles[0].path)) or {}
+    options = own | colours_like(str(mosaic.tiles[0].path)) | dict(asked)
     reason = why_not_copied(mosaic, own, asked)
     if reason is None:
         with progress_bar(Path(written.path).name, show=progress) as report:
@@ -118,7 +118,7 @@ def _as_geotiff(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str]
 
 
 def _as_cog(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str]) -> str:
-    own = creation_options(str(mosaic.tiles[0].path)) or {}
+    own = options_like(str(mosaic.tiles[0].path)) or {}
     options = {"COMPRESS": own["COMPRESS"]} if "COMPRESS" in own else {}
     if own.get("PREDICTOR", "1") != "1":
         options["PREDICTOR"] = "YES"

@@ -1,9 +1,10 @@
-"""New files as GDAL makes them: a GeoTIFF with every tag that an output has and no pixels yet, and PNG pictures."""
+"""New files as GDAL makes them: GeoTIFFs with every tag and no pixels yet, or like another; and PNG pictures."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import NameTakenError, SinkError
@@ -13,6 +14,7 @@ from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quie
 from tilejit.formats.target import checked_file, finished, give_name, temporary_of
 from tilejit.grid import IDENTITY
 from tilejit.system.limits import open_files_hint
+from tilejit.system.streams import unlogged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tilejit.formats.output import OutputFile
     from tilejit.formats.sink import OutputProfile
 
+_WRITTEN = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "LERC")
+"""Codecs whose files can be made alike: JPEG and WEBP lose cells, and take bytes only."""
 _COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}
 """Creation options that say how bands are coloured."""
 
@@ -139,3 +143,39 @@ def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8], *, overw
         if not isinstance(error, Exception):
             raise
         raise SinkError(f"{path}: cannot be written: {cause_of(error, str(temporary))}") from error
+
+
+def options_like(path: str) -> dict[str, str] | None:
+    """The creation options of a local GeoTIFF's like; None of anything else.
+
+    The level is not in the file; decoding hardly depends on it.
+    """
+    if not Path(path).is_file():
+        return None
+    with quiet(), load_rasterio().open(path) as dataset:
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        codec = structure.get("COMPRESSION", "NONE").upper()
+        if dataset.driver not in {"GTiff", "COG"} or codec not in {"NONE", *_WRITTEN}:
+            return None
+        options = {"COMPRESS": codec, "INTERLEAVE": structure.get("INTERLEAVE", "BAND").upper()}
+        if codec in {"DEFLATE", "LZW", "ZSTD"}:
+            options["PREDICTOR"] = structure.get("PREDICTOR", "1")
+        rows, cols = dataset.block_shapes[0]
+        options["BLOCKYSIZE"] = str(rows)
+        return options | ({"TILED": "YES", "BLOCKXSIZE": str(cols)} if _is_tiled(path) else {"TILED": "NO"})
+
+
+def _is_tiled(path: str) -> bool:
+    """Whether a GeoTIFF's blocks are tiles; of one as wide as they are, GDAL does not tell them from strips."""
+    import tifffile
+
+    with unlogged("tifffile"), tifffile.TiffFile(path) as tiff:
+        return bool(tiff.pages.first.is_tiled)
+
+
+def colours_like(path: str) -> dict[str, str]:
+    """The creation options that give another GeoTIFF's bands the colours that a raster's have."""
+    with quiet(), load_rasterio().open(path) as dataset:
+        colours = [colour.name for colour in dataset.colorinterp]
+    options = {"PHOTOMETRIC": "RGB"} if colours[:3] == ["red", "green", "blue"] else {}
+    return options | ({"ALPHA": "YES"} if colours[-1] == "alpha" else {})

@@ -55,11 +55,9 @@ class RasterioSource:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        """The path."""
         self.environment = Environment.current()
         """What held of ``rasterio.Env`` when it was opened: it holds for all its reads."""
         self.storage = SourceStorage("through GDAL", environment=self.environment)
-        """How it is stored."""
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[Any] = []
@@ -70,11 +68,8 @@ class RasterioSource:
                 self.driver: str = dataset.driver
                 """GDAL's name of the format."""
                 self.grid: Grid = grid_of(path, dataset)
-                """Where its cells lie."""
                 self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
-                """All its bands."""
                 self.block: tuple[int, int]
-                """Rows and columns of its storage blocks."""
                 self.block, block_bytes = _block_of(path, dataset, self.bands)
                 self.storage = replace(
                     self.storage,

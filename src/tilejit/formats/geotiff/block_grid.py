@@ -14,24 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A block of a TIFF, by its place."""
+    """A block of a TIFF, by its row and column of blocks, from 0."""
 
     plane: int
     """Which of the rasters that are stored apart, from 0."""
     row: int
-    """The row of blocks, from 0."""
     col: int
-    """The column of blocks, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Blocks that are decoded together: their numbers follow each other."""
+class BlockRun:
+    """Blocks that are decoded together, from a row and a column of blocks on: their numbers follow each other."""
 
     row: int
-    """The row of blocks that it begins in, from 0."""
     col: int
-    """The column of blocks that it begins in, from 0."""
     rows: int
     """Blocks from the top down."""
     cols: int

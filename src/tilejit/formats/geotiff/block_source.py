@@ -15,7 +15,7 @@ from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.entropy import BlockError
 from tilejit.formats.file_names import check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.block_grid import Place, Run
+from tilejit.formats.geotiff.block_grid import BlockRun, Place
 from tilejit.formats.geotiff.constant_blocks import KnownBlocks
 from tilejit.formats.geotiff.shared_blocks import SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
@@ -69,21 +69,12 @@ class BlockSource:
 
     def __init__(self, source: RasterioSource, layout: TiffLayout) -> None:
         decoding = layout.decoding
+        size = decoding.run_bytes + decoding.thread_bytes
         self.name: str = source.name
-        """The path."""
         self.grid: Grid = source.grid
-        """Where its cells lie."""
         self.bands: tuple[BandInfo, ...] = source.bands
-        """All its bands."""
         self.block: tuple[int, int] = source.block
-        """Rows and columns of its storage blocks."""
-        self.storage = replace(
-            source.storage,
-            reader="read directly",
-            block_bytes=decoding.run_bytes + decoding.thread_bytes,
-            decoding=decoding,
-        )
-        """How it is stored."""
+        self.storage = replace(source.storage, reader="read directly", block_bytes=size, decoding=decoding)
         self._gdal = source
         self._layout, self._run, self._by_rows = layout, layout.run, decoding.by_rows
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
@@ -147,7 +138,7 @@ class BlockSource:
             os.close(file)
         self._gdal.close()
 
-    def _runs(self, window: Window) -> Iterator[tuple[Run, Window, Window]]:
+    def _runs(self, window: Window) -> Iterator[tuple[BlockRun, Window, Window]]:
         """Cuts a window along the blocks: runs of blocks, their windows, and the part that lies in each."""
         (height, width), (down, across) = self.block, self._run
         row_end, col_end = -(-window.row_end // height), -(-window.col_end // width)
@@ -155,7 +146,7 @@ class BlockSource:
         while row < row_end:
             rows = self._layout.alike(row, min(down, row_end - row))
             for col in range(window.col_off // width, col_end, across):
-                run = Run(row, col, rows, min(across, col_end - col))
+                run = BlockRun(row, col, rows, min(across, col_end - col))
                 whole = run.window(self.block)
                 yield run, whole, window.intersection(whole)
             row += rows
@@ -163,7 +154,7 @@ class BlockSource:
     def _read_part(
         self,
         bands: tuple[int, ...],
-        run: Run,
+        run: BlockRun,
         place: tuple[slice, slice],
         out: NDArray[Any],
         valid: NDArray[np.uint8] | None,
@@ -196,7 +187,7 @@ class BlockSource:
         if valid is not None:
             valid[...] = sure
 
-    def _decode_into(self, held: Held, number: int, run: Run, part: slice) -> NDArray[Any]:
+    def _decode_into(self, held: Held, number: int, run: BlockRun, part: slice) -> NDArray[Any]:
         """Decode some rows of a run of blocks, of which the first has a number."""
         _, width, samples = self._layout.stored_shape(run.row)
         native = self._layout.codec.dtype.newbyteorder("=")
@@ -206,7 +197,7 @@ class BlockSource:
         self._shared.decoded(held, cells)
         return cells
 
-    def _decoded(self, number: int, run: Run, row: int, out: NDArray[Any]) -> NDArray[Any]:
+    def _decoded(self, number: int, run: BlockRun, row: int, out: NDArray[Any]) -> NDArray[Any]:
         """Blocks from the file: in ``out``, or as a constant."""
         try:
             if self._by_rows:
@@ -230,7 +221,7 @@ class BlockSource:
         self._known.learn(data, out)
         return out
 
-    def _decode_run(self, number: int, run: Run, out: NDArray[Any]) -> None:
+    def _decode_run(self, number: int, run: BlockRun, out: NDArray[Any]) -> None:
         """Decode blocks one under the other, and put tiles beside each other."""
         data, spans = self._stored(slice(number, number + run.count))
         rows, cols, samples = len(out) // run.rows, out.shape[1] // run.cols, out.shape[2]

@@ -70,19 +70,25 @@ class SharedBlocks:
             self._changed.notify_all()
 
     def take(self, key: Hashable) -> Held:
-        """The block's place; where its cells are not there, they are for the caller to decode."""
+        """Wait for the block's place; where its cells are not there, they are for the caller to decode."""
         with self._changed:
             while True:
                 place = self._places.get(key)
-                if place is None:
-                    place = self._free_place()
-                    if place is not None:
-                        self._places[key] = place
-                        return place
-                elif place.cells is not None:
+                if place is not None and place.cells is not None:
                     place.users += 1
                     return place
+                if place is None and (place := self._free_place()) is not None:
+                    self._places[key] = place
+                    return place
                 self._changed.wait()
+
+    def give_back(self, key: Hashable, place: Held) -> None:
+        """Let go of a block."""
+        with self._changed:
+            place.users -= 1
+            if place.cells is None:  # it could not be decoded
+                del self._places[key]
+            self._changed.notify_all()
 
     def _free_place(self) -> Held | None:
         """A place that no thread holds, or a new one; None where all are held."""
@@ -94,14 +100,6 @@ class SharedBlocks:
     def _unused(self) -> Hashable | None:
         """The first block to come that no thread holds."""
         return next((key for key, place in self._places.items() if not place.users), None)
-
-    def give_back(self, key: Hashable, place: Held) -> None:
-        """Let go of a block."""
-        with self._changed:
-            place.users -= 1
-            if place.cells is None:  # it could not be decoded
-                del self._places[key]
-            self._changed.notify_all()
 
 
 class _Hold:
