@@ -47,7 +47,7 @@ _TARGET = Target(
     own_math=frozenset(OWN),
     # Numba has no math.fmod, and its math.floor makes an integer of what may not fit one.
     of_numpy=frozenset({"fmod", "floor", "ceil", "rint"}),
-    select="_select",
+    has_select=True,
     helpers={
         "_cut": "(value):\n    held = _select(value > _LEAST, value, _LEAST)\n"
         "    held = _select(_isnan(value), _ZERO, _select(held < _MOST, held, _MOST))\n"

@@ -47,7 +47,7 @@ _TARGET = Target(
     counted="i64({0})",
     own_math=frozenset(_PRECISE | _PLAIN.keys() | {"floor", "ceil", "rint"}),
     of_numpy=frozenset(),
-    select="",
+    has_select=False,
     helpers={
         "_rint": _ROUNDED.format("round"),
         "_floor": _ROUNDED.format("math.floor"),

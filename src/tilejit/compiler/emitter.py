@@ -65,8 +65,8 @@ class Target:
     """Functions of ``math`` that the module has of its own, with a leading underscore."""
     of_numpy: frozenset[str]
     """Functions of ``math`` that are taken of NumPy."""
-    select: str
-    """What ``_select`` is called; where empty, it is a conditional expression."""
+    has_select: bool
+    """Whether ``_select`` is a function of the module; otherwise it is a conditional expression."""
     helpers: Mapping[str, str]
     """Functions of the module: name -> parameters and statements; the first ones may use others."""
     options: Mapping[str, str]
@@ -208,7 +208,7 @@ class _Speller(ast.NodeTransformer):
             return call(self.float_name, *arguments)
         if name in {"_math", "_c"}:
             return self._math(arguments) if name == "_math" else self._c_function(arguments)
-        if name == "_select" and not self.target.select:
+        if name == "_select" and not self.target.has_select:
             return ast.IfExp(*arguments)
         if name in self.functions:
             return self._helper(self.functions[name], arguments)

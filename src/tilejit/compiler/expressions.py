@@ -19,7 +19,7 @@ from tilejit.compiler.scope import Scope, Value, aside, branched, cast, choice, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.compiler.form import Window
+    from tilejit.compiler.form import Neighbourhood
 
 _BITS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
 _ANNOTATE = "annotate the raster with its integer dtype: def f(qa: np.uint16)"
@@ -47,7 +47,7 @@ def condition(scope: Scope, node: ast.expr) -> ast.expr:
     return ast.Compare(value.node, [ast.NotEq()], [zero])
 
 
-def _read(scope: Scope, node: ast.AST, window: Window, dy: ast.expr, dx: ast.expr) -> Value:
+def _read(scope: Scope, node: ast.AST, window: Neighbourhood, dy: ast.expr, dx: ast.expr) -> Value:
     """The read of a cell; beyond the radius, where offsets known only while running may lead, is no data."""
     tests: list[ast.expr] = []
     (row, rows), (col, cols) = (_offset(scope, node, axis, offset, tests) for axis, offset in enumerate((dy, dx)))

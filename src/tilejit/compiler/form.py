@@ -64,7 +64,7 @@ Offset = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Neighbourhood:
     """A parameter through which a function reads cells of a raster."""
 
     name: str
@@ -81,7 +81,7 @@ class Function:
 
     name: str
     """Its name in the generated module."""
-    windows: tuple[Window, ...]
+    windows: tuple[Neighbourhood, ...]
     """The parameters that are rasters, in order."""
     scalars: tuple[str, ...]
     """The parameters that are values, in order."""

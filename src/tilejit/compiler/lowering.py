@@ -12,7 +12,7 @@ import numpy as np
 from tilejit.compiler.checks import check_syntax
 from tilejit.compiler.expressions import lower
 from tilejit.compiler.folding import unroll
-from tilejit.compiler.form import NOTES, Form, Function, Window, assign, load, stored
+from tilejit.compiler.form import NOTES, Form, Function, Neighbourhood, assign, load, stored
 from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
@@ -73,7 +73,7 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
     return lowered, passed + [v.node for v in values.values()]
 
 
-def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, name: str) -> Window:
+def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, name: str) -> Neighbourhood:
     """The raster that a call passes for a parameter that the helper subscripts."""
     window = scope.windows.get(argument.id) if isinstance(argument, ast.Name) else None
     if window is None:
@@ -95,7 +95,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, tuple[Ki
     names = Names(source)
     program.locals |= names.locals
     renamed = _renamed(names.locals, program.taken)
-    held = {n: Window(renamed.get(n, n), kind, raster) for n, (kind, raster) in windows.items()}
+    held = {n: Neighbourhood(renamed.get(n, n), kind, raster) for n, (kind, raster) in windows.items()}
     tree = unroll(source.tree, names, literals)
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.compiler.emitter import Body, Target
-    from tilejit.compiler.form import Form, Window
+    from tilejit.compiler.form import Form, Neighbourhood
     from tilejit.compiler.kinds import Signature
 
     Count = Callable[[str, str], str]
@@ -93,7 +93,7 @@ class Pixels:
         windows = self.form.body.windows
         return ["_ok = True", *(line for w in windows for line in self._validity(w))] if self.checked else []
 
-    def _validity(self, window: Window) -> list[str]:
+    def _validity(self, window: Neighbourhood) -> list[str]:
         array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
         test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.compiler.c_functions import CFunction
-from tilejit.compiler.form import NOTES, Offset, Window, assign, call, load
+from tilejit.compiler.form import NOTES, Neighbourhood, Offset, assign, call, load
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Scope:
     program: Program
     source: FunctionSource
     names: Names
-    windows: dict[str, Window]
+    windows: dict[str, Neighbourhood]
     """Its raster parameters."""
     kinds: dict[str, Kind]
     """The kinds of its parameters and of the variables met so far."""
