@@ -18,9 +18,8 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend, short_pixels
 from tilejit.backends.pulse import STOP, new_pulse, on_threads
-from tilejit.callers import warn_caller
 from tilejit.compiler.kinds import compute_dtype, is_real
-from tilejit.errors import KernelError
+from tilejit.errors import KernelError, warn_caller
 from tilejit.formats.containers import Container, given_array
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.inputs import inside_index, is_index_edge, scalar_values

@@ -5,7 +5,13 @@ A low floor says what is wrong; the floor above adds the file, the window and th
 
 from __future__ import annotations
 
-from tilejit.callers import users_traceback
+import contextlib
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
 from tilejit.text import printable
 
 __all__ = [
@@ -25,6 +31,10 @@ __all__ = [
     "TilejitError",
 ]
 
+_FOLDER = str(Path(__file__).parent) + os.sep
+_PYTHON = str(Path(os.__file__).parent) + os.sep
+_LINK = "\nThe above exception was the direct cause of the following exception:\n"
+
 
 def __dir__() -> list[str]:
     return sorted(__all__)
@@ -39,7 +49,7 @@ class TilejitError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it, in a notebook: the lines of the user's own; those of tilejit help nobody there."""
-        return users_traceback(self)
+        return _users_traceback(self)
 
 
 class KernelError(TilejitError):
@@ -92,3 +102,38 @@ class BackendError(TilejitError):
 
 class NodataWarning(UserWarning):
     """A result equals nodata, or its type does not hold it, or its body asked for cells beyond the radius."""
+
+
+def _users_traceback(error: BaseException) -> list[str]:
+    """The lines of a traceback without the frames of this package, of Python's own and of the notebook's.
+
+    What an error was raised from is shown where that happened in the user's own lines.
+    """
+    before = [] if error.__cause__ is None else _users_frames(error.__cause__)
+    told = [*_shown(error.__cause__, before), _LINK] if error.__cause__ is not None and before else []
+    return "\n".join([*told, *_shown(error, _users_frames(error))]).split("\n")
+
+
+def _users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+
+
+def _is_users(file: str) -> bool:
+    hidden = file.startswith(_FOLDER) or (file.startswith(_PYTHON) and "site-packages" not in Path(file).parts)
+    return not hidden and "IPython" not in Path(file).parts
+
+
+def _shown(error: BaseException, frames: list[traceback.FrameSummary]) -> list[str]:
+    head = ["Traceback (most recent call last):"] if frames else []
+    return [*head, *(p.rstrip("\n") for p in (*traceback.format_list(frames), *traceback.format_exception_only(error)))]
+
+
+def warn_caller(message: Warning) -> None:
+    """Warns, and points at the line outside this package that led here."""
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - the documented way to the stack
+    while frame.f_code.co_filename.startswith(_FOLDER) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    # Python keeps quiet where there is no standard error, and fails where it is closed.
+    quiet = contextlib.redirect_stderr(None) if getattr(sys.stderr, "closed", False) else contextlib.nullcontext()
+    with quiet:
+        warnings.warn(message, stacklevel=level)

@@ -24,9 +24,7 @@ IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """The transform of a raster that has none: x is the column, y is the row."""
 
 _TRANSFORM_TOLERANCE = 1e-3
-"""How far, in cells, two transforms may part anywhere in the raster and still be one grid.
-
-Writers round a transform to some decimals; a thousandth of a cell moves no pixel."""
+"""How far, in cells, two transforms may part and still be one grid: writers round to some decimals."""
 
 _CODE_IN_NAME = re.compile(r"\(EPSG:\d+\)$")
 
@@ -37,10 +35,6 @@ class Metric:
 
     Raises:
         ValueError: The ellipsoid or the unit is not a positive number.
-
-    Example:
-        >>> Metric("projected", unit=0.3048).unit
-        0.3048
     """
 
     kind: Literal["geographic", "projected", "mercator", "none"] = "none"
@@ -67,16 +61,10 @@ class Metric:
                 raise ValueError(f"a unit is a positive number, not {unit}")
 
     def radii(self, latitude: Float64s) -> tuple[Float64s, Float64s]:
-        """The ellipsoid's radii of curvature.
+        """The ellipsoid's meridional and prime-vertical radii of curvature in metres, at latitudes in radians.
 
         Source: Snyder (1987), Map Projections: A Working Manual, USGS Professional Paper 1395, equations
         4-18 (meridian) and 4-20 (prime vertical).
-
-        Args:
-            latitude: Geodetic latitudes in radians.
-
-        Returns:
-            The meridional radius M and the prime-vertical radius N, in metres.
         """
         flattening = 1.0 / self.inverse_flattening if self.inverse_flattening else 0.0
         e2 = flattening * (2.0 - flattening)
@@ -201,13 +189,7 @@ class Grid:
         return math.degrees(math.atan2(sign * b * east, sign * e * north)) if self.is_rotated else 0.0
 
     def x(self, cols: ArrayLike) -> Float64s:
-        """The x of the cells' centres.
-
-        Args:
-            cols: Column numbers, of any shape; they may lie outside the raster.
-
-        Returns:
-            CRS units, of the same shape.
+        """The x of the cells' centres in CRS units, for column numbers of any shape, also outside the raster.
 
         Raises:
             ParameterError: The grid is rotated, so x depends on the row as well.
@@ -220,16 +202,7 @@ class Grid:
         return (np.asarray(cols, dtype=np.float64) + 0.5) * self.transform[0] + self.transform[2]
 
     def y(self, rows: ArrayLike) -> Float64s:
-        """The y of the cells' centres.
-
-        Args:
-            rows: Row numbers, of any shape; they may lie outside the raster.
-
-        Returns:
-            CRS units, of the same shape.
-
-        Raises:
-            ParameterError: The grid is rotated, so y depends on the column as well.
+        """The y of the cells' centres in CRS units, for row numbers of any shape, also outside the raster.
 
         Example:
             >>> Grid(2, 2, (10.0, 0.0, 100.0, 0.0, -10.0, 50.0)).y([0, 1]).tolist()
@@ -239,18 +212,12 @@ class Grid:
         return (np.asarray(rows, dtype=np.float64) + 0.5) * self.transform[4] + self.transform[5]
 
     def ground_width(self, rows: ArrayLike) -> Float64s:
-        """What a cell of each row measures east to west on the ground.
+        """What a cell of each row measures east to west on the ground, in metres.
 
         Geographic: N(latitude) cos(latitude) times the cell's longitude. Web Mercator: the same ground length
         over the map's, which is that of a sphere of radius a (EPSG Guidance Note 7-2, Popular Visualisation
         Pseudo Mercator). Projected: the cell's size times its unit; a projection's own scale (0.9996 at a UTM
         zone's middle) is left out.
-
-        Args:
-            rows: Row numbers, of any shape; they may lie outside the raster.
-
-        Returns:
-            Metres, of the same shape.
 
         Raises:
             ParameterError: The raster has no CRS, is rotated and not projected, or reaches beyond a pole.
@@ -270,18 +237,10 @@ class Grid:
         return parallel * (self.cell_width / self.metric.semi_major)
 
     def ground_height(self, rows: ArrayLike) -> Float64s:
-        """What a cell of each row measures north to south on the ground.
+        """What a cell of each row measures north to south on the ground, in metres.
 
-        Geographic: M(latitude) times the cell's latitude. Web Mercator and projected as in `ground_width`.
-
-        Args:
-            rows: Row numbers, of any shape; they may lie outside the raster.
-
-        Returns:
-            Metres, of the same shape.
-
-        Raises:
-            ParameterError: The raster has no CRS, is rotated and not projected, or reaches beyond a pole.
+        Geographic: M(latitude) times the cell's latitude. Web Mercator, projected, and errors as in
+        `ground_width`.
 
         Example:
             >>> degree = Grid(1, 1, (1.0, 0, 0, 0, -1.0, 0.5), None, Metric("geographic", unit=math.pi / 180))
@@ -309,13 +268,7 @@ class Grid:
         return replace(self, height=window.height, width=window.width, transform=(a, b, x, d, e, y))
 
     def differences(self, other: Grid) -> list[str]:
-        """What keeps two grids from being one.
-
-        Args:
-            other: The grid to compare with.
-
-        Returns:
-            A line for each part that differs, with both values; empty where the grids are one.
+        """What keeps two grids from being one: a line for each part that differs, with both values.
 
         Example:
             >>> Grid(2, 3).differences(Grid(2, 4))
@@ -369,24 +322,16 @@ class Grid:
 
     def _transform_gap(self, other: Grid) -> float:
         """The most that the two grids' corners lie apart, in cells of this grid."""
-        gap = 0.0
-        for row, col in ((0, 0), (0, self.width), (self.height, 0), (self.height, self.width)):
-            for offset, size in ((0, self.cell_width), (3, self.cell_height)):
-                mine, theirs = (
-                    t[offset] * col + t[offset + 1] * row + t[offset + 2] for t in (self.transform, other.transform)
-                )
-                gap = max(gap, abs(mine - theirs) / size if size else math.inf)
-        return gap
+        cell = self.cell_width, self.cell_height
+        if not all(cell):
+            return math.inf
+        corners = np.array([(col, row, 1) for row in (0, self.height) for col in (0, self.width)])
+        parted = np.subtract(self.transform, other.transform).reshape(2, 3)
+        return float(np.max(np.abs(corners @ parted.T) / cell))
 
 
 def crs_name(crs: str | None) -> str:
     """A CRS's WKT in a few words: its name, and its code where it has one.
-
-    Args:
-        crs: WKT, or None.
-
-    Returns:
-        Text for messages.
 
     Example:
         >>> crs_name('GEOGCS["WGS 84",UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]]')

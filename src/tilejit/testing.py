@@ -118,9 +118,8 @@ class BackendTests:
 
     def same(self, kernel: Kernel, *inputs: Array, **parameters: Any) -> None:
         """Asserts that the backend and the python backend agree on ``kernel``."""
-        bound = dict(parameters)
-        wanted = run_on_arrays(kernel, inputs, bound, backend="python", workers=1)
-        given = run_on_arrays(kernel, inputs, bound, backend=self.name, workers=2)
+        wanted = run_on_arrays(kernel, inputs, parameters, backend="python", workers=1)
+        given = run_on_arrays(kernel, inputs, parameters, backend=self.name, workers=2)
         for a, b in zip(_listed(wanted), _listed(given), strict=True):
             assert a.dtype == b.dtype
             if a.dtype.kind != "f" or self.ulps == 0:
@@ -212,11 +211,7 @@ class SourceTests:
         """NaN in floats, a zero of validity beside integers."""
         source = self.make(np.array([[[1, -5], [3, 4]]], np.int16), -5)
         window = Window(0, 0, 2, 2)
-        floats, integers, valid = (
-            np.empty((1, 2, 2), np.float32),
-            np.empty((1, 2, 2), np.int16),
-            np.empty((1, 2, 2), np.uint8),
-        )
+        floats, integers, valid = (np.empty((1, 2, 2), dtype) for dtype in (np.float32, np.int16, np.uint8))
         source.read((1,), window, floats)
         np.testing.assert_array_equal(floats, np.array([[[1, np.nan], [3, 4]]], np.float32))
         source.read((1,), window, integers, valid)
@@ -352,17 +347,13 @@ class ExecutorTests:
         executor.close()
 
     def test_an_error_is_an_outcome(self) -> None:
-        """With its task, its type and its message; the others are done all the same.
-
-        One that cannot be pickled comes as another, which tells what it was.
-        """
+        """With its task, its type and its message, or told by another where it cannot be pickled; the others go on."""
         executor = self.make()
         outcomes = {o.task: o for o in executor.map(_reciprocal, [2, -1, 0, 4])}
         assert "odd" in str(outcomes[-1].error)
         assert isinstance(outcomes[0].error, ZeroDivisionError)
         assert "division" in str(outcomes[0].error)
-        assert outcomes[0].result is None
-        assert (outcomes[2].result, outcomes[4].result) == (0.5, 0.25)
+        assert [outcomes[k].result for k in (0, 2, 4)] == [None, 0.5, 0.25]
         executor.close()
 
     def test_it_closes_twice(self) -> None:

@@ -67,13 +67,6 @@ class Window:
     def expand(self, rows: int, cols: int) -> Window:
         """Grow by so many rows above and below and columns left and right: add a halo.
 
-        Args:
-            rows: Rows to add on each side.
-            cols: Columns to add on each side.
-
-        Returns:
-            The bigger window.
-
         Example:
             >>> print(Window(0, 0, 10, 10).expand(1, 2))
             rows -1:11, cols -2:12
@@ -82,12 +75,6 @@ class Window:
 
     def intersection(self, other: Window) -> Window:
         """The cells in both windows; an empty window where they do not meet.
-
-        Args:
-            other: A window on the same grid.
-
-        Returns:
-            The common part.
 
         Example:
             >>> print(Window(-1, -1, 4, 4).intersection(Window(0, 0, 10, 10)))
@@ -108,13 +95,7 @@ class Window:
         return Window(self.row_off + row, self.col_off + col, self.height, self.width)
 
     def slices(self, within: Window) -> tuple[slice, slice]:
-        """This window's place in an array that covers another window.
-
-        Args:
-            within: What the array covers; it must hold this window.
-
-        Returns:
-            The row slice and the column slice.
+        """This window's place, slices of rows and columns, in an array that covers the window ``within``.
 
         Raises:
             ValueError: This window reaches outside ``within``.
@@ -131,15 +112,6 @@ class Window:
 
 def tiles(height: int, width: int, tile_height: int, tile_width: int) -> Iterator[Window]:
     """Cut a raster into windows, row by row from the top left; the last of a row or column may be smaller.
-
-    Args:
-        height: Rows of the raster.
-        width: Columns of the raster.
-        tile_height: Rows of a tile, one or more.
-        tile_width: Columns of a tile, one or more.
-
-    Yields:
-        Windows that cover each cell exactly once.
 
     Raises:
         ValueError: A tile has no cells.

@@ -37,14 +37,11 @@ GROUP = "tilejit.kernels"
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The kernels of one line of the entry-point group."""
+    """The kernels of one line of the entry-point group: its name, its module or file, its distribution."""
 
     name: str
-    """The line's name, the first half of its kernels' qualified names."""
     value: str
-    """The module or file that it names."""
     package: str
-    """The distribution that registers it, with its version."""
     kernels: Mapping[str, Applicable]
     """Name -> kernel or chain, in the order of the file."""
     problem: str | None = None
@@ -74,11 +71,7 @@ def find_kernel(name: str) -> Applicable:
 
 
 def find_single_kernel(name: str) -> Kernel:
-    """Finds a kernel that is no chain; see `find_kernel`.
-
-    Raises:
-        KernelError: There is none or more than one, or it is a chain.
-    """
+    """Finds a kernel that is no chain; see `find_kernel`."""
     found = find_kernel(name)
     if not isinstance(found, Kernel):
         raise KernelError(f"{name} is a chain of kernels: name one kernel ('tilejit show {name}' prints those of it)")
@@ -101,7 +94,8 @@ def kernels_in(where: str) -> dict[str, Applicable]:
     try:
         return {where: _registered(where)}
     except KernelError:
-        if not _is_module(where):
+        _see_folder(where)
+        if not _is_found(where):
             raise
         return _kernels_of(_load(where))
 
@@ -148,7 +142,8 @@ def _registered(name: str) -> Applicable:
     likely = [_collection(c, *entry) for c, entry in sorted(known.items()) if _mentions(entry[0], name)]
     holders = [c for c in likely or collections() if name in c.kernels]
     if len(holders) > 1:
-        _ambiguous(name, holders)
+        names = " or ".join(f"{c.name}.{name}" for c in holders)
+        raise KernelError(f"{name!r} is ambiguous: write {names}")
     if not holders:
         _unknown(name)
     return holders[0].kernels[name]
@@ -163,11 +158,6 @@ def _mentions(value: str, name: str) -> bool:
         return file is None or re.search(rf"\b{re.escape(name)}\b", Path(file).read_text("utf-8")) is not None
     except Exception:  # noqa: BLE001 - importing it will say what is wrong, and whose it is
         return True
-
-
-def _ambiguous(name: str, holders: Iterable[Collection]) -> NoReturn:
-    names = " or ".join(f"{c.name}.{name}" for c in holders)
-    raise KernelError(f"{name!r} is ambiguous: write {names}")
 
 
 def _unknown(name: str) -> NoReturn:
@@ -204,8 +194,8 @@ def _chosen(where: str, attribute: str, module: ModuleType) -> Applicable:
     if isinstance(value, Applicable):
         return value
     if value is not None:
-        what = f"{where}: {attribute} is a {type(value).__name__}"
-        raise KernelError(f"{what}, no kernel: put @tj.local, @tj.focal or @tj.chain above it")
+        raise KernelError(f"{where}: {attribute} is a {type(value).__name__}, no kernel: put @tj.local, @tj.focal or "
+                          "@tj.chain above it")  # fmt: skip
     raise KernelError(f"{where} has no kernel {attribute!r}{_near(attribute, kernels) or f'; it holds {listed}'}")
 
 
@@ -216,12 +206,6 @@ def _kernels_of(module: ModuleType) -> dict[str, Applicable]:
         for name, value in vars(module).items()
         if isinstance(value, Applicable) and not name.startswith("_") and value.module == module.__name__
     }
-
-
-def _is_module(name: str) -> bool:
-    """Whether a name is a module's, without importing it; the packages that hold it are."""
-    _see_folder(name)
-    return _is_found(name)
 
 
 def _is_found(name: str) -> bool:
@@ -295,10 +279,9 @@ def is_importable(module: ModuleType) -> bool:
     finders = [finder for finder in sys.meta_path if not isinstance(finder, _Beside) and hasattr(finder, "find_spec")]
     places = getattr(parent, "__path__", None)
     found = next((spec for f in finders if (spec := f.find_spec(module.__name__, places)) is not None), None)
-    return own is not None and found is not None and _is_one_file(own.origin, found.origin)
-
-
-def _is_one_file(one: str | None, two: str | None) -> bool:
+    if own is None or found is None:
+        return False
+    one, two = own.origin, found.origin
     return one == two or (one is not None and two is not None and os.path.realpath(one) == os.path.realpath(two))
 
 

@@ -10,9 +10,9 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from tilejit.callers import warn_caller
 from tilejit.engine.pipeline.cancellation import Cancellation
 from tilejit.engine.pipeline.run import run_job
+from tilejit.errors import warn_caller
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.tile_sink import Tile, TileSink
 from tilejit.raster.options import RunOptions

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tilejit.callers import warn_caller
 from tilejit.engine.planning.graph import Band, SourceBand
-from tilejit.errors import ParameterError
+from tilejit.errors import ParameterError, warn_caller
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs
 from tilejit.raster.statistics import Statistics

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from tilejit.callers import warn_caller
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.outputs import file_request, output_profile
 from tilejit.engine.pipeline.report import progress_bar
@@ -18,7 +17,7 @@ from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import sources_of
 from tilejit.engine.planning.planner import make_job
-from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError
+from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, warn_caller
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.open_sink import checked_target, open_sink, places_of
 from tilejit.formats.registry import check_no_input
