@@ -1,4 +1,4 @@
-"""Compares every way of being parallel on a made-up terrain, and writes what comes of it into docs/choosing.md.
+"""Compares every strategy for being parallel on a made-up terrain, and writes what comes of it into docs/choosing.md.
 
 ``python benchmarks/choosing.py`` on a quiet machine: it takes some ten minutes, and says so in the page where other
 programs were busy meanwhile.
@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "choosing.md"
 
 @click.command()
 @click.option("--size", default=16384, show_default=True, help="Rows and columns of the terrain.")
-@click.option("--seconds", default=1.0, show_default=True, help="How long the fastest way should take.")
+@click.option("--seconds", default=1.0, show_default=True, help="How long the fastest strategy should take.")
 @click.option("--page", default=str(PAGE), show_default=True, help="Where the tables go.")
 def main(size, seconds, page):
     """Compares, and writes the page."""
@@ -62,8 +62,8 @@ CLAIMS = """\
   slope takes {first} s to compile, and {then} s to load from then on.
 - **Moving arrays**: on {cores} cores a pool that pickles them does {pickled} Mpx/s of slope, one that reads for itself
   and shares memory {shared}; of the orbit {pickled_2} and {shared_2}.
-- **A parallel loop over an array** (`{loop}`) gains {up_loop} times on the slope, where one thread decodes for all, and
-  {up_loop_2} on the orbit.
+- **A parallel loop over an array** (`numba parallel`) gains {up_loop} times on the slope, where one thread decodes
+  for all, and {up_loop_2} on the orbit.
 - **tilejit's threads** gain {up_own} and {up_own_2} times, and do {own} and {own_2} Mpx/s.
 - **Being ready** on {cores} cores takes {starts}."""
 
@@ -72,9 +72,8 @@ def claims(slope, orbit):
     """What the tables show, in sentences."""
     values = {
         "cores": max(row.cores for row in slope.rows),
-        "first": f"{slope.roofs.compile:.1f}",
-        "then": f"{slope.row('numba').outcome.compile:.2f}",
-        "loop": layer(slope),
+        "first": f"{slope.roofline.compile:.1f}",
+        "then": f"{slope.row('numba').measured.compile:.2f}",
         "starts": ", ".join(starts(slope)),
     }
     for end, found in (("", slope), ("_2", orbit)):
@@ -84,7 +83,7 @@ def claims(slope, orbit):
             f"over{end}": over(found, "numba"),
             f"pickled{end}": speed(found, "pool, pickled arrays"),
             f"shared{end}": speed(found, "pool, shared memory"),
-            f"up_loop{end}": up(found, layer(found)),
+            f"up_loop{end}": up(found, "numba parallel"),
             f"up_own{end}": up(found, "tilejit threads"),
             f"own{end}": speed(found, "tilejit threads"),
         }
@@ -93,43 +92,38 @@ def claims(slope, orbit):
 
 def disturbance(*comparisons):
     """Says so where other programs took cores: what more of them bring is then worth little."""
-    others = [row.outcome.others for one in comparisons for row in one.rows if row.outcome is not None]
+    others = [row.measured.others for one in comparisons for row in one.rows if row.measured is not None]
     mean = sum(others) / len(others)
     if mean < BUSY:
         return ""
     return (
         f"\n\n**Other programs kept {mean:.1f} cores busy meanwhile.** Speed-ups over one core are worth little then, "
-        "and all figures are too low; what each way costs beside the others still shows."
+        "and all figures are too low; what each strategy costs beside the others still shows."
     )
 
 
-def last(comparison, way):
-    """A way's row with the most cores."""
-    return [row for row in comparison.rows if row.way == way and row.outcome is not None][-1]
+def last(comparison, strategy):
+    """A strategy's row with the most cores."""
+    return [row for row in comparison.rows if row.strategy == strategy and row.measured is not None][-1]
 
 
-def up(comparison, way):
-    return f"{comparison.speed_up(last(comparison, way)):.2f}"
+def up(comparison, strategy):
+    return f"{comparison.speed_up(last(comparison, strategy)):.2f}"
 
 
-def over(comparison, way):
-    return f"{comparison.over_python(last(comparison, way)):,.0f}"
+def over(comparison, strategy):
+    return f"{comparison.over_python(last(comparison, strategy)):,.0f}"
 
 
-def speed(comparison, way):
-    return f"{last(comparison, way).outcome.speed:,.0f}"
-
-
-def layer(comparison):
-    """Numba's loop on the threading layer that it would take."""
-    return next(r.way for r in comparison.rows if r.way.startswith("numba parallel") and r.outcome is not None)
+def speed(comparison, strategy):
+    return f"{last(comparison, strategy).measured.speed:,.0f}"
 
 
 def starts(comparison):
-    """How long each kind of way takes to be ready."""
-    ways = ("tilejit threads", "pool, shared memory", "tilejit processes", "tilejit mpi", "tilejit dask")
-    ran = {row.way for row in comparison.rows if row.outcome is not None}
-    return [f"{last(comparison, way).outcome.start:.1f} s ({way})" for way in ways if way in ran]
+    """How long each kind of strategy takes to be ready."""
+    names = ("tilejit threads", "pool, shared memory", "tilejit processes", "tilejit mpi", "tilejit dask")
+    ran = {row.strategy for row in comparison.rows if row.measured is not None}
+    return [f"{last(comparison, name).measured.start:.1f} s ({name})" for name in names if name in ran]
 
 
 if __name__ == "__main__":

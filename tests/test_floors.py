@@ -38,6 +38,7 @@ HEAVY = {
     "zarr": {"formats"},
     "distributed": {"engine"},
     "mpi4py": {"engine"},
+    "matplotlib": {"comparison"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}

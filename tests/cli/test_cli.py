@@ -14,7 +14,7 @@ import rasterio
 from tilejit.cli import main
 from tilejit.cli.commands import COMMANDS
 from tilejit.cli.inputs import Input, parse_input
-from tilejit.cli.options import split_kernels
+from tilejit.cli.runs import split_kernels
 
 pytestmark = pytest.mark.slow
 

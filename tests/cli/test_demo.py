@@ -6,7 +6,7 @@ import rasterio
 
 import tilejit as tj
 from tilejit.cli import main
-from tilejit.cli.preview import GAP, SIDE, coloured, picture, shrunk
+from tilejit.cli.demo import GAP, SIDE, coloured, picture, shrunk
 from tilejit.cli.terrain_demo import terrain
 from tilejit.formats.gdal.gdal_dataset import write_png
 

@@ -1,6 +1,6 @@
 """The command line: ``tilejit run``, ``plan``, ``compare``, ``merge``, ``list``, ``show``, ``info`` and ``demo``.
 
-One file for each command, imported when it is asked for: starting is a good part of a short run.
+Commands are imported when they are asked for: starting is a good part of a short run.
 """
 
 from __future__ import annotations

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 COMMANDS = {
-    "run": "Run a kernel from raster file to raster file.",
-    "plan": "Show how a run would go.",
-    "merge": "Put the shards of a VRT together into one GeoTIFF.",
-    "compare": "Measure every way of being parallel on your own kernel and raster.",
-    "list": "List the kernels that are installed, or those of a file.",
-    "show": "Print the source that tilejit generates for a kernel.",
-    "info": "Tell about this machine and what tilejit finds on it.",
-    "demo": "Make a terrain, and its slope and hillshade in one pass.",
+    "run": ("runs:run", "Run a kernel from raster file to raster file."),
+    "plan": ("runs:plan", "Show how a run would go."),
+    "merge": ("runs:merge", "Put the shards of a VRT together into one GeoTIFF."),
+    "compare": ("comparing:compare", "Measure every strategy for being parallel on your own kernel and raster."),
+    "list": ("telling:list_kernels", "List the kernels that are installed, or those of a file."),
+    "show": ("telling:show", "Print the source that tilejit generates for a kernel."),
+    "info": ("telling:info", "Tell about this machine and what tilejit finds on it."),
+    "demo": ("demo:demo", "Make a terrain, and its slope and hillshade in one pass."),
 }
-"""Name -> what it does. Each lies in ``tilejit.cli.<name>_command`` as ``command``."""
+"""Name -> where it lies in ``tilejit.cli``, and what it does."""
 
 _OPTION_NAMES = re.compile(r"\b(backend|dtype|edge|executor|memory|nodata|profile|resume|tile|trace|workers)=")
 """The library names options as Python does; on the command line they have other names."""
@@ -50,7 +50,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"tilejit.cli.{cmd_name}_command").command
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"tilejit.cli.{module}"), name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -68,7 +69,7 @@ class LazyGroup(click.Group):
         """Lists the commands without importing them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

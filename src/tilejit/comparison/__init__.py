@@ -1,1 +1,1 @@
-"""Every way of being parallel, measured on the user's own kernel and raster: ``tilejit compare`` and ``tj.compare``."""
+"""Every strategy for being parallel, measured on the user's own kernel and raster: ``tilejit compare``."""

@@ -1,4 +1,4 @@
-"""Comparing every way of being parallel on one's own kernel and raster."""
+"""Comparing every strategy for being parallel on one's own kernel and raster."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.comparison.comparison import Comparison, Row, with_limits
-from tilejit.comparison.outcome import INSIDE
-from tilejit.comparison.runner import run_roofs, run_trial
-from tilejit.comparison.sample import Sample, make_sample
-from tilejit.comparison.task import Task, kernel_name
-from tilejit.comparison.ways import REFERENCE, WAYS
+from tilejit.comparison.measures import INSIDE, TrialSpec, kernel_name
+from tilejit.comparison.runner import run_roofline, run_trial
+from tilejit.comparison.sample import SampleFiles, make_sample
+from tilejit.comparison.strategies import REFERENCE, STRATEGIES
 from tilejit.engine.planning.graph import sources_of
 from tilejit.errors import BackendError, ParameterError, TilejitError
 from tilejit.formats.registry import check_no_input
@@ -32,7 +31,7 @@ from tilejit.system.signals import ends_heard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tilejit.comparison.ways.base import Way
+    from tilejit.comparison.strategy import Strategy
     from tilejit.kernel.kernel import Edge, Kernel
 
     Tell = Callable[[str], None]
@@ -50,28 +49,28 @@ def compare(
     *inputs: Any,
     cores: Iterable[int] | None = None,
     seconds: float = 1.0,
-    ways: Iterable[str] | None = None,
+    strategies: Iterable[str] | None = None,
     html: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     edge: Edge | None = None,
     tell: Tell | None = None,
     **parameters: Any,
 ) -> Comparison:
-    """Measures every way of being parallel on a sample of one's own job.
+    """Measures every strategy for being parallel on a sample of one's own job.
 
-    Each way runs in processes of its own, held to its count of cores, over the same files, and its pixels are compared
-    with tilejit's. Files are decoded and results stay in memory: how they would be written is the same for all.
+    Each strategy runs in processes of its own, held to its count of cores, over the same files, and its pixels are
+    compared with tilejit's. Files are decoded and results stay in memory: how they are written is the same for all.
 
     Args:
         kernel: The kernel; it lies in a file or a module, so that other processes find it.
         *inputs: A path, a Raster of one band, or an array for each raster parameter.
         cores: Counts of cores; None for 1, 2, 4 … up to those that there are.
-        seconds: How long the fastest way should take for the sample; no slower way runs much longer than that.
-        ways: Names of ways; None for all.
-        html: Where to write a report with charts.
+        seconds: How long the fastest strategy should take for the sample; no slower one runs much longer than that.
+        strategies: Names of strategies; None for all.
+        html: Where to write a report; it has charts where Matplotlib is installed.
         overwrite: Whether a report that is there may be replaced.
         edge: What lies outside the raster, instead of what the kernel declares; see `tilejit.focal`.
-        tell: Called with a line before each way.
+        tell: Called with a line before each strategy.
         **parameters: The kernel's keyword-only parameters.
 
     Returns:
@@ -79,7 +78,7 @@ def compare(
 
     Raises:
         KernelError: Other processes cannot find the kernel, or it has no such edge.
-        ParameterError: An input, a parameter, a count of cores or a way is not as it should be.
+        ParameterError: An input, a parameter, a count of cores or a strategy is not as it should be.
         BackendError: tilejit's own threads did not run.
         SinkError: The report cannot be written there; nothing is measured.
 
@@ -99,12 +98,12 @@ def compare(
         page = checked_file(os.fspath(html), overwrite=overwrite)
         sources = [source for raster in rasters for source in sources_of(raster.bands)]
         check_no_input(os.fspath(html), [page], sources, "the report")
-    chosen, counts = _chosen(ways), _counts(cores)
+    chosen, counts = _chosen(strategies), _counts(cores)
     if not seconds > 0:
-        raise ParameterError(f"seconds={seconds!r}; it is how long the fastest way should take, more than 0")
+        raise ParameterError(f"seconds={seconds!r}; it is how long the fastest strategy should take, more than 0")
     with ends_heard(), tempfile.TemporaryDirectory(prefix="tilejit-compare-") as folder:
-        bench = _Bench(kernel, rasters, parameters, seconds, Path(folder), tell or (lambda _: None))
-        found = bench.compare(chosen, counts)
+        comparing = _Comparing(kernel, rasters, parameters, seconds, Path(folder), tell or (lambda _: None))
+        found = comparing.compare(chosen, counts)
     if html is not None:
         found.save_html(html, overwrite=overwrite)
     return found
@@ -126,14 +125,14 @@ def _check(kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any]
     apply_kernel(kernel, rasters, parameters).plan(backend="cpu")
 
 
-def _chosen(ways: Iterable[str] | None) -> list[Way]:
-    if ways is None:
-        return list(WAYS.values())
-    wanted = [ways] if isinstance(ways, str) else list(ways)
-    unknown = [name for name in wanted if name not in WAYS]
+def _chosen(names: Iterable[str] | None) -> list[Strategy]:
+    if names is None:
+        return list(STRATEGIES.values())
+    wanted = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in wanted if name not in STRATEGIES]
     if unknown:
-        raise ParameterError(f"no way {', '.join(unknown)}; there are {', '.join(WAYS)}")
-    return [way for name, way in WAYS.items() if name in {*wanted, REFERENCE}]
+        raise ParameterError(f"no strategy {', '.join(unknown)}; there are {', '.join(STRATEGIES)}")
+    return [strategy for name, strategy in STRATEGIES.items() if name in {*wanted, REFERENCE}]
 
 
 def _counts(cores: Iterable[int] | None) -> list[int]:
@@ -147,7 +146,7 @@ def _counts(cores: Iterable[int] | None) -> list[int]:
     return counts
 
 
-class _Bench:
+class _Comparing:
     """The rasters, the folder of samples, and what is said meanwhile."""
 
     def __init__(  # noqa: PLR0917 - what a comparison is of
@@ -160,34 +159,39 @@ class _Bench:
         self._name, self._seconds, self._folder, self._tell = kernel_name(kernel), seconds, folder, tell
         self._cache = folder / "cache"
 
-    def compare(self, ways: Sequence[Way], counts: Sequence[int]) -> Comparison:
+    def compare(self, strategies: Sequence[Strategy], counts: Sequence[int]) -> Comparison:
         self._most = counts[-1]
         self._tell("choosing a sample")
         first = make_sample(self._rasters, _FIRST_PIXELS, self._folder)
-        task = self._task(REFERENCE, counts[-1], first, self._folder / "first.npy")
+        spec = self._spec(REFERENCE, counts[-1], first, self._folder / "first.npy")
         self._tell("measuring what the machine can do")
-        roofs = run_roofs(task, counts, self._cache)
-        sample = self._sized(first, run_trial(task, self._cache).speed)
+        roofline = run_roofline(spec, counts, self._cache)
+        sample = self._sized(first, run_trial(spec, self._cache).speed)
         # The reference is made first, whatever the order of the table.
         reference = self._folder / "reference.npy"
-        own = {n: self._measured(WAYS[REFERENCE], n, sample, reference) for n in reversed(counts)}
-        if own[counts[-1]].outcome is None:
-            raise BackendError(f"{REFERENCE} on {counted(counts[-1], 'core')} {own[counts[-1]].why_not}")
+        own = {n: self._measured(REFERENCE, n, sample, reference) for n in reversed(counts)}
+        if own[counts[-1]].measured is None:
+            raise BackendError(f"{own[counts[-1]]} {own[counts[-1]].why_not}")
         rows: list[Row] = []
-        for way in ways:
-            rows += [own[n] for n in counts] if way.name == REFERENCE else self._rows(way, counts, sample, reference)
+        for one in strategies:
+            if one.name == REFERENCE:
+                rows += [own[n] for n in counts]
+            elif (obstacle := one.why_not()) is not None:
+                rows.append(Row(one.name, 1, None, obstacle))
+            else:
+                rows += [self._measured(one.name, n, sample, reference) for n in counts[: 1 if one.is_serial else None]]
         return Comparison(
             kernel=self._kernel.name,
             inputs=tuple(raster.label for raster in self._rasters),
             pixels=self._rasters[0].grid.height * self._rasters[0].grid.width,
             sample=sample,
-            roofs=roofs,
-            rows=with_limits(rows, roofs),
+            roofline=roofline,
+            rows=with_limits(rows, roofline),
             machine=_machine(),
         )
 
-    def _sized(self, first: Sample, speed: float) -> Sample:
-        """A sample that the fastest way takes so many seconds for; the first where that is about enough."""
+    def _sized(self, first: SampleFiles, speed: float) -> SampleFiles:
+        """A sample that the fastest strategy takes so many seconds for; the first where that is about enough."""
         wanted = int(speed * 1e6 * self._seconds)
         if first.pieces == 0 or wanted <= 1.5 * first.pixels:
             return first
@@ -195,26 +199,18 @@ class _Bench:
         folder.mkdir()
         return make_sample(self._rasters, wanted, folder)
 
-    def _rows(self, way: Way, counts: Sequence[int], sample: Sample, reference: Path) -> list[Row]:
-        obstacle = way.why_not()
-        if obstacle is not None:
-            return [Row(way.name, 1, None, obstacle)]
-        return [self._measured(way, n, sample, reference) for n in (counts[:1] if way.is_serial else counts)]
-
-    def _measured(self, way: Way, cores: int, sample: Sample, reference: Path) -> Row:
-        self._tell(f"measuring {way.name}, {counted(cores, 'core')}")
+    def _measured(self, name: str, cores: int, sample: SampleFiles, reference: Path) -> Row:
+        self._tell(f"measuring {name}, {counted(cores, 'core')}")
         try:
-            return Row(way.name, cores, run_trial(self._task(way.name, cores, sample, reference), self._cache))
+            return Row(name, cores, run_trial(self._spec(name, cores, sample, reference), self._cache))
         except TilejitError as error:
-            return Row(way.name, cores, None, str(error))
+            return Row(name, cores, None, str(error))
 
-    def _task(self, way: str, cores: int, sample: Sample, reference: Path) -> Task:
+    def _spec(self, name: str, cores: int, sample: SampleFiles, reference: Path) -> TrialSpec:
         share = min(1.0, _MOST_TIMES * cores / self._most)
-        return Task(
-            way=way, cores=cores, kernel=self._name, inputs=sample.inputs, parameters=self._parameters,
-            rows=min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP), seconds=self._seconds,
-            reference=str(reference), edge=self._edge,
-        )  # fmt: skip
+        rows = min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP)
+        return TrialSpec(name, cores, self._name, sample.inputs, self._parameters, rows, self._seconds,
+                         str(reference), self._edge)  # fmt: skip
 
 
 def _machine() -> str:

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from tilejit.raster.raster import Raster
 
 _SIDE = 1024
-"""Rows and columns that a piece has about: large enough that its seams, where neighbours are strangers, are few."""
+"""Rows and columns that a piece has about: large enough that its borders, where neighbours are strangers, are few."""
 _MOST_PIXELS = 1 << 26
 """No sample is larger: 256 MB of float32 for each input and result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleFiles:
     """Files to measure on."""
 
     inputs: tuple[tuple[str, int], ...]
@@ -53,7 +53,7 @@ class Sample:
         return self.height * self.width
 
 
-def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> Sample:
+def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> SampleFiles:
     """Makes a sample.
 
     Args:
@@ -69,7 +69,9 @@ def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> Sample:
     height, width = rasters[0].grid.shape
     as_they_are = all(Path(band.source.name).is_file() for band in bands) and not any(rasters[0].grid.flips)
     if as_they_are and height * width <= 1.5 * wanted:
-        return Sample(tuple((b.source.name, b.info.index) for b in bands), height, width, 0, "the files themselves")
+        return SampleFiles(
+            tuple((b.source.name, b.info.index) for b in bands), height, width, 0, "the files themselves"
+        )
     pieces = _pieces(bands[0].source, wanted)
     paths, notes = [], []
     for number, band in enumerate(bands):
@@ -77,7 +79,7 @@ def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> Sample:
         paths.append((str(path), index))
         notes.append(note)
     shape = len(pieces) * pieces[0][0].height, len(pieces[0]) * pieces[0][0].width
-    return Sample(tuple(paths), *shape, len(pieces) * len(pieces[0]), "; ".join(dict.fromkeys(notes)))
+    return SampleFiles(tuple(paths), *shape, len(pieces) * len(pieces[0]), "; ".join(dict.fromkeys(notes)))
 
 
 def _source_band(raster: Raster) -> SourceBand:
@@ -110,7 +112,7 @@ def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Pa
     infos = source.bands if together else (band.info,)
     nodata = _nodata(band.info)
     stack = np.stack([_cells(source, info, pieces, nodata) for info in infos])
-    # Hand-written ways take rows as they come.
+    # Hand-written strategies take rows as they come.
     grid = replace(source.grid.north_up(), height=stack.shape[1], width=stack.shape[2])
     made = from_array(stack, grid=grid, nodata=nodata)
     stored = _clipped(options, grid) if options is not None else {"COMPRESS": "ZSTD" if is_file else "NONE"}

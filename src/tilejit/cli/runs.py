@@ -1,13 +1,14 @@
-"""The arguments that ``run`` and ``plan`` share, and what they come to."""
+"""``tilejit run``, ``plan`` and ``merge``, and the arguments that they share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tilejit.cli.console import show_labelled
 from tilejit.cli.inputs import (
     bind_parameters,
     open_inputs,
@@ -17,13 +18,15 @@ from tilejit.cli.inputs import (
     parse_profile,
     parse_tile,
 )
+from tilejit.errors import TilejitError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.sizes import counted, parse_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from tilejit.engine.planning.planner import Job
     from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.kernel import Edge
     from tilejit.raster.options import RunOptions
@@ -151,3 +154,108 @@ def _file_of(name: str) -> str:
     """The file that a kernel's name names, or nothing."""
     file = name if name.endswith(".py") else name.rpartition(":")[0]
     return file if Path(file).is_file() else ""
+
+
+@click.command("run", help=f"""Run KERNEL over the INPUT rasters into files.
+
+{INPUTS_HELP}
+\b
+tilejit run slope dem.tif -o slope.tif
+tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
+tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
+tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
+""")  # fmt: skip
+@job_arguments
+@click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
+              help="The file to write; one for each kernel: a GeoTIFF (.tif), GeoTIFF shards under a VRT (.vrt), "
+              "or Zarr (.zarr). A tuple's results are its bands.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--resume", is_flag=True,
+              help="Keep a journal, and go on where a run with --resume failed or was killed.")  # fmt: skip
+@click.option("--executor", metavar="NAME", default="threads", show_default=True,
+              help="What runs the tasks: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
+                   "address, tcp://host:8786.")  # fmt: skip
+@click.option("--trace", metavar="FILE",
+              help="Write what each thread did when to a JSON file, for ui.perfetto.dev.")  # fmt: skip
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
+def run(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) -> None:
+    """Runs kernels from file to file."""
+    if executor != "mpi":
+        _save(outputs, quiet, executor, words)
+        return
+    from tilejit.engine.executors.mpi import ranks
+
+    with ranks() as leads:
+        if leads:
+            _save(outputs, quiet, executor, words)
+
+
+def _save(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
+    from tilejit.raster.running import save_outputs
+
+    job = read_job(**words, executor=executor, progress=False if quiet else None)
+    report = save_outputs(job.outputs(outputs), job.options)
+    if not quiet:
+        show_labelled(f"{report}\nwritten   {', '.join(outputs)}")
+
+
+@click.command("plan", help=f"""Show how a run would go.
+
+Windows, halo, bytes, memory, which backend and why, without reading a pixel; and how long it will take, from some
+tiles that are run in earnest, their results thrown away.
+
+{INPUTS_HELP}""")  # fmt: skip
+@job_arguments
+@click.option("-o", "--output", "outputs", metavar="FILE", multiple=True,
+              help="The file that would be written (.tif, .vrt, .zarr); one for each kernel, or none.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="As for run.")
+@click.option("--time/--no-time", "timed", default=True, show_default=True, help="Predict the run time.")
+@click.option("--quiet", "-q", is_flag=True, hidden=True)
+def plan(outputs: tuple[str, ...], timed: bool, quiet: bool, **words: Any) -> None:
+    """Prints a plan."""
+    from tilejit.raster.running import plan_outputs
+
+    del quiet
+    job = read_job(**words)
+    # Names that were not given are made up: whether they exist is no concern of the plan's.
+    paths = outputs or tuple(f"{k.name}.tif" for k in job.kernels)
+    options = job.options if outputs else replace(job.options, overwrite=True)
+    planned = plan_outputs(job.outputs(paths), options)[0]
+    lines = [str(planned.plan)]
+    if timed:
+        lines.append(f"time      {_prediction(planned)}")
+    show_labelled("\n".join(lines))
+
+
+def _prediction(job: Job) -> str:
+    """How long a run will take, or why that cannot be said."""
+    from tilejit.engine.prediction import predict_job
+
+    try:
+        return str(predict_job(job))
+    except (TilejitError, OSError) as error:  # the plan itself holds
+        return f"not predicted: {error}"
+
+
+@click.command("merge", help="""Put the shards of VRT together into one GeoTIFF.
+
+Encoded blocks are copied as they are, unless --profile or --cog asks for others.
+
+\b
+tilejit run slope dem.tif -o slope.vrt
+tilejit merge slope.vrt -o slope.tif
+""")  # fmt: skip
+@click.argument("vrt", metavar="VRT")
+@click.option("-o", "--output", metavar="FILE", required=True, help="The GeoTIFF to write.")
+@click.option("--cog", is_flag=True, help="Write a cloud-optimised GeoTIFF, with overviews.")
+@click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
+              help="GDAL's creation options, as compress=deflate,zlevel=6; the shards' own unless given.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
+def merge(vrt: str, output: str, quiet: bool, profile: Mapping[str, Any] | None, **words: Any) -> None:
+    """Merges."""
+    from tilejit.raster import merging
+
+    merged = merging.merge(vrt, output, profile=profile, progress=False if quiet else None, **words)
+    if not quiet:
+        show_labelled(f"{merged}\nwritten   {output}")

@@ -1,0 +1,220 @@
+"""``tilejit list``, ``show`` and ``info``: what kernels there are, what is made of them, and what this machine is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from tilejit.backends import get_backend
+from tilejit.cli.console import console, on_terminal, say, show_labelled, show_source
+from tilejit.errors import ParameterError
+from tilejit.kernel.discovery import collections, find_kernel, kernels_in
+from tilejit.kernel.kernel import Kernel
+from tilejit.sizes import counted, format_size
+from tilejit.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tilejit.kernel.decorators import Applicable
+    from tilejit.kernel.discovery import Collection
+
+    Row = tuple[str, str, str, str]
+    """Name, kind, signature, summary."""
+
+
+@click.command("list")
+@click.argument("where", required=False)
+def list_kernels(where: str | None) -> None:
+    """List the kernels that are installed; with WHERE those of a collection, a module or a file, or one kernel.
+
+    A package's kernels are listed when it names their module under the entry-point group tilejit.kernels.
+    """
+    if where is None:
+        rows = [row for collection in collections() for row in _rows(collection)]
+    else:
+        rows = [_row(name, kernel) for name, kernel in kernels_in(where).items()]
+    if not rows:
+        click.echo("no kernels", err=True)
+    elif on_terminal():
+        _show_table(rows)
+    else:
+        _show_lines(rows)
+
+
+def _rows(collection: Collection) -> list[Row]:
+    if collection.problem is not None:
+        return [(collection.name, "broken", f"{collection.value} of {collection.package}", collection.problem)]
+    return [_row(f"{collection.name}.{name}", kernel) for name, kernel in collection.kernels.items()]
+
+
+def _row(name: str, kernel: Applicable) -> Row:
+    return name, kernel.kind, kernel.usage, kernel.summary
+
+
+def _show_lines(rows: Sequence[Row]) -> None:
+    """One kernel a line: name, kind and summary in columns, then the signature."""
+    lines = [(name, kind, summary.replace("\n", " "), signature) for name, kind, signature, summary in rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(3)]
+    for line in lines:
+        say("  ".join([*map(str.ljust, line[:3], widths), line[3]]))
+
+
+def _show_table(rows: Sequence[Row]) -> None:
+    """Two lines a kernel: name and summary, and the signature below."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, kind, signature, summary in (map(printable, row) for row in rows):
+        broken = kind == "broken"
+        said = Text(summary, style="red" if broken else "")
+        said.append(f"\n{signature}", style="dim")
+        table.add_row(Text(name, style="bold red" if broken else "bold cyan"), Text(kind, style="dim"), said)
+    console().print(table)
+
+
+@click.command("show")
+@click.argument("kernel", metavar="KERNEL")
+@click.option("--backend", type=click.Choice(["cpu", "cuda", "python"]), default="cpu", show_default=True,
+              help="The backend that it is generated for; python shows the body itself.")  # fmt: skip
+@click.option("--dtype", "dtypes", metavar="DTYPES", default="float32", show_default=True,
+              help="What the inputs hold: one dtype, or one for each input, as uint16,float32.")  # fmt: skip
+def show(kernel: str, backend: str, dtypes: str) -> None:
+    """Print the source that tilejit generates for KERNEL, or for each kernel of a chain."""
+    found = find_kernel(kernel)
+    given = _dtypes(found, dtypes)
+    if isinstance(found, Kernel):
+        launches = [(found, found.signature(given))]
+    else:
+        from tilejit.raster.making import launches_of
+
+        launches = launches_of(found, given)
+    show_source("\n\n".join(get_backend(backend).source(*launch) for launch in launches))
+
+
+def _dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
+    names = text.split(",")
+    if len(names) == 1:
+        names *= len(kernel.rasters)
+    if len(names) != len(kernel.rasters):
+        listed = ", ".join(r.name for r in kernel.rasters)
+        inputs = counted(len(kernel.rasters), "input")
+        raise ParameterError(f"{counted(len(names), 'dtype')} for {inputs} ({listed}): give one, or one for each")
+    return [_dtype(name.strip()) for name in names]
+
+
+def _dtype(name: str) -> np.dtype:
+    try:
+        dtype = np.dtype(name)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "iuf" or dtype == np.float16:
+        raise ParameterError(f"{name!r} is no dtype of a raster: write uint8, int16, float32 or such")
+    return dtype
+
+
+@click.command("info")
+def info() -> None:
+    """Tell about this machine and what tilejit finds on it."""
+    lines = []
+    for label, tell in _LINES.items():
+        try:
+            text = tell()
+        except Exception as error:  # noqa: BLE001 - what is broken is what this command is for
+            text = f"cannot be told: {type(error).__name__}: {error}"
+        lines.append(f"{label:<10}{text}")
+    show_labelled("\n".join(lines))
+
+
+def _tilejit() -> str:
+    import tilejit
+
+    return f"{tilejit.__version__}, in {os.path.dirname(tilejit.__file__)}"  # noqa: PTH120 - a string is shown
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+
+
+def _packages() -> str:
+    from tilejit.backends.numba_info import numba_versions
+    from tilejit.formats.gdal.library import gdal_versions
+
+    versions = {"numpy": np.__version__, **numba_versions(), **gdal_versions()}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _cores() -> str:
+    from tilejit.system.limits import core_limit
+
+    limit, machine = core_limit(), os.cpu_count() or 1
+    return str(machine) if limit.value == machine else f"{limit.value} of {machine}, by {limit.name}"
+
+
+def _memory() -> str:
+    from tilejit.system.limits import memory_limit
+
+    limit = memory_limit()
+    return "not told by this system" if limit is None else f"{format_size(limit.value)} left by {limit.name}"
+
+
+def _gpu() -> str:
+    from tilejit.backends.cuda import CudaBackend
+
+    backend = CudaBackend()
+    obstacle = backend.why_not()
+    return f"none: {obstacle}" if obstacle is not None else str(backend.device())
+
+
+def _cache() -> str:
+    from tilejit.compiler.jit.cache import cache_folder
+
+    folder, reason = cache_folder()
+    if folder is None:
+        return reason
+    count = sum(file.suffix in {".o", ".nbc"} for file in folder.iterdir())
+    return f"{folder} ({reason}): {counted(count, 'compiled function')}"
+
+
+def _loading() -> str:
+    from tilejit.compiler.jit.native_function import loader
+
+    _, obstacle = loader()
+    if not obstacle:
+        return "machine code that is kept is loaded without Numba"
+    return f"kept code is loaded through Numba, which each process then imports: {obstacle}"
+
+
+def _codecs() -> str:
+    from tilejit.formats.gdal.library import codecs
+
+    return ", ".join(codecs())
+
+
+def _kernels() -> str:
+    return ", ".join(
+        f"{c.name} (broken: {c.problem})" if c.problem else f"{c.name} ({len(c.kernels)})" for c in collections()
+    )
+
+
+_LINES: dict[str, Callable[[], str]] = {
+    "tilejit": _tilejit,
+    "python": _python,
+    "packages": _packages,
+    "cores": _cores,
+    "memory": _memory,
+    "gpu": _gpu,
+    "cache": _cache,
+    "loading": _loading,
+    "codecs": _codecs,
+    "kernels": _kernels,
+}
+"""Label -> what is told."""

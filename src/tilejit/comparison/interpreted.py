@@ -1,0 +1,257 @@
+"""Plain Python: the user's own function on Python's own floats, in threads that take turns or in processes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.comparison.by_hand import started_pool, worker_workload
+from tilejit.comparison.strategy import (
+    Reader,
+    Trial,
+    Workload,
+    empty,
+    on_threads,
+    queued_seconds,
+    stages_of,
+    summed,
+)
+from tilejit.compiler.kinds import Kind
+from tilejit.engine.pipeline.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.comparison.measures import Stages, TrialSpec
+    from tilejit.comparison.strategy import Call
+    from tilejit.kernel.kernel import Kernel
+    from tilejit.window import Window
+
+    Array = NDArray[Any]
+
+TILE = (16, 64)
+"""Rows and columns that are interpreted between two looks at the clock: a few milliseconds."""
+_TILES = 64
+"""They lie evenly over the sample."""
+
+
+class _Cells:
+    """The neighbours of a pixel in lists, which Python reads five times as fast as arrays."""
+
+    __slots__ = ("col", "row", "rows")
+
+    def __init__(self, rows: list[list[Any]]) -> None:
+        self.rows, self.row, self.col = rows, 0, 0
+
+    def __getitem__(self, offset: tuple[int, int]) -> Any:
+        return self.rows[self.row + offset[0]][self.col + offset[1]]
+
+
+class _Floats:
+    """Cells as NumPy's floats."""
+
+    def __init__(self, cells: _Cells) -> None:
+        self._cells = cells
+
+    def __getitem__(self, offset: tuple[int, int]) -> Any:
+        return _floating(self._cells[offset])
+
+
+class PlainBody:
+    """Runs a kernel's undecorated function over tiles."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def __call__(self, call: Call, outputs: Sequence[Array]) -> None:
+        """Computes one tile; a body that raises where IEEE arithmetic goes on (1 / 0) gets NumPy's floats there."""
+        cells, (rows, cols) = self._cells(call), self.kernel.radius
+        valid = self._valid(call)
+        scalars = list(self._scalars(call))
+        for row, col in itertools.product(range(call.window.height), range(call.window.width)):
+            results = None
+            if valid is None or valid[row][col]:
+                for one, _ in cells:
+                    one.row, one.col = row + rows, col + cols
+                index = {"row": row, "col": col}
+                results = self._pixel(cells, {n: v if a == "grid" else v[index[a]] for n, v, a in scalars})
+            for k, output in enumerate(outputs):
+                value = None if results is None else _stored(results[k], output.dtype)
+                output[row, col] = call.nodata[k] if value is None else value
+
+    def _cells(self, call: Call) -> list[tuple[_Cells, bool]]:
+        """The cells of each raster, and whether the body sees a window of them."""
+        arrays = iter(call.arrays)
+        found = []
+        for raster in self.kernel.rasters:
+            array = next(arrays)
+            values = array.astype(np.float64) if raster.dtype is None else array
+            found.append((_Cells(values.tolist()), raster.name in self.kernel.windows))
+            if raster.dtype is not None:
+                next(arrays)
+        return found
+
+    def _valid(self, call: Call) -> list[list[bool]] | None:
+        """Which pixels have all the cells that they read; NumPy finds it out for a whole tile at a time."""
+        if not self.kernel.is_checked:
+            return None
+        arrays, (rows, cols) = iter(call.arrays), self.kernel.radius
+        height, width = call.window.shape
+        valid = np.ones((height, width), bool)
+        for raster in self.kernel.rasters:
+            array = next(arrays)
+            whole = array == array if raster.dtype is None else next(arrays) != 0  # noqa: PLR0124 - NaN differs
+            for dy, dx in self.kernel.checked_cells[raster.name]:
+                top, left = rows + dy, cols + dx
+                valid &= whole[top : top + height, left : left + width]
+        return valid.tolist()
+
+    def _scalars(self, call: Call) -> Iterator[tuple[str, Any, str]]:
+        """The name of each scalar, its value or values, and the axis that it varies along."""
+        for scalar, value in zip(self.kernel.scalars, call.scalars, strict=True):
+            axis = scalar.quantity.axis if scalar.quantity is not None else "grid"
+            if scalar.quantity is not None and scalar.quantity.is_index:
+                yield scalar.name, range(value, value + max(call.window.shape)), axis
+            elif axis == "grid":
+                kind = {Kind.BOOL: bool, Kind.INT: int}.get(scalar.kind, float)
+                yield scalar.name, kind(value), axis
+            else:
+                yield scalar.name, value.tolist(), axis
+
+    def _pixel(self, cells: Sequence[tuple[_Cells, bool]], scalars: dict[str, Any]) -> tuple[Any, ...]:
+        arguments = [one if is_window else one[0, 0] for one, is_window in cells]
+        try:
+            results = self.kernel.source.function(*arguments, **scalars)
+        except ArithmeticError:
+            results = self._as_numpy(cells, scalars)
+        except ValueError:  # math.sqrt(-1), which is NaN in C
+            results = (math.nan,) * len(self.kernel.results)
+        return results if isinstance(results, tuple) else (results,)
+
+    def _as_numpy(self, cells: Sequence[tuple[_Cells, bool]], scalars: dict[str, Any]) -> Any:
+        """The body on NumPy's floats, which divide by zero; a function of ``math`` that still raises gives NaN."""
+        arguments = [_Floats(one) if is_window else _floating(one[0, 0]) for one, is_window in cells]
+        with np.errstate(all="ignore"):
+            try:
+                return self.kernel.source.function(*arguments, **{n: _floating(v) for n, v in scalars.items()})
+            except (ArithmeticError, ValueError):
+                return (math.nan,) * len(self.kernel.results)
+
+
+def _floating(value: Any) -> Any:
+    return np.float64(value) if type(value) is float else value
+
+
+def _stored(value: Any, dtype: np.dtype[Any]) -> Any:
+    """The value as an output holds it: integers rounded, halves away from 0, and clamped; None for NaN."""
+    if value != value:  # noqa: PLR0124
+        return None
+    if dtype.kind == "f":
+        return value
+    info = np.iinfo(dtype)
+    if isinstance(value, float):
+        if math.isinf(value):
+            return info.max if value > 0 else info.min
+        value = int(math.copysign(math.floor(abs(value) + 0.5), value))
+    return min(max(int(value), info.min), info.max)
+
+
+def spread(windows: Sequence[Window]) -> list[Window]:
+    """Returns windows in an order whose beginning lies evenly over the raster, at the golden section of what is left.
+
+    Example:
+        >>> spread([0, 1, 2, 3, 4])
+        [0, 3, 1, 4, 2]
+    """
+    count = len(windows)
+    step = next(s for s in range(max(1, round(count * 0.618)), count + 2) if math.gcd(s, count) == 1)
+    return [windows[k * step % count] for k in range(count)]
+
+
+class _Interpreted(Trial):
+    """Tiles to interpret, over and over until the time is up; nothing is compiled.
+
+    They are decoded before: of whole blocks decoding takes a thousandth of the time, but of tiny tiles much more.
+    """
+
+    compile = 0.0
+
+    def __init__(self, spec: TrialSpec) -> None:
+        began = time.perf_counter()
+        self.spec, self.work = spec, Workload(spec)
+        self.job = self.work.job(TILE)
+        self.step = self.job.plan.steps[0]
+        windows = spread(self.work.windows(TILE))[:_TILES]
+        self.calls = [Reader(self.job).call(window) for window in windows]
+        self.prepared = time.perf_counter() - began
+
+
+class InterpretedThreads(_Interpreted):
+    """Threads that interpret tile after tile."""
+
+    def __call__(self) -> Stages:
+        """Interprets until the time is up."""
+        self.outputs, self.done = outputs, done = empty(self.work.window, self.step), []
+        watch, waiting, queued = Stopwatch(), itertools.cycle(self.calls), [0.0]
+        body, deadline = PlainBody(self.work.kernel), time.perf_counter() + self.spec.seconds
+
+        def loop() -> None:
+            # Taking from an iterator is one step of the interpreter: the GIL is lock enough.
+            for call in waiting:
+                with watch.stage("compute"):
+                    body(call, [output[call.window.slices(self.work.window)] for output in outputs])
+                done.append(call.window)
+                if time.perf_counter() > deadline:
+                    break
+            queued.append(queued_seconds())
+
+        on_threads(loop, self.spec.cores)
+        return stages_of(watch, queued)
+
+
+class InterpretedProcesses(_Interpreted):
+    """Processes that interpret, and send their results home."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        super().__init__(spec)
+        self._pool = started_pool(spec)
+
+    def __call__(self) -> Stages:
+        """Interprets until the time is up."""
+        self.outputs, self.done = empty(self.work.window, self.step), []
+        deadline, took = time.time() + self.spec.seconds, []
+        step = max(1, len(self.calls) // self.spec.cores)
+        orders = [(self.calls[k * step :] + self.calls[: k * step], deadline) for k in range(self.spec.cores)]
+        for done, results, stages in self._pool.imap_unordered(_interpret, orders):
+            self.done += done
+            took.append(stages)
+            for window, arrays in results.items():
+                self.place(window, arrays)
+        return summed(took)
+
+    def close(self) -> None:
+        """Ends its processes."""
+        self._pool.terminate()
+        self._pool.join()
+
+
+def _interpret(given: tuple[list[Call], float]) -> tuple[list[Window], dict[Window, list[Array]], Stages]:
+    """A worker's tiles, over and over until the time is up."""
+    calls, deadline = given
+    work, job = worker_workload(TILE)
+    body, watch, queued = PlainBody(work.kernel), Stopwatch(), queued_seconds()
+    done, results = [], {}
+    for call in itertools.cycle(calls):
+        with watch.stage("compute"):
+            results[call.window] = empty(call.window, job.plan.steps[0])
+            body(call, results[call.window])
+        done.append(call.window)
+        if time.time() > deadline:
+            break
+    return done, results, stages_of(watch, [queued_seconds() - queued])

@@ -1,0 +1,235 @@
+"""What a trial is told, what it measures, and what limits it: plain values, which travel between processes."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilejit.errors import KernelError
+from tilejit.sizes import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilejit.kernel.kernel import Edge, Kernel
+
+INSIDE = "TILEJIT_COMPARING"
+"""Set in every child to the pid of the process that compares. A script that compares when it is imported, as children
+import it, would start more without end: this tells it that it is one."""
+
+Stages = dict[str, tuple[float, float]]
+"""Stage -> seconds by the clock and of cores, summed over threads. ``queue`` is no stage: seconds in which threads
+could have run and waited for a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """One strategy on one count of cores, over some files."""
+
+    strategy: str
+    """The strategy's name."""
+    cores: int
+    """Cores that it may use; it is held to them where the system can."""
+    kernel: str
+    """The kernel, as `tilejit.kernel.discovery.find_kernel` finds it."""
+    inputs: tuple[tuple[str, int], ...]
+    """A file and a band for each raster parameter."""
+    parameters: dict[str, Any]
+    """The kernel's keyword-only parameters that are given."""
+    rows: int
+    """Rows of the inputs that are computed, from the first."""
+    seconds: float
+    """How long a strategy that is too slow for all of it may run."""
+    reference: str
+    """The pixels that tilejit gets, a ``.npy``; it is written where there is none."""
+    edge: Edge | None = None
+    """What lies outside the raster; None for what the kernel declares."""
+    search_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
+    """Where modules are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a trial found out."""
+
+    start: float = 0.0
+    """Seconds until all its processes had imported what they need."""
+    compile: float = 0.0
+    """Seconds in which the kernel was loaded, compiled already, by one process."""
+    seconds: float = 0.0
+    """Seconds of the quickest run: what else the machine does only ever adds."""
+    runs: int = 0
+    """How many were made."""
+    pixels: int = 0
+    """Pixels that a run computed."""
+    share: float = 1.0
+    """Which part of the sample that is."""
+    cpu: float = 0.0
+    """Core seconds of that run, of all its processes."""
+    others: float = 0.0
+    """Cores that other programs kept busy meanwhile."""
+    stages: Stages = field(default_factory=dict)
+    """The time of each stage; empty where it is not known."""
+    traffic: float | None = None
+    """Seconds of a run that moves the same arrays and computes nothing; None where nothing is moved."""
+    memory: int | None = None
+    """The most bytes that all its processes held together; None where the system does not tell."""
+    different: int = 0
+    """Pixels that differ from tilejit's: in any bit, or by more than arithmetic rounds where it is another."""
+    distance: float = 0.0
+    """The largest relative difference of the others."""
+
+    @property
+    def speed(self) -> float:
+        """Mpx/s."""
+        return self.pixels / 1e6 / self.seconds if self.seconds else 0.0
+
+    @property
+    def busy(self) -> float:
+        """Cores that were busy, on average."""
+        return self.cpu / self.seconds if self.seconds else 0.0
+
+    def wall(self, stage: str) -> float:
+        """Returns the seconds of a stage by the clock."""
+        return self.stages.get(stage, (0.0, 0.0))[0]
+
+    def core(self, stage: str, known: Mapping[str, float] | None = None) -> float:
+        """Returns the core seconds of a stage, as measured, or as so many ``known`` seconds a pixel would make."""
+        if not self.stages and known:
+            return known.get(stage, 0.0) * self.pixels
+        return self.stages.get(stage, (0.0, 0.0))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """The machine's limits for one kernel, by count of cores."""
+
+    cores: tuple[int, ...]
+    """The counts."""
+    bandwidth: tuple[float, ...]
+    """Bytes a second, read and written, of a copy that no cache holds."""
+    peak: tuple[float, ...]
+    """Operations a second of multiplications and additions in the kernel's compute dtype, without memory."""
+    cached: tuple[float, ...]
+    """Pixels a second of the kernel on cells that stay in the cache."""
+    operations: int
+    """Operations a pixel, counted in the kernel's form; one inside an unbounded loop counts as a thousand."""
+    bytes_per_pixel: float
+    """Bytes that the kernel reads and writes for a pixel."""
+    compile: float
+    """Seconds that compiling the kernel took, Numba itself imported before."""
+
+    def at(self, cores: int) -> int:
+        """Returns where a count of cores is in the tables: the largest that is no larger."""
+        return max(k for k, c in enumerate(self.cores) if c <= cores or k == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What holds a strategy up."""
+
+    name: str
+    """One word: GIL, interpreter, pickling, decode, bandwidth, arithmetic, overhead."""
+    reason: str
+    """The figures that show it."""
+
+
+def limit_of(found: Measurement, cores: int, roofline: Roofline, known: Mapping[str, float]) -> Limit:
+    """Returns what limits a strategy, from what was measured of it and never from its name.
+
+    Args:
+        found: What was measured of it.
+        cores: The cores that it had.
+        roofline: What the machine can do.
+        known: Core seconds a pixel of ``decode`` and ``compute``, for strategies that don't tell theirs.
+    """
+    shown = _lock(found, cores) or _traffic(found) or _serial_decode(found, cores)
+    return shown or _largest_stage(found, cores, roofline, known)
+
+
+def _lock(found: Measurement, cores: int) -> Limit | None:
+    """Threads that can run, and wait neither for a core nor for cells, wait for a lock: in Python it is the GIL."""
+    inside = found.wall("compute")
+    if cores == 1 or not inside or "queue" not in found.stages:
+        return None
+    waiting = inside - found.core("compute") - found.wall("queue")
+    if waiting < 0.25 * inside or found.busy > 0.75 * cores:
+        return None
+    share = f"{100 * waiting / inside:.0f} % of the time inside the body they waited for a lock"
+    return Limit("GIL", f"{counted(cores, 'thread')} kept {found.busy:.2f} cores busy: {share}")
+
+
+def _traffic(found: Measurement) -> Limit | None:
+    """Moving the arrays alone takes half the time or more."""
+    if found.traffic is None or not found.seconds or found.traffic < 0.5 * found.seconds:
+        return None
+    share = 100 * min(1.0, found.traffic / found.seconds)
+    return Limit("pickling", f"moving the arrays and computing nothing takes {share:.0f} % of the time")
+
+
+def _serial_decode(found: Measurement, cores: int) -> Limit | None:
+    """One thread decodes while the others wait: the stages fill the time one after the other, not side by side."""
+    decode = found.wall("decode")
+    rest = sum(found.wall(stage) for stage in ("compute", "encode", "wait"))
+    if cores == 1 or decode < 0.5 * found.seconds:
+        return None
+    one_by_one, at_once = decode + rest / cores, (decode + rest) / cores
+    if not 0.85 * found.seconds < one_by_one < 1.15 * found.seconds or at_once > 0.75 * found.seconds:
+        return None
+    return Limit("decode", f"one thread decodes for {100 * decode / found.seconds:.0f} % of the time")
+
+
+def _largest_stage(found: Measurement, cores: int, roofline: Roofline, known: Mapping[str, float]) -> Limit:
+    """The stage that takes the most core seconds; for computing, the limit of the machine that is nearer."""
+    decode, compute = found.core("decode", known), found.core("compute", known)
+    total = max(found.cpu, decode + compute, 1e-9)
+    rest = total - decode - compute
+    if rest > max(decode, compute):
+        return Limit("overhead", f"{100 * rest / total:.0f} % of the core seconds neither decode nor compute")
+    if decode > compute:
+        return Limit("decode", f"{100 * decode / total:.0f} % of the core seconds decode")
+    at, speed = roofline.at(cores), found.pixels * cores / max(compute, 1e-9)
+    arithmetic = speed / roofline.cached[at]
+    if arithmetic < 0.02:
+        slower = 1 / max(arithmetic, 1e-9)
+        return Limit("interpreter", f"the same cells, compiled and in the cache, take {slower:.0f} times less")
+    bandwidth = speed * roofline.bytes_per_pixel / roofline.bandwidth[at]
+    if bandwidth > arithmetic:
+        return Limit("bandwidth", f"computing moves {100 * bandwidth:.0f} % of the bytes that a copy does in its time")
+    share = 100 * min(1.0, arithmetic)
+    return Limit("arithmetic", f"computing goes at {share:.0f} % of its speed on cells that are in the cache")
+
+
+def kernel_name(kernel: Kernel) -> str:
+    """Returns the name by which another process finds a kernel: ``module:name``, or ``file.py:name``.
+
+    Raises:
+        KernelError: It was typed into a console or a notebook, where no other process can find it.
+
+    Example:
+        >>> from tilejit.kernel.discovery import find_kernel
+        >>> kernel_name(find_kernel("slope"))
+        'tilejit_kernels.terrain:slope'
+    """
+    file = Path(kernel.source.function.__code__.co_filename)
+    if _is_importable(kernel.module, file):
+        return f"{kernel.module}:{kernel.name}"
+    if not file.is_file():
+        raise KernelError(
+            f"{kernel.name} is defined in {file}, where other processes cannot find it: "
+            "put it into a file, and give my_kernels.py:name or import it from there"
+        )
+    return f"{file.resolve()}:{kernel.name}"
+
+
+def _is_importable(module: str, file: Path) -> bool:
+    """Whether a new process that imports the module gets this very file."""
+    if module == "__main__":
+        return False
+    if "." in module:  # files that are loaded by their path have plain names
+        return True
+    spec = importlib.machinery.PathFinder.find_spec(module)
+    return spec is not None and Path(spec.origin or "") == file

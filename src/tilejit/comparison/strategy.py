@@ -1,0 +1,204 @@
+"""What a strategy is, and its material: tiles that are decoded into what a launch takes, and results to fill.
+
+All strategies read, pad and launch with tilejit's own functions: what differs between them is how the work is spread,
+and not how well somebody wrote a reader.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.engine.pipeline.evaluation import Evaluator, launches
+from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
+from tilejit.engine.planning.demands import Request
+from tilejit.engine.planning.planner import make_job
+from tilejit.kernel.discovery import find_single_kernel
+from tilejit.raster.making import apply_kernel, open_raster
+from tilejit.raster.options import RunOptions
+from tilejit.window import Window, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.backends.base import Launch
+    from tilejit.comparison.measures import Stages, TrialSpec
+    from tilejit.engine.pipeline.stopwatch import Stopwatch
+    from tilejit.engine.planning.planner import Job
+    from tilejit.engine.planning.steps import Step
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way of spreading a sample over cores; each trial of it is made in a process of its own."""
+
+    name: str
+    """What tables call it."""
+    is_like: str
+    """Its counterpart in C."""
+    start: Callable[[TrialSpec], Trial]
+    """Makes ready."""
+    is_serial: bool = False
+    """Whether more cores are of no use to it."""
+    is_interpreted: bool = False
+    """Whether the body runs in Python's interpreter, and stops when its time is up."""
+    is_exact: bool = True
+    """Whether its pixels must have tilejit's bits; others are compared within what their arithmetic rounds."""
+    why_not: Callable[[], str | None] = lambda: None
+    """Returns why it cannot run on this machine, or None when it can."""
+    program: Callable[[int], list[str]] = lambda _: [sys.executable]
+    """Returns what starts Python on so many cores."""
+
+
+class Workload:
+    """A spec's kernel applied to its inputs, in this process."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        kernel = find_single_kernel(spec.kernel)
+        self.kernel = kernel if spec.edge is None else kernel.with_edge(spec.edge)
+        """The kernel."""
+        rasters = [open_raster(path, band=band) for path, band in spec.inputs]
+        self.raster = apply_kernel(self.kernel, rasters, spec.parameters)
+        """The kernel's results, lazy."""
+        self.window = Window(0, 0, spec.rows, self.raster.grid.width)
+        """The cells that are computed."""
+        self._cores = spec.cores
+
+    def job(self, tile: tuple[int, int] | None = None, backend: str = "cpu") -> Job:
+        """Plans it, in tiles that tilejit would choose unless they are given."""
+        settings = RunOptions(workers=self._cores, backend=backend, tile=tile).settings(self.raster.bands)
+        return make_job(self.raster.grid, [Request(self.raster.bands)], settings, self.window)
+
+    def launch(self, job: Job) -> Launch:
+        """Compiles the kernel, or loads what was compiled, and all else that the first tile needs."""
+        compiled = launches(job)[0]
+        Reader(job).call(Window(0, 0, 1, min(16, self.window.width)))  # predictors are compiled too
+        return compiled
+
+    def windows(self, tile: tuple[int, int]) -> list[Window]:
+        """Returns its tiles, row by row."""
+        return list(tiles(*self.window.shape, *tile))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a launch takes for one tile."""
+
+    window: Window
+    """The tile."""
+    arrays: list[Array]
+    """The cells, padded, and the validity of integers."""
+    nodata: Sequence[Any]
+    """The nodata value of each result."""
+    scalars: Sequence[Any]
+    """The values of the kernel's keyword-only parameters."""
+
+    def compute(self, launch: Launch, step: Step) -> list[Array]:
+        """Launches it into arrays of its own."""
+        outputs = empty(self.window, step)
+        launch(self.arrays, outputs, self.nodata, self.scalars)
+        return outputs
+
+
+class Reader:
+    """Decodes tiles in memory of its own; one for each thread. A call lives until the next."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._memory, self._evaluator = job, TileMemory(job.plan), Evaluator(job, ())
+
+    def call(self, window: Window) -> Call:
+        """Decodes a tile with its halo and fills what lies outside the raster."""
+        buffer, shape = TileBuffer(window, window, self._memory), self._job.plan.grid.shape
+        buffer.decode(self._job.sources, Window(0, 0, *shape))
+        buffer.complete(shape, self._job.sources)
+        return Call(window, *self._evaluator.first_arguments(buffer))
+
+
+class Trial:
+    """A strategy that is ready: its processes are up, its kernel is compiled."""
+
+    prepared: float = 0.0
+    """Seconds that went into what is done before the clock starts only for the sake of measuring."""
+    outputs: Sequence[Array] = ()
+    """The results of the last run."""
+    done: list[Window] | None = None
+    """The windows that the last run computed, each as often as it did; None for all."""
+
+    def __init__(self, spec: TrialSpec, tile: tuple[int, int] | None = None, backend: str = "cpu") -> None:
+        self.spec, self.work = spec, Workload(spec)
+        self.job = self.work.job(tile, backend)
+        self.step = self.job.plan.steps[0]
+        began = time.perf_counter()
+        self.launch = self.work.launch(self.job)
+        self.compile = time.perf_counter() - began
+        """Seconds that loading the kernel took, in one process."""
+
+    def __call__(self) -> Stages:
+        """Computes the sample, or what there is time for."""
+        raise NotImplementedError
+
+    def traffic(self) -> float | None:
+        """Returns the seconds that it takes to move the same arrays and compute nothing; None where none are moved."""
+        return None
+
+    def close(self) -> None:
+        """Ends its processes; threads have ended with the run."""
+
+    def place(self, window: Window, results: Sequence[Array]) -> None:
+        """Puts a tile's results where they belong."""
+        place(self.outputs, window, results)
+
+
+def place(outputs: Sequence[Array], window: Window, results: Sequence[Array]) -> None:
+    """Puts a tile's results where they belong."""
+    where = window.slices(Window(0, 0, *outputs[0].shape))
+    for output, result in zip(outputs, results, strict=True):
+        output[where] = result
+
+
+def empty(window: Window, step: Step) -> list[Array]:
+    """Returns an array for each result, in fresh memory."""
+    return [np.empty(window.shape, dtype) for dtype in step.signature.outputs]
+
+
+def on_threads(function: Callable[[], object], count: int) -> None:
+    """Calls a function in so many threads at once.
+
+    Raises:
+        Exception: What one of them raised: a thread of its own would only print it, and its strategy would look slow.
+    """
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(function) for _ in range(count)]
+    for future in futures:
+        future.result()
+
+
+def stages_of(watch: Stopwatch, queued: Sequence[float] = ()) -> Stages:
+    """Returns what a stopwatch shows, with the seconds in which threads waited for a core as ``queue``."""
+    shown = {str(name): (t.wall, t.cpu) for name, t in watch.stages().items()}
+    return {**shown, "queue": (sum(queued), 0.0)}
+
+
+def summed(many: Sequence[Stages]) -> Stages:
+    """Returns what many tiles took in each stage."""
+    names = {name for stages in many for name in stages}
+    pairs = {name: [stages[name] for stages in many if name in stages] for name in names}
+    return {name: (sum(wall for wall, _ in times), sum(cpu for _, cpu in times)) for name, times in pairs.items()}
+
+
+def queued_seconds() -> float:
+    """Returns the seconds in which this thread could have run, and waited for a core; 0 where only Linux tells."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    return 0.0
