@@ -23,15 +23,7 @@ _SPARE = ("start", "compile", "efficiency", "speed-up", "over Python", "memory")
 
 
 def parse_cores(text: str) -> list[int]:
-    """Reads counts of cores.
-
-    Raises:
-        ParameterError: One is no count.
-
-    Example:
-        >>> parse_cores("1,2,8")
-        [1, 2, 8]
-    """
+    """Reads counts of cores."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
         raise ParameterError(f"{text!r}: write counts of cores, as 1,2,8")
@@ -91,11 +83,7 @@ def compare(  # noqa: PLR0917 - click calls it by name
 
 
 def bound_values(bound: dict[str, object]) -> dict[str, object]:
-    """Returns parameters as keywords.
-
-    Raises:
-        ParameterError: One has the name of an option of ``tj.compare``, which has no other way in.
-    """
+    """Refuses a parameter with the name of an option of ``tj.compare``, which has no other way in."""
     taken = {"cores", "seconds", "strategies", "html", "overwrite", "tell"} & set(bound)
     if taken:
         raise ParameterError(

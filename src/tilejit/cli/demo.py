@@ -55,16 +55,7 @@ FLAT_SHADE = math.cos(math.radians(45.0))
 
 
 def picture(elevation: Raster, hillshade: Raster, slope: Raster) -> NDArray[np.uint8]:
-    """Returns the picture.
-
-    Args:
-        elevation: One band; cells without data are water.
-        hillshade: Of it, 1 to 255.
-        slope: Of it, in degrees.
-
-    Returns:
-        (row, col, 3) colours.
-    """
+    """Returns (row, col, 3) colours, where cells without data are water."""
     heights, dry = shrunk(elevation)
     (shades, _), (slopes, sloped) = shrunk(hillshade), shrunk(slope)
     shade = np.nan_to_num(shades / 255.0, nan=FLAT_SHADE)[..., np.newaxis]
@@ -85,11 +76,7 @@ def _mixed(colours: Floats, other: tuple[int, int, int], share: Floats) -> Float
 
 
 def shrunk(raster: Raster) -> tuple[Floats, Floats]:
-    """Reads one band in strips and averages blocks of cells; a small raster's cells are repeated instead.
-
-    Returns:
-        The means, NaN for a block without data; and the share of each block that has data.
-    """
+    """Reads one band in strips and averages blocks of cells; a small raster's cells are repeated instead."""
     height, width = raster.grid.shape
     factor = max(1, math.ceil(max(height, width) / SIDE))
     rows, cols = max(1, height // factor), max(1, width // factor)
@@ -109,12 +96,7 @@ def shrunk(raster: Raster) -> tuple[Floats, Floats]:
 
 
 def coloured(values: Floats, ramp: Ramp) -> Floats:
-    """Gives each value its colour, (…, 3); NaN gets that of the lowest.
-
-    Example:
-        >>> coloured(np.array([0.0, 0.5]), ((0.0, (0, 0, 0)), (1.0, (100, 200, 50)))).tolist()
-        [[0.0, 0.0, 0.0], [50.0, 100.0, 25.0]]
-    """
+    """Gives each value its colour, (…, 3); NaN gets that of the lowest."""
     stops = [stop for stop, _ in ramp]
     known = np.nan_to_num(values, nan=stops[0])
     return np.stack([np.interp(known, stops, [colour[k] for _, colour in ramp]) for k in range(3)], axis=-1)

@@ -41,17 +41,7 @@ class Input:
 
 
 def parse_input(text: str) -> Input:
-    """Reads ``file.tif``, ``file.tif[3]``, ``red=file.tif`` or ``red=file.tif[3]``.
-
-    A file of that literal name wins.
-
-    Raises:
-        ParameterError: The band is no number from 1.
-
-    Example:
-        >>> parse_input("red=scene.tif[3]")
-        Input(name='red', path='scene.tif', band=3)
-    """
+    """Reads ``file.tif[3]`` or ``red=file.tif``; a file of that literal name wins."""
     if Path(text).exists():
         return Input(None, text, None)
     named = _NAMED.fullmatch(text)
@@ -65,22 +55,7 @@ def parse_input(text: str) -> Input:
 
 
 def open_inputs(kernels: Sequence[Applicable], words: Sequence[str], scaled: bool | None = None) -> list[list[Raster]]:
-    """Opens the inputs of kernels that run in one pass.
-
-    Kernels share inputs by the names of their parameters. One alone goes to every kernel that takes one.
-
-    Args:
-        kernels: The kernels.
-        words: What was typed for each input.
-        scaled: As `tilejit.open` takes it.
-
-    Returns:
-        For each kernel its Rasters, in order.
-
-    Raises:
-        ParameterError: One is unknown, missing, given twice, or has several bands and none was chosen.
-        SourceError: A file cannot be opened.
-    """
+    """Opens the inputs of kernels, which share them by name; one alone goes to every kernel that takes one."""
     inputs = [parse_input(word) for word in words]
     if len(inputs) == 1 and inputs[0].name is None and all(len(k.rasters) == 1 for k in kernels):
         raster = _open(inputs[0], kernels[0], kernels[0].rasters[0].name, scaled)
@@ -132,13 +107,7 @@ def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -
 
 
 def bind_parameters(kernels: Sequence[Applicable], words: Sequence[str]) -> list[dict[str, Any]]:
-    """Reads ``name=value`` words, typed by the kernels' signatures.
-
-    A name goes to every kernel that has it; ``hillshade.azimuth=300`` to one.
-
-    Raises:
-        ParameterError: One is unknown, missing or of the wrong type.
-    """
+    """Reads ``name=value`` for every kernel that has the name, ``hillshade.azimuth=300`` for one."""
     bound: list[dict[str, Any]] = [{} for _ in kernels]
     for word in words:
         name, equals, text = word.partition("=")
@@ -168,11 +137,7 @@ def _no_parameter(kernels: Sequence[Applicable], name: str) -> str:
 
 
 def parse_value(scalar: ScalarParameter, text: str) -> bool | int | float:
-    """Reads the value of a parameter.
-
-    Raises:
-        ParameterError: It is none of the parameter's kind.
-    """
+    """Reads the value of a parameter."""
     try:
         if scalar.kind is Kind.BOOL:
             return _TRUTH[text.lower()]
@@ -201,15 +166,7 @@ def option_callback(parse: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 def parse_tile(text: str) -> tuple[int, int]:
-    """Reads rows and columns.
-
-    Raises:
-        ParameterError: It is no tile.
-
-    Example:
-        >>> parse_tile("512x2048"), parse_tile("512")
-        ((512, 2048), (512, 512))
-    """
+    """Reads rows and columns."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if match is None or int(match[1]) < 1 or int(match[2] or match[1]) < 1:
         raise ParameterError(f"{text!r} is no tile: write rows x columns, as 512x2048")
@@ -217,15 +174,7 @@ def parse_tile(text: str) -> tuple[int, int]:
 
 
 def parse_nodata(text: str) -> float | Literal["none"]:
-    """Reads a number, nan or none; an integer stays one, so that 64-bit ones are exact.
-
-    Raises:
-        ParameterError: It is no number.
-
-    Example:
-        >>> parse_nodata("-9999"), parse_nodata("nan"), parse_nodata("none")
-        (-9999, nan, 'none')
-    """
+    """Reads a number, nan or none; an integer stays one, so that 64-bit ones are exact."""
     if text.lower() == "none":
         return "none"
     return _number(text, "write -9999, 0 or nan, or none for an output without a nodata value")
@@ -239,29 +188,13 @@ def _number(text: str, advice: str) -> float:
 
 
 def parse_edge(text: str) -> Edge:
-    """Reads what lies outside the raster.
-
-    Raises:
-        ParameterError: It is no edge.
-
-    Example:
-        >>> parse_edge("reflect"), parse_edge("0.5")
-        ('reflect', 0.5)
-    """
+    """Reads what lies outside the raster."""
     name: Edge | None = next((e for e in ("nodata", "nearest", "reflect", "wrap") if e == text.lower()), None)
     return _number(text, "write nodata, nearest, reflect, wrap or a number") if name is None else name
 
 
 def parse_profile(text: str) -> dict[str, str]:
-    """Reads GDAL's creation options by name.
-
-    Raises:
-        ParameterError: One has no name or no value.
-
-    Example:
-        >>> parse_profile("compress=deflate,zlevel=6")
-        {'compress': 'deflate', 'zlevel': '6'}
-    """
+    """Reads GDAL's creation options by name."""
     options = {}
     for part in text.split(","):
         name, _, value = part.strip().partition("=")

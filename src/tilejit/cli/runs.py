@@ -91,11 +91,7 @@ class JobWords:
     """How to run them."""
 
     def outputs(self, paths: tuple[str, ...]) -> dict[str | os.PathLike[str], Raster]:
-        """Pairs the outputs with their files.
-
-        Raises:
-            click.UsageError: There are more or fewer files than kernels, or one is given twice.
-        """
+        """Pairs the outputs with their files."""
         if len(paths) != len(self.kernels):
             names = " and ".join(k.name for k in self.kernels)
             raise click.UsageError(f"{counted(len(paths), 'output')} for {counted(len(self.kernels), 'kernel')}: "
@@ -115,11 +111,7 @@ def read_job(
     edge: Edge | None = None,
     **options: Any,
 ) -> JobWords:
-    """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read.
-
-    Raises:
-        TilejitError: A kernel, an input or a parameter is not as it should be.
-    """
+    """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read."""
     from tilejit.raster.options import RunOptions
 
     kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
@@ -135,12 +127,7 @@ def read_job(
 
 
 def split_kernels(text: str) -> list[str]:
-    """Splits ``slope+hillshade``, but not the name of a file that has a plus in it.
-
-    Example:
-        >>> split_kernels("slope+hillshade")
-        ['slope', 'hillshade']
-    """
+    """Splits ``slope+hillshade``, but not the name of a file that has a plus in it."""
     parts, names = text.split("+"), []
     while parts:
         joined = (("+".join(parts[:n]), n) for n in range(2, len(parts) + 1))

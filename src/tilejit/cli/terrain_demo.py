@@ -68,20 +68,7 @@ def noise(x, y, seed):
 
 @tj.local
 def elevation(nothing, *, row=tj.ROW, col=tj.COL, seed=19, wavelength=700.0, relief=3000.0, lake=0.18):
-    """Elevation in metres of a landscape that is made up; its lakes have none.
-
-    Args:
-        nothing: Any raster: it gives the grid.
-        row: The cell's row.
-        col: The cell's column.
-        seed: Another number is another landscape.
-        wavelength: Cells across a massif.
-        relief: What heights are multiplied with.
-        lake: How high lakes stand; 0 leaves none.
-
-    Source:
-        Quilez, https://iquilezles.org/articles/morenoise/.
-    """
+    """Elevation in metres of a landscape that is made up; its lakes have none."""
     u = (0.83 * col - 0.56 * row) / wavelength
     v = (0.56 * col + 0.83 * row) / wavelength
     bend, _, _ = noise(0.6 * u + 3.1, 0.6 * v + 8.7, seed + 51)
@@ -114,9 +101,5 @@ def terrain(size: int) -> Raster:
 
 
 def write_terrain(path: Path, size: int, *, overwrite: bool = False) -> Report:
-    """Writes the terrain; lakes are nodata.
-
-    Raises:
-        SinkError: The file cannot be written.
-    """
+    """Writes the terrain; lakes are nodata."""
     return terrain(size).save(path, overwrite=overwrite)

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 
 from tilejit.backends import get_backend
+from tilejit.backends.numba_info import numba_versions
 from tilejit.comparison.measures import INSIDE, Measurement, Roofline
 from tilejit.comparison.strategies import STRATEGIES
 from tilejit.comparison.strategy import Reader, Workload, on_threads
@@ -217,8 +218,7 @@ def _roofline(spec: TrialSpec, counts: Sequence[int]) -> Roofline:
 
     What compiling takes is measured too, in the cache folder that the trials then share.
     """
-    import numba  # noqa: F401 - importing it is not compiling
-
+    numba_versions()  # imports Numba, which is not compiling
     work = Workload(spec)
     job = work.job(_CACHED)
     began = time.perf_counter()
