@@ -21,8 +21,8 @@ from tilejit.errors import SinkError
 from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.geotiff import append_file, block_sink
 from tilejit.formats.geotiff.block_cutter import BlockCutter
-from tilejit.formats.geotiff.block_grid import BlockGrid, Place
 from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff.blocks import BlockGrid, Place
 from tilejit.formats.geotiff.constant_blocks import constant_of
 from tilejit.formats.geotiff_sink import writer_of
 from tilejit.formats.open_sink import open_sink

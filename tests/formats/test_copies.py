@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 import tilejit as tj
-from tilejit.formats.file_tags import BandTags, FileTags
+from tilejit.formats.files import BandTags, FileTags
 from tilejit.formats.gdal.library import quiet
 from tilejit.formats.registry import open_source
 from tilejit.formats.sink import OutputProfile

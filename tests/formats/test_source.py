@@ -19,7 +19,7 @@ from rasterio.errors import RasterioIOError
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.formats.cells import convert, nodata_key
-from tilejit.formats.file_names import absolute_name
+from tilejit.formats.files import absolute_name
 from tilejit.formats.gdal.library import CACHE_MEGABYTES, messages, quiet
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.registry import open_source

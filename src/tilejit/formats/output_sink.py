@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.geotiff.block_grid import BlockGrid
+    from tilejit.formats.geotiff.blocks import BlockGrid
     from tilejit.formats.output import OutputFile, OutputFolder
     from tilejit.formats.sink import Manifest, OutputProfile, WriterOpener
     from tilejit.window import Window

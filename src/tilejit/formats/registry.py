@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SourceError, TilejitError
-from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
+from tilejit.formats.files import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.geotiff.block_source import open_file
 from tilejit.formats.source import make_ready, storage_of

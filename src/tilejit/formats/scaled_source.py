@@ -12,11 +12,9 @@ from tilejit.formats.cells import chunks, convert
 from tilejit.formats.source import BandInfo, SourceStorage, make_ready, storage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
-    from tilejit.formats.file_tags import BandTags
+    from tilejit.formats.files import BandTags
     from tilejit.formats.source import Source
     from tilejit.grid import Grid
     from tilejit.window import Window
@@ -68,7 +66,8 @@ class ScaledSource:
         stored = storage_of(self.counts)
         pairs = zip(stored.tags.bands, self.counts.bands, strict=False)  # a source may say nothing of its bands
         bands = tuple(_tags_of_values(tags) if band.is_scaled else tags for tags, band in pairs)
-        return replace(stored, tags=replace(stored.tags, bands=bands))
+        scales = tuple((band.scale, band.offset) for band in self.counts.bands)
+        return replace(stored, scales=scales, tags=replace(stored.tags, bands=bands))
 
     def read(
         self,
@@ -101,14 +100,6 @@ class ScaledSource:
     def close(self) -> None:
         """Let go of the file."""
         self.counts.close()
-
-
-def scales_of(source: Source, bands: Iterable[int]) -> tuple[tuple[float, float], ...]:
-    """The scale and offset of each of some bands; empty where a source gives what is stored."""
-    if not isinstance(source, ScaledSource):
-        return ()
-    infos = [source.counts.bands[band - 1] for band in bands]
-    return tuple((info.scale, info.offset) for info in infos)
 
 
 def _values_of(band: BandInfo) -> BandInfo:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from tilejit.errors import SinkError
-from tilejit.formats.file_tags import FileTags
+from tilejit.formats.files import FileTags
 from tilejit.window import Window
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from tilejit.compiler.kinds import is_real
 from tilejit.errors import ReadError, SourceError
 from tilejit.formats.cells import fill, nodata_key
-from tilejit.formats.file_tags import FileTags
+from tilejit.formats.files import FileTags
 from tilejit.grid import Grid
 from tilejit.window import Window
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.file_names import State
+    from tilejit.formats.files import State
     from tilejit.formats.gdal.library import Environment
 
 
@@ -85,6 +85,8 @@ class SourceStorage:
     """The file's size where it is known."""
     decoding: Decoding | None = None
     """What decoding takes where threads share decoded blocks; None where they do not."""
+    scales: tuple[tuple[float, float], ...] = ()
+    """The scale and offset by which each band's values are made of what is stored; empty where they are that."""
     tags: FileTags = field(default_factory=FileTags)
     """What the file says beside its cells."""
     files: Mapping[str, State | None] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tilejit.errors import PlanError
-from tilejit.formats.file_names import local_file
+from tilejit.formats.files import local_file
 from tilejit.formats.source import storage_of
 from tilejit.system.files import c_function
 

@@ -18,7 +18,7 @@ from tilejit.engine.pipeline.report import Figures, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 from tilejit.engine.planning.planner import Job
 from tilejit.errors import KernelError, PlanError, SourceError
-from tilejit.formats.file_names import check_unchanged, local_file
+from tilejit.formats.files import check_unchanged, local_file
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.registry import is_opened_by_name, open_source
 from tilejit.formats.scaled_source import ScaledSource
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.cancellation import Sentinel
     from tilejit.engine.planning.plan import Plan
-    from tilejit.formats.file_names import State as FileState
+    from tilejit.formats.files import State as FileState
     from tilejit.formats.sink import Manifest, WriterOpener
     from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Kernel

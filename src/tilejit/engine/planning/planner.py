@@ -29,7 +29,6 @@ from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, St
 from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
 from tilejit.formats.output import can_be_written
-from tilejit.formats.scaled_source import scales_of
 from tilejit.formats.source import storage_of
 from tilejit.kernel.inputs import scalar_values
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
@@ -198,7 +197,7 @@ def _make_read(key: tuple[Any, ...], node: ReadNode, planes: list[Plane], number
         storage.stored_bytes,
         storage.reader,
         storage.decoding,
-        scales_of(source, node.bands),
+        tuple(storage.scales[band - 1] for band in node.bands) if storage.scales else (),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
-from tilejit.formats.geotiff.block_grid import BlockGrid, Place
+from tilejit.formats.geotiff.blocks import BlockGrid, Place
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_skeleton
 from tilejit.formats.output import OutputFile
 from tilejit.system.files import open_regular

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tilejit.errors import SinkError
 from tilejit.formats.folders.checksums import check_checksums
 from tilejit.formats.gdal.creation_options import is_sparse
-from tilejit.formats.geotiff.block_grid import BlockGrid
+from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.output import OutputFolder
 from tilejit.formats.output_sink import Coverage, OutputSink
 from tilejit.system.identity import FileIdentity, process_name

@@ -18,7 +18,7 @@ from tilejit.window import Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tilejit.formats.file_tags import FileTags
+    from tilejit.formats.files import FileTags
     from tilejit.formats.folders.vrt import Shard
     from tilejit.formats.gdal.rasterio_source import RasterioSource
     from tilejit.formats.source import BandInfo

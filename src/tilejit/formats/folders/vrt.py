@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from tilejit.errors import SourceError
-from tilejit.formats.file_tags import BandTags, GroundControl
+from tilejit.formats.files import BandTags, GroundControl
 from tilejit.formats.gdal.creation_options import stored_dtype
 from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.target import write_new

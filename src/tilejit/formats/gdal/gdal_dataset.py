@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import NameTakenError, SinkError
-from tilejit.formats.file_tags import colour_options, write_tags
+from tilejit.formats.files import colour_options, write_tags
 from tilejit.formats.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quiet
 from tilejit.formats.target import checked_file, finished, give_name, temporary_of

@@ -16,8 +16,7 @@ import numpy as np
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.formats.cells import convert, nodata_key, scratch, set_nan, set_valid, survives
-from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
-from tilejit.formats.file_tags import read_tags
+from tilejit.formats.files import absolute_name, check_unchanged, read_tags, size_of, states_of
 from tilejit.formats.gdal.crs import grid_of
 from tilejit.formats.gdal.library import Environment, cause_of, complaints, load_rasterio, quiet, speechless
 from tilejit.formats.source import BandInfo, SourceStorage, check_request

@@ -13,7 +13,7 @@ from tilejit.window import Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tilejit.formats.geotiff.block_grid import BlockGrid, Place
+    from tilejit.formats.geotiff.blocks import BlockGrid, Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.codecs import BlockCodec
     from tilejit.formats.codecs.entropy import Encoded
-    from tilejit.formats.geotiff.block_grid import BlockGrid
+    from tilejit.formats.geotiff.blocks import BlockGrid
     from tilejit.formats.sink import OutputProfile
     from tilejit.window import Window
 

@@ -13,11 +13,10 @@ import numpy as np
 from tilejit.errors import CodecError, ReadError
 from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.entropy import BlockError
-from tilejit.formats.file_names import check_unchanged, identity_of
+from tilejit.formats.files import check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.block_grid import BlockRun, Place
+from tilejit.formats.geotiff.blocks import BlockRun, Place, SharedBlocks
 from tilejit.formats.geotiff.constant_blocks import KnownBlocks
-from tilejit.formats.geotiff.shared_blocks import SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
 from tilejit.formats.source import check_request
 from tilejit.kernel.nodata import is_constant
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.gdal.rasterio_source import RasterioSource
-    from tilejit.formats.geotiff.shared_blocks import Held
+    from tilejit.formats.geotiff.blocks import Held
     from tilejit.formats.geotiff.tiff_directory import TiffLayout
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid

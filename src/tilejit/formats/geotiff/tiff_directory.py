@@ -11,7 +11,7 @@ import numpy as np
 
 from tilejit.errors import CodecError
 from tilejit.formats.codecs import BlockCodec
-from tilejit.formats.geotiff.block_grid import BlockGrid
+from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.source import Decoding, storage_of
 from tilejit.sizes import counted
 from tilejit.system.streams import unlogged
