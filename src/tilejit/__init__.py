@@ -29,7 +29,8 @@ from tilejit.compiler.names import is_valid
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.decorators import Chain, chain, focal, local
 from tilejit.kernel.kernel import Kernel
-from tilejit.raster.dispatch import call_chain, call_kernel
+from tilejit.kernel.zonal import ZonalKernel, zonal
+from tilejit.raster.dispatch import call_chain, call_kernel, call_zonal
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ COL = Quantity.COL
 
 Kernel.dispatch = staticmethod(call_kernel)
 Chain.dispatch = staticmethod(call_chain)
+ZonalKernel.dispatch = staticmethod(call_zonal)
 
 
 def _reduced(function: Kernel | Chain) -> tuple[Any, ...]:
@@ -55,6 +57,7 @@ def _reduced(function: Kernel | Chain) -> tuple[Any, ...]:
 
 copyreg.pickle(Kernel, _reduced)
 copyreg.pickle(Chain, _reduced)
+copyreg.pickle(ZonalKernel, _reduced)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
@@ -140,4 +143,5 @@ __all__ = [
     "merge",
     "open",
     "save",
+    "zonal",
 ]

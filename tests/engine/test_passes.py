@@ -56,10 +56,10 @@ def test_moments_are_exact_and_do_not_depend_on_tiles(array, side, random):
         for y in range(0, array.shape[0], side)
         for x in range(0, array.shape[1], side)
     ]
-    states = [moments.of(tile, None) for tile in tiles]
+    states = [moments.of([tile], [None]) for tile in tiles]
     random.shuffle(states)
     state = reduce(moments.combine, states, moments.init())
-    assert state == moments.of(array, None)
+    assert state == moments.of([array], [None])
     found, values = moments.finalize(state), [v for v in array.ravel().tolist() if not math.isnan(v)]
     assert found.count == len(values)
     if values and all(map(math.isfinite, values)):
@@ -75,8 +75,8 @@ def test_moments_are_exact_and_do_not_depend_on_tiles(array, side, random):
 def test_infinite_cells_are_counted():
     moments = Moments("moments")
     up, down = np.float32([[1, np.inf]]), np.float32([[-np.inf, 2]])
-    assert moments.finalize(moments.of(up, None)).mean == math.inf
-    assert math.isnan(moments.finalize(moments.combine(moments.of(up, None), moments.of(down, None))).sum)
+    assert moments.finalize(moments.of([up], [None])).mean == math.inf
+    assert math.isnan(moments.finalize(moments.combine(moments.of([up], [None]), moments.of([down], [None]))).sum)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
@@ -85,7 +85,7 @@ def test_percentiles_of_small_integers_are_numpys(dtype, percent):
     info = np.iinfo(dtype)
     array = np.random.default_rng(2).integers(info.min, info.max, (30, 40), dtype, endpoint=True)
     ranks = RankCounts("ranks")
-    assert ranks.finalize(ranks.of(array, None)).percentile(percent) == pytest.approx(
+    assert ranks.finalize(ranks.of([array], [None])).percentile(percent) == pytest.approx(
         np.percentile(array, percent), rel=1e-12
     )
 
@@ -93,7 +93,7 @@ def test_percentiles_of_small_integers_are_numpys(dtype, percent):
 @pytest.mark.parametrize("percent", [0.0, 2.0, 50.0, 98.0, 100.0])
 def test_percentiles_of_floats_are_within_a_class(heights, percent):
     ranks = RankCounts("ranks")
-    state = ranks.combine(ranks.of(heights[:40], None), ranks.of(heights[40:], None))
+    state = ranks.combine(ranks.of([heights[:40]], [None]), ranks.of([heights[40:]], [None]))
     assert ranks.finalize(state).percentile(percent) == pytest.approx(np.nanpercentile(heights, percent), rel=1 / 2048)
 
 

@@ -28,5 +28,5 @@ def run_passes(job: Job, run: Callable[[Job], Report]) -> tuple[Job, tuple[Repor
     for earlier in job.earlier:
         report = run(bound(earlier, results))
         reports.append(report)
-        results |= {s.key: result for s, result in zip(earlier.statistics, report.results[1:], strict=True)}
+        results |= {r.key: result for r, result in zip(earlier.reduced, report.results[1:], strict=True)}
     return bound(job, results), tuple(reports)

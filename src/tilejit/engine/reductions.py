@@ -21,6 +21,8 @@ from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.engine.partials import Partial, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 KEY_BITS = 20
@@ -36,14 +38,14 @@ for _name in COMPILED:
 
 
 class Reduction(Partial, Protocol):
-    """A partial that is made of the cells of a band."""
+    """A partial that is made of the cells of bands."""
 
-    def of(self, cells: NDArray[Any], valid: NDArray[np.bool_] | None) -> State:
+    def of(self, cells: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None]) -> State:
         """The state of one tile.
 
         Args:
-            cells: (row, col); in floats, NaN is no cell.
-            valid: Where cells count; None for everywhere.
+            cells: (row, col) for each band; in floats, NaN is no cell.
+            valid: Where cells of each band count; None for everywhere.
         """
 
 
@@ -71,8 +73,8 @@ class Moments:
 
     Example:
         >>> moments = Moments("heights")
-        >>> one = moments.of(np.float32([[1e8, 1.0]]), None)
-        >>> both = moments.combine(one, moments.of(np.float32([[-1e8, np.nan]]), None))
+        >>> one = moments.of([np.float32([[1e8, 1.0]])], [None])
+        >>> both = moments.combine(one, moments.of([np.float32([[-1e8, np.nan]])], [None]))
         >>> moments.finalize(both).sum, moments.finalize(both).count
         (1.0, 3)
     """
@@ -83,8 +85,9 @@ class Moments:
         """No cell."""
         return {"count": 0, "sum": 0, "squares": 0, "low": math.inf, "high": -math.inf, "up": 0, "down": 0}
 
-    def of(self, cells: NDArray[Any], valid: NDArray[np.bool_] | None) -> State:
+    def of(self, bands: Sequence[NDArray[Any]], flags: Sequence[NDArray[np.bool_] | None]) -> State:
         """The moments of one tile: see `Reduction.of`."""
+        (cells,), (valid,) = bands, flags
         if cells.dtype.kind == "f":
             return self.init() | _float_moments(np.ascontiguousarray(cells))
         chosen = cells.ravel() if valid is None else cells[valid]
@@ -157,10 +160,17 @@ def _float_moments(cells: NDArray[Any]) -> dict[str, Any]:
     return {"count": count, "sum": total, "squares": squares, "low": low, "high": high, "up": up, "down": down}
 
 
-@functools.cache
-def _loop(name: str) -> NativeFunction:
-    text = Path(__file__).with_name("reduction_loops.py").read_text("utf-8")
-    return NativeFunction(text + _DECORATE, name, name)
+def compiled(path: Path, name: str) -> NativeFunction:
+    """Returns a function of a file of loops as machine code.
+
+    Args:
+        path: The file, with the names of its functions in ``COMPILED``.
+        name: One of them.
+    """
+    return NativeFunction(path.read_text("utf-8") + _DECORATE, name, f"{path.stem}_{name}")
+
+
+_loop = functools.cache(lambda name: compiled(Path(__file__).with_name("reduction_loops.py"), name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +182,7 @@ class RankCounts:
 
     Example:
         >>> counts = RankCounts("bytes")
-        >>> counts.finalize(counts.of(np.uint8([[1, 2, 3, 200]]), None)).percentile(50.0)
+        >>> counts.finalize(counts.of([np.uint8([[1, 2, 3, 200]])], [None])).percentile(50.0)
         2.5
     """
 
@@ -182,8 +192,9 @@ class RankCounts:
         """No cell; the dtype is not known yet."""
         return {"dtype": "", "counts": np.zeros(0, np.int64)}
 
-    def of(self, cells: NDArray[Any], valid: NDArray[np.bool_] | None) -> State:
+    def of(self, bands: Sequence[NDArray[Any]], flags: Sequence[NDArray[np.bool_] | None]) -> State:
         """The counts of one tile: see `Reduction.of`."""
+        (cells,), (valid,) = bands, flags
         if cells.dtype.kind != "f" and cells.dtype.itemsize <= 2:
             chosen = cells.ravel() if valid is None else cells[valid]
             keys = chosen.astype(np.int64) - int(np.iinfo(cells.dtype).min)

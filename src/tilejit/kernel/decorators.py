@@ -90,8 +90,8 @@ def local(
         array([[10., 20.]], dtype=float32)
     """
     if body is None:
-        return lambda function: _declare(function, kind="local", nodata=nodata, unit=unit, fast=fast)
-    return _declare(body, kind="local", nodata=nodata, unit=unit, fast=fast)
+        return lambda function: declare(function, kind="local", nodata=nodata, unit=unit, fast=fast)
+    return declare(body, kind="local", nodata=nodata, unit=unit, fast=fast)
 
 
 @overload
@@ -141,10 +141,10 @@ def focal(
         array([[nan,  4., nan]], dtype=float32)
     """
     if body is None:
-        return lambda function: _declare(
+        return lambda function: declare(
             function, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
         )
-    return _declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
+    return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
 
 
 def chain(function: Callable[..., object], /) -> Chain:
@@ -185,7 +185,7 @@ def chain(function: Callable[..., object], /) -> Chain:
     return Chain(source, rasters, scalars)
 
 
-def _declare(
+def declare(
     function: Callable[..., object],
     *,
     kind: Literal["local", "focal"],

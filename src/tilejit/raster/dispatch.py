@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tilejit.kernel.decorators import Chain
     from tilejit.kernel.kernel import Kernel
+    from tilejit.kernel.zonal import ZonalKernel
 
 
 def call_kernel(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -36,6 +37,13 @@ def call_kernel(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any
     workers = parameters.pop("workers", None) or available_cores()
     out = parameters.pop("out", None)
     return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers, out=out)
+
+
+def call_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Applies ``kernel`` to Rasters and their zones; see `tilejit.zonal`."""
+    from tilejit.raster.zones import apply_zonal
+
+    return apply_zonal(kernel, inputs, options)
 
 
 def call_chain(chain: Chain, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:

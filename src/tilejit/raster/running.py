@@ -94,11 +94,11 @@ def read_window(
         shape, part = (len(write.planes), *window.shape), grid.part(window)
         if executor is None or not executor.local:
             array = np.empty(shape, write.dtype)
-            report = _run(job, [ArraySink(array, part)], executor, cancellation, progress=progress, trace=trace)
+            report = run_planned(job, [ArraySink(array, part)], executor, cancellation, progress=progress, trace=trace)
             return array, warning_of(raster.label, report, job)
         with closing(SharedArray(shape, write.dtype)) as shared:
             sink = ArraySink(shared.array, part, shared=shared.memory)
-            report = _run(job, [sink], executor, cancellation, progress=progress, trace=trace)
+            report = run_planned(job, [sink], executor, cancellation, progress=progress, trace=trace)
         return shared.array, warning_of(raster.label, report, job)
 
 
@@ -187,7 +187,7 @@ def save_in_thread(
             progress_bar(label, show=options.progress) as progress,
             _opened(profiles, job, journal) as sinks,
         ):
-            report = _run(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
+            report = run_planned(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
     return report, warning_of(label, report, job)
 
 
@@ -237,7 +237,7 @@ def plan_outputs(
         return _checked_outputs(outputs, options, executor)[:2]
 
 
-def _run(
+def run_planned(
     job: Job,
     sinks: Sequence[Sink],
     executor: Executor | None,

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from tilejit.engine.pipeline.run import run_job
-from tilejit.engine.planning.graph import Statistic
-from tilejit.engine.planning.planner import make_job, reduced
+from tilejit.callers import warn_caller
+from tilejit.engine.executors import opened
+from tilejit.engine.pipeline.report import progress_bar
+from tilejit.engine.planning.graph import Reduced, Statistic
+from tilejit.engine.planning.planner import make_job, request_of
 from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.errors import ParameterError
 from tilejit.raster.options import RunOptions
+from tilejit.raster.running import run_planned, warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     from tilejit.engine.planning.graph import Band
     from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid
+
+
+def run_reduced(reduced: Reduced, label: str, options: RunOptions) -> Any:
+    """Computes what a pass reduces bands to."""
+    with (
+        ends_heard(),
+        opened(options.executor, options.workers) as executor,
+        progress_bar(label, show=options.progress) as progress,
+    ):
+        job = make_job(reduced.grid, [request_of(reduced)], options.settings(reduced.bands, executor))
+        report = run_planned(job, [], executor, None, progress=progress)
+    warning = warning_of(label, report, job)
+    if warning is not None:
+        warn_caller(warning)
+    return report.results[1]
 
 
 class LazyNumber(Statistic):
@@ -29,9 +47,7 @@ class LazyNumber(Statistic):
 
     def __float__(self) -> float:
         """Computes it, on all cores."""
-        with ends_heard():
-            job = make_job(self.grid, [reduced(self)], RunOptions().settings([self.band]))
-            return self.of(run_job(job, ()).results[1])
+        return self.of(run_reduced(self.reduced, repr(self), RunOptions(progress=False)))
 
 
 class Statistics:
@@ -112,4 +128,4 @@ class Statistics:
             raise ParameterError(
                 f"a statistic is of one band, and there are {len(self.bands)}: choose one with .band(1)"
             )
-        return LazyNumber(self.grid, self.bands[0], reduction, part, arguments)
+        return LazyNumber(Reduced(self.grid, self.bands, reduction), part, arguments)

@@ -117,16 +117,20 @@ class Evaluator:
     def _reduced(self, planes: Sequence[tuple[Array, Array | None]], window: Window) -> Iterator[State]:
         """The states of this tile of what is reduced."""
         for reduce, partial in zip(self.plan.reduces, self.plan.partials[1:], strict=True):
-            plane, (cells, flags) = self.plan.planes[reduce.plane], planes[reduce.plane]
-            place = window.slices(window.expand(*plane.halo))
-            cells = cells[place]
-            if cells.dtype.kind == "f":
-                valid = None if plane.nodata is None or np.isnan(plane.nodata) else cells != plane.nodata
-            elif flags is not None:
-                valid = flags[place] != 0
-            else:
-                valid = None if plane.nodata is None else cells != plane.nodata
+            cells, valid = zip(*(self._own(number, planes, window) for number in reduce.planes), strict=True)
             yield cast("Reduction", partial).of(cells, valid)
+
+    def _own(
+        self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window
+    ) -> tuple[Array, NDArray[np.bool_] | None]:
+        """The tile's own cells of a plane, and where they are valid, if NaN does not tell."""
+        plane, (cells, flags) = self.plan.planes[number], planes[number]
+        place = window.slices(window.expand(*plane.halo))
+        cells = cells[place]
+        if flags is not None:
+            return cells, flags[place] != 0
+        told = plane.nodata is None or np.isnan(plane.nodata)
+        return cells, None if told else cells != plane.nodata
 
     def _write(
         self, w: int, planes: Sequence[tuple[Array, Array | None]], outputs: list[Array], seen: Array, window: Window

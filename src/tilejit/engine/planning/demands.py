@@ -18,7 +18,7 @@ from tilejit.kernel.nodata import holds_nodata
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tilejit.engine.planning.graph import Statistic
+    from tilejit.engine.planning.graph import Reduced
     from tilejit.engine.planning.steps import Halo
     from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Edge, Kernel
@@ -55,8 +55,8 @@ class Request:
     """Whether it says which value is nodata, where it has one."""
     dtype: np.dtype | None = None
     """The dtype asked for; None for that of its bands."""
-    statistic: Statistic | None = None
-    """What its one band is reduced to, where it is no output."""
+    reduced: Reduced | None = None
+    """What its bands are reduced to, where it is no output."""
 
     @cached_property
     def is_masked(self) -> bool:
@@ -158,7 +158,8 @@ def copy_form(request: Request, band: SourceBand) -> tuple[np.dtype, bool]:
     band, which goes along as it is.
     """
     dtype = storable(band.info.dtype)
-    return dtype, request.is_masked and dtype.kind != "f"
+    is_masked = request.is_masked if request.reduced is None else band.info.has_mask
+    return dtype, is_masked and dtype.kind != "f"
 
 
 def storable(dtype: np.dtype) -> np.dtype:

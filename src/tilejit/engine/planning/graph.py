@@ -110,36 +110,46 @@ class ResultBand:
 Band = SourceBand | ResultBand
 
 
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Statistic(LazyScalar):
-    """A number that a pass over a band makes: a parameter of kernels in later passes."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Reduced:
+    """Bands, reduced to one value by a pass over them."""
 
     grid: Grid
-    """Where the band's cells lie."""
-    band: Band
+    """Where their cells lie."""
+    bands: tuple[Band, ...]
     """What is reduced."""
     reduction: Reduction
     """How tiles are reduced."""
-    part: str
-    """The attribute of the reduction's result that it is."""
-    arguments: tuple[float, ...] = ()
-    """What the attribute is called with, where it is a method."""
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What statistics share that are parts of one result."""
-        band = self.band
-        own = (id(band.source), band.info.index) if isinstance(band, SourceBand) else (id(band.application), band.index)
-        return (*own, self.reduction)
+        """What tells its value from others."""
+        return (*map(_identity, self.bands), self.reduction)
 
-    def of(self, result: Any) -> float:
-        """The number, of the reduction's result."""
-        part = getattr(result, self.part)
+
+def _identity(band: Band) -> tuple[int, int]:
+    return (id(band.source), band.info.index) if isinstance(band, SourceBand) else (id(band.application), band.index)
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Statistic(LazyScalar):
+    """A number that a pass makes: a parameter of kernels in later passes."""
+
+    reduced: Reduced
+    """The pass's value that it is a part of."""
+    part: str
+    """The attribute of the value that it is."""
+    arguments: tuple[float, ...] = ()
+    """What the attribute is called with, where it is a method."""
+
+    def of(self, value: Any) -> float:
+        """The number, of the pass's value."""
+        part = getattr(value, self.part)
         return float(part(*self.arguments) if callable(part) else part)
 
     def __repr__(self) -> str:
         arguments = f"({', '.join(f'{a:g}' for a in self.arguments)})" if self.arguments else ""
-        return f"{self.part}{arguments} of {self.band.label}"
+        return f"{self.part}{arguments} of {self.reduced.bands[0].label}"
 
 
 def statistics_of(bands: Iterable[Band]) -> list[Statistic]:
@@ -148,29 +158,29 @@ def statistics_of(bands: Iterable[Band]) -> list[Statistic]:
     return [value for value in values if isinstance(value, Statistic)]
 
 
-def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Statistic]]]:
-    """Returns the passes that bands wait for, first ones first: a grid, and a statistic for each result.
+def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Reduced]]]:
+    """Returns the passes that bands wait for, first ones first: a grid, and what is reduced.
 
-    Statistics ride on one pass that lie on one grid and wait for equally many passes.
+    What lies on one grid and waits for equally many passes rides on one pass.
     """
-    levels: dict[tuple[Any, ...], tuple[int, Statistic]] = {}
+    levels: dict[tuple[Any, ...], tuple[int, Reduced]] = {}
 
     def depth(bands: Iterable[Band]) -> int:
         deepest = 0
-        for statistic in statistics_of(bands):
-            if statistic.key not in levels:
-                levels[statistic.key] = depth([statistic.band]), statistic
-            deepest = max(deepest, levels[statistic.key][0] + 1)
+        for reduced in (statistic.reduced for statistic in statistics_of(bands)):
+            if reduced.key not in levels:
+                levels[reduced.key] = depth(reduced.bands), reduced
+            deepest = max(deepest, levels[reduced.key][0] + 1)
         return deepest
 
-    passes: list[tuple[Grid, list[Statistic]]] = []
+    passes: list[tuple[Grid, list[Reduced]]] = []
     for level in range(depth(bands)):
         grids: list[Grid] = []
-        for _, statistic in (found for found in levels.values() if found[0] == level):
-            if statistic.grid not in grids:
-                grids.append(statistic.grid)
-                passes.append((statistic.grid, []))
-            passes[grids.index(statistic.grid) - len(grids)][1].append(statistic)
+        for _, reduced in (found for found in levels.values() if found[0] == level):
+            if reduced.grid not in grids:
+                grids.append(reduced.grid)
+                passes.append((reduced.grid, []))
+            passes[grids.index(reduced.grid) - len(grids)][1].append(reduced)
     return passes
 
 

@@ -185,7 +185,7 @@ class Plan(Tiling):
             lines.append(f"window    {self.window}")
         lines += [read_line(read) for read in self.reads]
         lines += [step_line(step, self.planes) for step in self.steps]
-        lines += [reduce_line(self.planes[r.plane], p) for r, p in zip(self.reduces, self.partials[1:], strict=True)]
+        lines += [reduce_line(r, self.planes, p) for r, p in zip(self.reduces, self.partials[1:], strict=True)]
         lines += [write_line(write, self.window) for write in self.writes]
         lines.append(f"tasks     {_tasks(self)}, {_decoding(self)}")
         lines.append(f"memory    {_memory(self)}")

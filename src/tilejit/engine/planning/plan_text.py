@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tilejit.engine.partials import Partial
-    from tilejit.engine.planning.steps import Halo, Plane, Read, Step, Write
+    from tilejit.engine.planning.steps import Halo, Plane, Read, Reduce, Step, Write
     from tilejit.window import Window
 
 
@@ -68,9 +68,10 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
     return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{awaited}"
 
 
-def reduce_line(plane: Plane, partial: Partial) -> str:
+def reduce_line(reduce: Reduce, planes: Sequence[Plane], partial: Partial) -> str:
     """What is reduced to what."""
-    return f"reduce    {plane.label}: {partial.name}, kept until the run ends"
+    names = ", ".join(dict.fromkeys(Path(planes[number].label).name for number in reduce.planes))
+    return f"reduce    {names}: {partial.name}, kept until the run ends"
 
 
 def write_line(write: Write, window: Window) -> str:

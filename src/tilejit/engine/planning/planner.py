@@ -23,7 +23,7 @@ from tilejit.engine.planning.demands import (
     storable,
     taken_bands,
 )
-from tilejit.engine.planning.graph import ResultBand, SourceBand, Statistic, passes_before, with_heights
+from tilejit.engine.planning.graph import Reduced, ResultBand, SourceBand, Statistic, passes_before, with_heights
 from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
@@ -76,7 +76,7 @@ class Job:
     """The bound parameters of each step."""
     earlier: tuple[Job, ...] = ()
     """The passes before this one."""
-    statistics: tuple[Statistic, ...] = ()
+    reduced: tuple[Reduced, ...] = ()
     """What each of the plan's reduces is for."""
 
 
@@ -95,15 +95,15 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         ParameterError: A grid quantity is not known for this grid.
     """
     before = passes_before(band for request in requests for band in request.bands)
-    jobs = tuple(_pass_of(where, [reduced(s) for s in statistics], settings) for where, statistics in before)
+    jobs = tuple(_pass_of(where, [request_of(r) for r in reduced], settings) for where, reduced in before)
     job = _pass_of(grid, requests, settings, window)
     return replace(job, plan=replace(job.plan, earlier=tuple(each.plan for each in jobs)), earlier=jobs)
 
 
-def reduced(statistic: Statistic) -> Request:
-    """Returns the request for a statistic: nothing is written."""
-    band = statistic.band
-    return Request((band.for_kernel(None) if isinstance(band, SourceBand) else band,), statistic=statistic)
+def request_of(reduced: Reduced) -> Request:
+    """Returns the request for what is reduced: nothing is written."""
+    bands = (band.for_kernel(None) if isinstance(band, SourceBand) else band for band in reduced.bands)
+    return Request(tuple(bands), reduced=reduced)
 
 
 def bound(job: Job, results: Mapping[tuple[Any, ...], Any]) -> Job:
@@ -111,12 +111,12 @@ def bound(job: Job, results: Mapping[tuple[Any, ...], Any]) -> Job:
 
     Args:
         job: The job.
-        results: What earlier passes have made: key of a statistic -> result.
+        results: What earlier passes have made: key -> value.
     """
 
     def number(kernel: Kernel, name: str, value: Any) -> Any:
         scalar = next(s for s in kernel.scalars if s.name == name)
-        return scalar.convert(value.of(results[value.key])) if isinstance(value, Statistic) else value
+        return scalar.convert(value.of(results[value.reduced.key])) if isinstance(value, Statistic) else value
 
     pairs = zip(job.kernels, job.parameters, strict=True)
     parameters = tuple({n: number(kernel, n, v) for n, v in given.items()} for kernel, given in pairs)
@@ -140,9 +140,9 @@ def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window
         _on_grid(_make_step(builder, key, node, planes, numbers), node.application.kernel, grid, given, note)
         for (key, node), (given, note) in zip(nodes, heights, strict=True)
     ]
-    outputs = [request for request in requests if request.statistic is None]
+    outputs = [request for request in requests if request.reduced is None]
     writes = tuple(_make_write(request, planes, numbers) for request in outputs)
-    reduces = [(request.statistic, _make_reduce(request, numbers)) for request in requests if request.statistic]
+    reduces = [(request.reduced, _make_reduce(request, numbers)) for request in requests if request.reduced]
     whole = Window(0, 0, *grid.shape)
     plan = Plan(
         grid=grid,
@@ -153,7 +153,7 @@ def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window
         steps=tuple(steps),
         writes=writes,
         reduces=tuple(reduce for _, reduce in reduces),
-        partials=(CountsPartial(), *(statistic.reduction for statistic, _ in reduces)),
+        partials=(CountsPartial(), *(reduced.reduction for reduced, _ in reduces)),
         backend=settings.backend,
         reason=settings.reason,
         workers=settings.workers,
@@ -167,7 +167,7 @@ def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window
     sources = tuple(node.source for node in builder.reads.values())
     kernels = tuple(node.application.kernel for _, node in nodes)
     bound_ones = tuple(given for given, _ in heights)
-    return Job(plan, sources, kernels, bound_ones, statistics=tuple(statistic for statistic, _ in reduces))
+    return Job(plan, sources, kernels, bound_ones, reduced=tuple(reduced for reduced, _ in reduces))
 
 
 def _producers_first(builder: Demands, requests: Sequence[Request]) -> list[tuple[tuple[Any, ...], StepNode]]:
@@ -290,9 +290,9 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
 
 
 def _make_reduce(request: Request, numbers: Mapping[tuple[Any, ...], int]) -> Reduce:
-    (band,) = request.bands
-    form = copy_form(request, band) if isinstance(band, SourceBand) else None
-    return Reduce(plane_of(numbers, band, form, "nodata", NO_HALO), valid=form is not None and form[1])
+    forms = (copy_form(request, band) if isinstance(band, SourceBand) else None for band in request.bands)
+    pairs = zip(request.bands, forms, strict=True)
+    return Reduce(tuple(plane_of(numbers, band, form, "nodata", NO_HALO) for band, form in pairs))
 
 
 def _kept_nodata(request: Request, planes: Sequence[Plane], dtype: np.dtype) -> float | None:

@@ -146,12 +146,10 @@ class Step(Value):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reduce(Value):
-    """One plane, reduced to a state of the plan's partial of the same number, counted from 1."""
+    """Planes that are reduced to the state of a partial: of the plan's first one after the counts, and so on."""
 
-    plane: int
-    """The plane's number."""
-    valid: bool
-    """Whether its validity is read beside it."""
+    planes: tuple[int, ...]
+    """The planes' numbers."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

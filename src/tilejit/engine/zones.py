@@ -1,0 +1,217 @@
+"""Zonal tables: a partial that has a row for each zone, made of the cells that kernels compute."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.engine.reductions import compiled
+from tilejit.errors import ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.engine.partials import State
+    from tilejit.kernel.zonal import Fold
+
+    Array = NDArray[Any]
+
+_LIMBS = {(4, False): 10, (4, True): 19, (8, False): 68, (8, True): 135}
+"""Limbs of 32 bits that sums of floats take, by the bytes of a float, and of their squares."""
+_loop = functools.cache(lambda name: compiled(Path(__file__).with_name("zone_loops.py"), name))
+
+
+@dataclass(frozen=True, slots=True)
+class ZonalTable:
+    """A table by zone: the reduction of a band of zones and of one band for each column.
+
+    Rows are in the order of zones' numbers. Sums are exact until they are rounded at the end, so that a table has the
+    same bits however its raster is cut.
+
+    Example:
+        >>> table = ZonalTable("by zone", (("total", "sum"),))
+        >>> cells = [np.int16([[7, 7, 9]]), np.float32([[1, 2, np.nan]])]
+        >>> {name: column.tolist() for name, column in table.finalize(table.of(cells, [None, None])).items()}
+        {'zone': [7, 9], 'total': [3.0, 0.0], 'cells': [2, 0], 'nodata': [0, 1]}
+    """
+
+    name: str
+    columns: tuple[tuple[str, Fold], ...]
+    """Name and fold of each column."""
+
+    def init(self) -> State:
+        """No zone."""
+        return {"zone": np.zeros(0, np.int64)}
+
+    def of(self, cells: Sequence[Array], valid: Sequence[NDArray[np.bool_] | None]) -> State:
+        """The table of one tile.
+
+        Args:
+            cells: (row, col): zones, then the values of each column; NaN is no value.
+            valid: Where each of them counts; None for everywhere.
+
+        Raises:
+            ReadError: A zone is no whole number, or none that 64 bits hold.
+        """
+        index, ids = _indexed(cells[0], valid[0])
+        if not ids.size:
+            return self.init()
+        flags = [_flags(values, known) for values, known in zip(cells[1:], valid[1:], strict=True)]
+        counts = np.zeros((ids.size, 2), np.int64)
+        _loop("count_cells")(functools.reduce(np.bitwise_and, flags), index, counts)
+        state: dict[str, Any] = {"zone": ids, "counts": counts}
+        for (name, fold), values, known in zip(self.columns, cells[1:], flags, strict=True):
+            state |= {f"{name}:{part}": array for part, array in _folded(fold, values, known, index, ids.size).items()}
+        order = np.argsort(ids)
+        return {name: array[order] for name, array in state.items()}
+
+    def combine(self, one: State, other: State) -> State:
+        """Both together, zone by zone."""
+        if not one["zone"].size or not other["zone"].size:
+            return one if one["zone"].size else other
+        ids = np.union1d(one["zone"], other["zone"])
+        places = [np.searchsorted(ids, state["zone"]) for state in (one, other)]
+        return {"zone": ids} | {
+            name: _joined(name, [one[name], other[name]], places, ids.size) for name in one if name != "zone"
+        }
+
+    def finalize(self, state: State) -> dict[str, Array]:
+        """The columns, ``zone`` first; then how many cells each zone has with values, and without."""
+        ids, table = state["zone"], {"zone": state["zone"]}
+        counts = state.get("counts", np.zeros((0, 2), np.int64))
+        for name, fold in self.columns:
+            parts = {key.partition(":")[2]: array for key, array in state.items() if key.startswith(f"{name}:")}
+            table[name] = _column(fold, parts) if ids.size else np.zeros(0)
+        return table | {"cells": counts[:, 0], "nodata": counts[:, 1]}
+
+
+def _indexed(zones: Array, valid: NDArray[np.bool_] | None) -> tuple[Array, Array]:
+    """The number of each cell's zone in the tile, and the zone of each number."""
+    flags = np.ones(zones.shape, np.uint8) if valid is None else valid.astype(np.uint8)
+    if zones.dtype.kind == "f":
+        flags = flags & ~np.isnan(zones)
+        odd = zones[(flags != 0) & ((zones != np.trunc(zones)) | (np.abs(zones) >= 2.0**63))]
+        if odd.size:
+            raise ReadError(f"zones are whole numbers, and there is {odd[0]}: round them, or give an integer raster")
+        zones = np.where(flags, zones, 0)
+    elif zones.dtype == np.uint64 and (zones[flags != 0] > np.iinfo(np.int64).max).any():
+        raise ReadError(f"zones are integers of up to 64 bits with a sign, and there is {zones[flags != 0].max()}")
+    wide, index = np.ascontiguousarray(zones, np.int64), np.empty(zones.shape, np.int32)
+    size = 1 << 10
+    while True:
+        keys, slots, ids = np.zeros(size, np.int64), np.full(size, -1, np.int32), np.empty(size // 2, np.int64)
+        count = _loop("index_zones")(wide, np.ascontiguousarray(flags), keys, slots, index, ids)
+        if count >= 0:
+            return index, ids[:count]
+        size *= 8
+
+
+def _flags(values: Array, valid: NDArray[np.bool_] | None) -> Array:
+    flags = np.ones(values.shape, np.uint8) if valid is None else valid.astype(np.uint8)
+    return flags if values.dtype.kind != "f" else flags & ~np.isnan(values)
+
+
+def _folded(fold: Fold, values: Array, valid: Array, index: Array, count: int) -> Mapping[str, Array]:
+    """What a column has of one tile, by zone."""
+    values, is_float = np.ascontiguousarray(values), values.dtype.kind == "f"
+    if fold in {"min", "max"}:
+        dtype = np.float64 if is_float else np.int64
+        worst = (
+            (np.inf if is_float else np.iinfo(np.int64).max)
+            if fold == "min"
+            else (-np.inf if is_float else np.iinfo(np.int64).min)
+        )
+        found = np.full(count, worst, dtype)
+        _loop("extremes")(values.astype(dtype, copy=False), valid, index, found, int(fold == "max"))
+        return {fold: found}
+    parts: dict[str, Array] = {}
+    if not is_float and fold == "sum":
+        parts["sum"] = np.zeros(count, np.int64)
+        _loop("sum_integers")(values.astype(np.int64, copy=False), valid, index, parts["sum"])
+        return parts
+    floats = values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
+    size = floats.dtype.itemsize
+    bits = floats.view(np.uint32 if size == 4 else np.uint64)
+    for part in ("limbs", "squares")[: 2 if fold == "std" else 1]:
+        limbs = np.zeros((count, _LIMBS[size, part == "squares"] + 2), np.int64)
+        _loop(f"{'sum' if part == 'limbs' else 'squares'}_{8 * size}")(bits, valid, index, limbs)
+        parts[part] = _carried(limbs)
+    if fold != "sum":
+        parts["count"] = np.zeros((count, 2), np.int64)
+        _loop("count_cells")(valid, index, parts["count"])
+    return parts
+
+
+def _carried(limbs: Array) -> Array:
+    """Limbs with all but the highest below 2 ** 32, so that they can be added up two billion times more."""
+    for k in range(limbs.shape[1] - 3):
+        limbs[:, k + 1] += limbs[:, k] >> 32
+        limbs[:, k] &= 0xFFFFFFFF
+    return limbs
+
+
+def _joined(name: str, arrays: Sequence[Array], places: Sequence[Array], count: int) -> Array:
+    """A column of two tables."""
+    part = name.partition(":")[2]
+    first = arrays[0]
+    if part in {"min", "max"}:
+        is_float = first.dtype.kind == "f"
+        ends = (np.inf, -np.inf) if is_float else (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
+        joined = np.full(count, ends[part == "max"], first.dtype)
+        join = np.maximum if part == "max" else np.minimum
+        for array, place in zip(arrays, places, strict=True):
+            joined[place] = join(joined[place], array)
+        return joined
+    joined = np.zeros((count, *first.shape[1:]), np.int64)
+    for array, place in zip(arrays, places, strict=True):
+        joined[place] += array
+    return _carried(joined) if part in {"limbs", "squares"} else joined
+
+
+def _column(fold: Fold, parts: Mapping[str, Array]) -> Array:
+    if fold in parts:
+        column = parts[fold]
+        return np.where(np.isinf(column), np.nan, column) if column.dtype.kind == "f" else column
+    sums = _fractions(parts["limbs"])
+    if fold == "sum":
+        return np.array([_nearest(s) for s in sums])
+    counts = parts["count"][:, 0].tolist()
+    if fold == "mean":
+        return np.array([_nearest(s / n) if n else math.nan for s, n in zip(sums, counts, strict=True)])
+    squares = _fractions(parts["squares"], power=2)
+    rows = zip(sums, squares, counts, strict=True)
+    return np.array([_deviation(s, q, n) if n else math.nan for s, q, n in rows])
+
+
+def _deviation(total: Fraction | float, square: Fraction | float, count: int) -> float:
+    if isinstance(total, float) or isinstance(square, float):
+        return math.nan
+    return math.sqrt(_nearest(square / count - (total / count) ** 2))
+
+
+def _nearest(value: Fraction | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _fractions(limbs: Array, power: int = 1) -> list[Fraction | float]:
+    """The sums that limbs are; infinite ones, and what is none, as floats."""
+    unit = power * (149 if limbs.shape[1] - 2 in {_LIMBS[4, False], _LIMBS[4, True]} else 1074)
+    sums: list[Fraction | float] = []
+    for row in limbs.tolist():
+        *digits, up, down = row
+        if up or down:
+            sums.append(math.inf * ((up > 0) - (down > 0)))
+        else:
+            sums.append(Fraction(sum(digit << 32 * k for k, digit in enumerate(digits)), 1 << unit))
+    return sums
