@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from tilejit.callers import warn_caller
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.planning.graph import Reduced, Statistic
 from tilejit.engine.planning.planner import make_job, request_of
 from tilejit.engine.reductions import Moments, RankCounts
-from tilejit.errors import ParameterError
+from tilejit.errors import ParameterError, warn_caller
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import run_planned, warning_of
 from tilejit.system.signals import ends_heard
