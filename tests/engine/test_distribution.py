@@ -44,8 +44,9 @@ from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.engine.planning import parts
 from tilejit.engine.planning.parts import parts_of
 from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SinkError, SourceError, TilejitError
-from tilejit.formats.open_sink import open_sink
-from tilejit.formats.sink import ArraySink, OutputProfile
+from tilejit.formats.array_sink import ArraySink
+from tilejit.formats.registry import open_sink
+from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
 from tilejit.kernel.crossing import way_of
 from tilejit.raster.options import RunOptions
@@ -396,7 +397,7 @@ def test_writers_in_any_order_make_the_same_file(local, tmp_path_factory, data):
 
 
 def test_an_array_that_is_gone_is_not_written_to():
-    from tilejit.formats.shared_memory import SharedArray
+    from tilejit.formats.array_sink import SharedArray
 
     shared = SharedArray((1, 4, 4), np.dtype(np.float32))
     opener = ArraySink(shared.array, Grid(4, 4), shared=shared.memory).opener(local=True)

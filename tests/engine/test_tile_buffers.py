@@ -236,7 +236,7 @@ def _report(raster, tile):
     from tilejit.engine.pipeline.run import run_job
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
-    from tilejit.formats.sink import ArraySink
+    from tilejit.formats.array_sink import ArraySink
     from tilejit.raster.options import RunOptions
 
     job = make_job(raster.grid, [Request(raster.bands)], RunOptions(tile=tile, workers=2).settings(raster.bands))

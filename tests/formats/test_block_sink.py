@@ -25,8 +25,8 @@ from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.blocks import BlockGrid, Place
 from tilejit.formats.geotiff.constant_blocks import constant_of
 from tilejit.formats.geotiff_sink import writer_of
-from tilejit.formats.open_sink import open_sink
 from tilejit.formats.output import OutputFile
+from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import WRITTEN_DIRECTLY, OutputProfile
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window, tiles

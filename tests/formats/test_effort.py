@@ -15,12 +15,12 @@ import rasterio
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tilejit.formats.codecs.compression_level import coders_for
 
 import tilejit as tj
 from sinks_for_tests import Written
 from tilejit.errors import SinkError
 from tilejit.formats.codecs import BlockCodec, Effort
-from tilejit.formats.codecs.coders import coders_for
 from tilejit.formats.codecs.sample import Sample
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.output import OutputFile

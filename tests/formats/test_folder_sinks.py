@@ -28,7 +28,7 @@ from tilejit.errors import SinkError
 from tilejit.formats import target
 from tilejit.formats.folders import shard_writer
 from tilejit.formats.folders.shard_writer import rectangles
-from tilejit.formats.open_sink import checked_target, open_sink, places_of, storage_at, stored_bytes
+from tilejit.formats.registry import checked_target, open_sink, places_of, storage_at, stored_bytes
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import tilejit as tj
 from tilejit.engine.pipeline.cancellation import Sentinel
-from tilejit.formats.open_sink import open_sink
+from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 
 def sinks(folder):

@@ -539,7 +539,7 @@ def test_the_block_cache_is_small_unless_the_host_chose(chosen, wanted):
 
 
 def test_rasterio_is_imported_on_first_use_only():
-    code = "import sys, tilejit.formats.gdal.rasterio_source, tilejit.formats.open_sink; sys.exit('rasterio' in sys.modules)"
+    code = "import sys, tilejit.formats.gdal.rasterio_source, tilejit.formats.registry; sys.exit('rasterio' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 

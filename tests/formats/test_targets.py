@@ -23,7 +23,7 @@ from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.gdal.gdal_dataset import write_png
 from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.open_sink import checked_target, places_of
+from tilejit.formats.registry import checked_target, places_of
 from tilejit.formats.sink import Checkpoint
 from tilejit.formats.target import hidden_beside, replacing_folder, sync_path
 from tilejit.grid import Metric

@@ -20,7 +20,7 @@ from sinks_for_tests import Written
 from tilejit.cli import main
 from tilejit.errors import SinkError, SourceError
 from tilejit.formats.folders import block_copy, shard_writer
-from tilejit.formats.open_sink import open_sink
+from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid, Metric
 from tilejit.window import Window, tiles

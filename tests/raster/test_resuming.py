@@ -34,7 +34,7 @@ from tilejit.formats.folders import shard_writer
 from tilejit.formats.folders.folder_sink import FolderSink
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.block_writer import BlockWriter
-from tilejit.formats.open_sink import stored_bytes
+from tilejit.formats.registry import stored_bytes
 
 psutil = pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]

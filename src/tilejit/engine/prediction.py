@@ -13,8 +13,9 @@ import numpy as np
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.planner import Job
 from tilejit.errors import PlanError
-from tilejit.formats.open_sink import open_sink
-from tilejit.formats.sink import ArraySink, OutputProfile, Sink
+from tilejit.formats.array_sink import ArraySink
+from tilejit.formats.registry import open_sink
+from tilejit.formats.sink import OutputProfile, Sink
 from tilejit.formats.source import storage_of
 from tilejit.sizes import counted, format_size
 from tilejit.system.limits import available_cores

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.shared_memory import SharedMemory
     from tilejit.grid import Grid
+    from tilejit.window import Window
 
 WRITTEN_DIRECTLY = "blocks written directly"
 """What a plan says of an output whose blocks need no GDAL."""
@@ -199,89 +199,6 @@ def opener_of(sink: Sink, *, local: bool) -> WriterOpener:
         raise SinkError(f"{type(sink).__name__} has no opener(): one process writes it: leave executor= out")
     opener: WriterOpener = method(local=local)
     return opener
-
-
-@dataclass(frozen=True, slots=True)
-class ArraySink:
-    """An array as a sink; threads may write to different windows at the same time.
-
-    Raises:
-        SinkError: The array's shape is not (band, row, col) on the grid.
-
-    Example:
-        >>> from tilejit.grid import Grid
-        >>> sink = ArraySink(np.zeros((1, 2, 2)), Grid(2, 2))
-        >>> sink.write(Window(0, 0, 1, 2), np.ones((1, 1, 2)))
-        >>> sink.array.tolist()
-        [[[1.0, 1.0], [0.0, 0.0]]]
-    """
-
-    array: NDArray[Any]
-    """(band, row, col), allocated by the caller."""
-    grid: Grid
-    """Where its cells lie."""
-    block: tuple[int, int] = (512, 512)
-    """Rows and columns that a writer does well to keep to."""
-    shared: SharedMemory | None = None
-    """The memory that the array lies in, where other processes reach it."""
-
-    def __post_init__(self) -> None:
-        if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
-            raise SinkError(f"the array is {self.array.shape}, and its grid {self.grid.shape}: (band, row, col)")
-
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window; see `Writer.write`."""
-        count, dtype = len(self.array), self.array.dtype
-        check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
-        rows, cols = window.slices(Window(0, 0, *self.grid.shape))
-        self.array[:, rows, cols] = array
-
-    def writer(self) -> Writer:
-        """A writer into the array itself."""
-        return ArrayWriter(self)
-
-    def opener(self, *, local: bool) -> WriterOpener:
-        """What fills the array's own memory from another process, or sends cells home; see `opener_of`."""
-        from tilejit.formats.array_branch import FillingOpener, SendingOpener
-
-        count, dtype = len(self.array), self.array.dtype
-        if local and self.shared is not None:
-            return FillingOpener(self.shared, self.grid, count, dtype)
-        return SendingOpener(self.grid, count, dtype)
-
-    def merge(self, manifest: Manifest) -> Manifest:
-        """Put cells that were sent home into their place; those that lie in it already are not in the manifest."""
-        for place, cells in manifest:
-            self.write(Window(*place), cells)
-        return ()
-
-    def sync(self) -> None:
-        """Nothing to wait for: an array is on no disk."""
-
-    def prepare(self) -> None:
-        """Nothing to complete: what was written is there."""
-
-    def publish(self) -> None:
-        """Nothing to name."""
-
-    def abort(self) -> None:
-        """Nothing to drop: the array is the caller's."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayWriter:
-    """Writes cells into an array's own memory."""
-
-    sink: ArraySink
-    """The array, as this process sees it."""
-
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Write a window; see `Writer.write`."""
-        self.sink.write(window, array)
-
-    def finish(self) -> Manifest:
-        """Nothing that the array does not hold."""
-        return []
 
 
 def check_write(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from tilejit.engine.pipeline.cancellation import Cancellation
 from tilejit.engine.pipeline.run import run_job
 from tilejit.errors import warn_caller
+from tilejit.formats.array_sink import Tile, TileSink
 from tilejit.formats.gdal.library import Environment
-from tilejit.formats.tile_sink import Tile, TileSink
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import read_window, save_in_thread, tiles_job, warning_of
 from tilejit.system.signals import ends_heard

@@ -19,10 +19,10 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
 from tilejit.engine.planning.planner import Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
+from tilejit.formats.array_sink import ArraySink
 from tilejit.formats.containers import Container, given_array
 from tilejit.formats.registry import open_source
 from tilejit.formats.scaled_source import ScaledSource
-from tilejit.formats.sink import ArraySink
 from tilejit.formats.source import ArraySource
 from tilejit.grid import Grid, Metric
 from tilejit.raster.options import RunOptions

@@ -15,7 +15,7 @@ from tilejit.formats.gdal.cog import write_cog
 from tilejit.formats.gdal.creation_options import cog_options
 from tilejit.formats.gdal.gdal_dataset import colours_like, options_like
 from tilejit.formats.leftovers import sweep
-from tilejit.formats.open_sink import format_of
+from tilejit.formats.registry import format_of
 from tilejit.formats.sink import OutputProfile
 from tilejit.formats.target import check_not_read
 from tilejit.raster.making import open_raster

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.errors import PlanError
-from tilejit.formats.open_sink import checked_target, is_begun, renames_of
-from tilejit.formats.registry import is_opened_by_name
+from tilejit.formats.registry import checked_target, is_begun, is_opened_by_name, renames_of
 from tilejit.formats.sink import WRITTEN_DIRECTLY, Checkpoint
 from tilejit.formats.target import hidden_beside, local_target
 from tilejit.raster.fingerprint import job_fingerprint, unseen_files

@@ -18,7 +18,7 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Band, SourceBand, sources_of
 from tilejit.formats.files import BandTags, FileTags
 from tilejit.formats.gdal.side_file import needs_side_file
-from tilejit.formats.open_sink import storage_at
+from tilejit.formats.registry import storage_at
 from tilejit.formats.sink import OutputProfile, Storage
 from tilejit.formats.source import storage_of
 from tilejit.grid import crs_name

@@ -16,7 +16,7 @@ from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
 from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import NameTakenError, SinkError
-from tilejit.formats.open_sink import stored_bytes
+from tilejit.formats.registry import stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

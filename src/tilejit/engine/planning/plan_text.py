@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilejit.formats.codecs.coders import coders_for
+from tilejit.formats.codecs.compression_level import coders_for
 from tilejit.formats.gdal.creation_options import is_auto, level_of
 from tilejit.formats.sink import WRITTEN_DIRECTLY
 from tilejit.sizes import format_size

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from tilejit.formats.codecs.coders import coders_for
+from tilejit.formats.codecs.compression_level import coders_for
 from tilejit.formats.codecs.sample import Sample, merged
 
 if TYPE_CHECKING:

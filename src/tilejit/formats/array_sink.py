@@ -1,0 +1,270 @@
+"""Sinks in memory: an array, which other processes reach too where it is shared; and tiles that are handed over."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import threading
+from collections import deque
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from tilejit.errors import RunStoppedError, SinkError
+from tilejit.formats.sink import check_write
+from tilejit.system.identity import FileIdentity, process_space
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tilejit.formats.sink import Manifest
+    from tilejit.grid import Grid
+
+
+class _MemorySink:
+    """A sink of which nothing is left to do once its windows are written."""
+
+    def merge(self, manifest: Manifest) -> Manifest:
+        """Nothing to take in; see `Sink.merge`."""
+        return manifest
+
+    def finish(self) -> Manifest:
+        """Nothing to tell; see `Writer.finish`."""
+
+    def sync(self) -> None:
+        """Nothing to wait for: memory is on no disk."""
+
+    def prepare(self) -> None:
+        """Nothing to complete: what was written is there."""
+
+    def publish(self) -> None:
+        """Nothing to name."""
+
+    def abort(self) -> None:
+        """Nothing to drop: memory is the caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySink(_MemorySink):
+    """An array as a sink; threads may write to different windows at the same time.
+
+    Raises:
+        SinkError: The array's shape is not (band, row, col) on the grid.
+
+    Example:
+        >>> from tilejit.grid import Grid
+        >>> sink = ArraySink(np.zeros((1, 2, 2)), Grid(2, 2))
+        >>> sink.writer().write(Window(0, 0, 1, 2), np.ones((1, 1, 2)))
+        >>> sink.array.tolist()
+        [[[1.0, 1.0], [0.0, 0.0]]]
+    """
+
+    array: NDArray[Any]
+    """(band, row, col), allocated by the caller."""
+    grid: Grid
+    """Where its cells lie."""
+    block: tuple[int, int] = (512, 512)
+    """Rows and columns that a writer does well to keep to."""
+    shared: SharedMemory | None = None
+    """The memory that the array lies in, where other processes reach it."""
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
+            raise SinkError(f"the array is {self.array.shape}, and its grid {self.grid.shape}: (band, row, col)")
+
+    def writer(self) -> Self:
+        """What writes into the array: the sink itself."""
+        return self
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window; see `Writer.write`."""
+        count, dtype = len(self.array), self.array.dtype
+        check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
+        rows, cols = window.slices(Window(0, 0, *self.grid.shape))
+        self.array[:, rows, cols] = array
+
+    def opener(self, *, local: bool) -> ArrayWriterOpener:
+        """What fills the array's own memory from another process, or sends cells home; see `opener_of`."""
+        return ArrayWriterOpener(self.grid, len(self.array), self.array.dtype, self.shared if local else None)
+
+    def merge(self, manifest: Manifest) -> Manifest:
+        """Put cells that were sent home into their place; a writer that fills the array itself sends none."""
+        for place, cells in manifest or ():
+            self.write(Window(*place), cells)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayWriterOpener:
+    """Opens a writer of an array in another process."""
+
+    grid: Grid
+    """Where the array's cells lie."""
+    count: int
+    """Its bands."""
+    dtype: np.dtype[Any]
+    """Its type."""
+    memory: SharedMemory | None
+    """The array's memory; None where workers do not reach it."""
+
+    def __call__(self) -> ArraySink | SendingWriter:
+        """Open it; a worker that does not reach the memory sends its cells home."""
+        if self.memory is None or not self.memory.space.is_seen():
+            return SendingWriter(self)
+        return ArraySink(self.memory.array((self.count, *self.grid.shape), self.dtype), self.grid)
+
+
+class SendingWriter:
+    """Keeps cells, and sends them home."""
+
+    def __init__(self, opener: ArrayWriterOpener) -> None:
+        self._opener = opener
+        self._windows: list[tuple[tuple[int, ...], NDArray[Any]]] = []
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write a window; see `Writer.write`."""
+        like = self._opener
+        check_write("the output array", grid=like.grid, count=like.count, dtype=like.dtype, window=window, array=array)
+        # list.append is atomic, and the array may be reused after the call.
+        self._windows.append((astuple(window), array.copy()))
+
+    def finish(self) -> Manifest:
+        """Return the windows and their cells."""
+        return self._windows
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """Memory by a name that can be sent to another process of this machine.
+
+    On Linux it has no name of its own in any file system: it is gone with the last process that holds it, however that
+    ends. ``multiprocessing.shared_memory`` lies in /dev/shm, which containers limit to 64 MB, and a program that goes
+    beyond that is killed; and its memory cannot be let go of while an array looks at it.
+    """
+
+    path: str
+    """Where a process opens it."""
+    identity: tuple[int, int]
+    """Device and inode: a descriptor's number is used again once it is closed."""
+    space: FileIdentity
+    """What processes see that may open it there."""
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return it as an array, which keeps the memory for as long as it lives.
+
+        Raises:
+            SinkError: It is no longer there.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except OSError as error:
+            raise SinkError(f"the array of the run is no longer there: {error}") from error
+        try:
+            if _identity(descriptor) != self.identity:
+                raise SinkError(f"the array of the run is no longer there: {self.path} is something else by now")
+            size = int(np.prod(shape)) * dtype.itemsize
+            return np.frombuffer(mmap.mmap(descriptor, size), dtype).reshape(shape)
+        finally:
+            os.close(descriptor)
+
+
+class SharedArray:
+    """An array in memory that other processes reach until `close`; the array itself lives on."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._descriptor, path = _reserve(int(np.prod(shape)) * dtype.itemsize)
+        self.memory = SharedMemory(path, _identity(self._descriptor), process_space())
+        """What is sent to the others."""
+        self.array = self.memory.array(shape, dtype)
+        """The cells."""
+
+    def close(self) -> None:
+        """Let no other process in any more."""
+        os.close(self._descriptor)
+        if not self.memory.path.startswith("/proc/"):
+            os.unlink(self.memory.path)  # noqa: PTH108 - as it was made
+
+
+def _reserve(size: int) -> tuple[int, str]:
+    """A descriptor of so many bytes, and the name by which other processes open them."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("tilejit")
+        path = f"/proc/{os.getpid()}/fd/{descriptor}"
+    else:
+        descriptor, path = tempfile.mkstemp(prefix="tilejit-")
+    os.ftruncate(descriptor, size)
+    return descriptor, path
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    stat = os.fstat(descriptor)
+    return stat.st_dev, stat.st_ino
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """A part of a raster, computed."""
+
+    window: Window
+    """Where its cells lie."""
+    array: NDArray[Any]
+    """(band, row, col), the receiver's own: nothing writes to it any more."""
+
+
+class TileSink(_MemorySink):
+    """Hands tiles to whoever asks for them, and lets the run wait while nobody does.
+
+    Args:
+        grid: Where all cells lie.
+        count: Bands.
+        dtype: The type of the cells.
+        room: How many tiles may wait.
+        notify: Is called from a worker's thread after each tile.
+    """
+
+    block = (1, 1)
+    """Any window will do."""
+
+    def __init__(self, grid: Grid, count: int, dtype: np.dtype[Any], room: int, notify: Callable[[], None]) -> None:
+        self.grid = grid
+        self._count, self._dtype, self._notify = count, dtype, notify
+        self._room = threading.Semaphore(room)
+        self._tiles: deque[Tile] = deque()
+        self._is_closed = False
+
+    def next_tile(self) -> Tile | None:
+        """Return a tile and make room for another one, or None where none has come yet."""
+        if not self._tiles:
+            return None
+        tile = self._tiles.popleft()
+        self._room.release()
+        return tile
+
+    def close(self) -> None:
+        """Want no more tiles: ends every write that waits, and those to come."""
+        self._is_closed = True
+        self._room.release()
+
+    def writer(self) -> Self:
+        """What hands windows over: the sink itself."""
+        return self
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Hand a window over when there is room for it; see `Writer.write`.
+
+        Raises:
+            RunStoppedError: Nobody wants it any more.
+        """
+        grid, count, dtype = self.grid, self._count, self._dtype
+        check_write("the tiles", grid=grid, count=count, dtype=dtype, window=window, array=array)
+        self._room.acquire()
+        if self._is_closed:
+            self._room.release()  # wakes the next one
+            raise RunStoppedError("the run was stopped: nobody takes its tiles any more")
+        self._tiles.append(Tile(window, array.copy()))
+        self._notify()
