@@ -15,7 +15,7 @@ import numpy as np
 
 from tilejit.errors import CodecError, SinkError
 from tilejit.formats.gdal.side_file import write_side_file
-from tilejit.formats.sink import check_write
+from tilejit.formats.sink import check_profile
 from tilejit.formats.target import (
     completing,
     failed,
@@ -105,10 +105,7 @@ class OutputWriter(ABC):
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
         """Write a window; see `Writer.write`."""
-        profile = self._profile
-        check_write(
-            profile.path, grid=profile.grid, count=profile.count, dtype=profile.dtype, window=window, array=array
-        )
+        check_profile(self._profile, window, array)
         if self._coverage is not None:
             self._coverage.claim(window)
         with self._guard(window):

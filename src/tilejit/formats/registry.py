@@ -9,20 +9,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.errors import SourceError, TilejitError
+from tilejit.errors import SinkError, SourceError, TilejitError
+from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.files import absolute_name, check_unchanged, size_of, states_of
+from tilejit.formats.folders.shard_sink import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
+from tilejit.formats.folders.zarr_sink import ZarrSink, check_zarr_replaced, checked_zarr, zarr_storage
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.geotiff.block_source import open_file
+from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
+from tilejit.formats.output import checked_geotiff
+from tilejit.formats.output_sink import FinishedSink
+from tilejit.formats.sink import Storage
 from tilejit.formats.source import make_ready, storage_of
-from tilejit.formats.target import beside, check_not_read
+from tilejit.formats.target import beside, check_not_read, local_target, temporary_of
+from tilejit.system.files import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from tilejit.formats.sink import OutputProfile, Sink
     from tilejit.formats.source import BandInfo, Source, SourceStorage
     from tilejit.grid import Grid
     from tilejit.window import Window
@@ -143,3 +152,147 @@ def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source],
     by_name = {source.name: storage_of(source).files or (source.name,) for source in sources}
     files = {file: name for name, files in by_name.items() for file in files}
     check_not_read(name, places, files, what)
+
+
+def _stored_somehow(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
+    del dtype, count
+    return Storage(options, (min(512, shape[0]), min(512, shape[1])), "by another package")
+
+
+def _checked_place(profile: OutputProfile) -> Path:
+    target = local_target(profile.path)
+    if not profile.overwrite and kind_of(target) is not None:
+        raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
+    return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkFormat:
+    """What an output can be: a row of ours, or what another package declares by an entry point of `SINKS`."""
+
+    name: str
+    """What messages call it."""
+    open: Callable[[OutputProfile, int], Sink]
+    """Opens the sink; the number is of the threads that may compress."""
+    storage: Callable[[np.dtype[Any], tuple[int, int], int, Mapping[str, str]], Storage] = _stored_somehow
+    """How cells are stored: of dtype, shape, bands, creation options; refuses options with a `SinkError`."""
+    check: Callable[[OutputProfile], Path] = _checked_place
+    """The place behind the name, or a refusal before anything is read."""
+    beside: Callable[[Path], Path] | None = None
+    """What else it is, beside the file or folder of its name."""
+    check_replaced: Callable[[OutputProfile, Path], None] | None = None
+    """Refuses to replace a folder for what it holds; None of what is no folder."""
+
+
+_GEOTIFF = SinkFormat(name="GeoTIFF", open=open_geotiff, storage=geotiff_storage, check=checked_geotiff)
+OWN_SINKS = dict.fromkeys((".tif", ".tiff", ".gtiff"), _GEOTIFF) | {
+    ".vrt": SinkFormat(
+        name="a VRT of GeoTIFF shards",
+        open=lambda profile, _: ShardSink(profile),
+        storage=shard_storage,
+        check=checked_shards,
+        beside=tiles_of,
+        check_replaced=check_shards_replaced,
+    ),
+    ".zarr": SinkFormat(
+        name="Zarr",
+        open=lambda profile, _: ZarrSink(profile),
+        storage=zarr_storage,
+        check=checked_zarr,
+        check_replaced=check_zarr_replaced,
+    ),
+}
+"""What writes our own formats, by the end of a name; other packages are asked for what else there is."""
+
+
+def format_of(path: str) -> SinkFormat:
+    """What a name says that an output is.
+
+    Raises:
+        SinkError: It says nothing that is written.
+
+    Example:
+        >>> format_of("slope.VRT").name
+        'a VRT of GeoTIFF shards'
+    """
+    suffix = Path(path).suffix.lower()
+    found: SinkFormat | None = OWN_SINKS.get(suffix) or outside_format(SINKS, path)
+    if found is None:
+        known = ", ".join(f"{OWN_SINKS[suffix].name} ({suffix})" for suffix in (".tif", ".vrt", ".zarr"))
+        raise SinkError(
+            f"{path}: tilejit writes {known}: give a name that ends in .tif, and convert it after that "
+            "(gdal_translate, rio convert)"
+        )
+    return found
+
+
+def storage_at(
+    path: str, dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]
+) -> Storage:
+    """How an output is stored.
+
+    Args:
+        path: Its name.
+        dtype: The type to store.
+        shape: Rows and columns.
+        count: Bands.
+        options: Creation options, over tilejit's own.
+
+    Raises:
+        SinkError: The name or an option is not one of those that are known.
+    """
+    return format_of(path).storage(dtype, shape, count, options)
+
+
+def checked_target(profile: OutputProfile) -> Path:
+    """The place behind an output's name, with every refusal that needs no GDAL.
+
+    Raises:
+        SinkError: Its name is no format's, not local, cannot be written to, or exists already.
+    """
+    return format_of(profile.path).check(profile)
+
+
+def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
+    """Open the sink that an output's name and options ask for.
+
+    Args:
+        profile: What the output will be.
+        threads: Threads that compress, where GDAL does.
+
+    Raises:
+        SinkError: The name is no format's, or the output cannot be created.
+    """
+    form = format_of(profile.path)
+    if profile.checkpoint is not None and profile.checkpoint.stage == "complete":
+        return FinishedSink(profile, renames_of(profile), form.check_replaced)
+    return form.open(profile, threads)
+
+
+def places_of(path: str) -> list[Path]:
+    """The files and folders that an output is.
+
+    Example:
+        >>> [str(place) for place in places_of("slope.vrt")]
+        ['slope.vrt', 'slope.tiles']
+    """
+    beside = format_of(path).beside
+    return [Path(path), *([] if beside is None else [beside(Path(path))])]
+
+
+def renames_of(profile: OutputProfile) -> list[tuple[Path, Path]]:
+    """What a kept output is called until it is complete, and then: a folder before the file that names its parts."""
+    places = places_of(os.path.realpath(profile.path))
+    return [(temporary_of(place, profile.checkpoint), place) for place in reversed(places)]
+
+
+def is_begun(profile: OutputProfile) -> bool:
+    """Whether an earlier run has left what a profile keeps."""
+    temporary, _ = renames_of(profile)[0]
+    return kind_of(temporary) is not None
+
+
+def stored_bytes(path: str) -> int:
+    """Bytes that an output takes on the disk."""
+    files = [f for place in places_of(path) for f in ([place] if place.is_file() else place.rglob("*"))]
+    return sum(f.stat().st_size for f in files if f.is_file())

@@ -221,3 +221,8 @@ def check_write(
         raise SinkError(f"{name}: {window} takes the shape {(count, *window.shape)}, not {array.shape}")
     if array.dtype != dtype:
         raise SinkError(f"{name}: it stores {dtype}, and {array.dtype} was written")
+
+
+def check_profile(profile: OutputProfile, window: Window, array: NDArray[Any]) -> None:
+    """Refuse a write that an output cannot take; see `check_write`."""
+    check_write(profile.path, grid=profile.grid, count=profile.count, dtype=profile.dtype, window=window, array=array)

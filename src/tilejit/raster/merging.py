@@ -71,7 +71,7 @@ def merge(
         SinkError: The output cannot be written; nothing is left of it.
     """
     source, target = Path(path), os.fspath(output)
-    if format_of(target).suffixes[0] != ".tif":
+    if format_of(target).name != "GeoTIFF":
         raise SinkError(f"{target}: a merge makes one GeoTIFF: give a name that ends in .tif")
     mosaic = read_mosaic(source)
     _check_not_a_shard(mosaic, target)
