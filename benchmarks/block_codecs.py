@@ -17,7 +17,7 @@ import numpy as np
 import rasterio
 
 from terrain import PROFILE, fractal
-from tilejit.formats.codecs import BlockCodec, Effort
+from tilejit.formats.codecs import BlockCodec, MixedEncoder
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.registry import open_source
 from tilejit.window import tiles
@@ -39,13 +39,13 @@ def gdal_write(path: Path, cells: np.ndarray, compression: str, level: int | Non
 
 def direct_write(path: Path, cells: np.ndarray, codec: BlockCodec, *, exact: bool = False) -> str:
     """The blocks alone: what a sink does for each, and no directory. Returns who encoded them."""
-    effort = None if exact else Effort(codec.compression, codec.level)
+    mixed = None if exact else MixedEncoder(codec.compression, codec.level)
     with path.open("wb") as file:
         for row in range(0, len(cells), BLOCK):
             for col in range(0, cells.shape[1], BLOCK):
                 block = np.ascontiguousarray(cells[row : row + BLOCK, col : col + BLOCK, np.newaxis])
-                file.write(codec.encode(block, effort))
-    return "" if effort is None else effort.summary()
+                file.write(codec.encode(block, mixed))
+    return "" if mixed is None else mixed.summary()
 
 
 def read(source) -> None:

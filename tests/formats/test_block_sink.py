@@ -20,8 +20,8 @@ from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
 from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.geotiff import append_file, block_sink
-from tilejit.formats.geotiff.block_cutter import BlockCutter
 from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff.block_writer import cut_block
 from tilejit.formats.geotiff.blocks import BlockGrid, Place
 from tilejit.formats.geotiff.constant_blocks import constant_of
 from tilejit.formats.geotiff_sink import writer_of
@@ -303,7 +303,6 @@ def test_blocks_partition_the_raster(data):
     )
     planes, samples = data.draw(st.sampled_from([(1, 1), (3, 1), (1, 3)]))
     grid = BlockGrid(shape, block, tiled, planes)
-    cutter = BlockCutter(grid, samples)
     cells = np.random.default_rng(1).random((planes * samples, *shape))
     out, numbers = np.full_like(cells, -1), []
     for window in tiles(*shape, 2 * block[0], block[1]):
@@ -312,7 +311,7 @@ def test_blocks_partition_the_raster(data):
         for place in grid.places(window):
             numbers.append(grid.number(place))
             assert grid.place(numbers[-1]) == place
-            cut = cutter.cut(place, window, part)
+            cut = cut_block(grid, samples, place, window, part)
             assert cut.flags.c_contiguous
             assert not tiled or cut.shape[:2] == block
             inside = Window(place.row * block[0], place.col * block[1], *block).intersection(Window(0, 0, *shape))
@@ -324,9 +323,9 @@ def test_blocks_partition_the_raster(data):
 
 
 def test_padding_repeats_the_edge():
-    cutter = BlockCutter(BlockGrid((3, 3), (4, 4), tiled=True, planes=1), samples=1)
+    grid = BlockGrid((3, 3), (4, 4), tiled=True, planes=1)
     cells = np.arange(9.0).reshape(1, 3, 3)
-    cut = cutter.cut(Place(0, 0, 0), Window(0, 0, 3, 3), cells)
+    cut = cut_block(grid, 1, Place(0, 0, 0), Window(0, 0, 3, 3), cells)
     np.testing.assert_array_equal(cut[:, :, 0], np.pad(cells[0], ((0, 1), (0, 1)), mode="edge"))
 
 

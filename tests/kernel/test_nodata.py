@@ -13,9 +13,13 @@ import tilejit as tj
 from tilejit.engine.pipeline import evaluation
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import make_job
+from tilejit.formats.codecs import BlockCodec
 from tilejit.formats.geotiff.block_source import BlockSource
-from tilejit.formats.geotiff.constant_blocks import ConstantBlocks, KnownBlocks, constant_of
+from tilejit.formats.geotiff.block_writer import BlockEncoder
+from tilejit.formats.geotiff.blocks import BlockGrid
+from tilejit.formats.geotiff.constant_blocks import KnownBlocks, constant_of
 from tilejit.formats.registry import open_source
+from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
 from tilejit.kernel.nodata import constant, is_constant, is_nodata_tile
 from tilejit.raster.options import RunOptions
@@ -315,12 +319,13 @@ def test_only_blocks_of_one_value_are_remembered():
 
 
 def test_a_constant_is_encoded_once():
-    encode = mock.Mock(return_value=b"abc")
-    blocks = ConstantBlocks(
-        mock.Mock(dtype=np.dtype(np.float32), encode=encode), None, blocks=4, sparse=False, auto=False
-    )
-    block = np.broadcast_to(np.float32([3]), (8, 8, 1))
-    assert [blocks.encode(block), blocks.encode(block.copy())] == [b"abc", b"abc"]
+    profile = OutputProfile(path="a.tif", grid=Grid(8, 16), count=1, dtype=np.dtype(np.float32))
+    grid, codec = BlockGrid((8, 16), (8, 8), tiled=True, planes=1), BlockCodec("NONE", 1, profile.dtype)
+    encoder = BlockEncoder(profile, grid, codec, sparse=False, auto=False)
+    with mock.patch.object(BlockCodec, "encode", return_value=b"abc") as encode:
+        cells = np.full((1, 8, 16), 3, np.float32)
+        for array in (cells, np.broadcast_to(cells[:, :1, :1], cells.shape)):
+            assert [data for _, data in encoder.encode(Window(0, 0, 8, 16), array)] == [b"abc", b"abc"]
     assert encode.call_count == 1
     assert encode.call_args[0][0].flags.c_contiguous
 

@@ -30,7 +30,7 @@ _ENOUGH_SECONDS = 0.5
 """Core seconds of a sample that is large enough."""
 _ENOUGH_BLOCKS = 64
 """Blocks of an output there, a quarter of them in the sample before: files of fewer than 16 are encoded exactly as
-asked (`codecs/effort`), and three outputs with DEFLATE 6 seemed to take 2.3 times as long as they did."""
+asked (`codecs/compression_level`), and three outputs with DEFLATE 6 seemed to take 2.3 times as long as they did."""
 _MOST_BYTES = 80_000_000
 """Bytes of inputs and outputs of the largest sample that is followed by another."""
 _LARGEST_BLOCK = 128_000_000

@@ -15,7 +15,7 @@ from tilejit.formats.codecs.entropy import COMPRESSIONS, compress, decompress, d
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tilejit.formats.codecs.effort import Effort
+    from tilejit.formats.codecs.compression_level import MixedEncoder
     from tilejit.formats.codecs.entropy import Encoded
 
 _local = threading.local()
@@ -102,18 +102,18 @@ class BlockCodec:
         if self.predictor == 2:
             loop("sum_rows")(cells, self.samples)
 
-    def encode(self, block: NDArray[Any], effort: Effort | None = None) -> Encoded:
+    def encode(self, block: NDArray[Any], mixed: MixedEncoder | None = None) -> Encoded:
         """Encode a block.
 
         Args:
             block: (row, col, sample), C-contiguous and in the machine's byte order.
-            effort: What chooses among the coders of the compression; the level itself without.
+            mixed: What chooses among the coders of the compression; the level itself without.
 
         Returns:
             The block as it is to be stored. Without compression this may be ``block``'s own memory.
         """
         data = self._predict(block)
-        return compress(self.compression, data, self.level) if effort is None else effort.compress(data)
+        return compress(self.compression, data, self.level) if mixed is None else mixed.compress(data)
 
     def _predict(self, block: NDArray[Any]) -> NDArray[np.uint8]:
         """A block as the entropy coder gets it: this thread's until its next, or the block's own memory."""

@@ -11,8 +11,7 @@ from tilejit.errors import SinkError
 from tilejit.formats.gdal.creation_options import is_auto, is_sparse, level_of
 from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
 from tilejit.formats.geotiff.append_file import CachedAppendFile, open_append_file
-from tilejit.formats.geotiff.block_encoder import BlockEncoder
-from tilejit.formats.geotiff.block_writer import BlockWriter, BlockWriterOpener, SharedAppendFile
+from tilejit.formats.geotiff.block_writer import BlockEncoder, BlockWriter, BlockWriterOpener, SharedAppendFile
 from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.output_sink import OutputSink, never_written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from array import array
@@ -10,23 +11,133 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.formats.codecs import MixedEncoder
+from tilejit.formats.geotiff.constant_blocks import constant_of
 from tilejit.formats.output_sink import OutputWriter
+from tilejit.kernel.nodata import is_constant
 from tilejit.system.files import open_regular
+from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from tilejit.formats.codecs import BlockCodec
     from tilejit.formats.codecs.entropy import Encoded
-    from tilejit.formats.geotiff.block_encoder import BlockEncoder
+    from tilejit.formats.geotiff.blocks import BlockGrid, Place
     from tilejit.formats.output_sink import Guard
-    from tilejit.formats.sink import Manifest
+    from tilejit.formats.sink import Manifest, OutputProfile
     from tilejit.system.identity import FileIdentity
-    from tilejit.window import Window
 
     Appending = Callable[[Iterable[tuple[int, Encoded]]], list[tuple[int, int, int]]]
     """Puts encoded blocks into the file; returns the number, offset and byte count of each."""
+
+
+def cut_block(blocks: BlockGrid, samples: int, place: Place, window: Window, cells: NDArray[Any]) -> NDArray[Any]:
+    """Cut a block, which is in the order of pixels, out of cells in the order of bands.
+
+    Args:
+        blocks: Where the blocks lie.
+        samples: Bands that are stored together.
+        place: The block.
+        window: A window that holds it.
+        cells: (band, row, col) of the window.
+
+    Returns:
+        (row, col, sample), C-contiguous: ``cells``' own memory where it is so already. A tile that reaches outside
+        the raster repeats its last row and column there, which readers skip and compressors hardly notice. Of
+        constant cells a constant (see `tilejit.kernel.nodata`).
+    """
+    rows, cols = blocks.block
+    whole = Window(place.row * rows, place.col * cols, rows, cols)
+    inside = whole.intersection(window)
+    bands = slice(place.plane * samples, (place.plane + 1) * samples)
+    part = cells[bands, *inside.slices(window)].transpose(1, 2, 0)
+    stored = whole.shape if blocks.tiled else inside.shape
+    if is_constant(cells):
+        return np.broadcast_to(part[:1, :1], (*stored, samples))
+    if inside.shape == stored and part.flags.c_contiguous:
+        return part
+    out = np.empty((*stored, samples), cells.dtype)
+    out[: inside.height, : inside.width] = part
+    out[: inside.height, inside.width :] = out[: inside.height, inside.width - 1 : inside.width]
+    out[inside.height :] = out[inside.height - 1]
+    return out
+
+
+class BlockEncoder:
+    """What a thread, or a worker in another process, needs to encode its own blocks; threads may share it.
+
+    Args:
+        profile: What the file will be.
+        blocks: Its blocks.
+        codec: What encodes them.
+        sparse: Whether blocks of nothing but nodata are left out.
+        auto: Whether cheaper encoders may stand in for the codec's level.
+    """
+
+    def __init__(
+        self, profile: OutputProfile, blocks: BlockGrid, codec: BlockCodec, *, sparse: bool, auto: bool
+    ) -> None:
+        self.profile = profile
+        """What the file will be."""
+        self.blocks = blocks
+        """Its blocks."""
+        self._codec, self._sparse = codec, sparse
+        self._mixed = MixedEncoder(codec.compression, codec.level, blocks.count, auto=auto)
+        nodata = 0 if profile.nodata is None else profile.nodata
+        self._left_out = np.asarray(nodata, codec.dtype.newbyteorder("="))
+        """What readers take the cells of a missing block for."""
+        self._last: tuple[tuple[int, ...], bytes, bytes] | None = None
+        """The shape and cell of the last constant block, and what it is stored as."""
+        self._made_of = functools.partial(BlockEncoder, sparse=sparse, auto=auto), (profile, blocks, codec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process begins without what this one knows of the blocks so far."""
+        return self._made_of
+
+    @property
+    def coding(self) -> str:
+        """What has encoded the blocks so far, and about how much that cost; empty where there was no choice."""
+        return self._mixed.summary()
+
+    def encode(self, window: Window, cells: NDArray[Any]) -> Iterator[tuple[int, Encoded]]:
+        """Encode the blocks of a window.
+
+        Args:
+            window: Whole blocks.
+            cells: (band, row, col), as they are stored.
+
+        Yields:
+            A block's number and the block as it is to be stored, which lives until the next; none for those that the
+            file does without.
+        """
+        for place in self.blocks.places(window):
+            data = self._encode(cut_block(self.blocks, self._codec.samples, place, window, cells))
+            if data is not None:
+                yield self.blocks.number(place), data
+
+    def _encode(self, block: NDArray[Any]) -> Encoded | None:
+        """Encode a block; one of one value is encoded once, and a sparse file does without one of nodata."""
+        cell = constant_of(block)
+        if cell is None:
+            return self._codec.encode(block, self._mixed)
+        if self._sparse and self._is_left_out(block[0, 0]):
+            return None
+        last = self._last
+        if last is not None and last[:2] == (block.shape, cell):
+            return last[2]
+        # A copy: what is stored without compression is the caller's own memory.
+        encoded = bytes(self._codec.encode(np.ascontiguousarray(block)))
+        self._last = block.shape, cell, encoded
+        return encoded
+
+    def _is_left_out(self, cell: NDArray[Any]) -> bool:
+        """Whether a cell reads as itself where there is no block; minus zero does not."""
+        same_bits = cell.tobytes() == np.full_like(cell, self._left_out).tobytes()
+        both_nan = cell.dtype.kind == "f" and bool(np.isnan(cell).all()) and bool(np.isnan(self._left_out))
+        return same_bits or both_nan
 
 
 class BlockWriter(OutputWriter):

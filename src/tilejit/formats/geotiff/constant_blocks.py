@@ -1,4 +1,4 @@
-"""Blocks that hold one value are encoded and decoded once, or left out of a sparse file."""
+"""Blocks that hold one value, which are decoded once."""
 
 from __future__ import annotations
 
@@ -6,61 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.formats.codecs import Effort
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tilejit.formats.codecs import BlockCodec
-    from tilejit.formats.codecs.entropy import Encoded
 
 _RATIO = 128
 """A block of one value takes less than this part of its bytes with any codec (LZW 0.6 %, DEFLATE 0.1 %)."""
 _MOST_KNOWN = 64
 """Shapes and values that are remembered of one file: few hold more that come again."""
-
-
-class ConstantBlocks:
-    """A codec that knows blocks of one value when it sees them; threads may share it."""
-
-    def __init__(self, codec: BlockCodec, nodata: float | None, *, blocks: int, sparse: bool, auto: bool) -> None:
-        self._codec = codec
-        self.effort = Effort(codec.compression, codec.level, blocks, auto=auto)
-        """What chooses the coder of all other blocks."""
-        native = codec.dtype.newbyteorder("=")
-        self._left_out = np.asarray(0 if nodata is None else nodata, native)
-        """What readers take the cells of a missing block for."""
-        self._sparse = sparse
-        self._last: tuple[tuple[int, ...], bytes, bytes] | None = None
-        """The shape and cell of the last constant block, and what it is stored as."""
-
-    def encode(self, block: NDArray[Any]) -> Encoded | None:
-        """Encode a block.
-
-        Args:
-            block: (row, col, sample), C-contiguous, or with strides of 0 as a constant.
-
-        Returns:
-            The block as it is to be stored; None where the file does without it.
-        """
-        cell = constant_of(block)
-        if cell is None:
-            return self._codec.encode(block, self.effort)
-        if self._sparse and self._is_left_out(block[0, 0]):
-            return None
-        last = self._last
-        if last is not None and last[:2] == (block.shape, cell):
-            return last[2]
-        # A copy: what is stored without compression is the caller's own memory.
-        encoded = bytes(self._codec.encode(np.ascontiguousarray(block)))
-        self._last = block.shape, cell, encoded
-        return encoded
-
-    def _is_left_out(self, cell: NDArray[Any]) -> bool:
-        """Whether a cell reads as itself where there is no block; minus zero does not."""
-        same_bits = cell.tobytes() == np.full_like(cell, self._left_out).tobytes()
-        both_nan = cell.dtype.kind == "f" and bool(np.isnan(cell).all()) and bool(np.isnan(self._left_out))
-        return same_bits or both_nan
 
 
 class KnownBlocks:

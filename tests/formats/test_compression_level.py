@@ -15,13 +15,12 @@ import rasterio
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tilejit.formats.codecs.compression_level import coders_for
 
 import tilejit as tj
 from sinks_for_tests import Written
 from tilejit.errors import SinkError
-from tilejit.formats.codecs import BlockCodec, Effort
-from tilejit.formats.codecs.sample import Sample
+from tilejit.formats.codecs import BlockCodec, MixedEncoder
+from tilejit.formats.codecs.compression_level import SampleBlock, coders_for
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import OutputProfile
@@ -70,15 +69,15 @@ STACKS = {name: blocks_of(cells) for name, cells in kinds().items()}
 def assert_promise(compression, blocks, predictor=3):
     """Blocks come back, and are nearly as small in all as those of the coder that was asked for."""
     codec = BlockCodec(compression, predictor, blocks[0].dtype, 1, ASKED[compression])
-    effort = Effort(compression, ASKED[compression])
+    mixed = MixedEncoder(compression, ASKED[compression])
     stored = asked = 0
     for block in blocks:
-        encoded = codec.encode(block, effort)
+        encoded = codec.encode(block, mixed)
         exact = codec.encode(block)
         assert UNPACK[compression](bytes(encoded)) == UNPACK[compression](bytes(exact))
         stored, asked = stored + len(encoded), asked + len(exact)
-    assert stored <= PROMISED * asked, effort.summary()
-    return effort
+    assert stored <= PROMISED * asked, mixed.summary()
+    return mixed
 
 
 @pytest.mark.parametrize("compression", ASKED)
@@ -127,19 +126,19 @@ def test_real_rasters_keep_the_promise(compression, name):
 
 
 def test_deflate_6_of_terrain_goes_to_a_cheaper_coder():
-    effort = assert_promise("DEFLATE", STACKS["slope"] * 2)
-    assert "ISA-L" in effort.summary()
-    assert "in size" in effort.summary()
+    mixed = assert_promise("DEFLATE", STACKS["slope"] * 2)
+    assert "ISA-L" in mixed.summary()
+    assert "in size" in mixed.summary()
 
 
 @pytest.mark.parametrize(("compression", "level"), [("ZSTD", 9), ("DEFLATE", 9), ("DEFLATE", None), ("LZW", None)])
 def test_who_asks_for_the_smallest_gets_exactly_that(compression, level):
-    effort = Effort(compression, level)
+    mixed = MixedEncoder(compression, level)
     codec = BlockCodec(compression, 3, np.dtype(np.float32), 1, level)
     for block in STACKS["rough"][:4]:
-        assert bytes(codec.encode(block, effort)) == bytes(codec.encode(block))
+        assert bytes(codec.encode(block, mixed)) == bytes(codec.encode(block))
     assert len(coders_for(compression, level)) == 1
-    assert effort.summary() == ""
+    assert mixed.summary() == ""
 
 
 @pytest.mark.parametrize("level", range(1, 7))
@@ -155,12 +154,12 @@ def test_all_coders_of_a_format_write_it(compression, level):
 
 def test_threads_share_one_without_losing_a_block():
     blocks = [b for kind in ("rough", "sea", "slope", "few") for b in STACKS[kind][:32]]
-    codec, effort = BlockCodec("DEFLATE", 3, np.dtype(np.float32), 1, 6), Effort("DEFLATE", 6)
+    codec, mixed = BlockCodec("DEFLATE", 3, np.dtype(np.float32), 1, 6), MixedEncoder("DEFLATE", 6)
     together = threading.Barrier(4)
 
     def encode(part):
         together.wait()
-        return [(block, bytes(codec.encode(block, effort))) for block in part]
+        return [(block, bytes(codec.encode(block, mixed))) for block in part]
 
     with ThreadPoolExecutor(4) as pool:
         done = [pair for pairs in pool.map(encode, [blocks[k::4] for k in range(4)]) for pair in pairs]
@@ -169,7 +168,7 @@ def test_threads_share_one_without_losing_a_block():
         codec.decode(data, out)
         assert out.tobytes() == block.tobytes()
     assert sum(len(data) for _, data in done) <= PROMISED * sum(len(codec.encode(block)) for block in blocks)
-    assert effort._blocks.total() == len(blocks)
+    assert mixed._blocks.total() == len(blocks)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -201,20 +200,20 @@ def test_a_report_says_who_encoded(tmp_path):
 
 
 def test_a_file_of_few_blocks_is_encoded_as_asked():
-    effort = Effort("DEFLATE", 6, blocks=15)
+    mixed = MixedEncoder("DEFLATE", 6, blocks=15)
     codec = BlockCodec("DEFLATE", 3, np.dtype(np.float32), 1, 6)
     for block in STACKS["slope"][:15]:
-        assert bytes(codec.encode(block, effort)) == bytes(codec.encode(block))
-    assert effort.summary() == ""
+        assert bytes(codec.encode(block, mixed)) == bytes(codec.encode(block))
+    assert mixed.summary() == ""
 
 
 def test_a_pair_is_the_fastest_that_keeps_the_limit():
     costs = (1.0, 4.0, 10.0)
-    assert Sample({0: 0.5, 2: 0.5}, costs).pair(1.015) == (0, 0)
+    assert SampleBlock({0: 0.5, 2: 0.5}, costs).pair(1.015) == (0, 0)
     # Half a percent of room beyond coder 1 is worth less than what coder 0 saves there.
-    assert Sample({0: 0.52, 1: 0.505, 2: 0.5}, costs).pair(1.015) == (0, 1)
-    assert Sample({0: 0.9, 1: 0.51, 2: 0.5}, costs).pair(1.015) == (1, 2)
-    assert Sample({0: 0.9, 1: 0.8, 2: 0.5}, costs).pair(1.015) == (2, 2)
+    assert SampleBlock({0: 0.52, 1: 0.505, 2: 0.5}, costs).pair(1.015) == (0, 1)
+    assert SampleBlock({0: 0.9, 1: 0.51, 2: 0.5}, costs).pair(1.015) == (1, 2)
+    assert SampleBlock({0: 0.9, 1: 0.8, 2: 0.5}, costs).pair(1.015) == (2, 2)
 
 
 EXACT = {
