@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError, SourceError, TilejitError
-from tilejit.formats.file_names import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.files import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.folders.shard_sink import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
 from tilejit.formats.folders.zarr_sink import ZarrSink, check_zarr_replaced, checked_zarr, zarr_storage
