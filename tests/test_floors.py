@@ -50,7 +50,7 @@ LIMIT = 350
 """Lines of a file."""
 
 # What was there when it was first looked for. These lists only become shorter: mend one, and take it out.
-CIRCLES = {}
+CIRCLES = set()
 """A module and one that it imports, from which a way leads back."""
 FOLDER_CIRCLES = set()
 UPWARD = set()
