@@ -14,6 +14,8 @@ import rasterio
 
 import tilejit as tj
 from tilejit.cli import main
+from tilejit.compiler.parameters import REQUIRED
+from tilejit.kernel.zonal import ZonalKernel
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +79,11 @@ def test_the_python_runs(place, page, capsys):
         for kernel in kernels:
             arrays = [np.ones((9, 9), r.dtype or np.float32) for r in kernel.rasters]
             grid = {s.name: 30.0 for s in kernel.scalars if s.quantity is not None}
-            kernel(*arrays, **grid)
+            if isinstance(kernel, ZonalKernel):
+                kernel(*arrays, zones=np.ones((9, 9), np.uint8), **grid).compute()
+                continue
+            required = {s.name: k + 1.0 for k, s in enumerate(kernel.scalars) if s.default is REQUIRED}
+            kernel(*arrays, **grid, **required)
     capsys.readouterr()
 
 
