@@ -44,7 +44,7 @@ def direct_write(path: Path, cells: np.ndarray, codec: BlockCodec, *, exact: boo
         for row in range(0, len(cells), BLOCK):
             for col in range(0, cells.shape[1], BLOCK):
                 block = np.ascontiguousarray(cells[row : row + BLOCK, col : col + BLOCK, np.newaxis])
-                file.write(codec.encode(block, mixed))
+                file.write(codec.encode(block, mixed.compress if mixed else None))
     return "" if mixed is None else mixed.summary()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tilejit.errors import CodecError
 from tilejit.formats.codecs import BlockCodec, loops
-from tilejit.formats.codecs.entropy import COMPRESSIONS
+from tilejit.formats.codecs.block_codec import COMPRESSIONS
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 CODES = list(itertools.product(COMPRESSIONS, DTYPES, (1, 2, 3)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from tilejit.formats.codecs.entropy import compress
+from tilejit.formats.codecs.block_codec import compress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.formats.codecs.entropy import Encoded
+    from tilejit.formats.codecs.block_codec import Encoded
 
 _COSTS = {
     "ZSTD": {1: 1.4, 2: 1.7, 3: 2.3},
@@ -180,7 +180,7 @@ class MixedEncoder:
     Decisions of several threads may cross; the totals do not.
 
     Args:
-        compression: One of `tilejit.formats.codecs.entropy.COMPRESSIONS`.
+        compression: One of `tilejit.formats.codecs.block_codec.COMPRESSIONS`.
         level: How small the file is to be; None for the library's own.
         blocks: How many the file has.
         auto: Whether others than the coder of that level may encode; a level that somebody gave is obeyed bit for bit.

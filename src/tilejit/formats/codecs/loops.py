@@ -1,4 +1,4 @@
-"""TIFF's predictors and its LZW as loops; `tilejit.formats.codecs.entropy.loop` compiles this file with Numba.
+"""TIFF's predictors and its LZW as loops; `tilejit.formats.codecs.block_codec.loop` compiles this file with Numba.
 
 A row of a block is ``cols * samples`` cells. Predictor 2 stores each cell as its difference from the same sample of the
 pixel before it. Predictor 3 sorts a row's bytes into planes, most significant first whatever the file's byte order, and

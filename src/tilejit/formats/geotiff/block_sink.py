@@ -20,7 +20,7 @@ from tilejit.system.identity import FileIdentity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tilejit.formats.codecs.entropy import Encoded
+    from tilejit.formats.codecs.block_codec import Encoded
     from tilejit.formats.geotiff.append_file import AppendFile
     from tilejit.formats.output import OutputFile
     from tilejit.formats.output_sink import Guard

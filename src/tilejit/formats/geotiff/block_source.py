@@ -12,7 +12,7 @@ import numpy as np
 
 from tilejit.errors import CodecError, ReadError
 from tilejit.formats.cells import fill, nodata_key, scratch
-from tilejit.formats.codecs.entropy import BlockError
+from tilejit.formats.codecs.block_codec import BlockError
 from tilejit.formats.files import check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.blocks import BlockRun, Place, SharedBlocks

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.codecs import BlockCodec
-    from tilejit.formats.codecs.entropy import Encoded
+    from tilejit.formats.codecs.block_codec import Encoded
     from tilejit.formats.geotiff.blocks import BlockGrid, Place
     from tilejit.formats.output_sink import Guard
     from tilejit.formats.sink import Manifest, OutputProfile
@@ -122,7 +122,7 @@ class BlockEncoder:
         """Encode a block; one of one value is encoded once, and a sparse file does without one of nodata."""
         cell = constant_of(block)
         if cell is None:
-            return self._codec.encode(block, self._mixed)
+            return self._codec.encode(block, self._mixed.compress)
         if self._sparse and self._is_left_out(block[0, 0]):
             return None
         last = self._last
