@@ -570,21 +570,21 @@ def test_c_functions_are_part_of_a_run(monkeypatch):
     import ctypes
     from types import SimpleNamespace
 
-    from tilejit.raster import fingerprint
+    from tilejit.raster import resuming
 
     address = ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
     function = SimpleNamespace(pointer=SimpleNamespace(address=address))
     kernel = SimpleNamespace(form=SimpleNamespace(c_functions=(function, function)))
-    [file] = fingerprint._libraries(kernel)
+    [file] = resuming._libraries(kernel)
     assert Path(file).is_file()
-    monkeypatch.setattr(fingerprint, "c_function", lambda _: None)
+    monkeypatch.setattr(resuming, "c_function", lambda _: None)
     with pytest.raises(tj.TilejitError, match="does not tell the files of C functions"):
-        fingerprint._libraries(kernel)
+        resuming._libraries(kernel)
 
 
 def test_files_of_a_vrt_are_part_of_a_run(dem, tmp_path):
-    from tilejit.raster.fingerprint import job_fingerprint
     from tilejit.raster.options import RunOptions
+    from tilejit.raster.resuming import job_fingerprint
     from tilejit.raster.running import plan_outputs
 
     raster(dem).save(tmp_path / "dem.vrt", **OPTIONS)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from tilejit.engine.pipeline.cancellation import Cancellation
 from tilejit.engine.pipeline.run import run_job
-from tilejit.errors import warn_caller
 from tilejit.formats.array_sink import Tile, TileSink
 from tilejit.formats.gdal.library import Environment
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import read_window, save_in_thread, tiles_job, warning_of
+from tilejit.raster.running import read_window, save_in_thread, tiles_job, warned, warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
@@ -32,14 +31,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Run(Generic[T]):
-    """Work in a thread, and what the event loop knows of it.
+class _Background(Generic[T]):
+    """Work in a thread, which is called with this, and what the event loop knows of it."""
 
-    Args:
-        work: Is called in the thread, with this run.
-    """
-
-    def __init__(self, work: Callable[[_Run[T]], T]) -> None:
+    def __init__(self, work: Callable[[_Background[T]], T]) -> None:
         import asyncio
 
         self.cancellation = Cancellation()
@@ -101,7 +96,7 @@ class _Run(Generic[T]):
 
 async def _in_thread(work: Callable[[Cancellation], T]) -> T:
     """Runs work in a thread; a task that is cancelled waits until the work has stopped."""
-    run = _Run(lambda run: work(run.cancellation))
+    run = _Background(lambda run: work(run.cancellation))
     with ends_heard(run.stop_soon):
         try:
             return await run.result()
@@ -154,25 +149,19 @@ async def asave(
 
 async def asave_outputs(outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions) -> Report:
     """Does what `asave` does."""
-    report, warning = await _in_thread(lambda cancellation: save_in_thread(outputs, options, cancellation))
-    if warning is not None:
-        warn_caller(warning)
-    return report
+    return warned(*await _in_thread(lambda cancellation: save_in_thread(outputs, options, cancellation)))
 
 
 async def acompute(raster: LazyRaster, options: RunOptions) -> NDArray[Any]:
     """Computes all of a Raster into memory; see `Raster.acompute`."""
-    array, warning = await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation))
-    if warning is not None:
-        warn_caller(warning)
-    return array
+    return warned(*await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation)))
 
 
 async def tiles(raster: LazyRaster, options: RunOptions) -> AsyncGenerator[Tile, None]:
     """Yields a Raster's tiles as they are computed; see `Raster.tiles`."""
     sinks: list[TileSink] = []
 
-    def work(run: _Run[NodataWarning | None]) -> NodataWarning | None:
+    def work(run: _Background[NodataWarning | None]) -> NodataWarning | None:
         job, trace = tiles_job(raster, options)
         write = job.plan.writes[0]
         sinks.append(TileSink(raster.grid, len(write.planes), write.dtype, job.plan.workers, run.tell))
@@ -180,7 +169,7 @@ async def tiles(raster: LazyRaster, options: RunOptions) -> AsyncGenerator[Tile,
             report = run_job(job, sinks, trace=trace, cancellation=run.cancellation)
         return warning_of(raster.label, report, job)
 
-    run = _Run(work)
+    run = _Background(work)
     try:
         while True:
             is_over = run.is_over
@@ -189,8 +178,6 @@ async def tiles(raster: LazyRaster, options: RunOptions) -> AsyncGenerator[Tile,
             if is_over:
                 break
             await run.change()
-        warning = await run.result()
-        if warning is not None:
-            warn_caller(warning)
+        warned(None, await run.result())
     finally:
         await run.stop()

@@ -33,10 +33,6 @@ def claimed(paths: Iterable[str], executor: Executor | None) -> Iterator[None]:
 
     What is written in memory, and by one rank alone, is nobody else's concern: only names that meet are refused.
 
-    Args:
-        paths: The outputs.
-        executor: What runs the job; None for threads.
-
     Raises:
         PlanError: Another rank is writing one of them.
     """
@@ -85,11 +81,7 @@ def _claim(path: str, rank: str) -> Iterator[None]:
 
 
 def _locked(place: Path) -> int | None:
-    """A new file that this process alone has locked; None where the system or the file system has no locks.
-
-    Raises:
-        BlockingIOError: Another process has.
-    """
+    """A new file that this process alone has locked; None where the system or the file system has no locks."""
     while True:
         descriptor = open_regular(place, os.O_RDWR | os.O_CREAT)
         try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tilejit.engine.planning.graph import Band, SourceBand
-from tilejit.errors import ParameterError, warn_caller
+from tilejit.errors import ParameterError
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import plan_job, read_window, save_outputs
+from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
 from tilejit.sizes import counted
 from tilejit.system.signals import ends_heard
@@ -158,13 +158,7 @@ class Raster(Statistics):
             ReadError: A block cannot be read.
         """
         options = RunOptions(nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress)
-        return self._read(window, options)
-
-    def _read(self, window: Window | None, options: RunOptions) -> NDArray[Any]:
-        array, warning = read_window(self, window, options)
-        if warning is not None:
-            warn_caller(warning)
-        return array
+        return warned(*read_window(self, window, options))
 
     def compute(
         self,
@@ -182,7 +176,7 @@ class Raster(Statistics):
     ) -> NDArray[Any]:
         """Computes all of it into memory; see `read`."""
         options = RunOptions(nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress)
-        return self._read(None, options)
+        return warned(*read_window(self, None, options))
 
     async def acompute(
         self,

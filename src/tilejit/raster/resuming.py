@@ -1,25 +1,32 @@
-"""Runs that go on where an earlier one ended: what is refused, where the journal lies, and what is opened again."""
+"""Runs that go on where an earlier one ended: what is refused, what must not have changed, what is opened again."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.errors import PlanError
+from tilejit.formats.files import local_file
 from tilejit.formats.registry import checked_target, is_begun, is_opened_by_name, renames_of
 from tilejit.formats.sink import WRITTEN_DIRECTLY, Checkpoint
+from tilejit.formats.source import storage_of
 from tilejit.formats.target import hidden_beside, local_target
-from tilejit.raster.fingerprint import job_fingerprint, unseen_files
+from tilejit.system.files import c_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.sink import OutputProfile
+    from tilejit.formats.source import Source
+    from tilejit.kernel.kernel import Kernel
 
 
 def check_resumable(job: Job) -> None:
@@ -34,7 +41,7 @@ def check_resumable(job: Job) -> None:
                 f"{source.name}: resume=True needs inputs that are there in the next run, and this one is in memory: "
                 "save it to a file and open that, or leave resume= out"
             )
-        for file in unseen_files(source):
+        for file in _unseen_files(source):
             raise PlanError(
                 f"{source.name}: resume=True needs inputs of which a later run sees that they have changed, and "
                 f"{'it' if file == source.name else file} is no local file, nor in a local archive: copy it here, or "
@@ -50,14 +57,7 @@ def check_resumable(job: Job) -> None:
 
 @contextmanager
 def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journal, list[OutputProfile]]]:
-    """Opens the journal of a run; it stays with all outputs when the run fails.
-
-    Args:
-        job: The job.
-        profiles: What each output will be.
-
-    Yields:
-        The journal, and the profiles by which outputs are created or opened again.
+    """Opens the journal of a run, which stays with all outputs when the run fails, and says how outputs are opened.
 
     Raises:
         PlanError: The journal is of another run; with what differs.
@@ -99,3 +99,88 @@ def _journal_place(profiles: Sequence[OutputProfile]) -> tuple[Path, str]:
     targets = [local_target(profile.path) for profile in profiles]
     mark = hashlib.sha256("\0".join(map(str, targets)).encode()).hexdigest()[:8]
     return hidden_beside(targets[0], f"{mark}.resume.jsonl"), mark
+
+
+def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, str]:
+    """What a job is, by part, as a person reads it: what must not change for its pixels to stay the same.
+
+    Who works, with how much memory, is no part of it: the pixels are the same whoever does.
+    """
+    from importlib.metadata import version
+
+    plan = job.plan
+    parts = {f"version of {name}": version(name) for name in ("tilejit", "numba", "numpy")}
+    for source in dict.fromkeys(job.sources):
+        parts |= {f"input {file}": _state(file) for file in storage_of(source).files}
+        parts[f"grid of {source.name}"] = f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
+    for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
+        name = f"step {number}, {kernel.name}"
+        parts[f"{name}: body, helpers and constants"] = kernel.fingerprint
+        parts |= {f"{name}: {parameter}": repr(value) for parameter, value in parameters.items()}
+        parts |= {f"{name}: C library {file}": _state(file) for file in _libraries(kernel)}
+    parts |= dict(_steps(plan))
+    parts |= {"tile (rows, columns)": str(plan.tile), "backend": plan.backend}
+    for profile, write in zip(profiles, plan.writes, strict=True):
+        parts |= _output(profile, write.planes, {**write.options})
+    return parts
+
+
+def _unseen_files(source: Source) -> list[str]:
+    """The files of a raster of which nothing tells whether they have changed."""
+    files, name = storage_of(source).files, source.name
+    is_part = len(files) > 1 and not name.startswith("/vsi") and "://" not in name  # as NETCDF:a.nc:tas
+    return [file for file in files if local_file(file) is None and not (is_part and file == name)]
+
+
+def _state(name: str) -> str:
+    """What tells whether a file has changed, by the archive that it lies in; nothing of one that is not local."""
+    place = local_file(name)
+    if place is None:
+        return "not a local file"
+    stat = place.stat()
+    when = datetime.fromtimestamp(stat.st_mtime_ns // 10**9, UTC)
+    return f"{stat.st_size:,} bytes, of {when:%Y-%m-%d %H:%M:%S} and {stat.st_mtime_ns % 10**9} ns"
+
+
+def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What is read as what, and which steps take what others make."""
+    for number, read in enumerate(plan.reads):
+        kind = f"{read.dtype}{' and validity' * read.valid}, halo {read.halo}, edge {read.edge}"
+        yield f"read {number + 1}", f"{read.source}, bands {read.bands} as {kind}, scales {read.scales}"
+    for number, step in enumerate(plan.steps, 1):
+        taken = ", ".join(f"{o.plane} as {o.dtype}" for o in step.operands)
+        yield f"step {number}", f"{step.kernel}: planes {taken} to {step.results}, nodata {step.nodata}"
+
+
+def _output(profile: OutputProfile, planes: tuple[int, ...], options: dict[str, str]) -> dict[str, str]:
+    path, options = profile.path, options | dict(profile.options)
+    return {
+        f"{path}: bands": f"{profile.count} of {profile.dtype}, planes {planes}",
+        f"{path}: nodata": str(profile.nodata),
+        f"{path}: creation options": ", ".join(f"{name}={options[name].upper()}" for name in sorted(options)),
+        f"{path}: tags": f"{profile.descriptions}, {profile.units}, {profile.tags}",
+    }
+
+
+class _Place(ctypes.Structure):
+    """What dladdr tells of an address."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+def _libraries(kernel: Kernel) -> list[str]:
+    """The files of the C functions that a kernel calls."""
+    if not kernel.form.c_functions:
+        return []
+    dladdr = c_function("dladdr")
+    if dladdr is None:
+        raise PlanError("this system does not tell the files of C functions, which may have changed: leave resume= out")
+    places = [_Place() for _ in kernel.form.c_functions]
+    for function, place in zip(kernel.form.c_functions, places, strict=True):
+        dladdr(ctypes.c_void_p(function.pointer.address), ctypes.byref(place))
+    return sorted({place.file.decode() for place in places if place.file})

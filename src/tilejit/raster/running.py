@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from tilejit.formats.source import Source
     from tilejit.grid import Grid
 
+T = TypeVar("T")
+
 
 class LazyRaster(Protocol):
     """What a run takes of a `tilejit.Raster`."""
@@ -68,7 +70,7 @@ class LazyRaster(Protocol):
 
 def plan_job(raster: LazyRaster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
     """Plans a run that saves a Raster, or computes it into an array where there is no path."""
-    requests = [_request(raster, os.fspath(path) if path else "", options)]
+    requests = [_request(raster, path, options) if path else options.asked_of(Request(raster.bands))]
     with opened(options.executor, options.workers) as executor:
         return _make_job(requests, raster.grid, options, executor)
 
@@ -164,10 +166,14 @@ def save(
 
 def save_outputs(outputs: Mapping[str | os.PathLike[str], LazyRaster], options: RunOptions) -> Report:
     """Does what `save` does."""
-    report, warning = save_in_thread(outputs, options)
+    return warned(*save_in_thread(outputs, options))
+
+
+def warned(made: T, warning: NodataWarning | None) -> T:
+    """Returns what a run made, and warns its caller."""
     if warning is not None:
         warn_caller(warning)
-    return report
+    return made
 
 
 def save_in_thread(
@@ -190,13 +196,7 @@ def save_in_thread(
 
 
 def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
-    """What a run's caller is to be warned of.
-
-    Args:
-        label: What was made.
-        report: What the run did.
-        job: What it was to do.
-    """
+    """What the caller of a run that made ``label`` is to be warned of."""
     return report.counts.warning(printable(label), job.plan.nodata_values, "give another with nodata=")
 
 
@@ -282,7 +282,7 @@ def _checked_outputs(
         raise PlanError("nothing to save: give {path: raster}")
     rasters = list(outputs.values())
     check_one_grid(rasters, [os.fspath(path) for path in outputs])
-    requests = [_request(raster, os.fspath(path), options) for path, raster in outputs.items()]
+    requests = [_request(raster, path, options) for path, raster in outputs.items()]
     _check_paths(requests)
     job = _make_job(requests, rasters[0].grid, options, executor)
     profiles = [
@@ -315,10 +315,8 @@ def _inputs(requests: Sequence[Request]) -> list[Source]:
     return [source for request in requests for source in sources_of(request.bands)]
 
 
-def _request(raster: LazyRaster, path: str, options: RunOptions) -> Request:
-    if not path:
-        return options.asked_of(Request(raster.bands))
-    return options.asked_of(file_request(raster.bands, raster.grid, path, options.creation))
+def _request(raster: LazyRaster, path: str | os.PathLike[str], options: RunOptions) -> Request:
+    return options.asked_of(file_request(raster.bands, raster.grid, os.fspath(path), options.creation))
 
 
 def _check_paths(requests: Sequence[Request]) -> None:
