@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from peers.series import Row
 
 
-def seconds(*command: str, rounds: int = 5) -> float:
+def seconds(*command: str, rounds: int) -> float:
     """Median wall time of a whole process."""
     import os
     import time
@@ -39,7 +39,7 @@ def seconds(*command: str, rounds: int = 5) -> float:
     return statistics.median(times[1:])
 
 
-def startup(folder: Path) -> dict[str, float]:
+def startup(folder: Path, rounds: int) -> dict[str, float]:
     """Seconds of an import, and of a warm run of the program on a small raster."""
     from terrain import write_terrain
 
@@ -57,8 +57,9 @@ def startup(folder: Path) -> dict[str, float]:
         "--overwrite",
         "--quiet",
     ]
-    bare = seconds(sys.executable, "-c", "pass")
-    return {"import_tilejit": seconds(sys.executable, "-c", "import tilejit") - bare, "warm_run": seconds(*program)}
+    bare = seconds(sys.executable, "-c", "pass", rounds=rounds)
+    imported = seconds(sys.executable, "-c", "import tilejit", rounds=rounds)
+    return {"import_tilejit": imported - bare, "warm_run": seconds(*program, rounds=rounds)}
 
 
 def memory_table(rows: list[dict]) -> list[str]:
@@ -124,11 +125,11 @@ def main() -> None:
         # A round is over in milliseconds, and what else the machine does shows in it.
         rows = in_memory.run(512 if arguments.small else 8192, 4 * arguments.rounds, 1 if arguments.small else 2)
         sizes = (1024, 2048) if arguments.small else (16384, 32768)
-        choice = Choice(
-            sizes, arguments.rounds, ("slope",), ("zstd1",), contenders=(OURS, FLOOR, CODEC), large=max(sizes)
-        )
+        contenders = (OURS, FLOOR, CODEC)
+        choice = Choice(sizes, arguments.rounds, ("slope",), ("zstd1",), contenders=contenders, large=max(sizes),
+                        is_small=arguments.small)  # fmt: skip
         files = measure(choice, folder)
-        start = startup(folder)
+        start = startup(folder, arguments.rounds)
     about = machine()
     times = f"`import tilejit` {start['import_tilejit']:.2f} s, a warm `tilejit run` {start['warm_run']:.2f} s"
     closing = f"{times} (512 x 512). Medians of interleaved rounds; {described(about)}."

@@ -71,7 +71,7 @@ def _choice(arguments: argparse.Namespace) -> Choice:
     contenders = tuple(dict.fromkeys((OURS, *arguments.contenders)))
     if arguments.small:
         sizes = tuple(arguments.sizes or (1024,))
-        return Choice(sizes, 1, tuple(arguments.jobs), few=(), contenders=contenders, warm_up=False)
+        return Choice(sizes, 1, tuple(arguments.jobs), few=(), contenders=contenders, is_small=True)
     sizes = tuple(sorted(arguments.sizes or SIZES))
     return Choice(sizes, arguments.rounds, tuple(arguments.jobs), tuple(arguments.profiles), contenders=contenders)
 

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from peers.warm import DONE
+
 if TYPE_CHECKING:
+    from typing import Self
+
     from peers.task import Task
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
@@ -36,14 +40,10 @@ def run(module: str, task: Task, limit: float) -> dict[str, Any]:
     Raises:
         ContenderError: It failed, with what it said; or it took longer than ``limit`` seconds and has been ended.
     """
-    paths = [str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-m", f"peers.contenders.{module}", task.to_json()]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    # Compiling modules anew in each process is what nobody has who does not ask for it.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         memory = _Memory(process.pid)
         memory.start()
@@ -57,9 +57,60 @@ def run(module: str, task: Task, limit: float) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     if process.returncode:
         raise ContenderError(f"failed: {complaint}")
-    figures: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return _figures(output.splitlines(), task, seconds, memory.peak)
+
+
+def _environment() -> dict[str, str]:
+    """Where contenders are found."""
+    paths = [str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    # Compiling modules anew in each process is what nobody has who does not ask for it.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
+def _figures(lines: list[str], task: Task, seconds: float, peak: int) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(lines[-1])
     size = sum(Path(path).stat().st_size for path in task.outputs)
-    return {"process": seconds, "peak": memory.peak, "bytes": size} | figures
+    return {"process": seconds, "peak": peak, "bytes": size} | figures
+
+
+class Warm:
+    """A process for each contender that does all its tasks, where figures say nothing: most of the time is imports."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.communicate()
+
+    def run(self, module: str, task: Task, limit: float) -> dict[str, Any]:
+        """Does what `run` does, but measures no memory; what a contender complains of is printed."""
+        start = time.perf_counter()
+        process = self._processes.get(module) or self._start(module)
+        process.stdin.write(task.to_json() + "\n")
+        process.stdin.flush()
+        late = threading.Timer(limit, _end, [process])
+        late.start()
+        lines: list[str] = []
+        while lines[-1:] != [f"{DONE}\n"] and (line := process.stdout.readline()):
+            lines.append(line)
+        late.cancel()
+        if lines[-1:] != [f"{DONE}\n"]:
+            self._processes.pop(module).wait()
+            raise ContenderError("failed, as it says above")
+        return _figures(lines[:-1], task, time.perf_counter() - start, 1)
+
+    def _start(self, module: str) -> subprocess.Popen[str]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        command = [sys.executable, "-m", "peers.warm", module]
+        self._processes[module] = subprocess.Popen(command, env=_environment(), text=True, **pipes)
+        return self._processes[module]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import shutil
 import statistics
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.compare import difference, profile_of
 from peers.jobs import CREATION, JOBS, OUR_DEFAULTS, PROFILES, Job
-from peers.measure import ContenderError, run
+from peers.measure import ContenderError, Warm, run
 from peers.roster import CODEC, CONTENDERS, FLOOR, OURS, Contender
 from peers.task import Task
 from terrain import write_bands, write_terrain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    Runner = Callable[[str, Task, float], dict[str, Any]]
 
 _WARM_UP = 512
 """Size of the raster that fills the caches of compiled code."""
@@ -45,8 +47,13 @@ class Choice:
     """The jobs at sizes above ``large``; three outputs of 17 GB would not fit most disks."""
     limit: float = 300.0
     """Seconds; who would take longer, going by the size before, is not run."""
-    warm_up: bool = True
-    """Whether to run everyone once on a small raster first."""
+    is_small: bool = False
+    """Whether figures say nothing: nobody warms up, and one process of each does all."""
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Who runs at sizes above ``large``."""
+        return tuple(name for name in self.contenders if name in (OURS, FLOOR, CODEC))
 
     def groups(self) -> Iterator[tuple[int, str, str]]:
         """Yields size, job and compressor, smaller sizes first."""
@@ -108,20 +115,22 @@ def measure(choice: Choice, folder: Path) -> list[Row]:
     """
     absent = {name: CONTENDERS[name].why_not() for name in choice.contenders}
     rows: list[Row] = []
-    for size, job, profile in choice.groups():
-        group = _Group(JOBS[job], profile, size, folder)
-        names = [name for name in choice.contenders if size <= choice.large or name in (OURS, FLOOR, CODEC)]
-        able = []
-        for name in names:
-            note, estimate = _why_not(CONTENDERS[name], absent[name], group, choice.limit, rows)
-            if note:
-                rows.append(Row(size, job, profile, name, note, estimate))
-            else:
-                able.append(name)
-        print(f"{size} {job} {profile}: {', '.join(able)}", file=sys.stderr, flush=True)
-        if choice.warm_up and size == choice.sizes[0] and profile == choice.profiles[0]:
-            _Group(JOBS[job], profile, _WARM_UP, folder).run(able, 1, choice.limit)
-        rows += group.run(able, choice.rounds, choice.limit)
+    with Warm() as warm:
+        for group in (_Group(JOBS[job], profile, size, folder) for size, job, profile in choice.groups()):
+            able = []
+            for name in choice.contenders if group.size <= choice.large else choice.alone:
+                note, estimate = _why_not(CONTENDERS[name], absent[name], group, choice.limit, rows)
+                if note:
+                    rows.append(Row(*group.key, name, note, estimate))
+                else:
+                    able.append(name)
+            print(*group.key, ", ".join(able), file=sys.stderr, flush=True)
+            if choice.is_small:
+                rows += group.run(able, choice.rounds, choice.limit, warm.run)
+                continue
+            if (group.size, group.profile) == (choice.sizes[0], choice.profiles[0]):
+                replace(group, size=_WARM_UP).run(able, 1, choice.limit)
+            rows += group.run(able, choice.rounds, choice.limit)
     return rows
 
 
@@ -159,6 +168,11 @@ class _Group:
     """Where files go."""
 
     @property
+    def key(self) -> tuple[int, str, str]:
+        """Size, job and compressor by name."""
+        return self.size, self.job.name, self.profile
+
+    @property
     def bytes_needed(self) -> int:
         """What inputs still to be made, tilejit's results and another's take on the disk, uncompressed."""
         inputs = 0 if self._has_inputs() else 4
@@ -168,7 +182,7 @@ class _Group:
         """Returns whether the disk has room."""
         return shutil.disk_usage(self.folder).free > self.bytes_needed
 
-    def run(self, names: Sequence[str], rounds: int, limit: float) -> list[Row]:
+    def run(self, names: Sequence[str], rounds: int, limit: float, runner: Runner | None = None) -> list[Row]:
         """Runs contenders in turn, each round in another order."""
         self._make_inputs()
         kept = self._task(OURS, "reference")
@@ -183,7 +197,7 @@ class _Group:
                     continue
                 task = self._task(name, "result", kept.outputs)
                 try:
-                    figures[name].append(run(name, task, limit * 2))
+                    figures[name].append((runner or run)(name, task, limit * 2))
                     if not k:
                         apart[name] = self._compare(CONTENDERS[name], task)
                 except ContenderError as error:
@@ -192,7 +206,7 @@ class _Group:
         _remove(kept.outputs)
         return [
             Row(
-                *(self.size, self.job.name, self.profile, name, notes.get(name, "")),
+                *(*self.key, name, notes.get(name, "")),
                 medians=_medians(figures[name]),
                 apart=apart.get(name, {}),
                 rounds=tuple(figures[name]),
