@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import tilejit as tj
 from tilejit.engine.partials import CountsPartial
+from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.kernel.counts import Counts
 
@@ -185,10 +186,21 @@ def test_arrays_take_statistics_of_rasters(dem, heights):
     assert np.nanmax(found) == 1.0
 
 
-def test_a_run_with_passes_goes_on(dem, tmp_path):
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_a_run_with_passes_goes_on_without_them(dem, tmp_path, monkeypatch, executor):
+    small = {"profile": {"blockxsize": 16, "blockysize": 16}, "tile": (16, 16), "workers": 2}
     raster = stretched(dem, low=dem.min(), high=dem.max())
-    raster.save(tmp_path / "at once.tif")
-    raster.save(tmp_path / "kept.tif", resume=True)
+    raster.save(tmp_path / "at once.tif", **small)
+
+    def failing(*_):
+        raise OSError(28, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note_complete", failing)
+        with pytest.raises(OSError, match="no space"):
+            raster.save(tmp_path / "kept.tif", resume=True, executor=executor, **small)
+    report = raster.save(tmp_path / "kept.tif", resume=True, executor=executor, **small)
+    assert (report.earlier, report.tasks) == ((), 0)
     one, other = (rasterio.open(tmp_path / name).read() for name in ("at once.tif", "kept.tif"))
     np.testing.assert_array_equal(one, other)
 

@@ -55,7 +55,7 @@ def run_distributed(
     journal: Journal | None = None,
 ) -> Report:
     """Runs a job on an executor to its end: all outputs in their place, or none; see `Run`."""
-    job, earlier = run_passes(job, lambda one: run_distributed(one, (), executor, progress, cancellation))
+    job, earlier = run_passes(job, lambda one: run_distributed(one, (), executor, progress, cancellation), journal)
     parts = parts_of(job.plan, executor.workers)
     run = Run(job, sinks, parts, progress=progress, cancellation=cancellation, journal=journal, earlier=earlier)
     return run.complete(lambda: _Distribution(run, executor).run(run.windows), job.plan.workers * executor.workers)

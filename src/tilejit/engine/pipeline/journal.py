@@ -30,6 +30,7 @@ SECONDS = 1.0
 To sync what was written and then the line that says so, for each tile, would cost more than a small tile does."""
 _HEADER = "tilejit journal"
 _COMPLETE = "complete"
+_NUMBERS = "numbers of earlier passes"
 _SUM = "sum"
 
 
@@ -69,6 +70,8 @@ class Journal:
         self.path, self.partials = path, partials
         self.entries: tuple[Entry, ...] = ()
         """What earlier runs have finished."""
+        self.numbers: list[float] | None = None
+        """What earlier passes of the run have made for the last, where they are done."""
         self.is_begun = False
         """Whether there is something to go on with: an earlier run's work, or this one's."""
         self.is_complete = False
@@ -103,6 +106,8 @@ class Journal:
             if not self.is_complete:  # somebody has taken away what this is of
                 self.is_begun = False
                 return 0
+        if entries and _NUMBERS in entries[0]:
+            self.numbers = entries.pop(0)[_NUMBERS]
         self.entries = tuple(
             Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["manifests"]), tuple(e["states"])) for e in entries
         )
@@ -141,7 +146,7 @@ class Journal:
 
     def forget(self) -> None:
         """Begins anew: the outputs that it is of are not there."""
-        self.entries, self.is_begun, self._end = (), False, 0
+        self.entries, self.numbers, self.is_begun, self._end = (), None, False, 0
 
     def begin(self, sinks: Sequence[Sink]) -> None:
         """Hands the outputs what earlier runs have written; from now on they and the journal stay when a run fails."""
@@ -218,6 +223,13 @@ class Journal:
             return error
         hint = disk_hint(self.path.parent, error)
         return SinkError(f"{self.path}: finished tiles cannot be noted: {error or type(error).__name__}{hint}")
+
+    def note_numbers(self, numbers: Sequence[float]) -> None:
+        """Notes what earlier passes have made: a later run does not make them again."""
+        try:
+            self._write([_line({_NUMBERS: list(numbers)})])
+        except OSError as error:
+            raise self._failed(error) from error
 
     def note_complete(self) -> None:
         """Notes that the outputs lack nothing but their names: a later run gives them those, and does nothing else."""

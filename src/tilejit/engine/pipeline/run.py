@@ -146,7 +146,7 @@ def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, t
         KeyboardInterrupt: Ctrl-C; likewise.
         RunStoppedError: It was cancelled; likewise.
     """
-    job, earlier = run_passes(job, lambda one: run_job(one, (), progress, cancellation=cancellation))
+    job, earlier = run_passes(job, lambda one: run_job(one, (), progress, cancellation=cancellation), journal)
     parts = [job.plan.window]
     run = Run(
         job, sinks, parts, progress=progress, trace=trace, cancellation=cancellation, journal=journal, earlier=earlier

@@ -35,7 +35,7 @@ from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tilejit.formats.source import Source
     from tilejit.grid import Grid
@@ -106,17 +106,18 @@ def request_of(reduced: Reduced) -> Request:
     return Request(tuple(bands), reduced=reduced)
 
 
-def bound(job: Job, results: Mapping[tuple[Any, ...], Any]) -> Job:
-    """Returns a job whose parameters are numbers.
+def awaited(job: Job) -> list[Statistic]:
+    """Returns the numbers that the job's kernels take from earlier passes, in the order of its parameters."""
+    return [value for given in job.parameters for value in given.values() if isinstance(value, Statistic)]
 
-    Args:
-        job: The job.
-        results: What earlier passes have made: key -> value.
-    """
+
+def bound(job: Job, numbers: Iterable[float]) -> Job:
+    """Returns a job whose parameters are numbers: one for each that it awaits."""
+    left = iter(numbers)
 
     def number(kernel: Kernel, name: str, value: Any) -> Any:
         scalar = next(s for s in kernel.scalars if s.name == name)
-        return scalar.convert(value.of(results[value.reduced.key])) if isinstance(value, Statistic) else value
+        return scalar.convert(next(left)) if isinstance(value, Statistic) else value
 
     pairs = zip(job.kernels, job.parameters, strict=True)
     parameters = tuple({n: number(kernel, n, v) for n, v in given.items()} for kernel, given in pairs)
