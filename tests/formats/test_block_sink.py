@@ -22,8 +22,7 @@ from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.geotiff import append_file, block_sink
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.block_writer import cut_block
-from tilejit.formats.geotiff.blocks import BlockGrid, Place
-from tilejit.formats.geotiff.constant_blocks import constant_of
+from tilejit.formats.geotiff.blocks import BlockGrid, Place, constant_of
 from tilejit.formats.geotiff_sink import writer_of
 from tilejit.formats.output import OutputFile
 from tilejit.formats.registry import open_sink

@@ -16,8 +16,7 @@ from tilejit.engine.planning.planner import make_job
 from tilejit.formats.codecs import BlockCodec
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.block_writer import BlockEncoder
-from tilejit.formats.geotiff.blocks import BlockGrid
-from tilejit.formats.geotiff.constant_blocks import KnownBlocks, constant_of
+from tilejit.formats.geotiff.blocks import BlockGrid, KnownBlocks, constant_of
 from tilejit.formats.registry import open_source
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid

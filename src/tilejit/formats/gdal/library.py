@@ -139,9 +139,7 @@ class Environment:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep rasterio's Python warnings from the caller, and GDAL's own words off the terminal.
-
-    No georeferencing is no news to tilejit; and outside of an ``Env`` GDAL writes to standard error itself.
+    """Keep rasterio's Python warnings from the caller, and what GDAL says outside of an ``Env`` off the terminal.
 
     Python's warning filters are the process's, not the thread's. One thread at a time is in here, as deep as it likes,
     and it should be the main one: were it a worker while the main thread, say, imports Numba, which does the same, the

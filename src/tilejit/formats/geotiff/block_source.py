@@ -15,8 +15,7 @@ from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.block_codec import BlockError
 from tilejit.formats.files import check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.blocks import BlockRun, Place, SharedBlocks
-from tilejit.formats.geotiff.constant_blocks import KnownBlocks
+from tilejit.formats.geotiff.blocks import BlockRun, KnownBlocks, Place, SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
 from tilejit.formats.source import check_request
 from tilejit.kernel.nodata import is_constant

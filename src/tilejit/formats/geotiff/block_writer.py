@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.formats.codecs import MixedEncoder
-from tilejit.formats.geotiff.constant_blocks import constant_of
+from tilejit.formats.geotiff.blocks import constant_of
 from tilejit.formats.output_sink import OutputWriter
 from tilejit.kernel.nodata import is_constant
 from tilejit.system.files import open_regular
