@@ -10,8 +10,10 @@ import copy
 import dis
 import functools
 import inspect
+import linecache
 import operator
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -185,6 +187,8 @@ def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
     if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
         return False
     code: CodeType = function.__code__
+    if code in _codes_of_file("".join(linecache.getlines(code.co_filename)), code.co_filename):
+        return True
     bare = copy.copy(tree)
     bare.decorator_list = []
     held = [ast.parse(f"{name} = None").body[0] for name in code.co_freevars]
@@ -196,6 +200,22 @@ def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
     compiled = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
     found = next(c for c in _codes(next(_codes(compiled))) if c.co_name == function.__name__)
     return _parts(found) == _parts(code)
+
+
+@functools.lru_cache(maxsize=8)
+def _codes_of_file(text: str, filename: str) -> frozenset[CodeType]:
+    """The code of all functions in a file, compiled at once, which takes a tenth of comparing instructions."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            waiting = [compile(text, filename, "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError):  # a notebook's cell, say
+        return frozenset()
+    found: set[CodeType] = set()
+    while waiting:
+        inner = list(_codes(waiting.pop()))
+        found.update(inner)
+        waiting += inner
+    return frozenset(found)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -231,9 +251,8 @@ def _parsed(lines: list[str], first: int) -> ast.stmt | None:
     """
     is_indented = lines[0][:1].isspace()
     try:
-        module = ast.parse("if 1:\n" * is_indented + "".join(lines))
+        module = ast.parse("\n" * (first - 1 - is_indented) + "if 1:\n" * is_indented + "".join(lines))
     except SyntaxError:
         return None
-    ast.increment_lineno(module, first - 1 - is_indented)
     statement = module.body[0]
     return statement.body[0] if is_indented and isinstance(statement, ast.If) else statement

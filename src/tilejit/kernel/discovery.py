@@ -29,6 +29,7 @@ from tilejit.sizes import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
+    from importlib.metadata import Distribution
     from types import ModuleType
 
 GROUP = "tilejit.kernels"
@@ -41,11 +42,16 @@ class Collection:
 
     name: str
     value: str
-    package: str
+    distribution: Distribution | None
     kernels: Mapping[str, Applicable]
     """Name -> kernel or chain, in the order of the file."""
     problem: str | None = None
     """Why it could not be loaded."""
+
+    @property
+    def package(self) -> str:
+        """The distribution and its version, for which all that it says of itself is read."""
+        return "?" if self.distribution is None else f"{self.distribution.name} {self.distribution.version}"
 
 
 def find_kernel(name: str) -> Applicable:
@@ -106,27 +112,23 @@ def collections() -> tuple[Collection, ...]:
     return tuple(_collection(name, *entry) for name, entry in sorted(_entry_points().items()))
 
 
-def _entry_points() -> dict[str, tuple[str, str]]:
+def _entry_points() -> dict[str, tuple[str, Distribution | None]]:
     """Name -> (value, distribution)."""
     from importlib.metadata import entry_points
 
-    found = {}
-    for point in entry_points(group=GROUP):
-        package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "?"
-        found[point.name] = (point.value, package)
-    return found
+    return {point.name: (point.value, point.dist) for point in entry_points(group=GROUP)}
 
 
 @functools.cache
-def _collection(name: str, value: str, package: str) -> Collection:
+def _collection(name: str, value: str, distribution: Distribution | None) -> Collection:
     try:
         # An entry point may be narrowed to one kernel: module:name.
         where, _, attribute = value.partition(":") if not _is_file(value) else (value, "", "")
         module = load_file(where) if _is_file(where) else import_module(where)
         kernels = {attribute: _chosen(where, attribute, module)} if attribute else _kernels_of(module)
     except TilejitError as error:
-        return Collection(name, value, package, {}, str(error))
-    return Collection(name, value, package, kernels)
+        return Collection(name, value, distribution, {}, str(error))
+    return Collection(name, value, distribution, kernels)
 
 
 def _registered(name: str) -> Applicable:
