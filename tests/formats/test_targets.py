@@ -20,7 +20,7 @@ from sinks_for_tests import Written
 from tilejit.cli import main
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.pipeline.stopwatch import checked_trace
-from tilejit.errors import NameTakenError, SinkError
+from tilejit.errors import NameTakenError, SinkError, printable
 from tilejit.formats.gdal.gdal_dataset import write_png
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.registry import checked_target, places_of
@@ -29,7 +29,6 @@ from tilejit.formats.target import hidden_beside, replacing_folder, sync_path
 from tilejit.grid import Metric
 from tilejit.system import files
 from tilejit.system.files import rename_new
-from tilejit.text import printable
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links, devices and FIFOs")
 KINDS = ["tif", "vrt", "zarr"]

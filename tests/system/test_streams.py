@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from rasterio import Affine
 
-from tilejit.system.streams import all_open, is_open, is_terminal
+from tilejit.system.program import all_open, is_open, is_terminal
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from tilejit.system.threads import AwaitedThread
+from tilejit.system.signals import AwaitedThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from tilejit.system.streams import all_open
+from tilejit.system.program import all_open
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

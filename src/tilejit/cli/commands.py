@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tilejit.cli.console import say
-from tilejit.errors import KernelError, NodataWarning, TilejitError
+from tilejit.errors import KernelError, NodataWarning, TilejitError, printable
 from tilejit.system.signals import ends_heard
-from tilejit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

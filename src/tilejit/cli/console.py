@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tilejit.system.streams import is_terminal
-from tilejit.text import printable
+from tilejit.errors import printable
+from tilejit.system.program import is_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console

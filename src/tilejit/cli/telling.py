@@ -11,11 +11,10 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.cli.console import console, on_terminal, say, show_labelled, show_source
-from tilejit.errors import ParameterError
+from tilejit.errors import ParameterError, printable
 from tilejit.kernel.discovery import collections, find_kernel, kernels_in
 from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted, format_size
-from tilejit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -28,7 +28,7 @@ from tilejit.errors import KernelError, TilejitError
 from tilejit.kernel.decorators import Applicable
 from tilejit.kernel.discovery import find_kernel, import_module, is_importable, load_file
 from tilejit.kernel.kernel import Kernel
-from tilejit.system.main_module import is_run_again, main_file, main_module
+from tilejit.system.program import is_run_again, main_file, main_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

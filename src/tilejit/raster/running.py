@@ -17,14 +17,13 @@ from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import sources_of
 from tilejit.engine.planning.planner import make_job
-from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, warn_caller
+from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, printable, warn_caller
 from tilejit.formats.array_sink import ArraySink, SharedArray
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.registry import check_no_input, checked_target, open_sink, places_of
 from tilejit.raster.claims import claimed
 from tilejit.raster.options import RunOptions
 from tilejit.system.signals import ends_heard
-from tilejit.text import printable
 from tilejit.window import Window
 
 if TYPE_CHECKING:

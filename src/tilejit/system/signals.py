@@ -1,4 +1,4 @@
-"""Signals that tell a program to end: what goes on cleans up first, and the program ends by them after that."""
+"""Signals that tell a program to end, by which it ends when all has cleaned up; and waits that Ctrl-C interrupts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if 
 _PATIENCE = 2.0
 """Seconds after the first signal in which others count for nothing: mpiexec, terminals and service managers send two or
 three in a row, and the second would end the cleaning up. A later one is somebody who is tired of waiting."""
+_GLANCE = 0.05
+"""Seconds between two looks at whether Ctrl-C was pressed: a wait without an end does not let it through everywhere."""
+_BEGINS = 20
+"""Looks within which a thread that was asked for has begun."""
 
 _going: list[Callable[[], object]] = []
 """What stops each thing that goes on. The main thread alone looks at it, as its handlers do."""
@@ -103,3 +107,45 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+class AwaitedThread(threading.Thread):
+    """A thread that tells its end itself: one whose `join` Ctrl-C interrupts counts as ended in Python 3.11 and 3.12.
+
+    Args:
+        work: What it does.
+        name: Its name.
+
+    Example:
+        >>> thread = AwaitedThread(lambda: None, "tilejit-example")
+        >>> thread.start()
+        >>> thread.wait()
+        >>> thread.has_ended()
+        True
+    """
+
+    def __init__(self, work: Callable[[], object], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._does, self._end, self._asked = work, threading.Event(), False
+
+    def start(self) -> None:
+        """Starts it. Where Ctrl-C comes meanwhile, it may begin all the same."""
+        self._asked = True
+        super().start()
+
+    def run(self) -> None:
+        """Does its work."""
+        try:
+            self._does()
+        finally:
+            self._end.set()
+
+    def has_ended(self, seconds: float = 0) -> bool:
+        """Whether its work is done; waits for that so long at most."""
+        return self._end.wait(seconds)
+
+    def wait(self) -> None:
+        """Waits until its work is done, if it was started."""
+        looks = 0
+        while self._asked and not self.has_ended(_GLANCE) and (self.ident is not None or looks < _BEGINS):
+            looks += 1

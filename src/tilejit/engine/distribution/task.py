@@ -25,7 +25,7 @@ from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import storage_of
 from tilejit.kernel.crossing import way_of
 from tilejit.system.identity import FileIdentity
-from tilejit.system.main_module import require_guard
+from tilejit.system.program import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tilejit.errors import PlanError, TilejitError
-from tilejit.system.main_module import require_guard
+from tilejit.system.program import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -12,7 +12,7 @@ from tilejit.engine.executors.base import PoolExecutor, cause, interrupts_held_b
 from tilejit.errors import PlanError
 from tilejit.system.identity import here, is_here
 from tilejit.system.limits import available_cores, require_open_files
-from tilejit.system.main_module import main_without_file
+from tilejit.system.program import main_without_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -29,7 +29,7 @@ from tilejit.engine.executors.base import (
 )
 from tilejit.errors import TilejitError
 from tilejit.system.limits import available_cores, open_files_hint
-from tilejit.system.main_module import main_without_file
+from tilejit.system.program import main_without_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -18,7 +18,7 @@ from tilejit.errors import TilejitError
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import make_ready
-from tilejit.system.threads import AwaitedThread
+from tilejit.system.signals import AwaitedThread
 from tilejit.window import Window
 
 if TYPE_CHECKING:

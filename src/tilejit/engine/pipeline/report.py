@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.pipeline.stopwatch import STAGES, WORKER_STAGES, StageTime
+from tilejit.errors import printable
 from tilejit.sizes import counted, format_size
 from tilejit.system.identity import process_space
-from tilejit.system.streams import is_open, is_terminal
-from tilejit.text import printable
+from tilejit.system.program import is_open, is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

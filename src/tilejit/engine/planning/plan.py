@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tilejit.engine.partials import CountsPartial, Partial
 from tilejit.engine.planning.plan_text import read_line, reduce_line, step_line, write_line
 from tilejit.engine.planning.tiles import Tiling, cells_of
+from tilejit.errors import printable
 from tilejit.sizes import counted, format_size
-from tilejit.text import printable
 from tilejit.window import Window
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quie
 from tilejit.formats.target import checked_file, finished, give_name, temporary_of
 from tilejit.grid import IDENTITY
 from tilejit.system.limits import open_files_hint
-from tilejit.system.streams import unlogged
+from tilejit.system.program import unlogged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

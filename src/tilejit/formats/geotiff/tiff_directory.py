@@ -14,7 +14,7 @@ from tilejit.formats.codecs import BlockCodec
 from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.source import Decoding, storage_of
 from tilejit.sizes import counted
-from tilejit.system.streams import unlogged
+from tilejit.system.program import unlogged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
