@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ("runs:run", "Run a kernel from raster file to raster file."),
     "plan": ("runs:plan", "Show how a run would go."),
+    "zonal": ("zonal:zonal", "Make a table by zone of the cells of rasters."),
     "merge": ("runs:merge", "Put the shards of a VRT together into one GeoTIFF."),
     "compare": ("comparing:compare", "Measure every strategy for being parallel on your own kernel and raster."),
     "list": ("telling:list_kernels", "List the kernels that are installed, or those of a file."),

@@ -18,7 +18,7 @@ from tilejit.cli.inputs import (
     parse_profile,
     parse_tile,
 )
-from tilejit.errors import TilejitError
+from tilejit.errors import ParameterError, TilejitError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.sizes import counted, parse_size
 
@@ -115,6 +115,11 @@ def read_job(
     from tilejit.raster.options import RunOptions
 
     kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
+    for one in kernels:
+        if one.kind == "zonal":
+            raise ParameterError(
+                f"{one.name} makes a table, no raster: tilejit zonal {kernel} {' '.join(inputs)} ZONES"
+            )
     bound = bind_parameters(kernels, parameters)
     # What an edge says nothing of is left alone; where that is all there is, the kernel refuses it.
     edged = [k for k in kernels if k.kind != "local"] or kernels

@@ -154,7 +154,7 @@ class _Comparing:
         tell: Tell,
     ) -> None:  # fmt: skip
         self._kernel, self._rasters = kernel, rasters
-        self._edge = None if kernel.kind == "local" else kernel.edge
+        self._edge = kernel.edge if kernel.kind == "focal" else None
         self._parameters = {n: v.item() if isinstance(v, np.generic) else v for n, v in parameters.items()}
         self._name, self._seconds, self._folder, self._tell = kernel_name(kernel), seconds, folder, tell
         self._cache = folder / "cache"

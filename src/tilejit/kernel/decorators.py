@@ -188,7 +188,7 @@ def chain(function: Callable[..., object], /) -> Chain:
 def declare(
     function: Callable[..., object],
     *,
-    kind: Literal["local", "focal"],
+    kind: Literal["local", "focal", "zonal"],
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",

@@ -53,8 +53,8 @@ class Kernel(RasterFunction):
 
     source: FunctionSource
     """The body's text."""
-    kind: Literal["local", "focal"]
-    """Whether it reads neighbours."""
+    kind: Literal["local", "focal", "zonal"]
+    """Whether it reads neighbours, and whether it makes a table."""
     rasters: tuple[RasterParameter, ...]
     """Its positional parameters."""
     scalars: tuple[ScalarParameter, ...]
@@ -236,7 +236,7 @@ class Kernel(RasterFunction):
         Raises:
             KernelError: It reads no neighbours, or there is no such edge.
         """
-        if self.kind == "local":
+        if self.kind != "focal":
             raise KernelError(f"{self.name} reads one pixel and has no edge: leave edge={edge!r} out")
         check_edge(self.name, edge, self.rasters)
         return self if edge == self.edge else self._with_edge(edge)

@@ -74,7 +74,7 @@ def zonal(*, finish: Finish | None = None, **columns: Fold) -> Callable[[Callabl
         raise KernelError(f"zonal({taken.pop()}=…): every table has a column of that name: give another one")
 
     def made(body: Callable[..., object]) -> ZonalKernel:
-        plain = declare(body, kind="local")
+        plain = declare(body, kind="zonal")
         kernel = ZonalKernel(
             **{field.name: getattr(plain, field.name) for field in fields(plain)},
             columns=tuple(columns.items()),

@@ -163,7 +163,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
     """What a chain made, with another edge in every focal kernel that it applies; its inputs stay as they are."""
     before = {id(application) for application in applications_of(inputs)}
     within = [application for application in applications_of(bands) if id(application) not in before]
-    if all(application.kernel.kind == "local" for application in within):
+    if all(application.kernel.kind != "focal" for application in within):
         raise KernelError(f"{chain.name} applies no focal kernel and has no edge: leave edge={edge!r} out")
     made: dict[int, Application] = {}
 
@@ -172,7 +172,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
         return band if known is None else replace(band, application=known)  # type: ignore[arg-type]
 
     for old in within:
-        kernel = old.kernel if old.kernel.kind == "local" else old.kernel.with_edge(edge)
+        kernel = old.kernel if old.kernel.kind != "focal" else old.kernel.with_edge(edge)
         made[id(old)] = replace(old, kernel=kernel, inputs=tuple(map(anew, old.inputs)))
     return tuple(map(anew, bands))
 

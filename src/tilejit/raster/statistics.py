@@ -15,24 +15,28 @@ from tilejit.raster.running import run_planned, warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tilejit.engine.planning.graph import Band
     from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid
 
 
-def run_reduced(reduced: Reduced, label: str, options: RunOptions) -> Any:
-    """Computes what a pass reduces bands to."""
+def run_reduced(reduced: Sequence[Reduced], label: str, options: RunOptions) -> tuple[Any, ...]:
+    """Computes what one pass reduces bands to, all on one grid."""
+    bands = [band for one in reduced for band in one.bands]
     with (
         ends_heard(),
         opened(options.executor, options.workers) as executor,
         progress_bar(label, show=options.progress) as progress,
     ):
-        job = make_job(reduced.grid, [request_of(reduced)], options.settings(reduced.bands, executor))
+        requests = [request_of(one) for one in reduced]
+        job = make_job(reduced[0].grid, requests, options.settings(bands, executor))
         report = run_planned(job, [], executor, None, progress=progress)
     warning = warning_of(label, report, job)
     if warning is not None:
         warn_caller(warning)
-    return report.results[1]
+    return report.results[1:]
 
 
 class LazyNumber(Statistic):
@@ -46,7 +50,7 @@ class LazyNumber(Statistic):
 
     def __float__(self) -> float:
         """Computes it, on all cores."""
-        return self.of(run_reduced(self.reduced, repr(self), RunOptions(progress=False)))
+        return self.of(*run_reduced([self.reduced], repr(self), RunOptions(progress=False)))
 
 
 class Statistics:

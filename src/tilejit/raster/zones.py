@@ -60,13 +60,23 @@ class LazyTable:
         """
         options = RunOptions(backend=backend, executor=executor, workers=workers, memory=memory, tile=tile,
                              progress=progress)  # fmt: skip
-        table: Mapping[str, NDArray[Any]] = run_reduced(self.reduced, self.kernel.name, options)
-        if self.kernel.finish is not None:
-            return {"zone": table["zone"]} | dict(self.kernel.finish(table))
-        return {name: table[name] for name in ("zone", *(name for name, _ in self.kernel.columns))}
+        return compute_tables([self], options)[0]
 
     def __repr__(self) -> str:
         return f"<table {self.kernel.name} by zones of {self.reduced.bands[0].label}: {self.reduced.grid}>"
+
+
+def compute_tables(tables: Sequence[LazyTable], options: RunOptions) -> list[dict[str, NDArray[Any]]]:
+    """Computes tables over one grid in one pass; see `LazyTable.compute`."""
+    label = ", ".join(table.kernel.name for table in tables)
+    found = run_reduced([table.reduced for table in tables], label, options)
+    return [_finished(table.kernel, columns) for table, columns in zip(tables, found, strict=True)]
+
+
+def _finished(kernel: ZonalKernel, table: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    if kernel.finish is not None:
+        return {"zone": table["zone"]} | dict(kernel.finish(table))
+    return {name: table[name] for name in ("zone", *(name for name, _ in kernel.columns))}
 
 
 def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> LazyTable:

@@ -1,0 +1,50 @@
+"""``tilejit zonal``: tables by zone on the command line."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import tilejit as tj
+from tilejit.cli import main
+
+GRID = tj.Grid(20, 30, (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0), "EPSG:32633")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = np.arange(600, dtype=np.float32).reshape(20, 30)
+    tj.from_array(values, grid=GRID).save("dem.tif")
+    tj.from_array(np.repeat(np.uint8([4, 9]), 10)[:, None].repeat(30, 1), grid=GRID).save("parcels.tif")
+    return tmp_path
+
+
+def test_a_table_is_printed(place, capsys):
+    assert main(["zonal", "zonal.mean+zonal.maximum", "dem.tif", "parcels.tif", "--quiet"]) == 0
+    assert capsys.readouterr().out == "zone,mean,max\n4,149.5,299.0\n9,449.5,599.0\n"
+
+
+def test_a_table_is_written(place, capsys):
+    assert main(["zonal", "summary", "dem.tif", "parcels.tif", "-o", "table.csv", "-q"]) == 0
+    with (place / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["zone"], row["count"], row["min"]) for row in rows] == [("4", "300", "0.0"), ("9", "300", "300.0")]
+    assert main(["zonal", "summary", "dem.tif", "parcels.tif", "-o", "table.csv", "-q"]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["zonal", "slope", "dem.tif", "parcels.tif"], "slope makes a raster, no table: tilejit run slope"),
+        (["run", "zonal.mean", "dem.tif", "-o", "x.tif"], "mean makes a table, no raster: tilejit zonal zonal.mean dem.tif ZONES"),
+        (["zonal", "summary", "dem.tif", "parcels.tif", "-o", "x.tif"], "a table is written as CSV"),
+        (["zonal", "summary", "dem.tif", "dem.tif", "nothing.tif"], "nothing.tif: cannot be opened"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(place, capsys, words, said):
+    assert main(words) != 0
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
