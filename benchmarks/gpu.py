@@ -29,7 +29,7 @@ if __name__ == "__main__" and "--tiny" in sys.argv:
 import tilejit as tj
 from tilejit.backends.cpu import CpuBackend
 from tilejit.backends.cuda import BLOCK, CudaBackend, load_launch
-from tilejit.backends.cuda_adapter import numba_cuda, simulating
+from tilejit.backends.cuda_device import numba_cuda, simulating
 from tilejit_kernels.filters import mean_5x5, median_3x3
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import slope

@@ -26,7 +26,7 @@ from raster_kernels import (
     same_bits,
 )
 from tilejit.arrays import ArrayJob
-from tilejit.backends.pulse import on_threads
+from tilejit.backends.launch_control import on_threads
 from tilejit.errors import KernelError, ParameterError
 from tilejit.grid import Grid
 
@@ -297,9 +297,9 @@ def looping(z, *, steps: int = 3):
 def test_threads_are_as_many_as_there_is_work_for(monkeypatch, shape, threads):
     asked = []
 
-    def watched(call, count, pulse, *, joins):
+    def watched(call, count, control, *, joins):
         asked.append(count)
-        return on_threads(call, count, pulse, joins=joins)
+        return on_threads(call, count, control, joins=joins)
 
     monkeypatch.setattr("tilejit.arrays.on_threads", watched)
     for kernel in (same, plus_one):

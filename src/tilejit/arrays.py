@@ -17,7 +17,7 @@ import numpy as np
 
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import CpuBackend, short_pixels
-from tilejit.backends.pulse import STOP, new_pulse, on_threads
+from tilejit.backends.launch_control import STOP, new_control, on_threads
 from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError, warn_caller
 from tilejit.formats.containers import Container, given_array
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Backend, Launch
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends import Backend, Launch
+    from tilejit.backends.launch_control import LaunchControl
     from tilejit.compiler.kinds import Signature
     from tilejit.formats.containers import Given
     from tilejit.kernel.kernel import Kernel
@@ -88,15 +88,15 @@ class ArrayJob:
         outputs = tuple(np.empty(self.shape, d) for d in self.signature.outputs) if out is None else tuple(out)
         if not all(output.flags.c_contiguous for output in outputs):
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
-        return outputs, self._compute(outputs, new_pulse())
+        return outputs, self._compute(outputs, new_control())
 
-    def _compute(self, outputs: Sequence[Array], pulse: Pulse) -> Counts:
+    def _compute(self, outputs: Sequence[Array], control: LaunchControl) -> Counts:
         counts = Counts()
         if isinstance(self.backend, CpuBackend):
             rows, cols = self.kernel.radius
             inner = Window(rows, cols, max(0, self.shape[0] - 2 * rows), max(0, self.shape[1] - 2 * cols))
             if not inner.is_empty:
-                counts = self._inner(self.backend, inner, outputs, pulse)
+                counts = self._inner(self.backend, inner, outputs, control)
             windows = _border(self.shape, inner) if rows or cols or inner.is_empty else []
             if windows and self.kernel.border_is_nodata:
                 _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
@@ -104,23 +104,23 @@ class ArrayJob:
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
         for window in windows:
-            counts += self._strip(window, outputs, pulse)
+            counts += self._strip(window, outputs, control)
         return counts
 
-    def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], pulse: Pulse) -> Counts:
+    def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
         """Computes the inner part: threads take one piece of its rows after the other."""
         launch = backend.compile_whole(self.kernel, self.signature)
         pieces = deque(self._pieces(inner))
 
         def work() -> Counts:
             counts = Counts()
-            while not pulse[STOP] and (piece := _taken(pieces)):
-                counts += self._rows(launch, piece, outputs, pulse)
+            while not control[STOP] and (piece := _taken(pieces)):
+                counts += self._rows(launch, piece, outputs, control)
             return counts
 
         # A pixel of a kernel that loops may take for ever, and this thread would not hear of Ctrl-C.
         joins = not self.kernel.is_open_ended or threading.current_thread() is not threading.main_thread()
-        return sum(on_threads(work, min(self.workers, len(pieces)), pulse, joins=joins), Counts())
+        return sum(on_threads(work, min(self.workers, len(pieces)), control, joins=joins), Counts())
 
     def _pieces(self, inner: Window) -> list[Window]:
         """The inner part in pieces of some rows: a few for each thread, where that is worth it."""
@@ -134,15 +134,15 @@ class ArrayJob:
         return [Window(row, col, min(height, inner.row_end - row), width)
                 for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip
 
-    def _rows(self, launch: Launch, piece: Window, outputs: Sequence[Array], pulse: Pulse) -> Counts:
+    def _rows(self, launch: Launch, piece: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
         """Computes one piece."""
         reach = self.kernel.radius[0]
         rows = slice(piece.row_off - reach, piece.row_end + reach)
         arrays, parts = ([array[rows] for array in given] for given in (self.arrays, outputs))
         valid = [None if known is None else known[rows] for known in self.valid]
-        return self._launch(launch, piece, arrays, parts, valid, pulse)
+        return self._launch(launch, piece, arrays, parts, valid, control)
 
-    def _strip(self, window: Window, outputs: Sequence[Array], pulse: Pulse) -> Counts:
+    def _strip(self, window: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
         """Computes one window through padded copies."""
         place = window.slices(Window(0, 0, *self.shape))
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
@@ -150,7 +150,7 @@ class ArrayJob:
         signature = replace(self.signature, inputs=tuple(a.dtype for a in arrays))
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
-        counts = self._launch(launch, window, arrays, parts, [valid for _, valid in padded], pulse)
+        counts = self._launch(launch, window, arrays, parts, [valid for _, valid in padded], control)
         for output, part in zip(outputs, parts, strict=True):
             output[place] = part
         return counts
@@ -186,7 +186,7 @@ class ArrayJob:
         arrays: Sequence[Array],
         outputs: Sequence[Array],
         valid: Sequence[Array | None],
-        pulse: Pulse,
+        control: LaunchControl,
     ) -> Counts:
         passed: list[Array] = []
         for k, (array, raster) in enumerate(zip(arrays, self.kernel.rasters, strict=True)):
@@ -196,7 +196,7 @@ class ArrayJob:
                 passed.append(np.ones(array.shape, np.uint8) if known is None else known)
         nodata = [nodata_value(dtype, None) for dtype in self.signature.outputs]
         scalars = scalar_values(self.kernel, self.parameters, self.signature.compute, window, None)
-        return launch(passed, outputs, nodata, scalars, pulse)
+        return launch(passed, outputs, nodata, scalars, control)
 
 
 def _taken(pieces: deque[Window]) -> Window | None:

@@ -9,11 +9,13 @@ import numba
 import numpy as np
 import pytest
 
+import tilejit as tj
 from kernels_for_tests import assert_same_bits, holes, launch, write_module
 from tilejit.backends import get_backend
-from tilejit.backends.pulse import new_pulse
+from tilejit.backends.launch_control import new_control
 from tilejit.compiler.cpu import cpu_source, has_two_variants
 from tilejit.compiler.jit.modules import load_module
+from tilejit.compiler.jit.native_function import NativeFunction
 
 pytestmark = pytest.mark.slow
 
@@ -264,14 +266,14 @@ def body(z, _y, _x, gain):
 
 
 @njit(**_NATIVE)
-def tile(_pulse, z, _out0, _nodata0, gain):
+def tile(_control, z, _out0, _nodata0, gain):
     _height = _out0.shape[0]
     for _y in range(_height):
-        if _pulse[0] == 0:
+        if _control[0] == 0:
             for _x in range(_out0.shape[1]):
                 _v0 = body(z, _y, _x, gain)
                 _out0[_y, _x] = np.float32(_v0)
-            _pulse[1] += 1
+            _control[1] += 1
 '''
 
 
@@ -322,7 +324,7 @@ def iterated(c):
         outputs = [np.ones(inner, dtype) for dtype in signature.outputs]
         tile = load_module(get_backend("cpu").source(kernel, signature), kernel.name, "").tile
         fresh = numba.njit(error_model="numpy")(tile.py_func)
-        fresh(new_pulse(), *arrays, *outputs, *[d.type(np.nan) for d in signature.outputs])
+        fresh(new_control(), *arrays, *outputs, *[d.type(np.nan) for d in signature.outputs])
         assembly = "".join(fresh.inspect_asm().values())
         packed = re.findall(r"\b(?:v?(?:mul|div|sub|fmadd\w*)p[sd]|f(?:mul|div|sub|mla)\s+v\d)", assembly)
         assert len(packed) > 1, kernel.name
@@ -351,3 +353,22 @@ if __name__ == "__main__":
     assert float(value) == pytest.approx(getattr(math, name)(3), rel=1e-6)
     assert first.split()[0] == value
     assert numba_is_there == "False"
+
+
+@tj.focal
+def of_all_kinds(z, n: np.uint16, *, times=2.0, steps=3, far=True, dx=tj.CELL_WIDTH, row=tj.ROW, col=tj.COL):
+    return (z[0, 1] * times + n[0, 0] * steps + dx + row + col) if far else z[0, 0], n[0, 0]
+
+
+@pytest.mark.parametrize("on", ["tiles", "arrays"])
+def test_what_is_compiled_is_known_before_a_launch(monkeypatch, on):
+    loaded, load = [], NativeFunction.load
+    monkeypatch.setattr(NativeFunction, "load", lambda f, types: (loaded.append((f, types)), load(f, types))[1])
+    z, n = np.ones((40, 50), np.int16), np.ones((40, 50), np.uint16)
+    if on == "tiles":
+        grid = tj.Grid(*z.shape, (0.1, 0.0, 7.0, 0.0, -0.1, 50.0), "EPSG:4326")
+        of_all_kinds(*(tj.from_array(a, grid=grid, nodata=9) for a in (z, n))).read()
+    else:
+        of_all_kinds(z, n, far=False, dx=1)
+    assert loaded
+    assert len({id(f) for f, _ in loaded}) == len(set(loaded))

@@ -544,4 +544,4 @@ def test_numbas_parallel_loop_is_one(name):
     assert not re.search(r"^    for _(?:y|strip) in range\(", entry, re.MULTILINE)
     assert re.search(r'"parallel": True.*\}\n', text)
     assert "no_cpython_wrapper" not in text
-    assert "_pulse[0]" not in text
+    assert "_control[0]" not in text

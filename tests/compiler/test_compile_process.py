@@ -168,3 +168,32 @@ def test_ctrl_c_ends_both(tmp_path):
     """)  # fmt: skip
     assert done.returncode == -signal.SIGINT
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
+FILES = """
+import os, sys
+import numpy as np
+import tilejit as tj
+from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit_kernels.terrain import slope
+
+tj.from_array(np.random.default_rng(0).random((600, 600), np.float32)).save("dem.tif", profile={"predictor": 3}, overwrite=True)
+raster = slope(tj.open("dem.tif"), dx=1, dy=1)
+plan = raster.plan("slope.tif", memory="300MB")
+assert plan.memory < 300e6, plan
+seen = plan.compiler, "before that 110 MB to compile" in str(plan)
+raster.save("slope.tif", memory="300MB", overwrite=True)
+compiler = sys.modules.get("tilejit.compiler.jit.compile_process")
+assert compiler is None or compiler._compiler.process is None
+assert "numba" not in sys.modules
+print(*seen)
+"""
+
+
+def test_a_plan_says_what_compiling_takes_and_nothing_is_compiled_while_it_runs(tmp_path):
+    """The process that compiles has ended before tiles are read."""
+    variables = {**os.environ, "TILEJIT_CACHE_DIR": str(tmp_path / "cache")}
+    for seen in ("apart True\n", "ready False\n"):
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", FILES], env=variables, check=False, cwd=tmp_path,
+                              capture_output=True, text=True, timeout=120)  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, seen), done.stderr

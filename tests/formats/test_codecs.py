@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tilejit.errors import CodecError
 from tilejit.formats.codecs import BlockCodec, loops
 from tilejit.formats.codecs.block_codec import COMPRESSIONS
+from tilejit.formats.codecs.compiled import decoders_of, encoders_of
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 CODES = list(itertools.product(COMPRESSIONS, DTYPES, (1, 2, 3)))
@@ -228,3 +229,19 @@ def test_the_second_process_compiles_nothing(tmp_path):
 def test_every_loop_is_compiled():
     functions = {n for n, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__}
     assert functions == set(loops.COMPILED)
+
+
+@pytest.mark.parametrize("code", [c for c in CODES if c[2] > 1 or c[0] == "LZW"], ids=str)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_what_is_compiled_is_known_before_a_block_is_coded(code, samples):
+    codec = BlockCodec(code[0], code[2], np.dtype(code[1]), samples)
+    known = [*encoders_of(codec), *decoders_of(codec)]
+    for function, types in known:
+        function.load(types)
+    before = [set(function._calls) for function, _ in known]
+    block = random_block((5, 7, samples), code[1])
+    data, out = np.frombuffer(codec.encode(block), np.uint8), np.empty_like(block)
+    codec.decode(data, out)
+    codec.decode_run(data, np.int64([[0, len(data)]]), out)
+    assert_same_bits(out, block)
+    assert [set(function._calls) for function, _ in known] == before

@@ -18,7 +18,7 @@ import rasterio
 import tilejit as tj
 from kernels_for_tests import write_module
 from tilejit.backends import get_backend
-from tilejit.backends.pulse import ROWS, STOP, interruptible, new_pulse
+from tilejit.backends.launch_control import ROWS, STOP, interruptible, new_control
 from tilejit.engine.executors.base import SerialExecutor
 from tilejit.system import signals
 from tilejit.system.signals import ends_heard
@@ -229,17 +229,17 @@ def test_a_second_ctrl_c_gives_up_on_a_pixel_that_never_ends(folder, slow, tmp_p
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal here")
 def test_a_call_has_returned_when_ctrl_c_raises():
     """Python takes a thread whose join is interrupted for one that has ended."""
-    pulse, told = new_pulse(), []
+    control, told = new_control(), []
 
     def call():
-        while not pulse[STOP]:
+        while not control[STOP]:
             time.sleep(0.01)
         time.sleep(0.2)
         told.append("ended")
 
     threading.Timer(0.2, signal.pthread_kill, [threading.get_ident(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
-        interruptible(call, pulse)
+        interruptible(call, control)
     assert told == ["ended"]
 
 
@@ -266,12 +266,12 @@ def test_a_launch_hears_and_tells(slow, backend):
     """Nothing is computed after the word is given, and the rows that are done are counted."""
     signature = slow.signature([np.dtype(np.float32)])
     launch = get_backend(backend).compile(slow, signature)
-    z, out, pulse = np.ones((5, 7), np.float32), np.full((5, 7), 77, np.float32), new_pulse()
-    launch([z], [out], [np.float32(np.nan)], [3], pulse)
+    z, out, control = np.ones((5, 7), np.float32), np.full((5, 7), 77, np.float32), new_control()
+    launch([z], [out], [np.float32(np.nan)], [3], control)
     assert (out != 77).all()
-    assert pulse[ROWS] == 5
-    out[...], pulse[STOP] = 77, 1
-    launch([z], [out], [np.float32(np.nan)], [3], pulse)
+    assert control[ROWS] == 5
+    out[...], control[STOP] = 77, 1
+    launch([z], [out], [np.float32(np.nan)], [3], control)
     assert (out == 77).all()
 
 

@@ -1,15 +1,23 @@
-"""Backends: one file and one line of this table each."""
+"""Backends, which turn a kernel into a launch: one file and one line of this table each."""
 
 from __future__ import annotations
 
 import functools
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
-    from tilejit.backends.base import Backend
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.compiler.jit.native_function import Functions
+    from tilejit.compiler.kinds import Signature
+    from tilejit.kernel.counts import Counts
+    from tilejit.kernel.kernel import Kernel
 
 BACKENDS = {
     "python": "tilejit.backends.python:PythonBackend",
@@ -17,6 +25,57 @@ BACKENDS = {
     "cuda": "tilejit.backends.cuda:CudaBackend",
 }
 """Name -> where the class is; a heavy import happens when its backend is first asked for."""
+
+
+class Launch(Protocol):
+    """A compiled kernel, called for each tile."""
+
+    def __call__(
+        self,
+        arrays: Sequence[NDArray[Any]],
+        outputs: Sequence[NDArray[Any]],
+        nodata: Sequence[Any],
+        scalars: Sequence[Any],
+        control: LaunchControl | None = None,
+    ) -> Counts:
+        """Computes one tile.
+
+        Args:
+            arrays: For each raster its cells, C-contiguous, padded by the kernel's radius on every side; after the
+                array of an integer parameter comes its validity (uint8, 1 where valid), of the same shape.
+            outputs: For each result an array of the inner shape, which is overwritten.
+            nodata: For each result its nodata value, in the result's dtype.
+            scalars: For each keyword-only parameter a number in the compute dtype; for a quantity that varies by row
+                or column a 1-D array over the inner rows or columns; for ROW and COL that of the first pixel.
+            control: What stops it, and tells how far it is. A launch that was stopped leaves its outputs half written.
+
+        Returns:
+            What is to be told of its pixels, such as how many valid ones got a result that equals nodata.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Compiles kernels for one kind of hardware."""
+
+    name: str
+    """What ``backend=`` calls it."""
+
+    def why_not(self) -> str | None:
+        """Returns why it cannot run on this machine, or None when it can."""
+        ...
+
+    def compile(self, kernel: Kernel, signature: Signature) -> Launch:
+        """Returns the launch of ``kernel`` for one signature."""
+        ...
+
+    def functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """Returns the native functions of the launch; what is compiled for a device is none."""
+        ...
+
+    def source(self, kernel: Kernel, signature: Signature) -> str:
+        """Returns the generated source."""
+        ...
 
 
 @functools.cache

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.pulse import interruptible, new_pulse
+from tilejit.backends.launch_control import interruptible, new_control
 from tilejit.compiler.cpu import cpu_source
 from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
-    from tilejit.backends.base import Launch
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends import Launch
+    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.compiler.jit.machine_code import ArgumentType
+    from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
@@ -41,6 +44,10 @@ class CpuBackend:
         """Returns the serial ``nogil`` launch, to be called from several threads."""
         return _tile(kernel, signature)
 
+    def functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """Returns the function of the serial launch."""
+        return [(_function(kernel, signature, "tile"), launch_types(kernel, signature))]
+
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the module of the serial launch."""
         return cpu_source(kernel, signature, whole=False)
@@ -48,7 +55,7 @@ class CpuBackend:
     def compile_whole(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns the serial launch whose outputs have the shape of its inputs, of which it fills the inner rows.
 
-        It goes on until it is done or its pulse stops it, and does not count its rows.
+        It goes on until it is done or its control stops it, and does not count its rows.
         """
         return _whole(kernel, signature)
 
@@ -66,9 +73,9 @@ class CpuLaunch:
         self._function, self._name, self._counters = function, kernel.name, counters_of(kernel, signature)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
+                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
         """Computes one tile, or some rows of whole arrays: see `Launch`."""
-        arguments = (new_pulse() if pulse is None else pulse, *arrays, *outputs, *nodata, *scalars)
+        arguments = (new_control() if control is None else control, *arrays, *outputs, *nodata, *scalars)
         if not self._counters:
             self._function(*arguments)
             return Counts()
@@ -84,11 +91,11 @@ class _Tile:
         self._launch, self._short = launch, short
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
-        pulse = new_pulse() if pulse is None else pulse
+                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
+        control = new_control() if control is None else control
         if outputs[0].size <= self._short:
-            return self._launch(arrays, outputs, nodata, scalars, pulse)
-        return interruptible(lambda: self._launch(arrays, outputs, nodata, scalars, pulse), pulse)
+            return self._launch(arrays, outputs, nodata, scalars, control)
+        return interruptible(lambda: self._launch(arrays, outputs, nodata, scalars, control), control)
 
 
 @functools.lru_cache(maxsize=512)
@@ -108,5 +115,41 @@ def _whole(kernel: Kernel, signature: Signature) -> CpuLaunch:
 
 
 def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
+    function = _function(kernel, signature, entry)
+    function.load(launch_types(kernel, signature))
+    return CpuLaunch(function, kernel, signature)
+
+
+@functools.lru_cache(maxsize=512)
+def _function(kernel: Kernel, signature: Signature, entry: str) -> NativeFunction:
     text = cpu_source(kernel, signature, whole=entry == "whole")
-    return CpuLaunch(NativeFunction(text, entry, kernel.name, kernel.c_functions), kernel, signature)
+    return NativeFunction(text, entry, kernel.name, kernel.c_functions)
+
+
+def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tuple[ArgumentType, ...]:
+    """Returns what a compiled launch is called with: control, inputs, outputs, nodata, scalars and counters.
+
+    Args:
+        kernel: The kernel.
+        signature: The dtypes.
+        computed: Floats that are computed before the launch and come behind the kernel's own scalars.
+    """
+    inputs: list[ArgumentType] = []
+    for raster, dtype in zip(kernel.rasters, signature.inputs, strict=True):
+        inputs += [_array(dtype)] if raster.dtype is None else [_array(dtype), _array(np.uint8)]
+    numbers = {Kind.FLOAT: _number(signature.compute), Kind.INT: _number(np.int64), Kind.BOOL: _number(np.bool_)}
+    varies = [s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index for s in kernel.scalars]
+    scalars = [_array(signature.compute, 1) if is_line else numbers[s.kind]
+               for s, is_line in zip(kernel.scalars, varies, strict=True)]  # fmt: skip
+    scalars += [_number(signature.compute)] * computed
+    results, integers = signature.outputs, _array(np.int64, 1)
+    counters = [integers] * bool(counters_of(kernel, signature))
+    return (integers, *inputs, *map(_array, results), *map(_number, results), *scalars, *counters)
+
+
+def _array(dtype: DTypeLike, dimensions: int = 2) -> ArgumentType:
+    return np.dtype(dtype), dimensions, "C"
+
+
+def _number(dtype: DTypeLike) -> ArgumentType:
+    return np.dtype(dtype), 0, ""

@@ -11,30 +11,39 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.cuda_adapter import numba_cuda, part, simulating, versions
-from tilejit.backends.cuda_buffers import Workspace
-from tilejit.backends.cuda_device import Device, current_device, why_none
-from tilejit.backends.cuda_simulator import speak_c
-from tilejit.backends.pulse import ROWS, STOP
+from tilejit.backends.cpu import launch_types
+from tilejit.backends.cuda_device import (
+    Device,
+    current_device,
+    numba_cuda,
+    one_line,
+    part,
+    simulating,
+    speak_c,
+    versions,
+    why_none,
+)
+from tilejit.backends.launch_control import ROWS, STOP
 from tilejit.compiler.cuda import cuda_source
 from tilejit.compiler.jit.modules import load_module
-from tilejit.compiler.kinds import Kind
 from tilejit.compiler.passes import hoisted
 from tilejit.compiler.pixels import counters_of
 from tilejit.errors import BackendError
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Launch
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends import Launch
+    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
@@ -43,6 +52,8 @@ if TYPE_CHECKING:
 BLOCK = (32, 8)
 """Threads of a block in x and y: a warp along a row, so that its loads are one; 256 threads hide their latency."""
 
+_VIEWS = 16
+"""Views of a buffer that are kept: a run has a few tile shapes, a session of arrays may have any number."""
 _SIMULATOR = threading.Lock()
 """Numba's simulator keeps the running kernel in a global: launches from two threads at once fail."""
 
@@ -66,6 +77,11 @@ class CudaBackend:
         if problem is not None:
             raise BackendError(f"backend='cuda' cannot run here: {problem}")
         return _Launch(kernel, signature)
+
+    def functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """Numba compiles in this process, and for the device."""
+        del kernel, signature
+        return []
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the generated source; needs no device."""
@@ -104,23 +120,11 @@ def argument_types(kernel: Kernel, signature: Signature) -> tuple[Any, ...]:
     """Returns the Numba types of what ``launch`` is called with."""
     types, from_dtype = part("types"), part("np.numpy_support").from_dtype
 
-    def array(dtype: np.dtype, dimensions: int = 2) -> Any:
-        return types.Array(from_dtype(dtype), dimensions, "C")
+    def of(dtype: np.dtype, dimensions: int, layout: str) -> Any:
+        return types.Array(from_dtype(dtype), dimensions, layout) if dimensions else from_dtype(dtype)
 
-    inputs: list[Any] = []
-    for raster, dtype in zip(kernel.rasters, signature.inputs, strict=True):
-        inputs += [array(dtype)] if raster.dtype is None else [array(dtype), array(np.dtype(np.uint8))]
-    numbers = {Kind.FLOAT: from_dtype(signature.compute), Kind.INT: types.int64, Kind.BOOL: types.boolean}
-    scalars = [
-        array(signature.compute, 1)
-        if s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index
-        else numbers[s.kind]
-        for s in kernel.scalars
-    ]
-    scalars += [from_dtype(signature.compute)] * len(hoisted(kernel).names)
-    counter = [array(np.dtype(np.int64), 1)] * bool(counters_of(kernel, signature))
-    outputs = signature.outputs
-    return (*inputs, *map(array, outputs), *map(from_dtype, outputs), *scalars, *counter)
+    _, *known = launch_types(kernel, signature, len(hoisted(kernel).names))  # without a control
+    return tuple(of(*one) for one in known)
 
 
 class _Launch:
@@ -134,10 +138,10 @@ class _Launch:
         self.turn: Any = _SIMULATOR if simulating() else contextlib.nullcontext()
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
+                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
         height, width = outputs[0].shape
         # What a device has begun it ends: a run stops between tiles.
-        if not height * width or (pulse is not None and pulse[STOP]):
+        if not height * width or (control is not None and control[STOP]):
             return Counts()
         grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]))
         counts = np.zeros(len(self.counters), np.int64)
@@ -152,11 +156,114 @@ class _Launch:
             launch = self.function[grid, BLOCK, workspace.stream]
             launch(*inputs, *(r.device for r in results), *nodata, *numbers, *(c.device for c in counter))
             workspace.download(zip([*results, *counter], [*outputs, *[counts] * bool(self.counters)], strict=True))
-        if pulse is not None:
-            pulse[ROWS] += height
+        if control is not None:
+            control[ROWS] += height
         return Counts.of(self.kernel.name, self.counters, counts.tolist())
 
 
 @functools.cache
 def _workspace() -> Workspace:
     return Workspace(numba_cuda())
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Views of one shape into a slot's two buffers."""
+
+    host: Array
+    """In pinned memory."""
+    device: Any
+    """On the device."""
+
+
+class _Slot:
+    """Bytes in pinned memory and on the device, for one argument of the launches of one thread."""
+
+    def __init__(self, cuda: Any) -> None:
+        self.cuda = cuda
+        self.capacity = 0
+        self.host: Any = None
+        self.device: Any = None
+        self.views: dict[tuple[tuple[int, ...], np.dtype], Pair] = {}
+
+    def fit(self, array: Array) -> Pair:
+        """Returns views of the array's shape and dtype."""
+        key = (array.shape, array.dtype)
+        if self.host is None or array.nbytes > self.capacity:
+            self._grow(max(1, array.nbytes))
+        if key not in self.views:
+            if len(self.views) >= _VIEWS:
+                self.views.clear()
+            buffers = (b[: array.nbytes].view(array.dtype) for b in (self.host, self.device))
+            self.views[key] = Pair(*(b.reshape(array.shape) for b in buffers))
+        return self.views[key]
+
+    def _grow(self, size: int) -> None:
+        self.views.clear()
+        self.host = self.device = None
+        self.capacity = 0
+        try:
+            self.host = self.cuda.pinned_array(size, np.uint8)
+            self.device = self.cuda.device_array(size, np.uint8)
+        except part("cudadrv.driver").CudaAPIError as error:
+            raise BackendError(
+                f"no room for a buffer of {size / 1e6:.0f} MB, pinned and on the device ({one_line(error)}): "
+                "smaller tiles or fewer workers need less"
+            ) from error
+        self.capacity = size
+
+
+class Workspace(threading.local):
+    """One thread's stream and buffers, which the launches of all kernels share in turn."""
+
+    def __init__(self, cuda: Any) -> None:
+        self.cuda = cuda
+        self.stream = cuda.stream()
+        self.slots: list[_Slot] = []
+        self.taken = 0
+
+    def begin(self) -> None:
+        """Makes all slots free."""
+        self.taken = 0
+
+    def take(self, array: Array) -> Pair:
+        """Returns the next slot's views of the array's shape."""
+        if self.taken == len(self.slots):
+            self.slots.append(_Slot(self.cuda))
+        self.taken += 1
+        return self.slots[self.taken - 1].fit(array)
+
+    def upload(self, array: Array) -> Pair:
+        """Queues the copy of an array to the device."""
+        pair = self.take(array)
+        if not array.size:
+            return pair
+        source = array
+        if not is_pinned(self.cuda, array):
+            # The driver would stage it too, and wait. So only the end of the tile waits (benchmarks/gpu.py has both).
+            np.copyto(pair.host, array)
+            source = pair.host
+        pair.device.copy_to_device(source, stream=self.stream)
+        return pair
+
+    def download(self, results: Iterable[tuple[Pair, Array]]) -> None:
+        """Queues the copies of results to the host, waits for all that is queued, and fills the arrays."""
+        staged = []
+        for pair, output in results:
+            if is_pinned(self.cuda, output):
+                pair.device.copy_to_host(output, stream=self.stream)
+            else:
+                pair.device.copy_to_host(pair.host, stream=self.stream)
+                staged.append((output, pair.host))
+        self.stream.synchronize()
+        for output, host in staged:
+            np.copyto(output, host)
+
+
+def is_pinned(cuda: Any, array: Array) -> bool:
+    """Whether an array is C-contiguous and in memory from ``CudaBackend.host_array``, which the card reads itself."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    pinned = getattr(cuda, "PinnedMemory", None)  # the simulator has none
+    return pinned is not None and isinstance(owner, pinned) and array.flags.c_contiguous

@@ -1,18 +1,72 @@
-"""The GPU that there is, or why none can be used."""
+"""The one way to ``numba.cuda``, the GPU that there is or why none can be used, and what Numba's simulator lacks.
+
+Importing it takes half a second: everything else asks here, on first use. numba-cuda puts itself in the place of the
+``numba.cuda`` that comes with Numba; its successor numba-cuda-mlir has another name, and takes the same generated
+modules.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import importlib
+import importlib.metadata
+import math
 import os
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from tilejit.backends.cuda_adapter import numba_cuda, part, simulating
+import numpy as np
+
+from tilejit.compiler.form import MATH
 from tilejit.errors import BackendError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 INSTALL = "pip install 'tilejit[cuda]'"
+
+
+def simulating() -> bool:
+    """Whether NUMBA_ENABLE_CUDASIM is set: kernels run in Python, for tests.
+
+    Read as Numba reads it, without the 0.1 s that importing Numba's configuration takes: planning asks this.
+    """
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0").strip() not in {"", "0"}
+
+
+@functools.cache
+def numba_cuda() -> Any:
+    """Imports ``numba.cuda`` and mends what stands in its way.
+
+    Raises:
+        ImportError: It cannot be loaded.
+    """
+    if not hasattr(np, "row_stack"):
+        # numba-cuda 0.30 looks it up at the first compile, NumPy 2.5 removed it; upstream declined (#907, #916).
+        setattr(np, "row_stack", np.vstack)  # noqa: B010 - NumPy's stubs do not have it
+    cuda = importlib.import_module("numba.cuda")
+    if not simulating():
+        # A small tile is no mistake of the user's: under -W error the warning would stop the run.
+        part("core.config").CUDA_LOW_OCCUPANCY_WARNINGS = 0
+    return cuda
+
+
+def part(name: str) -> Any:
+    """Returns a module of ``numba.cuda``: numba-cuda's where that is installed, which Numba's own does not match."""
+    return importlib.import_module(f"numba.cuda.{name}")
+
+
+def versions() -> str:
+    """Returns the versions that compiled code depends on."""
+    found = [f"numba {importlib.metadata.version('numba')}"]
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found.append(f"numba-cuda {importlib.metadata.version('numba-cuda')}")
+    return ", ".join(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +176,44 @@ def _dotted(version: tuple[int, int]) -> str:
 def one_line(error: object) -> str:
     """Returns an error's text without line breaks."""
     return " ".join(str(error).split())
+
+
+def speak_c(module: Any) -> None:
+    """Lets a module behave in the simulator as on a device, where no arithmetic raises or warns."""
+    module.math = SimpleNamespace(**{name: getattr(np, name, None) or _of_python(name) for name in MATH})
+    module.i64, module.u64 = _signed, _unsigned
+    module.launch.fn = _Silent(module.launch.fn)
+
+
+class _Silent:
+    """A function without NumPy's warnings: errstate holds for one thread, and the simulator has one for each pixel."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.__globals__ = function.__globals__  # where the simulator puts its own ``cuda``
+
+    def __call__(self, *arguments: Any) -> None:
+        with np.errstate(all="ignore"):
+            self.function(*arguments)
+
+
+def _of_python(name: str) -> Callable[[Any], Any]:
+    """A function of ``math`` that NumPy does not have: erf, erfc, gamma, lgamma."""
+
+    def function(value: Any) -> Any:
+        try:
+            return getattr(math, name)(value)
+        except ValueError:
+            return math.nan
+        except OverflowError:
+            return math.inf
+
+    return function
+
+
+def _unsigned(value: Any) -> np.uint64:
+    return np.uint64(int(value) % 2**64)
+
+
+def _signed(value: Any) -> np.int64:
+    return _unsigned(value).view(np.int64)

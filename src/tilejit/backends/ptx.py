@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tilejit.backends.cuda import argument_types, load_launch
-from tilejit.backends.cuda_adapter import numba_cuda, part, simulating
+from tilejit.backends.cuda_device import numba_cuda, part, simulating
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.pulse import ROWS, STOP, new_pulse
+from tilejit.backends.launch_control import ROWS, STOP, new_control
 from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.compiler.kinds import Kind
 from tilejit.kernel.counts import COUNTERS, Counts
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Launch
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends import Launch
+    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel
 
@@ -39,6 +40,11 @@ class PythonBackend:
     def compile(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns a launch that runs the body for each pixel."""
         return _Interpreter(kernel, signature)
+
+    def functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """There are none."""
+        del kernel, signature
+        return []
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the body as the user wrote it."""
@@ -89,15 +95,15 @@ class _Interpreter:
         self.body = Scalars(signature.compute, _is_valid, self.notes).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], pulse: Pulse | None = None) -> Counts:  # fmt: skip
-        pulse, before = (new_pulse(), 0) if pulse is None else (pulse, int(pulse[ROWS]))
+                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
+        control, before = (new_control(), 0) if control is None else (control, int(control[ROWS]))
         cells = self._cells(arrays)
         collisions = beyond = saturated = 0
         with np.errstate(all="ignore"):
             for row, col in itertools.product(*map(range, outputs[0].shape)):
-                if pulse[STOP]:
+                if control[STOP]:
                     break
-                pulse[ROWS] = before + row
+                control[ROWS] = before + row
                 for cell in cells.values():
                     cell.row, cell.col = row, col
                 results = self._pixel(cells, self._scalars(scalars, row, col))
@@ -108,7 +114,7 @@ class _Interpreter:
                     saturated += is_held
                     collisions += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
-        pulse[ROWS] = before + outputs[0].shape[0]
+        control[ROWS] = before + outputs[0].shape[0]
         return Counts.of(self.kernel.name, COUNTERS, [collisions, beyond, saturated])
 
     def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:

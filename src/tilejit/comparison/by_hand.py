@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Launch
+    from tilejit.backends import Launch
     from tilejit.comparison.measures import Stages, TrialSpec
     from tilejit.compiler.kinds import Signature
     from tilejit.engine.planning.planner import Job
@@ -69,7 +69,7 @@ _PARALLEL = {
     "from numba import njit": "from numba import njit, prange",
     "for _y in range(_height):": "for _y in prange(_height):",
     "for _strip in range(": "for _strip in prange(",
-    "if _pulse[0] == 0:": "if True:",
+    "if _control[0] == 0:": "if True:",
 }
 """What makes a parallel loop of tilejit's loop over the rows of an array, which nothing can stop then."""
 

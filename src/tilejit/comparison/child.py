@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Launch
+    from tilejit.backends import Launch
     from tilejit.comparison.measures import Stages, TrialSpec
     from tilejit.comparison.strategy import Strategy, Trial
 

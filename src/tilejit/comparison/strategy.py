@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Launch
+    from tilejit.backends import Launch
     from tilejit.comparison.measures import Stages, TrialSpec
     from tilejit.engine.pipeline.stopwatch import Stopwatch
     from tilejit.engine.planning.planner import Job

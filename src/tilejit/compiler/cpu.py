@@ -71,10 +71,10 @@ time (a 5x5 median, a network of calls, 76 s instead of 3), and it does not inli
 
 _COUNTED = "_row_{0} = np.int32(_row_{0} + ({1}))"
 """A row's counts in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
-_UNLESS_STOPPED = "if _pulse[0] == 0:"
-"""Asked before each row, of memory that another thread writes: see `tilejit.backends.pulse`."""
-_ROW_DONE = "_pulse[1] += 1"
-"""Only of tiles, which have a pulse each: threads that share one would count over each other."""
+_UNLESS_STOPPED = "if _control[0] == 0:"
+"""Asked before each row, of memory that another thread writes: see `tilejit.backends.launch_control`."""
+_ROW_DONE = "_control[1] += 1"
+"""Only of tiles, which have a control each: threads that share one would count over each other."""
 
 
 def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
@@ -177,7 +177,7 @@ class _Rows(Pixels):
         rows, counts = self.form.radius[0], ", _counts" if self.counters else ""
         return "\n".join([
             "@njit(**_NATIVE)",
-            f"def {'whole' if self.whole else 'tile'}(_pulse, {self._arguments}{counts}):",
+            f"def {'whole' if self.whole else 'tile'}(_control, {self._arguments}{counts}):",
             f"    _height = _out0.shape[0]{f' - {2 * rows}' if self.whole and rows else ''}",
             *(f"    _all_{name} = 0" for name in self.counters),
             *_indented(self._strips() if two else self._all_rows()),

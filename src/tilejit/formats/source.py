@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.formats.codecs.block_codec import BlockCodec
     from tilejit.formats.files import State
     from tilejit.formats.gdal.library import Environment
 
@@ -69,8 +70,8 @@ class Decoding:
     """Whether each band has blocks of its own."""
     by_rows: bool
     """Whether rows are read alone, for nothing is decoded."""
-    is_compiled: bool
-    """Whether a part of the decoder is compiled by Numba: a predictor, LZW."""
+    codec: BlockCodec | None = None
+    """What decodes, where functions of it are compiled."""
 
 
 @dataclass(frozen=True, slots=True)

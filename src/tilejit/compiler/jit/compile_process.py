@@ -23,7 +23,7 @@ from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import IO
+    from io import BufferedReader, BufferedWriter
 
 Compiled = tuple[str, list[str], bytes]
 """What `object_compiler.compile_function` returns."""
@@ -51,7 +51,10 @@ class _Process:
             start_new_session=True,  # Ctrl-C is this process's own affair
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-        self._requests, self._replies = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        self._requests, self._replies = (
+            cast("BufferedWriter", self.process.stdin),
+            cast("BufferedReader", self.process.stdout),
+        )
         self._send(served)
 
     def _send(self, value: object) -> None:
@@ -70,6 +73,12 @@ class _Process:
         if "error" in head:
             raise BackendError(head["error"])
         return head["symbol"], head["needs"], code
+
+    def leave(self) -> None:
+        """Closes a forked process's copies of the pipes; what another thread was writing then is not written again."""
+        self.process.returncode = 0  # which nobody waits for
+        for pipe in (self._requests, self._replies):
+            pipe.raw.close()
 
     def end(self) -> None:
         """Ends it; it has nothing to lose."""
@@ -96,7 +105,7 @@ class _Compiler:
     def forget(self) -> None:
         """Leaves the process, in one that was forked, to the one that it belongs to."""
         if self.process is not None:
-            self.process.process.returncode = 0  # which nobody waits for
+            self.process.leave()
         self.__init__()  # type: ignore[misc]
 
     def compile(self, request: Mapping[str, Any]) -> Compiled | None:

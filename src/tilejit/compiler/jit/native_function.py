@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -104,6 +104,25 @@ def _type(argument: Any) -> ArgumentType:
     if isinstance(argument, np.ndarray):
         return argument.dtype, argument.ndim, "C" if argument.flags.c_contiguous else "A"
     return np.dtype(type(argument)), 0, ""
+
+
+Functions = list[tuple[NativeFunction, tuple[ArgumentType, ...]]]
+"""Functions, each with the types that it is called with."""
+Compiler = Literal["", "ready", "apart", "here"]
+"""Where functions are compiled: there are none; they are already; in a process of its own; in this process."""
+
+
+def compiler_of(functions: Functions) -> Compiler:
+    """Returns where functions will be compiled."""
+    if not functions:
+        return ""
+    if "numba" in sys.modules or uses_dispatchers() or any(function.objects for function, _ in functions):
+        return "here"
+    if all(function.is_compiled(types) for function, types in functions):
+        return "ready"
+    from tilejit.compiler.jit.compile_process import is_apart  # which not every process needs
+
+    return "apart" if is_apart() else "here"
 
 
 Loader = Callable[[NativeFunction, tuple[ArgumentType, ...]], Call]

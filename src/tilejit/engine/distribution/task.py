@@ -30,7 +30,7 @@ from tilejit.system.program import require_guard
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tilejit.backends.base import Launch
+    from tilejit.backends import Launch
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.cancellation import Sentinel
     from tilejit.engine.planning.plan import Plan

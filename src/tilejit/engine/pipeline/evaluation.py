@@ -8,48 +8,41 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tilejit.backends import get_backend
-from tilejit.backends.pulse import OF
+from tilejit.backends.launch_control import OF
+from tilejit.compiler.jit.native_function import finish_compiling
+from tilejit.engine.planning.dispatch import functions_of
 from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_valid
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.inputs import fill_outside, scalar_values
 from tilejit.kernel.nodata import constant, is_constant, is_nodata_tile
-from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from tilejit.backends.base import Launch
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends import Launch
+    from tilejit.backends.launch_control import LaunchControl
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.tile_buffers import TileBuffer
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.engine.planning.steps import Halo, Operand, Step, Write
     from tilejit.engine.reductions import Reduction
+    from tilejit.window import Window
 
     Array = NDArray[Any]
 
 
 def launches(job: Job) -> tuple[Launch, ...]:
-    """Compiles every step of a job now: workers that all found a kernel uncompiled would wait for one lock."""
+    """Compiles all of a job now: workers that all found a function uncompiled would wait for one lock."""
+    for function, types in functions_of(job.plan, job.kernels):
+        function.load(types)
     backend = get_backend(job.plan.backend)
-    compiled = []
-    for kernel, step, parameters in zip(job.kernels, job.plan.steps, job.parameters, strict=True):
-        launch = backend.compile(kernel, step.signature)
-        rows, cols = kernel.radius
-        arrays: list[Array] = []
-        for operand in step.operands:
-            arrays.append(np.empty((2 * rows, 2 * cols), operand.dtype))
-            if operand.valid:
-                arrays.append(np.empty((2 * rows, 2 * cols), np.uint8))
-        results = [np.empty((0, 0), d) for d in step.signature.outputs]
-        nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
-        scalars = scalar_values(kernel, parameters, step.signature.compute, Window(0, 0, 0, 0), job.plan.grid)
-        launch(arrays, results, nodata, scalars)
-        compiled.append(launch)
-    return tuple(compiled)
+    steps = zip(job.kernels, job.plan.steps, strict=True)
+    compiled = tuple(backend.compile(kernel, step.signature) for kernel, step in steps)
+    finish_compiling()
+    return compiled
 
 
 class Evaluator:
@@ -82,19 +75,19 @@ class Evaluator:
         rows, cols = self.plan.largest_task
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
-    def run(self, buffer: TileBuffer, pulse: Pulse) -> tuple[list[Array], tuple[State, ...]]:
+    def run(self, buffer: TileBuffer, control: LaunchControl) -> tuple[list[Array], tuple[State, ...]]:
         """Computes one tile.
 
         Args:
             buffer: Its inputs.
-            pulse: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
+            control: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
 
         Returns:
             For each write its (band, row, col) array, which lives until the next run; and for each partial of the plan
             the state of this tile.
         """
         planes = self._planes(buffer)
-        pulse[OF] = sum(buffer.window.height + 2 * step.halo[0] for step in self.plan.steps)
+        control[OF] = sum(buffer.window.height + 2 * step.halo[0] for step in self.plan.steps)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
             shape = len(write.planes), *buffer.window.shape
@@ -102,7 +95,7 @@ class Evaluator:
         seen = [output[:, *self._facing] for output in outputs]
         counts, own = Counts(), [0] * len(outputs)
         for number in range(len(self.plan.steps)):
-            told, owner = self._step(number, buffer.window, planes, seen, pulse), self._owners[number]
+            told, owner = self._step(number, buffer.window, planes, seen, control), self._owners[number]
             if owner is not None:
                 own[owner] += told.collisions
                 told = replace(told, collisions=0)
@@ -161,7 +154,7 @@ class Evaluator:
         window: Window,
         planes: list[tuple[Array, Array | None]],
         outputs: Sequence[Array],
-        pulse: Pulse,
+        control: LaunchControl,
     ) -> Counts:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
@@ -173,7 +166,7 @@ class Evaluator:
             write, band = self._direct.get(plane, (-1, -1))
             results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
         arrays, nodata, scalars = self._arguments(number, window, planes)
-        counts = self.compiled[number](arrays, results, nodata, scalars, pulse)
+        counts = self.compiled[number](arrays, results, nodata, scalars, control)
         self._outside(step, area, results)
         planes += [(r, None) for r in results]
         return counts

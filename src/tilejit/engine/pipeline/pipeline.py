@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tilejit.backends.pulse import ROWS, interruptible, new_pulse
+from tilejit.backends.launch_control import ROWS, interruptible, new_control
 from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.cancellation import stopped
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from tilejit.backends.base import Launch
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends import Launch
+    from tilejit.backends.launch_control import LaunchControl
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.cancellation import Cancellation
     from tilejit.engine.pipeline.schedule import Assignment
@@ -97,13 +97,14 @@ class Pipeline:
             raise schedule.failure
 
     def _run_threads(self, schedule: Schedule) -> None:
+        if self.plan.compiler == "apart":  # a process that has ended before there are buffers
+            self._compile(schedule)
         count = min(self.plan.workers, schedule.plan.task_count)
         threads = [AwaitedThread(lambda: self._work(schedule), f"tilejit-{k}") for k in range(count)]
         try:
             for thread in threads:
                 thread.start()
-            # Workers read the first tiles meanwhile: importing Numba alone takes a third of a second.
-            self._compile(schedule)
+            self._compile(schedule)  # or loads; workers read the first tiles meanwhile
             self._wait(threads, schedule)
         except BaseException as error:
             schedule.fail(error)
@@ -116,7 +117,7 @@ class Pipeline:
             if not self.compiled:
                 self._tell(0, "compiling")
                 # What Ctrl-C raises must not be lost in the imports and callbacks of a compiler.
-                self.compiled = interruptible(lambda: launches(self.job), new_pulse())
+                self.compiled = interruptible(lambda: launches(self.job), new_control())
         schedule.compiled()
 
     def _wait(self, threads: Sequence[AwaitedThread], schedule: Schedule) -> None:
@@ -130,7 +131,7 @@ class Pipeline:
                 self._tell(done, "")
 
     def _work(self, schedule: Schedule) -> None:
-        evaluator, pulse = None, schedule.pulse()
+        evaluator, control = None, schedule.control()
         try:
             with self._environment.entered():
                 while (work := self._take(schedule)) is not None:
@@ -139,7 +140,7 @@ class Pipeline:
                             self._read(schedule, work)
                             continue
                         evaluator = evaluator or Evaluator(self.job, self.compiled)
-                        self._compute(schedule, evaluator, work, pulse)
+                        self._compute(schedule, evaluator, work, control)
                         if self._is_serial:
                             self._tell(self.tiles, "")
         except BaseException as error:  # noqa: BLE001 - a worker hands its error to the thread that waits
@@ -160,12 +161,12 @@ class Pipeline:
             self.bytes_read += span.size
         schedule.exchanged(work.index, partners)
 
-    def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Assignment, pulse: Pulse) -> None:
+    def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Assignment, control: LaunchControl) -> None:
         window = work.buffer.window
         with self.watch.stage("compute", work.index, window) as span:
             span.size = work.buffer.size
             work.buffer.complete(self.plan.grid.shape, self.job.sources)
-            outputs, states = evaluator.run(work.buffer, pulse)
+            outputs, states = evaluator.run(work.buffer, control)
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
@@ -178,7 +179,7 @@ class Pipeline:
         self.totals.add(states)
         with self._lock:
             self.tiles += 1
-            pulse[ROWS] = 0
+            control[ROWS] = 0
         schedule.finished()
 
 

@@ -11,11 +11,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tilejit.backends.pulse import OF, ROWS, STOP, new_pulse
+from tilejit.backends.launch_control import OF, ROWS, STOP, new_control
 from tilejit.engine.pipeline.tile_buffers import Boundaries, TileBuffer, TileMemory
 
 if TYPE_CHECKING:
-    from tilejit.backends.pulse import Pulse
+    from tilejit.backends.launch_control import LaunchControl
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.steps import Index
     from tilejit.window import Window
@@ -53,7 +53,7 @@ class Schedule:
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._compiled = False
-        self._pulses: list[Pulse] = []
+        self._controls: list[LaunchControl] = []
 
     def compiled(self) -> None:
         """Lets tiles be computed: until then workers only read."""
@@ -138,21 +138,21 @@ class Schedule:
         with self._changed:
             if self._failure is None:
                 self._failure = error
-            for pulse in self._pulses:
-                pulse[STOP] = 1
+            for control in self._controls:
+                control[STOP] = 1
             self._changed.notify_all()
 
-    def pulse(self) -> Pulse:
+    def control(self) -> LaunchControl:
         """Returns what stops the launches of a worker when the run has failed, and tells how far they are."""
-        pulse = new_pulse()
+        control = new_control()
         with self._changed:
-            self._pulses.append(pulse)
-            pulse[STOP] = self._failure is not None
-        return pulse
+            self._controls.append(control)
+            control[STOP] = self._failure is not None
+        return control
 
     def under_way(self) -> float:
         """How many tiles' worth is computed of those that are not finished."""
-        return sum(min(1.0, int(p[ROWS]) / max(1, int(p[OF]))) for p in list(self._pulses))
+        return sum(min(1.0, int(p[ROWS]) / max(1, int(p[OF]))) for p in list(self._controls))
 
     @property
     def failure(self) -> BaseException | None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilejit.backends import BACKENDS, get_backend
+from tilejit.compiler.jit.native_function import compiler_of
 from tilejit.errors import BackendError
+from tilejit.formats.codecs.compiled import decoders_of, encoders_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tilejit.compiler.jit.native_function import Compiler, Functions
+    from tilejit.engine.planning.plan import Plan
     from tilejit.kernel.kernel import Kernel
 
 GPU_OPERATIONS = 150
@@ -54,3 +58,21 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
             f"about {count} operations a pixel; below {GPU_OPERATIONS} moving pixels to the GPU and back takes longer"
         )
     return "cuda", f"about {count} operations a pixel, at least {GPU_OPERATIONS}"
+
+
+def functions_of(plan: Plan, kernels: Sequence[Kernel]) -> Functions:
+    """Returns the native functions that a run calls: of its kernels, and of the codecs of its files."""
+    backend = get_backend(plan.backend)
+    launches = [f for k, step in zip(kernels, plan.steps, strict=True) for f in backend.functions(k, step.signature)]
+    decoders = [
+        f for read in plan.reads if read.decoding and (codec := read.decoding.codec) for f in decoders_of(codec)
+    ]
+    encoders = [f for write in plan.writes if (codec := write.codec) for f in encoders_of(codec)]
+    return [*launches, *decoders, *encoders]
+
+
+def compiler_of_plan(plan: Plan, kernels: Sequence[Kernel]) -> Compiler:
+    """Returns where the native functions of a run will be compiled."""
+    if plan.backend == "cuda" and plan.steps:
+        return "here"
+    return compiler_of(functions_of(plan, kernels))

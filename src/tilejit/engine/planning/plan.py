@@ -15,14 +15,19 @@ from tilejit.sizes import counted, format_size
 from tilejit.window import Window
 
 if TYPE_CHECKING:
+    from tilejit.compiler.jit.native_function import Compiler
     from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
     from tilejit.grid import Grid
 
 _STORED, _WAYS = ("rows", "columns"), ("from south to north", "from east to west")
-BASE_BYTES = 260_000_000
-"""What a process holds before any buffer: Python, NumPy, Numba, GDAL (190-210 MB, measured), LLVM compiling (45 MB)."""
+BASE_BYTES = 100_000_000
+"""What a process holds before any buffer: Python, NumPy, GDAL (86 MB, measured)."""
+LOADER_BYTES = 40_000_000
+"""What LLVM takes that loads machine code (38 MB, measured)."""
 COMPILER_BYTES = 160_000_000
-"""What of these Numba and LLVM take: a process that copies, and compiles nothing, holds 86 MB (measured)."""
+"""What Numba and LLVM take that compile in this process (105-125 MB, measured, and 45 MB at the peak)."""
+APART_BYTES = 110_000_000
+"""What a process of its own takes that compiles, beside what both have in common (measured)."""
 GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
 TILES_IN_HAND = 2
@@ -53,6 +58,8 @@ class Plan(Tiling):
     """The memory given, in bytes."""
     executor: str = "threads"
     """What runs the tasks: threads of this process, or workers elsewhere that get parts of the window."""
+    compiler: Compiler = ""
+    """Where kernels and codecs are compiled; see `tilejit.compiler.jit.native_function.compiler_of`."""
     processes: int = 1
     """Worker processes on this machine; each has as many threads as there are workers."""
 
@@ -122,8 +129,12 @@ class Plan(Tiling):
 
     @property
     def memory(self) -> int:
-        """The most memory that the process takes, or all of them together, in bytes."""
-        working = self.fixed_bytes + self.buffer_bytes + self.decoding_bytes + self.encoding_bytes
+        """The most memory that the process takes, or all of them together, in bytes.
+
+        Where code is compiled in a process of its own, that has ended before there are buffers.
+        """
+        buffers = self.buffer_bytes + self.decoding_bytes + self.encoding_bytes
+        working = self.fixed_bytes + max(buffers, self.compiling_bytes)
         leading = self.fixed_bytes if self.is_distributed else 0
         return self.processes * working + leading + self.array_bytes
 
@@ -151,14 +162,13 @@ class Plan(Tiling):
     @property
     def fixed_bytes(self) -> int:
         """Bytes that the process takes whatever the raster."""
-        return BASE_BYTES + GDAL_BYTES - (0 if self.compiles else COMPILER_BYTES)
+        code = {"": 0, "ready": LOADER_BYTES, "apart": LOADER_BYTES, "here": COMPILER_BYTES}
+        return BASE_BYTES + GDAL_BYTES + code[self.compiler]
 
     @property
-    def compiles(self) -> bool:
-        """Whether a process may have to compile something: a kernel, a predictor, LZW."""
-        read = any(r.decoding is not None and r.decoding.is_compiled for r in self.reads)
-        written = any(w.options.get("PREDICTOR", "1") != "1" for w in self.writes)
-        return bool(self.steps) or read or written
+    def compiling_bytes(self) -> int:
+        """Bytes that the process takes that compiles, before there are buffers."""
+        return APART_BYTES if self.compiler == "apart" else 0
 
     @property
     def output_bytes(self) -> int:
@@ -246,9 +256,10 @@ def _memory(plan: Plan) -> str:
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     tiles = f"{counted(plan.tile_buffers, 'tile')} x {format_size(plan.tile_buffer_bytes)}"
     workers = f"{counted(plan.workers, 'worker')} x {format_size(plan.worker_bytes)}"
+    compiling = f"; before that {format_size(plan.compiling_bytes)} to compile" if plan.compiling_bytes else ""
     processes = f"{plan.processes} processes, each " if plan.processes > 1 else ""
     return (
         f"{format_size(plan.memory)} at most{limit}: {processes}inputs of {tiles}, {workers}"
         f"{boundaries}{decoding}{encoding}{result}, "
-        f"Python, Numba and GDAL {format_size(plan.fixed_bytes)}"
+        f"Python{', Numba' if plan.compiler == 'here' else ''} and GDAL {format_size(plan.fixed_bytes)}{compiling}"
     )

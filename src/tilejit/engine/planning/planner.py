@@ -23,6 +23,7 @@ from tilejit.engine.planning.demands import (
     storable,
     taken_bands,
 )
+from tilejit.engine.planning.dispatch import compiler_of_plan
 from tilejit.engine.planning.graph import Reduced, ResultBand, SourceBand, Statistic, passes_before, with_heights
 from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
@@ -164,9 +165,10 @@ def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window
     )
     blocks = [request.storage(write.dtype).block for request, write in zip(outputs, writes, strict=True)]
     is_slow = any(node.application.kernel.is_open_ended for _, node in nodes)
+    kernels = tuple(node.application.kernel for _, node in nodes)
+    plan = replace(plan, compiler=compiler_of_plan(plan, kernels))
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
-    kernels = tuple(node.application.kernel for _, node in nodes)
     bound_ones = tuple(given for given, _ in heights)
     return Job(plan, sources, kernels, bound_ones, reduced=tuple(reduced for reduced, _ in reduces))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.sink import WRITTEN_DIRECTLY
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Index = tuple[int, int]
 Halo = tuple[int, int]
 """Rows above and below, columns left and right, that are needed beyond a tile."""
 
-_DIRECT_BLOCKS, _GDAL_BLOCKS = 5, 3
+_DIRECT_BLOCKS, _GDAL_BLOCKS = 4.5, 3
 
 
 class Value:
@@ -197,6 +198,15 @@ class Write(Value):
         together = len(self.planes) if self.options.get("INTERLEAVE", "PIXEL").upper() == "PIXEL" else 1
         return together * self.dtype.itemsize * self.block[0] * self.block[1] if self.path else 0
 
+    @property
+    def codec(self) -> BlockCodec | None:
+        """What encodes its blocks; None where GDAL or another library does."""
+        if not self.writer.endswith(WRITTEN_DIRECTLY):
+            return None
+        samples = len(self.planes) if self.options.get("INTERLEAVE", "PIXEL").upper() == "PIXEL" else 1
+        coding = self.options.get("COMPRESS", "NONE").upper()
+        return BlockCodec(coding, int(self.options.get("PREDICTOR", "1")), self.dtype, samples)
+
     def encoding_bytes(self, workers: int) -> int:
         """Bytes that encoding takes.
 
@@ -207,7 +217,7 @@ class Write(Value):
         """
         held = (workers + 1) * self.held
         if self.writer.endswith(WRITTEN_DIRECTLY):
-            return held + _DIRECT_BLOCKS * workers * self.block_bytes
+            return held + int(_DIRECT_BLOCKS * workers * self.block_bytes)
         return held + _GDAL_BLOCKS * (workers + 1) * self.block_bytes
 
     def raw_bytes(self, window: Window) -> int:

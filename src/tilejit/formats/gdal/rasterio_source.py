@@ -305,4 +305,7 @@ def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tup
         )
     # Decoded and compressed; GDAL takes interleaved bands apart into its cache, each once more (measured: 67 MB blocks
     # of two bands took 2 x 67 MB a thread and 20 MB of compressed bytes).
-    return (height, width), size * (3 if interleaved and len(bands) > 1 else 2)
+    taken = size * (3 if interleaved and len(bands) > 1 else 2)
+    # A large strip is decoded row by row, and its compressed bytes are held meanwhile.
+    stored = dataset.get_tag_item("BLOCK_SIZE_0_0", "TIFF", bidx=1)
+    return (height, width), max(taken, min(int(stored or 0), size_of(path) or 0))

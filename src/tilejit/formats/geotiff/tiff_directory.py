@@ -100,7 +100,7 @@ class TiffLayout:
             thread_bytes,
             is_apart=self.grid.planes > 1,
             by_rows=is_plain,
-            is_compiled=self.codec.predictor > 1 or self.codec.compression == "LZW",
+            codec=self.codec,
         )
 
 

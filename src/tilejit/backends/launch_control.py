@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-Pulse: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+LaunchControl: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 """Three integers, at STOP, ROWS and OF."""
 
 STOP, ROWS, OF = 0, 1, 2
 """Whether to stop (not 0); how many rows are done; of how many."""
 
 
-def new_pulse() -> Pulse:
-    """Returns the pulse of a launch that nobody has stopped."""
+def new_control() -> LaunchControl:
+    """Returns the control of a launch that nobody has stopped."""
     return np.zeros(3, np.int64)
 
 
-def interruptible(call: Callable[[], T], pulse: Pulse) -> T:
+def interruptible(call: Callable[[], T], control: LaunchControl) -> T:
     """Calls compiled code so that Ctrl-C stops it.
 
     Python's signal handlers run in the main thread, and only between its own instructions. So the main thread hands
@@ -39,19 +39,19 @@ def interruptible(call: Callable[[], T], pulse: Pulse) -> T:
 
     Args:
         call: What to call.
-        pulse: What stops it.
+        control: What stops it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the call has returned by then, unless a second one gave up on it.
 
     Example:
-        >>> interruptible(lambda: 42, new_pulse())
+        >>> interruptible(lambda: 42, new_control())
         42
     """
-    return on_threads(call, 1, pulse, joins=threading.current_thread() is not threading.main_thread())[0]
+    return on_threads(call, 1, control, joins=threading.current_thread() is not threading.main_thread())[0]
 
 
-def on_threads(call: Callable[[], T], count: int, pulse: Pulse, *, joins: bool) -> list[T]:
+def on_threads(call: Callable[[], T], count: int, control: LaunchControl, *, joins: bool) -> list[T]:
     """Makes the same call on several threads at once, and waits for all of them.
 
     Threads are started for each call, and none is left over that a forked process would wait for: starting one takes
@@ -60,7 +60,7 @@ def on_threads(call: Callable[[], T], count: int, pulse: Pulse, *, joins: bool) 
     Args:
         call: What to call.
         count: On how many threads.
-        pulse: What stops it: Ctrl-C does, and an error in one of them.
+        control: What stops it: Ctrl-C does, and an error in one of them.
         joins: Whether this thread is one of them. In the main thread Ctrl-C then waits for the call's next step in
             Python.
 
@@ -71,22 +71,22 @@ def on_threads(call: Callable[[], T], count: int, pulse: Pulse, *, joins: bool) 
         KeyboardInterrupt: Ctrl-C; the calls have returned by then, unless a second one gave up on them.
 
     Example:
-        >>> on_threads(lambda: 42, 2, new_pulse(), joins=True)
+        >>> on_threads(lambda: 42, 2, new_control(), joins=True)
         [42, 42]
     """
     if joins and count == 1:
         return [call()]
     futures: list[Future[T]] = [Future() for _ in range(count)]
-    threads = [AwaitedThread(partial(_answer, f, call, pulse), "tilejit-call") for f in futures[joins:]]
+    threads = [AwaitedThread(partial(_answer, f, call, control), "tilejit-call") for f in futures[joins:]]
     try:
         for thread in threads:
             thread.start()
         if joins:
-            _answer(futures[0], call, pulse)
+            _answer(futures[0], call, control)
         for thread in threads:
             thread.wait()
     except BaseException:
-        pulse[STOP] = 1
+        control[STOP] = 1
         try:
             for thread in threads:
                 thread.wait()
@@ -97,9 +97,9 @@ def on_threads(call: Callable[[], T], count: int, pulse: Pulse, *, joins: bool) 
     return [future.result() for future in futures]
 
 
-def _answer(future: Future[T], call: Callable[[], T], pulse: Pulse) -> None:
+def _answer(future: Future[T], call: Callable[[], T], control: LaunchControl) -> None:
     try:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
-        pulse[STOP] = 1
+        control[STOP] = 1
         future.set_exception(error)
