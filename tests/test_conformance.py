@@ -5,11 +5,11 @@ import pytest
 import rasterio
 
 from tilejit.formats.array_sink import ArraySink
-from tilejit.formats.folders.shard_sink import ShardSink
+from tilejit.formats.folders.shards import ShardSink
 from tilejit.formats.folders.zarr_sink import ZarrSink
-from tilejit.formats.gdal.rasterio_sink import RasterioSink
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff_sink import RasterioSink
 from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import OutputProfile
 from tilejit.formats.source import ArraySource

@@ -8,7 +8,7 @@ import tilejit as tj
 from tilejit.cli import main
 from tilejit.cli.demo import GAP, SIDE, coloured, picture, shrunk
 from tilejit.cli.terrain_demo import terrain
-from tilejit.formats.gdal.gdal_dataset import write_png
+from tilejit.formats.gdal.new_file import write_png
 
 pytestmark = pytest.mark.slow
 

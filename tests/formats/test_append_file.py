@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilejit.formats.geotiff import append_file
-from tilejit.formats.geotiff.append_file import CachedAppendFile, DirectAppendFile
+from tilejit.formats import append_file
+from tilejit.formats.append_file import CachedAppendFile, DirectAppendFile
 
 KINDS = pytest.mark.parametrize("kind", [CachedAppendFile, DirectAppendFile])
 MOST = 2**63 - 1

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
-from tilejit.formats.gdal.rasterio_sink import RasterioSink
-from tilejit.formats.geotiff import append_file, block_sink
+from tilejit.formats import append_file
+from tilejit.formats.geotiff import block_sink
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.block_writer import cut_block
 from tilejit.formats.geotiff.blocks import BlockGrid, Place, constant_of
-from tilejit.formats.geotiff_sink import writer_of
+from tilejit.formats.geotiff_sink import RasterioSink, writer_of
 from tilejit.formats.output import OutputFile
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import WRITTEN_DIRECTLY, OutputProfile

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from tilejit.formats import flusher
-from tilejit.formats.flusher import Flusher, begin_writing
+from tilejit.formats import append_file
+from tilejit.formats.append_file import Flusher, begin_writing
 
 
 @tj.local
@@ -23,10 +23,10 @@ def double(a):
 def test_every_geotiff_has_one(tmp_path, monkeypatch, options):
     names = set()
     monkeypatch.setattr(
-        flusher, "begin_writing", lambda _: names.update(thread.name for thread in threading.enumerate())
+        append_file, "begin_writing", lambda _: names.update(thread.name for thread in threading.enumerate())
     )
-    monkeypatch.setattr(flusher, "_SECONDS", 0.001)
-    monkeypatch.setattr(flusher.Flusher, "stop", waiting(flusher.Flusher.stop, names))
+    monkeypatch.setattr(append_file, "_SECONDS", 0.001)
+    monkeypatch.setattr(append_file.Flusher, "stop", waiting(append_file.Flusher.stop, names))
     double(tj.from_array(np.ones((600, 600), np.float32))).save(tmp_path / "out.tif", profile=options)
     assert "tilejit-flusher" in names
     assert not [thread for thread in threading.enumerate() if thread.name == "tilejit-flusher"]
@@ -50,7 +50,7 @@ def test_what_could_not_be_written_is_told_at_the_end(tmp_path, monkeypatch):
         failed.set()
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(flusher, "begin_writing", fails)
+    monkeypatch.setattr(append_file, "begin_writing", fails)
     path = tmp_path / "file"
     path.write_bytes(b"cells")
     one = Flusher(path)
@@ -72,7 +72,7 @@ def test_writing_is_begun(tmp_path):
 
 
 def test_where_writing_cannot_be_begun_there_is_no_thread_that_waits_for_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(flusher, "c_function", lambda _: None)
+    monkeypatch.setattr(append_file, "c_function", lambda _: None)
     monkeypatch.setattr(os, "fsync", None)
     path = tmp_path / "file"
     path.write_bytes(b"cells")

@@ -26,8 +26,8 @@ import tilejit as tj
 from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
 from tilejit.formats import target
-from tilejit.formats.folders import shard_writer
-from tilejit.formats.folders.shard_writer import rectangles
+from tilejit.formats.folders import shards
+from tilejit.formats.folders.shards import rectangles
 from tilejit.formats.registry import checked_target, open_sink, places_of, storage_at, stored_bytes
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
@@ -54,7 +54,7 @@ def kind(request):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """So that a test's raster is several of them."""
-    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 20_000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 20_000)
 
 
 def output_of(folder, kind, **changes):
@@ -135,7 +135,7 @@ def test_any_windows_in_any_order(shape, blocks, gathered, seed, kind):
     windows = list(tiles(height, width, 16 * blocks[0] * blocks[2], 16 * blocks[1] * blocks[3]))
     seed.shuffle(windows)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_writer, "SHARD_BYTES", gathered)
+        patch.setattr(shards, "SHARD_BYTES", gathered)
         path = str(Path(folder, f"out.{kind}"))
         grid = Grid(height, width, TRANSFORM, UTM)
         sink = Written(open_sink(OutputProfile(path=path, grid=grid, count=count, dtype=array.dtype, options=options)))
@@ -243,7 +243,7 @@ def test_names_in_a_vrt_are_relative(tmp_path):
 
 
 def test_tiny_tiles_share_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 1 << 24)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1 << 24)
     profile = output_of(tmp_path, "vrt", options={"BLOCKXSIZE": "16", "BLOCKYSIZE": "16"})
     save(profile, noise(profile))
     assert names(tmp_path / "out.tiles") == ["r00000000_c00000000_300x200.tif"]

@@ -21,7 +21,7 @@ from tilejit.cli import main
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.errors import NameTakenError, SinkError, printable
-from tilejit.formats.gdal.gdal_dataset import write_png
+from tilejit.formats.gdal.new_file import write_png
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.registry import checked_target, places_of
 from tilejit.formats.sink import Checkpoint

@@ -30,7 +30,7 @@ from tilejit.engine.pipeline import batches, journal
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import PlanError, ReadError, SinkError
-from tilejit.formats.folders import shard_writer
+from tilejit.formats.folders import shards
 from tilejit.formats.folders.folder_sink import FolderSink
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.block_writer import BlockWriter
@@ -455,7 +455,7 @@ def test_finished_files_are_looked_at(dem, wanted, tmp_path, monkeypatch, case):
     """A shard or a chunk that was purged, cut or altered since is never a hole, nor other pixels."""
     suffix, change = case.split()
     path = tmp_path / f"out{suffix}"
-    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 1 << 18)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1 << 18)
     stopped(monkeypatch, dem, path)
     [folder] = [p for p in tmp_path.glob(".*.resume.*") if p.is_dir()]
     lines = journal_of(tmp_path).read_bytes().splitlines()[1:]

@@ -116,7 +116,7 @@ def demo(size: int, folder: Path, overwrite: bool) -> None:
     """
     import tilejit as tj
     from tilejit.cli.terrain_demo import write_terrain
-    from tilejit.formats.gdal.gdal_dataset import write_png
+    from tilejit.formats.gdal.new_file import write_png
     from tilejit.formats.target import checked_file
     from tilejit.kernel.discovery import find_kernel
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError
-from tilejit.formats.gdal.gdal_dataset import options_like
+from tilejit.formats.gdal.new_file import options_like
 from tilejit.formats.source import storage_of
 from tilejit.kernel.nodata import default_nodata
 from tilejit.raster.making import from_array, open_raster

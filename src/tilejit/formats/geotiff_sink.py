@@ -1,23 +1,32 @@
-"""Which sink writes a GeoTIFF."""
+"""Which sink writes a GeoTIFF, and the one through GDAL, which takes every creation option."""
 
 from __future__ import annotations
 
+import math
 import os
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
-from tilejit.formats.gdal.creation_options import block_of, default_options
-from tilejit.formats.gdal.rasterio_sink import RasterioSink
+import numpy as np
+
+from tilejit.formats.gdal.creation_options import block_of, default_options, is_sparse
+from tilejit.formats.gdal.library import load_rasterio, quiet
+from tilejit.formats.gdal.new_file import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.output import OutputFile
+from tilejit.formats.output_sink import OutputSink, OutputWriter
 from tilejit.formats.sink import WRITTEN_DIRECTLY, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    import numpy as np
+    from numpy.typing import NDArray
 
-    from tilejit.formats.sink import OutputProfile
+    from tilejit.formats.output_sink import Guard
+    from tilejit.formats.sink import Manifest, OutputProfile
+    from tilejit.window import Window
+
 
 _ANY_VALUE = {
     "BIGTIFF",
@@ -84,3 +93,81 @@ def writer_of(options: Mapping[str, str]) -> str:
     if odd:
         return f"through GDAL: {', '.join(odd)}"
     return WRITTEN_DIRECTLY if hasattr(os, "pwrite") else "through GDAL: this system has no pwrite"
+
+
+class RasterioSink(OutputSink):
+    """A GeoTIFF that GDAL writes, one window at a time; it compresses on threads of its own meanwhile.
+
+    Raises:
+        SinkError: The file cannot be created; nothing is left.
+    """
+
+    def __init__(self, file: OutputFile, threads: int = 1) -> None:
+        super().__init__(file, file.block)
+        self._file = file
+        self._dataset: Any = None
+        try:
+            self._dataset = create_dataset(file, {"NUM_THREADS": str(max(1, threads))} | file.options)
+            file.start_flusher()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _new_writer(self, guard: Guard) -> RasterioWriter:
+        return RasterioWriter(self._profile, self._dataset, guard)
+
+    def _merge(self, manifest: Manifest) -> Manifest:
+        return manifest
+
+    def _complete(self) -> None:
+        self._close()
+        check_blocks(self._file)
+
+    def _publish(self) -> None:
+        self._file.publish()
+
+    def _close(self) -> None:
+        dataset, self._dataset = self._dataset, None
+        if dataset is not None:
+            close_dataset(dataset)
+
+
+class RasterioWriter(OutputWriter):
+    """Writes windows in turns: GDAL takes one at a time."""
+
+    def __init__(self, profile: OutputProfile, dataset: Any, guard: Guard) -> None:
+        super().__init__(profile, None, guard)
+        self._dataset = dataset
+        self._lock = threading.Lock()
+
+    def _put(self, window: Window, cells: NDArray[Any]) -> None:
+        place = (window.row_off, window.row_end), (window.col_off, window.col_end)
+        with self._lock:
+            self._dataset.write(cells, window=place)
+
+    def finish(self) -> Manifest:
+        """Nothing that GDAL does not know."""
+
+
+def check_blocks(file: OutputFile) -> None:
+    """Find each block in the closed file: a full disk leaves offsets of zero or beyond the file's end.
+
+    Raises:
+        OSError: A block is missing.
+    """
+    size = file.temporary.stat().st_size
+    sparse = is_sparse(file.options)
+    separate = file.options.get("INTERLEAVE", "PIXEL").upper() == "BAND"
+    rows, cols = (math.ceil(n / side) for n, side in zip(file.profile.grid.shape, file.block, strict=True))
+    with quiet(), load_rasterio().open(file.temporary) as dataset:
+        for band in range(1, (file.profile.count if separate else 1) + 1):
+            for row, col in np.ndindex(rows, cols):
+                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+                length = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
+                if offset is None and sparse:
+                    continue
+                if offset is None or not int(length or 0) or int(offset) + int(length) > size:
+                    raise OSError(
+                        f"band {band}, block row {row}, block col {col} is not in the file: it should be at "
+                        f"byte {offset}, {length} bytes long, and the file has {size}",
+                    )

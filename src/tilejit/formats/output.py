@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tilejit.errors import NameTakenError, SinkError
+from tilejit.formats.append_file import Flusher
 from tilejit.formats.cells import nodata_key
-from tilejit.formats.flusher import Flusher
 from tilejit.formats.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.formats.gdal.library import read_a_block
-from tilejit.formats.gdal.side_file import check_side_file, write_side_file
+from tilejit.formats.gdal.new_file import check_side_file, write_side_file
 from tilejit.formats.target import (
     checked_file,
     completing,

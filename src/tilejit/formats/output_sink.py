@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 
 from tilejit.errors import CodecError, SinkError
-from tilejit.formats.gdal.side_file import write_side_file
+from tilejit.formats.gdal.new_file import write_side_file
 from tilejit.formats.sink import check_profile
 from tilejit.formats.target import (
     completing,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError, SourceError, TilejitError
 from tilejit.formats.files import absolute_name, check_unchanged, size_of, states_of
-from tilejit.formats.folders.shard_sink import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
+from tilejit.formats.folders.shards import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
 from tilejit.formats.folders.zarr_sink import ZarrSink, check_zarr_replaced, checked_zarr, zarr_storage
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.geotiff.block_source import open_file

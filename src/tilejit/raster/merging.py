@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.errors import SinkError
-from tilejit.formats.folders.block_copy import copy_blocks, why_not_copied
-from tilejit.formats.folders.mosaic import read_mosaic
-from tilejit.formats.gdal.cog import write_cog
+from tilejit.formats.folders.merging import copy_blocks, why_not_copied, write_cog
+from tilejit.formats.folders.vrt import read_mosaic
 from tilejit.formats.gdal.creation_options import cog_options
-from tilejit.formats.gdal.gdal_dataset import colours_like, options_like
+from tilejit.formats.gdal.new_file import colours_like, options_like
 from tilejit.formats.leftovers import sweep
 from tilejit.formats.registry import format_of
 from tilejit.formats.sink import OutputProfile
@@ -26,7 +25,7 @@ from tilejit.system.signals import ends_heard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tilejit.formats.folders.mosaic import Mosaic
+    from tilejit.formats.folders.vrt import Mosaic
 
 
 @dataclass(frozen=True, slots=True)

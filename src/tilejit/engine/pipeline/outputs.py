@@ -17,7 +17,7 @@ import numpy as np
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Band, SourceBand, sources_of
 from tilejit.formats.files import BandTags, FileTags
-from tilejit.formats.gdal.side_file import needs_side_file
+from tilejit.formats.gdal.new_file import needs_side_file
 from tilejit.formats.registry import storage_at
 from tilejit.formats.sink import OutputProfile, Storage
 from tilejit.formats.source import storage_of

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
-from tilejit.formats.folders.checksums import checksums_of
-from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, numbers_of
-from tilejit.formats.folders.zarr_contents import METADATA, strangers
-from tilejit.formats.folders.zarr_layout import band_names, consolidate, create_group, load_zarr
+from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, checksums_of, numbers_of
+from tilejit.formats.folders.zarr_layout import METADATA, band_names, consolidate, create_group, load_zarr, strangers
 from tilejit.formats.output import check_replaceable, check_values
 from tilejit.formats.output_sink import OutputWriter
 from tilejit.formats.sink import Storage

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import SinkError
+from tilejit.formats.append_file import CachedAppendFile, open_append_file
 from tilejit.formats.gdal.creation_options import is_auto, is_sparse, level_of
-from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
-from tilejit.formats.geotiff.append_file import CachedAppendFile, open_append_file
+from tilejit.formats.gdal.new_file import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_writer import BlockEncoder, BlockWriter, BlockWriterOpener, SharedAppendFile
 from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
@@ -20,8 +20,8 @@ from tilejit.system.identity import FileIdentity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tilejit.formats.append_file import AppendFile
     from tilejit.formats.codecs.block_codec import Encoded
-    from tilejit.formats.geotiff.append_file import AppendFile
     from tilejit.formats.output import OutputFile
     from tilejit.formats.output_sink import Guard
     from tilejit.formats.sink import Manifest

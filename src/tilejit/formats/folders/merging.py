@@ -1,23 +1,29 @@
-"""Shards into one GeoTIFF without decoding: encoded blocks are copied as they are."""
+"""Shards into one GeoTIFF without decoding: encoded blocks are copied as they are; or into a COG, which GDAL makes."""
 
 from __future__ import annotations
 
+import glob
+import importlib
 import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilejit.errors import NameTakenError
 from tilejit.formats.gdal.creation_options import block_of, default_options
-from tilejit.formats.gdal.gdal_dataset import close_dataset, create_dataset
+from tilejit.formats.gdal.library import load_rasterio, messages, quiet
+from tilejit.formats.gdal.new_file import close_dataset, create_dataset
 from tilejit.formats.geotiff.blocks import BlockGrid, Place
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_skeleton
 from tilejit.formats.output import OutputFile
 from tilejit.system.files import open_regular
+from tilejit.system.limits import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from tilejit.formats.folders.mosaic import Mosaic, Tile
+    from tilejit.formats.folders.vrt import Mosaic, ShardFile
     from tilejit.formats.geotiff.tiff_directory import TiffSkeleton
     from tilejit.formats.sink import OutputProfile
 
@@ -48,7 +54,7 @@ def why_not_copied(mosaic: Mosaic, own: Mapping[str, str], asked: Mapping[str, s
     return next((why for tile in mosaic.tiles if (why := _why_not(tile, target)) is not None), None)
 
 
-def _why_not(tile: Tile, target: BlockGrid) -> str | None:
+def _why_not(tile: ShardFile, target: BlockGrid) -> str | None:
     layout = tile.layout
     if isinstance(layout, str):
         return layout
@@ -118,7 +124,7 @@ class _Copy:
         finally:
             os.close(out)
 
-    def _copy_tile(self, tile: Tile, out: int, end: int) -> int:
+    def _copy_tile(self, tile: ShardFile, out: int, end: int) -> int:
         """Append the blocks of a shard in the order of its directory; returns the output's new end."""
         layout = tile.layout
         if not isinstance(layout, TiffLayout):
@@ -151,9 +157,49 @@ class _Copy:
             left, end = left[written:], end + written
         return end
 
-    def _check_codec(self, tile: Tile, layout: TiffLayout) -> None:
+    def _check_codec(self, tile: ShardFile, layout: TiffLayout) -> None:
         mine, theirs = self._skeleton.codec, layout.codec
         for word in ("compression", "predictor", "dtype", "samples"):
             if getattr(mine, word) != getattr(theirs, word):
                 values = f"{getattr(theirs, word)}, and the output {getattr(mine, word)}"
                 raise OSError(f"{tile.path}: its {word} is {values}")
+
+
+def write_cog(source: Path, profile: OutputProfile, options: Mapping[str, str]) -> None:
+    """Copy a raster into a COG.
+
+    Args:
+        source: What GDAL opens.
+        profile: The output; its options are not used.
+        options: Creation options of GDAL's COG driver.
+
+    Raises:
+        SinkError: It cannot be written, or GDAL warns that it is not as asked; nothing is left.
+    """
+    file = OutputFile(profile)
+    complete = {"NUM_THREADS": str(available_cores()), "BIGTIFF": "IF_SAFER"} | dict(options)
+    rasterio, shutil = load_rasterio(), importlib.import_module("rasterio.shutil")
+    try:
+        with file.completing():
+            with quiet(), messages() as said, rasterio.Env(GDAL_PAM_ENABLED="NO"):
+                shutil.copy(source, file.temporary, driver="COG", **complete)
+            _refuse(said)
+            file.finish()
+            file.publish()
+    except NameTakenError:  # it is finished, and stays
+        raise
+    except BaseException:
+        # Overviews that were not finished lie beside it.
+        for left in file.temporary.parent.glob(f"{glob.escape(file.temporary.name)}*"):
+            left.unlink(missing_ok=True)
+        raise
+
+
+def _refuse(said: list[str]) -> None:
+    """Raise what GDAL only said.
+
+    Raises:
+        OSError: It said something.
+    """
+    if said:
+        raise OSError("; ".join(said))
