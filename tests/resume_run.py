@@ -20,7 +20,7 @@ from pathlib import Path
 import tilejit as tj
 from executor_kernels import scaled, smooth
 from tilejit.engine.pipeline import journal
-from tilejit.formats import target
+from tilejit.formats import publishing
 
 OPTIONS = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
 LONGEST = 0.25
@@ -82,7 +82,7 @@ def killed_at(number, dem, folder, overwrite):
     def noted(self):
         note(self)
         Path.rename, Path.replace = dying(Path.rename), dying(Path.replace)
-        target.rename_new = dying(target.rename_new)
+        publishing.rename_new = dying(publishing.rename_new)
         journal.Journal.remove = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 
     journal.Journal.note_complete = noted

@@ -25,7 +25,7 @@ from test_sink import GRID, TRANSFORM, TYPES, UTM, names, noise, profile_of, sma
 import tilejit as tj
 from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
-from tilejit.formats import target
+from tilejit.formats import publishing
 from tilejit.formats.folders import shards
 from tilejit.formats.folders.shards import rectangles
 from tilejit.formats.registry import checked_target, open_sink, places_of, storage_at, stored_bytes
@@ -397,7 +397,7 @@ def test_a_commit_that_fails_leaves_the_old_output(tmp_path, kind, monkeypatch):
     sink = Written(open_sink(profile))
     write_all(sink, array + 1)
     sink.prepare()
-    owner, rename = {"vrt": (Path, "replace"), "zarr": (target, "rename_new")}[kind]
+    owner, rename = {"vrt": (Path, "replace"), "zarr": (publishing, "rename_new")}[kind]
     own = getattr(owner, rename)
 
     def fails(old, new):

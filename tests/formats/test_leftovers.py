@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from tilejit.formats import leftovers
-from tilejit.formats.leftovers import sweep
-from tilejit.formats.target import finished, remove_folder, temporary_of
+from tilejit.formats import publishing
+from tilejit.formats.publishing import finished, remove_folder, sweep
+from tilejit.formats.target import temporary_of
 from tilejit.system import identity
 from tilejit.system.identity import ORIGIN, has_ended, origin
 
@@ -133,7 +133,7 @@ def test_a_finished_output_has_no_process_in_its_name_and_a_folder_that_goes_has
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tilejit.formats.target.shutil.rmtree", lambda folder, **_: seen.append(folder))
         remove_folder(named)
-    assert leftovers._NAME.fullmatch(seen[0].name)[1] == origin()
+    assert publishing._NAME.fullmatch(seen[0].name)[1] == origin()
 
 
 def test_another_namespace_is_another_place(dead):
@@ -165,11 +165,11 @@ def test_looking_takes_a_hundredth_of_the_time(tmp_path, monkeypatch, dead):
         time.sleep(0.02)
         return own(folder)
 
-    monkeypatch.setattr(leftovers.os, "scandir", slowly)
+    monkeypatch.setattr(publishing.os, "scandir", slowly)
     for _ in range(3):
         sweep(tmp_path)
     assert looks == [tmp_path]
-    monkeypatch.setitem(leftovers._due, tmp_path, time.monotonic())
+    monkeypatch.setitem(publishing._due, tmp_path, time.monotonic())
     left = Path(tmp_path, f".out.{dead}-0123456789abcdef.tmp.zarr")
     left.mkdir()
     sweep(tmp_path)

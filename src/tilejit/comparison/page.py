@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.comparison.strategies import STRATEGIES
 from tilejit.errors import SinkError
-from tilejit.formats.target import checked_file, write_text
+from tilejit.formats.publishing import write_text
+from tilejit.formats.target import checked_file
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:

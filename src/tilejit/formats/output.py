@@ -13,20 +13,17 @@ from tilejit.formats.cells import nodata_key
 from tilejit.formats.gdal.creation_options import block_of, default_options, stored_dtype
 from tilejit.formats.gdal.library import read_a_block
 from tilejit.formats.gdal.new_file import check_side_file, write_side_file
-from tilejit.formats.target import (
-    checked_file,
+from tilejit.formats.publishing import (
     completing,
     finished,
     give_name,
     remove_folder,
-    remove_own,
     remove_sidecars,
     replacing_folder,
-    require_own,
     sync_file_system,
     sync_path,
-    temporary_of,
 )
+from tilejit.formats.target import checked_file, remove_own, require_own, temporary_of
 from tilejit.system.files import kind_of, rename_new
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import numpy as np
 
 from tilejit.errors import CodecError, SinkError
 from tilejit.formats.gdal.new_file import write_side_file
-from tilejit.formats.sink import check_profile
-from tilejit.formats.target import (
+from tilejit.formats.publishing import (
     completing,
     failed,
     give_name,
@@ -25,6 +24,7 @@ from tilejit.formats.target import (
     replacing_folder,
     sync_path,
 )
+from tilejit.formats.sink import check_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

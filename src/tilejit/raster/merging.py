@@ -13,7 +13,7 @@ from tilejit.formats.folders.merging import copy_blocks, why_not_copied, write_c
 from tilejit.formats.folders.vrt import read_mosaic
 from tilejit.formats.gdal.creation_options import cog_options
 from tilejit.formats.gdal.new_file import colours_like, options_like
-from tilejit.formats.leftovers import sweep
+from tilejit.formats.publishing import sweep
 from tilejit.formats.registry import format_of
 from tilejit.formats.sink import OutputProfile
 from tilejit.formats.target import check_not_read

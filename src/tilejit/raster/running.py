@@ -19,7 +19,7 @@ from tilejit.engine.planning.graph import sources_of
 from tilejit.engine.planning.planner import make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, printable, warn_caller
 from tilejit.formats.array_sink import ArraySink, SharedArray
-from tilejit.formats.leftovers import sweep
+from tilejit.formats.publishing import sweep
 from tilejit.formats.registry import check_no_input, checked_target, open_sink, places_of
 from tilejit.raster.claims import claimed
 from tilejit.raster.options import RunOptions

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import RunStoppedError, SinkError
-from tilejit.formats.leftovers import sweep
-from tilejit.formats.target import hidden_beside, write_new
+from tilejit.formats.publishing import sweep, write_new
+from tilejit.formats.target import hidden_beside
 from tilejit.system.identity import FileIdentity, origin, temporary_folder
 
 if TYPE_CHECKING:

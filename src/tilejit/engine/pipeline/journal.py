@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tilejit.engine.partials import Totals
 from tilejit.errors import PlanError, SinkError, TilejitError
 from tilejit.formats.append_file import write_all
-from tilejit.formats.target import disk_hint, require_own, sync_path
+from tilejit.formats.publishing import sync_path
+from tilejit.formats.target import disk_hint, require_own
 from tilejit.system.files import is_locked, open_regular
 from tilejit.window import Window
 

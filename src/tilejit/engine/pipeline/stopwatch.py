@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tilejit.errors import SinkError
-from tilejit.formats.target import checked_file, write_text
+from tilejit.formats.publishing import write_text
+from tilejit.formats.target import checked_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

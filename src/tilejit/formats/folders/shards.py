@@ -19,7 +19,8 @@ from tilejit.formats.gdal.new_file import SIDE_SUFFIX
 from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
 from tilejit.formats.output import check_replaceable, check_values
 from tilejit.formats.output_sink import OutputWriter
-from tilejit.formats.target import check_length, checked_file, finished, give_name, remove_own, sync_path
+from tilejit.formats.publishing import finished, give_name, sync_path
+from tilejit.formats.target import check_length, checked_file, remove_own
 from tilejit.system.files import kind_of
 from tilejit.system.identity import FileIdentity
 from tilejit.window import Window

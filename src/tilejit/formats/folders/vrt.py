@@ -16,7 +16,7 @@ from tilejit.formats.gdal.creation_options import stored_dtype
 from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_layout
-from tilejit.formats.target import write_new
+from tilejit.formats.publishing import write_new
 from tilejit.grid import IDENTITY
 from tilejit.window import Window
 

@@ -13,7 +13,8 @@ from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.files import colour_options, write_tags
 from tilejit.formats.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quiet
-from tilejit.formats.target import check_length, checked_file, finished, give_name, temporary_of, write_text
+from tilejit.formats.publishing import finished, give_name, write_text
+from tilejit.formats.target import check_length, checked_file, temporary_of
 from tilejit.grid import IDENTITY
 from tilejit.system.limits import open_files_hint
 from tilejit.system.program import unlogged
