@@ -19,7 +19,7 @@ import tilejit as tj
 from sinks_for_tests import Written
 from tilejit.cli import main
 from tilejit.errors import SinkError, SourceError
-from tilejit.formats.folders import block_copy, shard_writer
+from tilejit.formats.folders import merging, shards
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid, Metric
@@ -33,7 +33,7 @@ COPIED = "blocks copied as they are"
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """So that a test's raster is several of them."""
-    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 20_000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 20_000)
 
 
 def shards_in(tmp_path, **changes):
@@ -112,7 +112,7 @@ def test_any_shards_merge_into_what_they_hold(shape, blocks, tiled, seed):
     options = {"BLOCKYSIZE": str(16 * blocks[0])}
     options |= {"BLOCKXSIZE": str(16 * blocks[1])} if tiled else {"TILED": "NO"}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_writer, "SHARD_BYTES", 3_000)
+        patch.setattr(shards, "SHARD_BYTES", 3_000)
         vrt, merged = (str(Path(folder, f"out.{end}")) for end in ("vrt", "tif"))
         grid = Grid(height, width, TRANSFORM, UTM)
         sink = Written(open_sink(OutputProfile(path=vrt, grid=grid, count=count, dtype=array.dtype, options=options)))
@@ -282,7 +282,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, monkeypatch, stage):
         raise KeyboardInterrupt
 
     if stage == "copy":
-        monkeypatch.setattr(block_copy._Copy, "_append", interrupt)
+        monkeypatch.setattr(merging._Copy, "_append", interrupt)
     else:
         monkeypatch.setattr("tilejit.formats.output.sync_path", interrupt)
     with pytest.raises(KeyboardInterrupt):
