@@ -107,7 +107,9 @@ class RasterioSink(OutputSink):
         self._file = file
         self._dataset: Any = None
         try:
-            self._dataset = create_dataset(file, {"NUM_THREADS": str(max(1, threads))} | file.options)
+            self._dataset = create_dataset(
+                file.profile, file.temporary, {"NUM_THREADS": str(max(1, threads))} | file.options
+            )
             file.start_flusher()
         except BaseException:
             self.abort()

@@ -89,7 +89,7 @@ def copy_blocks(
     try:
         with file.completing("created"):
             # Blocks that are left out of a shard are left out here: they read alike.
-            close_dataset(create_dataset(file, file.options | {"SPARSE_OK": "TRUE"}))
+            close_dataset(create_dataset(file.profile, file.temporary, file.options | {"SPARSE_OK": "TRUE"}))
             file.start_flusher()
         with file.completing():
             _Copy(file, mosaic).run(progress)

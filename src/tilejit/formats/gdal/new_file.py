@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.formats.output import OutputFile
     from tilejit.formats.sink import OutputProfile
     from tilejit.grid import Grid
 
@@ -36,16 +35,16 @@ _COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}
 """Creation options that say how bands are coloured."""
 
 
-def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
+def create_dataset(profile: OutputProfile, temporary: Path, options: Mapping[str, str]) -> Any:
     """Create the temporary file of an output with its tags; returns the rasterio dataset, open for writing.
 
     Raises:
         SinkError: GDAL cannot create it, or warns that it is not as asked.
     """
-    path = file.profile.path
+    path = profile.path
     try:
         with quiet(), messages() as warned:
-            dataset = _open(file, gdal_options(options))
+            dataset = _open(profile, temporary, gdal_options(options))
     except Exception as error:
         cause = cause_of(error)
         raise SinkError(f"{path}: cannot be created: {cause}{open_files_hint(cause)}") from error
@@ -55,13 +54,13 @@ def create_dataset(file: OutputFile, options: Mapping[str, str]) -> Any:
     return dataset
 
 
-def _open(file: OutputFile, options: Mapping[str, str]) -> Any:
-    rasterio, profile = load_rasterio(), file.profile
+def _open(profile: OutputProfile, temporary: Path, options: Mapping[str, str]) -> Any:
+    rasterio = load_rasterio()
     has_colours = not _COLOUR_OPTIONS & {*options}
     # A side file would be litter: what GeoTIFF cannot hold is left out.
     with rasterio.Env(GDAL_PAM_ENABLED="NO"):
         dataset = rasterio.open(
-            file.temporary,
+            temporary,
             "w",
             driver="GTiff",
             height=profile.grid.height,

@@ -43,7 +43,11 @@ class BlockSink(OutputSink):
         self._appended: AppendFile | None = None
         self._shared: SharedAppendFile | None = None
         try:
-            dataset = None if file.kept else create_dataset(file, file.options | {"SPARSE_OK": "TRUE"})
+            dataset = (
+                None
+                if file.kept
+                else create_dataset(file.profile, file.temporary, file.options | {"SPARSE_OK": "TRUE"})
+            )
             with file.completing("created"):
                 self._take_over(dataset)
         except BaseException:
