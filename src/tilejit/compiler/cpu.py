@@ -7,7 +7,6 @@ remainder give the same bits.
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from tilejit.compiler.emitter import (
     math_used,
     module_text,
 )
-from tilejit.compiler.form import OWN
+from tilejit.compiler.form import OWN, copied
 from tilejit.compiler.jit.machine_code import OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
@@ -127,7 +126,7 @@ def _renamed(form: Form) -> Form:
     """The same form with ``_checked`` after every function's name, to stand beside the clean one."""
     names = {f.name: f"_{f.name}_checked" for f in form.functions}
     renamer = Renamer(names)
-    bodies = [tuple(renamer.visit(copy.deepcopy(s)) for s in f.body) for f in form.functions]
+    bodies = [tuple(renamer.visit(copied(s)) for s in f.body) for f in form.functions]
     pairs = zip(form.functions, bodies, strict=True)
     return replace(form, functions=tuple(replace(f, name=names[f.name], body=body) for f, body in pairs))
 

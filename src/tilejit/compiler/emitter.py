@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 import re
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 
 import tilejit.math
 from tilejit.compiler.c_functions import is_narrow
-from tilejit.compiler.form import OWN, assign, call, is_call, load, stored
+from tilejit.compiler.form import OWN, assign, call, copied, is_call, load, stored
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.source import bare
 
@@ -171,7 +170,7 @@ def unparse(node: ast.AST) -> str:
 def function_text(target: Target, compute: np.dtype, form: Form, function: Function) -> str:
     """One function as text."""
     speller = _Speller(target, float_name(compute), form, function)
-    body = [unparse(speller.visit(copy.deepcopy(s))) for s in function.body]
+    body = [unparse(speller.visit(copied(s))) for s in function.body]
     lines = "\n".join("    " + line for text in body for line in text.split("\n"))
     return f"{target.decorator}\ndef {function.name}({', '.join(device_parameters(function))}):\n{lines}\n"
 
@@ -282,7 +281,7 @@ def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[l
     constants, functions = [], []
     prefix = Renamer({n: f"_{n}" for n in definitions})  # no name of the user's begins so
     for name in (n for n in definitions if n in wanted):
-        statement = prefix.visit(copy.deepcopy(definitions[name]))
+        statement = prefix.visit(copied(definitions[name]))
         if isinstance(statement, ast.FunctionDef):
             statement.name = f"_{statement.name}"
             functions.append(f"{decorator}\n{unparse(bare(statement))}")

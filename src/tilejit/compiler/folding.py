@@ -11,11 +11,10 @@ columns is then the innermost one, and LLVM turns it into vector code. It also m
 from __future__ import annotations
 
 import ast
-import copy
 import operator
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.form import assign, stored
+from tilejit.compiler.form import assign, copied, stored
 from tilejit.compiler.names import plain_number
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int]) -> 
 
     ``literals`` are parameters that this call gives a literal integer.
     """
-    tree = copy.deepcopy(tree)
+    tree = copied(tree)
     tree.body = folded(tree.body, names)
     if literals:
         tree.body = folded(tree.body, names, literals)
@@ -189,6 +188,9 @@ class _Unroll(ast.NodeTransformer):
     def __init__(self, names: Names, tree: ast.FunctionDef) -> None:
         self.names = names
         self.tree = tree
+
+    def visit(self, node: ast.AST) -> Any:
+        return super().visit(node) if isinstance(node, (ast.If, ast.For, ast.While)) else node
 
     def visit_If(self, node: ast.If | ast.For | ast.While) -> ast.stmt:
         self.generic_visit(node)
@@ -214,7 +216,7 @@ class _Unroll(ast.NodeTransformer):
         result: list[ast.stmt] = []
         value = None
         for value in values:
-            body = folded(copy.deepcopy(loop.body), self.names, {name: value})
+            body = folded(copied(loop.body), self.names, {name: value})
             ends = [s for s in body if isinstance(s, (ast.Break, ast.Continue))]
             body = body[: body.index(ends[0])] if ends else body
             if any(_jumps(statement) for statement in body):
