@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -39,6 +39,14 @@ for _name in COMPILED:
 
 class Reduction(Partial, Protocol):
     """A partial that is made of the cells of bands."""
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes that a worker takes for each cell of a tile while it is reduced."""
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that a state takes, as far as that is known before."""
 
     def of(self, cells: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None]) -> State:
         """The state of one tile.
@@ -80,6 +88,9 @@ class Moments:
     """
 
     name: str
+    cell_bytes: ClassVar[int] = 17
+    """A copy, and of integers two."""
+    state_bytes: ClassVar[int] = 200_000
 
     def init(self) -> State:
         """No cell."""
@@ -187,6 +198,9 @@ class RankCounts:
     """
 
     name: str
+    cell_bytes: ClassVar[int] = 17
+    """Keys, and a copy."""
+    state_bytes: ClassVar[int] = 8 << KEY_BITS
 
     def init(self) -> State:
         """No cell; the dtype is not known yet."""

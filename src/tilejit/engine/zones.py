@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,14 @@ class ZonalTable:
     columns: tuple[tuple[str, Fold], ...]
     """Name and fold of each column."""
 
+    state_bytes: ClassVar[int] = 0
+    """How many zones there are is not known before; each takes 16 bytes, and up to 88 for a sum of float32."""
+
+    @property
+    def cell_bytes(self) -> int:
+        """Zones, their numbers, and flags and a copy for each column."""
+        return 8 + 4 + 1 + len(self.columns) + 8
+
     def init(self) -> State:
         """No zone."""
         return {"zone": np.zeros(0, np.int64)}
@@ -77,7 +85,9 @@ class ZonalTable:
         """Both together, zone by zone."""
         if not one["zone"].size or not other["zone"].size:
             return one if one["zone"].size else other
-        ids = np.union1d(one["zone"], other["zone"])
+        ids = np.concatenate([one["zone"], other["zone"]])
+        ids.sort(kind="stable")  # which merges what is sorted
+        ids = ids[np.append(True, ids[1:] != ids[:-1])]
         places = [np.searchsorted(ids, state["zone"]) for state in (one, other)]
         return {"zone": ids} | {
             name: _joined(name, [one[name], other[name]], places, ids.size) for name in one if name != "zone"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.engine.planning.steps import Halo, Operand, Step, Write
-    from tilejit.engine.reductions import Reduction
     from tilejit.window import Window
 
     Array = NDArray[Any]
@@ -109,9 +108,9 @@ class Evaluator:
 
     def _reduced(self, planes: Sequence[tuple[Array, Array | None]], window: Window) -> Iterator[State]:
         """The states of this tile of what is reduced."""
-        for reduce, partial in zip(self.plan.reduces, self.plan.partials[1:], strict=True):
+        for reduce, reduction in zip(self.plan.reduces, self.plan.reductions, strict=True):
             cells, valid = zip(*(self._own(number, planes, window) for number in reduce.planes), strict=True)
-            yield cast("Reduction", partial).of(cells, valid)
+            yield reduction.of(cells, valid)
 
     def _own(
         self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from math import ceil, isnan, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tilejit.engine.partials import CountsPartial, Partial
 from tilejit.engine.planning.plan_text import read_line, reduce_line, step_line, write_line
@@ -17,6 +17,7 @@ from tilejit.window import Window
 if TYPE_CHECKING:
     from tilejit.compiler.jit.native_function import Compiler
     from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
+    from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid
 
 _STORED, _WAYS = ("rows", "columns"), ("from south to north", "from east to west")
@@ -103,7 +104,8 @@ class Plan(Tiling):
             total += sum(self.planes[p].dtype.itemsize * cells_of(task, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
             total += sum((o.dtype.itemsize + o.valid) * cells_of(task, o.halo) for o in copies)
-        return total + sum(w.raw_bytes(Window(0, 0, *task)) for w in self.writes)
+        reducing = (p.cell_bytes * cells_of(task, (0, 0)) + 2 * p.state_bytes for p in self.reductions)
+        return total + sum(w.raw_bytes(Window(0, 0, *task)) for w in self.writes) + sum(reducing)
 
     @property
     def buffer_bytes(self) -> int:
@@ -176,6 +178,11 @@ class Plan(Tiling):
         return sum(w.raw_bytes(self.window) for w in self.writes)
 
     @property
+    def reductions(self) -> tuple[Reduction, ...]:
+        """What `reduces` are reduced by: its partials after the counts."""
+        return cast("tuple[Reduction, ...]", self.partials[1:])
+
+    @property
     def passes(self) -> tuple[Plan, ...]:
         """The passes of the whole run, this one last."""
         return *self.earlier, self
@@ -195,7 +202,7 @@ class Plan(Tiling):
             lines.append(f"window    {self.window}")
         lines += [read_line(read) for read in self.reads]
         lines += [step_line(step, self.planes) for step in self.steps]
-        lines += [reduce_line(r, self.planes, p) for r, p in zip(self.reduces, self.partials[1:], strict=True)]
+        lines += [reduce_line(r, self.planes, p) for r, p in zip(self.reduces, self.reductions, strict=True)]
         lines += [write_line(write, self.window) for write in self.writes]
         lines.append(f"tasks     {_tasks(self)}, {_decoding(self)}")
         lines.append(f"memory    {_memory(self)}")
