@@ -59,11 +59,7 @@ class Name:
         return frozenset() if self.file else frozenset([self.module])
 
     def find(self) -> Applicable:
-        """Finds it.
-
-        Raises:
-            KernelError: There is none of this name here.
-        """
+        """Finds it."""
         is_main = self.module == main_module()
         held = sys.modules.get("__main__" if is_main else self.module)
         is_there = held is not None and (self.file is None or _file_of(held) == self.file)
@@ -83,11 +79,7 @@ class Text:
     """What has to be imported."""
 
     def find(self) -> Applicable:
-        """Makes it, but the first time only.
-
-        Raises:
-            KernelError: A module that it uses is not here.
-        """
+        """Makes it, but the first time only."""
         known = _known.get(self.token)
         if known is None:
             made: Applicable = pickle.loads(self.pickled)  # noqa: S301 - what pickles it gives it
@@ -97,11 +89,7 @@ class Text:
 
 
 def reduced(function: Applicable) -> tuple[Callable[..., Applicable], tuple[Any, ...]]:
-    """What pickle keeps of a kernel or a chain; see ``object.__reduce__``.
-
-    Raises:
-        KernelError: It has no name that another process finds, and uses what cannot be handed to one.
-    """
+    """What pickle keeps of a kernel or a chain; see ``object.__reduce__``."""
     way = way_of(function)
     return _found, (way, _own_edge(function, way))
 
@@ -121,9 +109,6 @@ def way_of(function: Applicable) -> Name | Text:
     """Returns how a kernel or a chain gets into another process.
 
     One of ``__main__`` goes as text: another process has another one, or none.
-
-    Raises:
-        KernelError: It has no name that another process finds, and uses what cannot be handed to one.
     """
     name = _name_of(function)
     if name is not None:
@@ -138,11 +123,7 @@ def way_of(function: Applicable) -> Name | Text:
 
 
 def text_of(function: Applicable) -> Text:
-    """Returns a kernel or a chain as text, which is made once: copies are one, also where a constant has changed.
-
-    Raises:
-        KernelError: It uses what cannot be handed to another process, or what has changed since it was first used.
-    """
+    """Returns a kernel or a chain as text, which is made once: copies are one, also where a constant has changed."""
     made: Text = vars(function).get("crossing") or vars(function).setdefault("crossing", _made_text(function))
     return made
 

@@ -55,14 +55,9 @@ class Collection:
 
 
 def find_kernel(name: str) -> Applicable:
-    """Finds a kernel or a chain of kernels.
+    """Finds ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it.
 
-    Args:
-        name: ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it.
-            A file that holds one kernel needs no name after it.
-
-    Raises:
-        KernelError: There is none or more than one; with names that are close.
+    A file that holds one kernel needs no name after it.
 
     Example:
         >>> find_kernel("terrain.slope").kind
@@ -85,11 +80,7 @@ def find_single_kernel(name: str) -> Kernel:
 
 
 def kernels_in(where: str) -> dict[str, Applicable]:
-    """Returns the kernels of a file, a module, or a collection, by name; of a kernel's own name that one.
-
-    Raises:
-        KernelError: It cannot be loaded, or is none of these.
-    """
+    """Returns the kernels of a file, a module, or a collection, by name; of a kernel's own name that one."""
     entry = _entry_points().get(where)
     if entry is not None and not _is_file(where):
         return _kernels_of(_load(entry[0].partition(":")[0]))
@@ -266,13 +257,7 @@ def _see_beside(folder: Path) -> None:
 
 
 def is_importable(module: ModuleType) -> bool:
-    """Whether an import of its name leads another process to a module, if it looks in the same places.
-
-    Example:
-        >>> import math
-        >>> is_importable(math)
-        True
-    """
+    """Whether an import of its name leads another process to a module, if it looks in the same places."""
     package = module.__name__.rpartition(".")[0]
     parent = sys.modules.get(package)
     if package and (parent is None or not is_importable(parent)):
@@ -288,11 +273,7 @@ def is_importable(module: ModuleType) -> bool:
 
 
 def import_module(name: str) -> ModuleType:
-    """Imports a module.
-
-    Raises:
-        KernelError: It is not there, or fails; with the line.
-    """
+    """Imports a module."""
     try:
         return importlib.import_module(name)
     except TilejitError:
@@ -307,11 +288,7 @@ def import_module(name: str) -> ModuleType:
 
 @functools.cache
 def load_file(path: str) -> ModuleType:
-    """Imports a file as a module of its own, once; it finds those beside it.
-
-    Raises:
-        KernelError: It is not there, or fails; with the line.
-    """
+    """Imports a file as a module of its own, once; it finds those beside it."""
     file = Path(path)
     if not file.is_file():
         nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []

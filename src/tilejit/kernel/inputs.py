@@ -24,11 +24,6 @@ _OF_ROWS = {Quantity.GROUND_WIDTH: "ground_width", Quantity.GROUND_HEIGHT: "grou
 def inside_index(index: NDArray[np.intp], size: int, edge: Edge) -> NDArray[np.intp]:
     """Returns, for each row or column number, the one inside ``0:size`` that it takes its value from.
 
-    Args:
-        index: Row or column numbers, which may lie outside.
-        size: Rows or columns of the raster.
-        edge: ``"nearest"``, ``"reflect"`` (``dcba|abcd|dcba``) or ``"wrap"``.
-
     Example:
         >>> inside_index(np.arange(-3, 5), 3, "reflect").tolist()
         [2, 1, 0, 0, 1, 2, 2, 1]
@@ -47,14 +42,9 @@ def is_index_edge(edge: Edge) -> bool:
 
 
 def fill_outside(tile: NDArray[Any], window: Window, shape: tuple[int, int], edge: Edge, nodata: Any) -> None:
-    """Fills the part of a tile that lies outside the raster.
+    """Fills the part of a tile over ``window`` that lies outside a raster of that shape; the rest is filled already.
 
-    Args:
-        tile: (row, col) over ``window``; its part inside the raster is filled already.
-        window: What the tile covers.
-        shape: Rows and columns of the raster.
-        edge: The rule; for ``"nearest"`` and ``"reflect"`` the cells repeated must lie in the window.
-        nodata: What fills it under ``"nodata"``.
+    Cells that are repeated, as ``"nearest"`` and ``"reflect"`` do, must lie in the window.
     """
     top, left = max(0, -window.row_off), max(0, -window.col_off)
     bottom = window.height - max(0, window.row_end - shape[0])
@@ -77,17 +67,9 @@ def fill_outside(tile: NDArray[Any], window: Window, shape: tuple[int, int], edg
 def scalar_values(
     kernel: Kernel, bound: Mapping[str, Any], compute: np.dtype, window: Window, grid: Grid | None
 ) -> list[Any]:
-    """Returns what a launch takes as scalars.
+    """Returns what a launch takes as scalars for the pixels of a window: numbers, and Quantity values filled in.
 
-    Args:
-        kernel: The kernel.
-        bound: Its parameters: numbers, or Quantity values still to fill in.
-        compute: The compute dtype.
-        window: The pixels that the launch computes, as they lie in the raster.
-        grid: Where they lie; None for plain arrays. What varies by row or column is turned as bodies see the grid.
-
-    Raises:
-        ParameterError: A quantity needs a grid and there is none.
+    What varies by row or column is turned as bodies see the grid; plain arrays have none.
     """
     values: list[Any] = []
     for scalar in kernel.scalars:

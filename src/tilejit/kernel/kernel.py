@@ -82,11 +82,7 @@ class Kernel(RasterFunction):
 
     @functools.cached_property
     def form(self) -> Form:
-        """The body, lowered for tiles that may hold invalid cells.
-
-        Raises:
-            KernelError: The body uses a name or an expression that the language does not have.
-        """
+        """The body, lowered for tiles that may hold invalid cells."""
         return self._lowered(all_valid=False)
 
     @functools.cached_property
@@ -203,9 +199,7 @@ class Kernel(RasterFunction):
     def signature(self, inputs: Sequence[np.dtype], nodata: Sequence[float | None] | None = None) -> Signature:
         """Returns the dtypes that it is compiled for, given those of its inputs.
 
-        Args:
-            inputs: One dtype for each raster parameter.
-            nodata: One nodata value for each result; None means NaN for floats and the dtype's own for integers.
+        The nodata values are those of its results; None means NaN for floats and the dtype's own for integers.
         """
         return self._signature(tuple(inputs), None if nodata is None else tuple(nodata))
 

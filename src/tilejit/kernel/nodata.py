@@ -58,22 +58,14 @@ def holds_nodata(dtype: np.dtype, value: float | None) -> bool:
 
 
 def plain_nodata(dtype: np.dtype, given: float | None) -> float:
-    """Returns the nodata value as a plain number; NaN is one and the same object, so that plans that hold it compare.
-
-    Raises:
-        ParameterError: The dtype cannot hold it.
-    """
+    """Returns the nodata value as a plain number; NaN is one object, so that plans that hold it compare."""
     value: float = nodata_value(dtype, given).item()
     return math.nan if math.isnan(value) else value
 
 
 @functools.lru_cache(maxsize=256, typed=True)
 def nodata_value(dtype: np.dtype, given: float | None) -> Any:
-    """Returns the nodata value as a scalar of ``dtype``.
-
-    Raises:
-        ParameterError: The dtype cannot hold it.
-    """
+    """Returns the nodata value as a scalar of ``dtype``, which must hold it: ParameterError."""
     value = default_nodata(dtype) if given is None else given
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise ParameterError(f"nodata={value!r} is no number")
@@ -90,15 +82,10 @@ def nodata_value(dtype: np.dtype, given: float | None) -> Any:
 
 
 def is_nodata_tile(cells: Array, valid: Array | None, nodata: float | None) -> bool:
-    """Whether no cell of a tile is valid.
+    """Whether no cell of a tile is valid, by a plane of validity, by NaN, or by the nodata value of integers.
 
     Five cells tell most tiles apart, so that looking costs microseconds; only one whose five are invalid is scanned, up
     to the first valid cell.
-
-    Args:
-        cells: (row, col).
-        valid: Their validity where it is apart.
-        nodata: The nodata value of integer cells; None where none is invalid.
 
     Example:
         >>> is_nodata_tile(np.full((9, 9), np.nan), None, None), is_nodata_tile(np.zeros((9, 9), np.uint8), None, 0)

@@ -107,11 +107,7 @@ class RasterFunction:
         return inspect.Signature(parameters)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Checks scalars against the signature and fills in defaults; grid quantities stay Quantity values.
-
-        Raises:
-            ParameterError: One is unknown, missing or of the wrong type.
-        """
+        """Checks scalars against the signature and fills in defaults; grid quantities stay Quantity values."""
         known = {s.name: s for s in self.scalars}
         for name in given:
             if name not in known:

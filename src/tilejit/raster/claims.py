@@ -32,9 +32,6 @@ def claimed(paths: Iterable[str], executor: Executor | None) -> Iterator[None]:
     """Holds the outputs of a run against other ranks, where this is one of several and each leads a run of its own.
 
     What is written in memory, and by one rank alone, is nobody else's concern: only names that meet are refused.
-
-    Raises:
-        PlanError: Another rank is writing one of them.
     """
     rank = _rank()
     if rank is None or (executor is not None and executor.name == "mpi"):

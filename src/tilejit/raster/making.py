@@ -109,12 +109,7 @@ def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = Non
 
 
 def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
-    """Applies a kernel to Rasters lazily; see `Kernel.__call__`.
-
-    Raises:
-        ParameterError: An input is no single band.
-        GridMismatchError: The inputs lie on different grids; with both.
-    """
+    """Applies a kernel to Rasters lazily; see `Kernel.__call__`."""
     for parameter, raster in zip(kernel.rasters, inputs, strict=True):
         if not isinstance(raster, Raster):
             raise ParameterError(
@@ -133,13 +128,7 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
 
 
 def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
-    """Applies a chain to Rasters lazily; see `Chain.__call__`.
-
-    Raises:
-        KernelError: The function fails, or returns no Raster.
-        ParameterError: An input is no single band.
-        GridMismatchError: The inputs lie on different grids; with both.
-    """
+    """Applies a chain to Rasters lazily; see `Chain.__call__`."""
     for parameter, raster in zip(chain.rasters, inputs, strict=True):
         if not isinstance(raster, Raster) or len(raster) != 1:
             given = f"{len(raster)} bands" if isinstance(raster, Raster) else type(raster).__name__
@@ -212,11 +201,7 @@ def run_chain(
     workers: int | None,
     out: Array | Sequence[Array] | None,
 ) -> Any:
-    """Runs a chain over arrays, as `tilejit.arrays.run_on_arrays` does a kernel.
-
-    Raises:
-        KernelError: An input has several bands, or ``out`` does not fit.
-    """
+    """Runs a chain over arrays, as `tilejit.arrays.run_on_arrays` does a kernel."""
     from tilejit.arrays import check_out, warn_of
 
     given = [given_array(v, f"{chain.name}: {r.name}") for v, r in zip(inputs, chain.rasters, strict=True)]

@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 
 def check_resumable(job: Job) -> None:
-    """Refuses what no journal can be kept of, while planning.
-
-    Raises:
-        PlanError: An input is in memory, or one process must write an output from its first block to its last.
-    """
+    """Refuses what no journal can be kept of, while planning."""
     for source in job.sources:
         if not is_opened_by_name(source):
             raise PlanError(
@@ -57,12 +53,7 @@ def check_resumable(job: Job) -> None:
 
 @contextmanager
 def resumed(job: Job, profiles: Sequence[OutputProfile]) -> Iterator[tuple[Journal, list[OutputProfile]]]:
-    """Opens the journal of a run, which stays with all outputs when the run fails, and says how outputs are opened.
-
-    Raises:
-        PlanError: The journal is of another run; with what differs.
-        SinkError: Another run is writing the outputs.
-    """
+    """Opens the journal of a run, which stays with all outputs when the run fails, and says how outputs are opened."""
     path, mark = _journal_place(profiles)
     kept = _at_stage("begun", profiles, mark)
     journal = Journal(

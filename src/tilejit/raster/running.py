@@ -102,11 +102,7 @@ def read_window(
 
 
 def tiles_job(raster: LazyRaster, options: RunOptions) -> tuple[Job, TraceFile | None]:
-    """Plans a run whose tiles are handed over one by one, and says where its trace goes.
-
-    Raises:
-        ParameterError: An executor is asked for, whose workers would send tiles home one by one.
-    """
+    """Plans a run whose tiles are handed over one by one, and says where its trace goes."""
     if options.executor not in {None, "threads", "serial"}:
         raise ParameterError("tiles() hands over what threads of this process compute: leave executor= out")
     request = options.asked_of(Request(raster.bands, handed_over=True))
@@ -114,11 +110,7 @@ def tiles_job(raster: LazyRaster, options: RunOptions) -> tuple[Job, TraceFile |
 
 
 def check_one_grid(rasters: Sequence[LazyRaster], names: Sequence[str]) -> None:
-    """Refuses Rasters on different grids.
-
-    Raises:
-        GridMismatchError: With both grids and what differs.
-    """
+    """Refuses Rasters on different grids."""
     first = rasters[0]
     for raster, name in zip(rasters[1:], names[1:], strict=True):
         differences = first.grid.differences(raster.grid)

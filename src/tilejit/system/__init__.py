@@ -7,11 +7,7 @@ import sys
 
 
 def leave_current_folder() -> None:
-    """Takes the current folder off the path where ``python -m tilejit`` has put it, first, before this was imported.
-
-    Example:
-        >>> leave_current_folder()
-    """
+    """Takes the current folder off the path where ``python -m tilejit`` has put it, first, before this was imported."""
     # While the packages of a module that is run are imported, its place in the arguments says -m.
     if sys.argv[:1] != ["-m"] or sys.flags.safe_path or "-m" not in sys.orig_argv:
         return

@@ -30,9 +30,6 @@ _KINDS = (
 def replace_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Writes under a temporary name and renames, so that readers and processes that race see whole files.
 
-    Raises:
-        OSError: It cannot be written; what was there is untouched, and nothing else is left.
-
     Example:
         >>> import tempfile
         >>> from pathlib import Path
@@ -58,10 +55,6 @@ def rename_new(old: Path, new: Path) -> None:
     Linux, macOS and Windows do it in one step. A file system that cannot (NFS, FUSE) gives a file a second name, and
     takes the first; one that has no such links either (FAT) makes an empty file of the new name, and replaces that: a
     kill in between leaves it. A folder takes the place of an empty one at most.
-
-    Raises:
-        FileExistsError: Something has the name; both are untouched.
-        OSError: It cannot be renamed.
 
     Example:
         >>> import tempfile
@@ -152,11 +145,7 @@ def kind_of_mode(mode: int) -> str:
 
 
 def open_regular(path: str | os.PathLike[str], flags: int) -> int:
-    """Opens a file and nothing else: a link is not followed, and a device or a FIFO not touched.
-
-    Raises:
-        OSError: It is no file, or cannot be opened.
-    """
+    """Opens a file and nothing else: a link is not followed, and a device or a FIFO not touched."""
     # Without waiting: a FIFO waits for its other end.
     more = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
     try:
@@ -173,14 +162,9 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def is_locked(descriptor: int, path: Path) -> bool:
-    """Locks an open file for this process alone, until it is closed.
+    """Locks an open file for this process alone, until it is closed; BlockingIOError where another process has.
 
-    Returns:
-        Whether it is still the file of its name: who had it locked before may have removed it since it was opened.
-
-    Raises:
-        BlockingIOError: Another process has it locked.
-        OSError: The file system has no locks.
+    It says whether this is still the file of its name: who had it locked before may have removed it meanwhile.
     """
     import fcntl  # Windows has none
 

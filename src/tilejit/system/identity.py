@@ -54,11 +54,7 @@ class FileIdentity:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> FileIdentity:
-        """Looks at a file or a folder.
-
-        Raises:
-            OSError: It is not there.
-        """
+        """Looks at a file or a folder."""
         place = Path(path).absolute()
         status = place.stat()
         return cls(str(place), status.st_dev, status.st_ino, kernel_name())
@@ -75,11 +71,7 @@ class FileIdentity:
 
 
 def temporary_folder() -> Path:
-    """Where temporary files go.
-
-    Raises:
-        PlanError: There is no folder that can be written to.
-    """
+    """Where temporary files go."""
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
@@ -119,10 +111,6 @@ def origin() -> str:
     """What tells this process from all others: its number, its beginning, and where the two mean something.
 
     The names of files that it makes say it.
-
-    Example:
-        >>> has_ended(origin())
-        False
     """
     number = os.getpid()
     stat = _stat("self")

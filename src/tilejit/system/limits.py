@@ -46,12 +46,7 @@ class Limit:
 
 
 def available_cores() -> int:
-    """Returns the cores that this process may use; see `core_limit`.
-
-    Example:
-        >>> available_cores() >= 1
-        True
-    """
+    """Returns the cores that this process may use; see `core_limit`."""
     return core_limit().value
 
 
@@ -99,11 +94,7 @@ def asked_cores(environment: Mapping[str, str]) -> list[Limit]:
 
 @functools.cache
 def core_quotas(root: Path) -> tuple[Limit, ...]:
-    """Returns the quotas of CPU time, in cores; they are read once, for that takes longer than a kernel's small call.
-
-    Args:
-        root: Where ``/proc`` and ``/sys`` are.
-    """
+    """Returns the quotas of CPU time, in cores; read once, for that takes longer than a small call."""
     found = []
     for folder in _groups("cpu", root):
         for quota, period in _quotas(folder):
@@ -122,12 +113,7 @@ def _quotas(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def available_memory() -> int | None:
-    """Returns the bytes of memory that this process may hold; see `memory_limit`.
-
-    Example:
-        >>> (available_memory() or 1) > 0
-        True
-    """
+    """Returns the bytes of memory that this process may hold; see `memory_limit`."""
     limit = memory_limit()
     return None if limit is None else limit.value
 
@@ -135,11 +121,7 @@ def available_memory() -> int | None:
 def memory_limit(root: Path = ROOT) -> Limit | None:
     """Returns the bytes of memory that this process may hold in all: what it has, and what is left beside that.
 
-    Args:
-        root: Where ``/proc`` and ``/sys`` are.
-
-    Returns:
-        The least that the machine or a group leaves it; None where the system does not say.
+    None where the system does not say.
     """
     free = _kilobytes(root / "proc/meminfo", "MemAvailable:")
     if free is None:
@@ -248,11 +230,7 @@ def open_files_hint(error: BaseException | str) -> str:
 
 
 def require_open_files(count: int, what: str) -> None:
-    """Refuses what opens more files than a process may.
-
-    Raises:
-        PlanError: With both numbers.
-    """
+    """Refuses what opens more files than a process may."""
     most = most_open_files()
     if most is not None and count > most:
         raise PlanError(

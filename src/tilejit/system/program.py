@@ -19,23 +19,13 @@ if TYPE_CHECKING:
 
 
 def main_file() -> str | None:
-    """Returns the file of ``__main__``; None where it was typed in, or is run by ``-c``.
-
-    Example:
-        >>> main_file() is None or main_file().endswith(".py") or "/" in main_file()
-        True
-    """
+    """Returns the file of ``__main__``; None where it was typed in, or is run by ``-c``."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     return str(Path(file).resolve()) if file is not None and Path(file).is_file() else None
 
 
 def main_module() -> str | None:
-    """Returns the name that ``python -m`` runs ``__main__`` by; None where it runs a file, or nothing.
-
-    Example:
-        >>> main_module() is None or "." in main_module() or main_module().isidentifier()
-        True
-    """
+    """Returns the name that ``python -m`` runs ``__main__`` by; None where it runs a file, or nothing."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec.name if spec is not None else None
 
@@ -44,22 +34,13 @@ def is_run_again() -> bool:
     """Whether worker processes run ``__main__`` too, to have what it defines.
 
     That of a package, of a folder or of an archive, ``__main__.py``, they leave alone.
-
-    Example:
-        >>> is_run_again() or (main_module() or "__main__").endswith("__main__")
-        True
     """
     return main_file() is not None and (main_module() or "").rpartition(".")[2] != "__main__"
 
 
 @contextlib.contextmanager
 def main_without_file() -> Iterator[None]:
-    """Lets processes start inside that would run what Python was handed on its standard input, which is gone by now.
-
-    Example:
-        >>> with main_without_file():
-        ...     pass
-    """
+    """Lets processes start inside that would run what Python was handed on its standard input, which is gone by now."""
     main = vars(sys.modules["__main__"])
     file = main.get("__file__")
     if file is None or Path(file).exists() or main_module() is not None:
@@ -76,9 +57,6 @@ def require_guard() -> None:
     """Refuses a run that a script starts on its top level, without ``if __name__ == "__main__":``.
 
     Worker processes run the script too, to have what it defines, and would start it all again.
-
-    Raises:
-        PlanError: With the line.
     """
     file = main_file() if is_run_again() else None
     line = _line_of_main(file) if file is not None else None

@@ -34,10 +34,8 @@ def ends_heard(stop: Callable[[], object] | None = None) -> Iterator[None]:
     """Lets what goes on inside clean up where the program is told to end; it then ends by that signal.
 
     A signal for which the program has a handler of its own, or that it ignores, as under nohup, stays as it is. Outside
-    the main thread nothing is done, for Python handles signals there alone.
-
-    Args:
-        stop: Stops what goes on inside, and must not wait for that; None to raise SystemExit in the main thread.
+    the main thread nothing is done, for Python handles signals there alone. ``stop`` stops what goes on inside, and
+    must not wait for that; without one SystemExit is raised in the main thread.
 
     Example:
         >>> with ends_heard():
@@ -111,10 +109,6 @@ if hasattr(os, "register_at_fork"):
 
 class AwaitedThread(threading.Thread):
     """A thread that tells its end itself: one whose `join` Ctrl-C interrupts counts as ended in Python 3.11 and 3.12.
-
-    Args:
-        work: What it does.
-        name: Its name.
 
     Example:
         >>> thread = AwaitedThread(lambda: None, "tilejit-example")
