@@ -227,9 +227,10 @@ class Raster(Statistics):
         Example:
             >>> import asyncio
             >>> import numpy as np
+            >>> import tilejit as tj
             >>> async def total(raster):
             ...     return sum([tile.array.sum() async for tile in raster.tiles(tile=(2, 4))])
-            >>> float(asyncio.run(total(from_array(np.ones((8, 8), np.float32)))))
+            >>> float(asyncio.run(total(tj.from_array(np.ones((8, 8), np.float32)))))
             64.0
         """
         from tilejit.raster.asynchronous import tiles
