@@ -51,7 +51,8 @@ tilejit zonal summary dem.tif parcels.tif -o table.csv
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values: tuple[str, ...], **words: Any) -> None:
     """Makes a table."""
-    from tilejit.formats.publishing import checked_file, write_text
+    from tilejit.formats.publishing import write_text
+    from tilejit.formats.target import checked_file
     from tilejit.raster.options import RunOptions
     from tilejit.raster.zones import compute_tables
 
