@@ -172,7 +172,7 @@ def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:
     with unlogged("tifffile"), tifffile.TiffFile(path) as tiff:
         codec, _ = _codec_of(tiff, level)
         largest = 2**63 - 1 if tiff.is_bigtiff else 2**32 - 1
-        return TiffSkeleton(codec, "TileWidth" in tiff.pages.first.tags, largest, *_tag_arrays(tiff))
+        return TiffSkeleton(codec, _code("TileWidth") in tiff.pages.first.tags, largest, *_tag_arrays(tiff))
 
 
 def read_layout(source: Source, driver: str) -> TiffLayout | str:
@@ -250,7 +250,7 @@ def _codec_of(tiff: Any, level: int | None = None) -> tuple[BlockCodec, int]:
     tags = tiff.pages.first.tags
     number = _value(tags, "Compression", 1)
     if number not in _COMPRESSIONS:
-        raise CodecError(f"its blocks are {getattr(tags.valueof('Compression'), 'name', number)}")
+        raise CodecError(f"its blocks are {getattr(tags.valueof(_code('Compression')), 'name', number)}")
     bits, kind = _same(tags, "BitsPerSample", 1), _KINDS.get(_same(tags, "SampleFormat", 1))
     if kind is None or bits not in {8, 16, 32, 64} or (kind == "f" and bits < 32):
         raise CodecError(f"its cells are of {bits} bits, of an unusual format")
@@ -265,7 +265,7 @@ def _codec_of(tiff: Any, level: int | None = None) -> tuple[BlockCodec, int]:
 
 def _grid_of(tags: Any, source: Source, planes: int) -> BlockGrid:
     """How the raster is divided, if GDAL divides it so."""
-    shape, tiled = (_value(tags, "ImageLength", 0), _value(tags, "ImageWidth", 0)), "TileWidth" in tags
+    shape, tiled = (_value(tags, "ImageLength", 0), _value(tags, "ImageWidth", 0)), _code("TileWidth") in tags
     if tiled:
         block = _value(tags, "TileLength", 0), _value(tags, "TileWidth", 0)
     else:
@@ -276,8 +276,16 @@ def _grid_of(tags: Any, source: Source, planes: int) -> BlockGrid:
     return BlockGrid(shape, block, tiled, planes)
 
 
+def _code(name: str) -> int:
+    """The number of a tag: tifffile looks at the names of all tags for one that is asked for by its name."""
+    import tifffile
+
+    code: int = tifffile.TIFF.TAGS[name]
+    return code
+
+
 def _value(tags: Any, name: str, default: int) -> int:
-    value = tags.valueof(name, default)
+    value = tags.valueof(_code(name), default)
     # libtiff ignores some of the tags with another count; which, it knows best.
     if not isinstance(value, int):
         raise CodecError(f"its {name} is no single number")
@@ -286,7 +294,7 @@ def _value(tags: Any, name: str, default: int) -> int:
 
 def _same(tags: Any, name: str, default: int) -> int:
     """The value that all samples share; -1 if they do not."""
-    value = tags.valueof(name, default)
+    value = tags.valueof(_code(name), default)
     values = {int(v) for v in value} if isinstance(value, tuple) else {int(value)}
     return values.pop() if len(values) == 1 else -1
 
@@ -294,8 +302,9 @@ def _same(tags: Any, name: str, default: int) -> int:
 def _tag_arrays(tiff: Any, count: int | None = None) -> list[TagArray]:
     """The tags of offsets and of byte counts, which a file may not have for each of so many blocks."""
     tags, found = tiff.pages.first.tags, []
-    for name in ("TileOffsets", "TileByteCounts") if "TileWidth" in tags else ("StripOffsets", "StripByteCounts"):
-        tag = tags.get(name)
+    kind = "Tile" if _code("TileWidth") in tags else "Strip"
+    for name in (f"{kind}Offsets", f"{kind}ByteCounts"):
+        tag = tags.get(_code(name))
         if tag is None or (count is not None and tag.count != count) or int(tag.dtype) not in _UNSIGNED:
             raise CodecError(f"its {name} are not one number for each of {counted(count or 0, 'block')}")
         array = TagArray(tag.valueoffset, tag.count, np.dtype(f"{tiff.byteorder}{_UNSIGNED[int(tag.dtype)]}"))
