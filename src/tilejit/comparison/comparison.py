@@ -203,7 +203,7 @@ class Comparison:
         Raises:
             SinkError: It cannot be written, or is there already.
         """
-        from tilejit.comparison.page import Charts, Page, PageRow
+        from tilejit.comparison.page import Charts, Page
 
         ran = {row.strategy: row for row in self.rows if row.measured is not None}  # on the most cores
         speed_ups: dict[str, list[tuple[int, float]]] = {}
@@ -220,7 +220,7 @@ class Comparison:
             for name, row in ran.items()
             if row.measured is not None and not STRATEGIES[name].is_interpreted
         }
-        rows = [PageRow(self.cells(r), self._kind(r), r.limit.reason if r.limit else "") for r in self.rows]
+        rows = [(self._kind(r), self.cells(r), r.limit.reason if r.limit else "") for r in self.rows]
         charts = Charts(speed_ups, bars, self.roofline, reached)
         Page(self.title, self.verdict, HEADINGS, rows, charts, self.notes).save(path, overwrite=overwrite)
 

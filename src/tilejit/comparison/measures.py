@@ -27,28 +27,21 @@ could have run and waited for a core."""
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
-    """One strategy on one count of cores, over some files."""
+    """One strategy on one count of cores, over the first rows of some files; a ``.npy`` holds tilejit's pixels.
+
+    The first trial writes the reference, and a strategy that is too slow for all of it stops after so many seconds.
+    """
 
     strategy: str
-    """The strategy's name."""
     cores: int
-    """Cores that it may use; it is held to them where the system can."""
-    kernel: str
-    """The kernel, as `tilejit.kernel.discovery.find_kernel` finds it."""
-    inputs: tuple[tuple[str, int], ...]
-    """A file and a band for each raster parameter."""
+    kernel: str  # as `tilejit.kernel.discovery.find_kernel` finds it
+    inputs: tuple[tuple[str, int], ...]  # a file and a band for each raster parameter
     parameters: dict[str, Any]
-    """The kernel's keyword-only parameters that are given."""
     rows: int
-    """Rows of the inputs that are computed, from the first."""
     seconds: float
-    """How long a strategy that is too slow for all of it may run."""
     reference: str
-    """The pixels that tilejit gets, a ``.npy``; it is written where there is none."""
-    edge: Edge | None = None
-    """What lies outside the raster; None for what the kernel declares."""
+    edge: Edge | None = None  # None for what the kernel declares
     search_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
-    """Where modules are looked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,47 +53,25 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 
 @dataclass(frozen=True, slots=True)
-class PageRow:
-    """A row of the table."""
-
-    cells: tuple[str, ...]
-    """What it says; of a strategy that did not run its name, nothing, and the reason."""
-    kind: str
-    """``best``, ``wrong``, ``absent`` or nothing."""
-    reason: str
-    """The figures behind what limits it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Charts:
-    """What the charts show."""
+    """What is drawn: strategy -> counts of cores and speed-up, bar -> time and shares of stages, strategy -> op/s."""
 
     speed_ups: Mapping[str, Sequence[tuple[int, float]]]
-    """Strategy -> counts of cores, and the speed over that on one."""
     bars: Mapping[str, tuple[str, Mapping[str, float]]]
-    """Strategy and cores -> the time over the whole raster, and the share of each stage in it."""
     roofline: Roofline
-    """What the machine can do."""
     reached: Mapping[str, float]
-    """Strategy -> operations a second that it reaches in all, decoding included; of compiled ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A report."""
+    """A report. A row of its table has a kind (best, wrong, absent or none), cells, and why it is limited as it is."""
 
     title: str
-    """What was compared."""
     verdict: str
-    """What follows from it."""
     headings: Sequence[str]
-    """The columns of the table."""
-    rows: Sequence[PageRow]
-    """Its rows."""
+    rows: Sequence[tuple[str, tuple[str, ...], str]]
     charts: Charts
-    """What is drawn."""
     notes: Sequence[str]
-    """Lines of a word, up to the tenth column, and what is said of it."""
 
     def __str__(self) -> str:
         notes = "".join(f"<dt>{escape(n[:10].strip())}</dt><dd>{escape(n[10:])}</dd>" for n in self.notes)
@@ -126,17 +104,17 @@ class Page:
         rows = "\n".join(map(self._row, self.rows))
         return f'<div class="table"><table><thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
 
-    def _row(self, row: PageRow) -> str:
-        name, *rest = row.cells
+    def _row(self, row: tuple[str, tuple[str, ...], str]) -> str:
+        kind, (name, *rest), reason = row
         first = f'<td title="{escape(STRATEGIES[name].is_like)}">{escape(name)}</td>'
-        if row.kind == "absent":
+        if kind == "absent":
             return f'<tr class="absent">{first}<td colspan="{len(self.headings) - 1}">{escape(rest[-1])}</td></tr>'
         cells = ""
         for heading, text in zip(self.headings[1:], rest, strict=True):
-            said = f' title="{escape(row.reason)}"' if heading == "limited by" else ""
-            kind = ' class="words"' if heading in {"limited by", "pixels"} else ""
-            cells += f"<td{kind}{said}>{escape(text)}</td>"
-        return f'<tr class="{row.kind}">{first}{cells}</tr>'
+            said = f' title="{escape(reason)}"' if heading == "limited by" else ""
+            words = ' class="words"' if heading in {"limited by", "pixels"} else ""
+            cells += f"<td{words}{said}>{escape(text)}</td>"
+        return f'<tr class="{kind}">{first}{cells}</tr>'
 
 
 def look_of(strategy: str) -> dict[str, Any]:

@@ -44,21 +44,13 @@ class Strategy:
     """One way of spreading a sample over cores; each trial of it is made in a process of its own."""
 
     name: str
-    """What tables call it."""
-    is_like: str
-    """Its counterpart in C."""
+    is_like: str  # its counterpart in C
     start: Callable[[TrialSpec], Trial]
-    """Makes ready."""
-    is_serial: bool = False
-    """Whether more cores are of no use to it."""
-    is_interpreted: bool = False
-    """Whether the body runs in Python's interpreter, and stops when its time is up."""
-    is_exact: bool = True
-    """Whether its pixels must have tilejit's bits; others are compared within what their arithmetic rounds."""
-    why_not: Callable[[], str | None] = lambda: None
-    """Returns why it cannot run on this machine, or None when it can."""
-    program: Callable[[int], list[str]] = lambda _: [sys.executable]
-    """Returns what starts Python on so many cores."""
+    is_serial: bool = False  # more cores are of no use to it
+    is_interpreted: bool = False  # it stops when its time is up
+    is_exact: bool = True  # its pixels must have tilejit's bits, not only be within what arithmetic rounds
+    why_not: Callable[[], str | None] = lambda: None  # why it cannot run on this machine
+    program: Callable[[int], list[str]] = lambda _: [sys.executable]  # what starts Python on so many cores
 
 
 class Workload:
@@ -93,16 +85,12 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a launch takes for one tile."""
+    """What a launch takes for one tile, and the tile."""
 
     window: Window
-    """The tile."""
     arrays: list[Array]
-    """The cells, padded, and the validity of integers."""
     nodata: Sequence[Any]
-    """The nodata value of each result."""
     scalars: Sequence[Any]
-    """The values of the kernel's keyword-only parameters."""
 
     def compute(self, launch: Launch, step: Step) -> list[Array]:
         """Launches it into arrays of its own."""
