@@ -157,7 +157,7 @@ def _speed_ups(axes: Any, charts: Charts) -> None:
     for strategy, line in charts.speed_ups.items():
         axes.plot(*zip(*line, strict=True), label=strategy, **look_of(strategy))
     axes.set(xlabel="cores", ylabel="speed-up over one core", xticks=counts, ylim=(0, None))
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _bars(axes: Any, charts: Charts) -> None:
@@ -187,4 +187,4 @@ def _roofline(axes: Any, charts: Charts) -> None:
     for strategy, speed in charts.reached.items():
         axes.plot([intensity], [speed / 1e9], linestyle="", label=strategy, **look_of(strategy))
     axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="Gop/s")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
