@@ -16,13 +16,15 @@ pytestmark = pytest.mark.slow
 zarr = pytest.importorskip("zarr")
 
 PROGRAM = '''
-import builtins, ctypes, errno, io, os, shutil, signal, sys
-import click, imagecodecs, llvmlite.binding, multiprocessing.spawn, numba, rasterio.shutil, rich.console, tempfile, tifffile
+import builtins, ctypes, errno, io, os, shutil, signal, sys, types
+import click, imagecodecs, llvmlite.binding, multiprocessing.popen_fork, multiprocessing.spawn, numba, rasterio.shutil, rich.console, tempfile, tifffile
 # What has been imported has looked for what its system has, and goes on.
 
 UNIX = {os: """getuid geteuid getgid pread pwrite preadv pwritev pathconf sysconf statvfs sync fork fchmod killpg uname
     O_NOFOLLOW O_CLOEXEC O_NONBLOCK O_DIRECTORY""", signal: "SIGKILL SIGHUP SIGQUIT SIGUSR1 SIGPIPE pthread_sigmask"}
 LINUX = {os: "sched_getaffinity sched_setaffinity memfd_create posix_fadvise posix_fallocate copy_file_range O_DIRECT O_PATH O_TMPFILE"}
+# A process that does not end by itself is killed without a signal there.
+multiprocessing.popen_fork.signal = types.SimpleNamespace(SIGTERM=signal.SIGTERM, SIGKILL=signal.SIGKILL)
 taken = {}
 for module, names in [*UNIX.items(), *LINUX.items()]:
     for name in names.split():
