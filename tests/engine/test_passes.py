@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tilejit as tj
+from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.reductions import Moments, RankCounts
+from tilejit.engine.zones import ZonalTable
 from tilejit.kernel.counts import Counts
 
 GRID = (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0)
@@ -211,3 +213,23 @@ def test_statistics_are_of_one_band():
         both.mean()
     with pytest.raises(tj.TilejitError, match="from 0 to 100"):
         both.band(1).percentile(101)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i2", "u4", "i8"])
+def test_the_functions_that_reductions_call_are_known_before(dtype, monkeypatch):
+    values, called = np.ones((4, 5), dtype), set()
+    call = NativeFunction.__call__
+
+    def noted(self, *arguments):
+        arrays = ((a.dtype, a.ndim, "C") if isinstance(a, np.ndarray) else (np.dtype(int), 0, "") for a in arguments)
+        called.add((self.name, tuple(arrays)))
+        return call(self, *arguments)
+
+    monkeypatch.setattr(NativeFunction, "__call__", noted)
+    folds = (("a", "sum"), ("b", "min"), ("c", "max"), ("d", "mean"), ("e", "std"))
+    for reduction, bands in ((Moments("m"), [values]), (RankCounts("r"), [values]),
+                             (ZonalTable("t", folds), [np.ones((4, 5), "u2"), *[values] * 5])):  # fmt: skip
+        called.clear()
+        reduction.of(bands, [None] * len(bands))
+        known = reduction.functions([band.dtype for band in bands])
+        assert {(function.name, types) for function, types in known} == called

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.compiler.jit.machine_code import ArgumentType
+    from tilejit.compiler.jit.native_function import Functions
+
 KEY_BITS = 20
 """Bits of a float by which cells are counted for percentiles: sign, exponent, and 11 of the mantissa; 8 MB of counters.
 """
@@ -47,6 +50,9 @@ class Reduction(Partial, Protocol):
     @property
     def state_bytes(self) -> int:
         """Bytes that a state takes, as far as that is known before."""
+
+    def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
+        """The native functions that it calls for bands of some dtypes: they are compiled before a run has buffers."""
 
     def of(self, cells: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None]) -> State:
         """The state of one tile.
@@ -91,6 +97,14 @@ class Moments:
     cell_bytes: ClassVar[int] = 17
     """A copy, and of integers two."""
     state_bytes: ClassVar[int] = 200_000
+
+    def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
+        """As of any reduction."""
+        if dtypes[0].kind != "f":
+            return []
+        bits = 8 * dtypes[0].itemsize
+        types = (dtypes[0], 2), (np.dtype(f"u{bits // 8}"), 2), (_I64, 2), (_I64, 1), (np.dtype(np.float64), 1)
+        return [(_loop(f"moments_{bits}"), contiguous(*types))]
 
     def init(self) -> State:
         """No cell."""
@@ -171,6 +185,14 @@ def _float_moments(cells: NDArray[Any]) -> dict[str, Any]:
     return {"count": count, "sum": total, "squares": squares, "low": low, "high": high, "up": up, "down": down}
 
 
+_I64 = np.dtype(np.int64)
+
+
+def contiguous(*arrays: tuple[np.dtype, int]) -> tuple[ArgumentType, ...]:
+    """The types of contiguous arrays, each by its dtype and dimensions."""
+    return tuple((dtype, dimensions, "C") for dtype, dimensions in arrays)
+
+
 def compiled(path: Path, name: str) -> NativeFunction:
     """Returns a function of a file of loops as machine code.
 
@@ -201,6 +223,12 @@ class RankCounts:
     cell_bytes: ClassVar[int] = 17
     """Keys, and a copy."""
     state_bytes: ClassVar[int] = 8 << KEY_BITS
+
+    def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
+        """As of any reduction."""
+        if dtypes[0].kind != "f" and dtypes[0].itemsize <= 2:
+            return []
+        return [(_loop("count_keys"), contiguous((np.dtype(np.uint32), 2), (_I64, 1)))]
 
     def init(self) -> State:
         """No cell; the dtype is not known yet."""

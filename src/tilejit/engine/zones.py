@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tilejit.engine.reductions import compiled
+from tilejit.engine.reductions import compiled, contiguous
 from tilejit.errors import ReadError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.partials import State
     from tilejit.kernel.zonal import Fold
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _LIMBS = {(4, False): 10, (4, True): 19, (8, False): 68, (8, True): 135}
 """Limbs of 32 bits that sums of floats take, by the bytes of a float, and of their squares."""
+_U8, _I32, _I64 = np.dtype(np.uint8), np.dtype(np.int32), np.dtype(np.int64)
 _loop = functools.cache(lambda name: compiled(Path(__file__).with_name("zone_loops.py"), name))
 
 
@@ -54,6 +56,27 @@ class ZonalTable:
     def cell_bytes(self) -> int:
         """Zones, their numbers, and flags and a copy for each column."""
         return 8 + 4 + 1 + len(self.columns) + 8
+
+    def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
+        """As of any reduction."""
+        found: Functions = [
+            (_loop("index_zones"), contiguous((_I64, 2), (_U8, 2), (_I64, 1), (_I32, 1), (_I32, 2), (_I64, 1))),
+            (_loop("count_cells"), contiguous((_U8, 2), (_I32, 2), (_I64, 2))),
+        ]
+        for (_, fold), dtype in zip(self.columns, dtypes[1:], strict=True):
+            is_float = dtype.kind == "f"
+            if fold in {"min", "max"}:
+                wide = np.dtype(np.float64) if is_float else _I64
+                types = contiguous((wide, 2), (_U8, 2), (_I32, 2), (wide, 1))
+                found.append((_loop("extremes"), (*types, (_I64, 0, ""))))
+            elif fold == "sum" and not is_float:
+                found.append((_loop("sum_integers"), contiguous((_I64, 2), (_U8, 2), (_I32, 2), (_I64, 1))))
+            else:
+                bits = 32 if dtype == np.float32 else 64
+                names = ("sum", "squares") if fold == "std" else ("sum",)
+                types = contiguous((np.dtype(f"u{bits // 8}"), 2), (_U8, 2), (_I32, 2), (_I64, 2))
+                found += [(_loop(f"{name}_{bits}"), types) for name in names]
+        return found
 
     def init(self) -> State:
         """No zone."""

@@ -61,14 +61,19 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
 
 
 def functions_of(plan: Plan, kernels: Sequence[Kernel]) -> Functions:
-    """Returns the native functions that a run calls: of its kernels, and of the codecs of its files."""
+    """Returns the native functions that a run calls: of its kernels, the codecs of its files, and its reductions."""
     backend = get_backend(plan.backend)
     launches = [f for k, step in zip(kernels, plan.steps, strict=True) for f in backend.functions(k, step.signature)]
     decoders = [
         f for read in plan.reads if read.decoding and (codec := read.decoding.codec) for f in decoders_of(codec)
     ]
     encoders = [f for write in plan.writes if (codec := write.codec) for f in encoders_of(codec)]
-    return [*launches, *decoders, *encoders]
+    reducers = [
+        f
+        for reduce, reduction in zip(plan.reduces, plan.reductions, strict=True)
+        for f in reduction.functions([plan.planes[number].dtype for number in reduce.planes])
+    ]
+    return [*launches, *decoders, *encoders, *reducers]
 
 
 def compiler_of_plan(plan: Plan, kernels: Sequence[Kernel]) -> Compiler:
