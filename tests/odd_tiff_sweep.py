@@ -20,7 +20,7 @@ from tilejit.formats.registry import open_source
 from tilejit.window import Window, tiles
 
 ADDRESS_SPACE = 6 << 30
-SECONDS_PER_FILE = 20
+SECONDS_PER_FILE = 60
 MOST_CELLS = 1 << 20
 MOST_WINDOWS = 256
 OUR_REASONS = ("complex numbers", "rotated", "one storage block is")
