@@ -14,7 +14,6 @@ from test_resuming import stopping
 
 import tilejit as tj
 from kernels_for_tests import write_module
-from tilejit.engine.distribution.leader import run_distributed
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline import journal
 from tilejit.engine.pipeline.run import run_job
@@ -172,7 +171,7 @@ def test_workers_in_other_processes_write_to_a_sink_of_the_page(page, tmp_path):
     options = RunOptions(tile=(16, 16), executor="processes", workers=1)
     job = plan_job(column_sum(tj.open(source)), None, options)
     with opened("processes", 1) as executor:
-        run_distributed(job, [sink_of(page, folder, job.plan.writes[0].dtype)], executor)
+        run_job(job, [sink_of(page, folder, job.plan.writes[0].dtype)], executor)
     assert_whole(folder)
 
 

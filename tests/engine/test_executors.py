@@ -21,9 +21,8 @@ from test_sink import small_disk
 import tilejit as tj
 from executor_kernels import scaled
 from tilejit.engine.executors import open_executor, opened
-from tilejit.engine.executors.base import SerialExecutor
+from tilejit.engine.executors.base import FuturesExecutor, SerialExecutor
 from tilejit.engine.executors.dask import DaskExecutor
-from tilejit.engine.executors.futures import FuturesExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.errors import ParameterError, PlanError, SinkError, TilejitError
 from tilejit.testing import ExecutorTests

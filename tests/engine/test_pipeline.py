@@ -221,7 +221,9 @@ def test_progress_is_told_to_its_end(tmp_path, raster):
     told = []
     lazy = steep(raster)
     job = make_job(lazy.grid, [Request(lazy.bands)], RunOptions(tile=(10, 10)).settings(lazy.bands))
-    run_job(job, [ArraySink(np.empty((1, 100, 100), np.float32), lazy.grid)], lambda *state: told.append(state))
+    run_job(
+        job, [ArraySink(np.empty((1, 100, 100), np.float32), lazy.grid)], progress=lambda *state: told.append(state)
+    )
     assert told[-1] == (100, 100, "")
     done = [state[0] for state in told]
     assert sorted(done) == done

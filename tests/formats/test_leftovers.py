@@ -24,7 +24,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 import tilejit as tj
-from tilejit.engine.pipeline.cancellation import Sentinel
+from tilejit.engine.distribution.task import Sentinel
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 

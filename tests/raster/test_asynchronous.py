@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import tilejit as tj
 from tilejit.engine.pipeline import evaluation
-from tilejit.engine.pipeline.cancellation import Cancellation
+from tilejit.engine.pipeline.pipeline import Cancellation
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError, RunStoppedError, SinkError, TilejitError
 from tilejit.formats.geotiff.block_sink import BlockSink

@@ -26,7 +26,7 @@ from kernels_for_tests import write_module
 from resume_run import OPTIONS, raster
 from tilejit.cli import main
 from tilejit.engine.executors.base import SerialExecutor
-from tilejit.engine.pipeline import batches, journal
+from tilejit.engine.pipeline import journal, run
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import PlanError, ReadError, SinkError
@@ -101,14 +101,14 @@ class StopError(Exception):
 
 def stopping(monkeypatch, after, error=StopError):
     """Lets a run fail when so many tiles are written."""
-    number, tile = count(), batches.Batches.tile
+    number, tile = count(), run.Batches.tile
 
     def failing(self, window, states):
         if next(number) == after:
             raise error("stop here")
         return tile(self, window, states)
 
-    monkeypatch.setattr(batches.Batches, "tile", failing)
+    monkeypatch.setattr(run.Batches, "tile", failing)
 
 
 def stopped(monkeypatch, dem, path, after=100, **options):
@@ -702,8 +702,8 @@ def test_any_finished_tiles_are_left_out_and_no_others(tmp_path_factory, data):
     options = {"tile": tile, "profile": {"blockxsize": 16, "blockysize": 16}, "progress": False, "resume": True}
     total = -(-130 // tile[0]) * -(-100 // tile[1])
     with pytest.MonkeyPatch.context() as patch:
-        leave = batches.Batches._leave
-        patch.setattr(batches.Batches, "_leave", lambda self, batch: (leave(self, batch), self.close()))
+        leave = run.Batches._leave
+        patch.setattr(run.Batches, "_leave", lambda self, batch: (leave(self, batch), self.close()))
         patch.setattr(BlockSink, "prepare", lambda _: (_ for _ in ()).throw(SinkError("stop here")))
         with pytest.raises(SinkError, match="stop here"):
             made.save(path, executor="serial", **options)

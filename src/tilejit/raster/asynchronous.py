@@ -10,7 +10,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from tilejit.engine.pipeline.cancellation import Cancellation
+from tilejit.engine.pipeline.pipeline import Cancellation
 from tilejit.engine.pipeline.run import run_job
 from tilejit.formats.array_sink import Tile, TileSink
 from tilejit.formats.gdal.library import Environment

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from tilejit.engine.executors.base import Executor
-    from tilejit.engine.pipeline.cancellation import Cancellation
     from tilejit.engine.pipeline.journal import Journal
+    from tilejit.engine.pipeline.pipeline import Cancellation
     from tilejit.engine.pipeline.report import Report
-    from tilejit.engine.pipeline.run import Progress
     from tilejit.engine.pipeline.stopwatch import TraceFile
     from tilejit.engine.planning.graph import Band
     from tilejit.engine.planning.planner import Job
@@ -93,11 +92,18 @@ def read_window(
         shape, part = (len(write.planes), *window.shape), grid.part(window)
         if executor is None or not executor.local:
             array = np.empty(shape, write.dtype)
-            report = run_planned(job, [ArraySink(array, part)], executor, cancellation, progress=progress, trace=trace)
+            report = run_job(
+                job,
+                [ArraySink(array, part)],
+                executor,
+                progress=progress,
+                trace=trace,
+                cancellation=cancellation,
+            )
             return array, warning_of(raster.label, report, job)
         with closing(SharedArray(shape, write.dtype)) as shared:
             sink = ArraySink(shared.array, part, shared=shared.memory)
-            report = run_planned(job, [sink], executor, cancellation, progress=progress, trace=trace)
+            report = run_job(job, [sink], executor, progress=progress, trace=trace, cancellation=cancellation)
         return shared.array, warning_of(raster.label, report, job)
 
 
@@ -182,7 +188,9 @@ def save_in_thread(
             progress_bar(label, show=options.progress) as progress,
             _opened(profiles, job, journal) as sinks,
         ):
-            report = run_planned(job, sinks, executor, cancellation, progress=progress, trace=trace, journal=journal)
+            report = run_job(
+                job, sinks, executor, progress=progress, trace=trace, cancellation=cancellation, journal=journal
+            )
     return report, warning_of(label, report, job)
 
 
@@ -224,24 +232,6 @@ def plan_outputs(
     """Plans a job of several outputs and refuses what cannot be, before anything is read or created."""
     with opened(options.executor, options.workers) as executor:
         return _checked_outputs(outputs, options, executor)[:2]
-
-
-def run_planned(
-    job: Job,
-    sinks: Sequence[Sink],
-    executor: Executor | None,
-    cancellation: Cancellation | None,
-    *,
-    progress: Progress | None = None,
-    trace: TraceFile | None = None,
-    journal: Journal | None = None,
-) -> Report:
-    """Runs a job in this process, or on an executor."""
-    if executor is None:
-        return run_job(job, sinks, progress, trace, cancellation, journal=journal)
-    from tilejit.engine.distribution.leader import run_distributed
-
-    return run_distributed(job, sinks, executor, progress, cancellation, journal=journal)
 
 
 def _make_job(

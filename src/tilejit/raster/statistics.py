@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.report import progress_bar
+from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.graph import Reduced, Statistic
 from tilejit.engine.planning.planner import make_job, request_of
 from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.errors import ParameterError, warn_caller
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import run_planned, warning_of
+from tilejit.raster.running import warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run_reduced(reduced: Sequence[Reduced], label: str, options: RunOptions) -> 
     ):
         requests = [request_of(one) for one in reduced]
         job = make_job(reduced[0].grid, requests, options.settings(bands, executor))
-        report = run_planned(job, [], executor, None, progress=progress)
+        report = run_job(job, [], executor, progress=progress)
     warning = warning_of(label, report, job)
     if warning is not None:
         warn_caller(warning)

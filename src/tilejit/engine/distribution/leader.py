@@ -6,13 +6,10 @@ import pickle
 import secrets
 from collections import Counter, deque
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.distribution.task import JobSpec, Task, check_writers, run_task
-from tilejit.engine.passes import run_passes
-from tilejit.engine.pipeline.cancellation import Sentinel
-from tilejit.engine.pipeline.run import Run
-from tilejit.engine.planning.parts import parts_of
+from tilejit.engine.distribution.task import JobSpec, Sentinel, Task, check_writers, run_task
+from tilejit.engine.pipeline.report import Figures
 from tilejit.errors import KernelError, PlanError, SinkError, TilejitError
 from tilejit.formats.sink import opener_of
 from tilejit.sizes import counted
@@ -22,10 +19,9 @@ if TYPE_CHECKING:
 
     from tilejit.engine.distribution.task import TaskResult
     from tilejit.engine.executors.base import Executor, Outcome
-    from tilejit.engine.pipeline.cancellation import Cancellation
+    from tilejit.engine.partials import Totals
     from tilejit.engine.pipeline.journal import Journal
-    from tilejit.engine.pipeline.report import Report
-    from tilejit.engine.pipeline.run import Progress
+    from tilejit.engine.pipeline.pipeline import Run
     from tilejit.engine.planning.planner import Job
     from tilejit.formats.sink import Sink
     from tilejit.window import Window
@@ -45,43 +41,44 @@ def check_distributed(job: Job) -> None:
     JobSpec.of(job)
 
 
-def run_distributed(
-    job: Job,
+def distribute(
+    run: Run,
     sinks: Sequence[Sink],
-    executor: Executor,
-    progress: Progress | None = None,
-    cancellation: Cancellation | None = None,
+    windows: Iterable[Window],
+    totals: Totals,
+    journal: Journal | None,
     *,
-    journal: Journal | None = None,
-) -> Report:
-    """Runs a job on an executor to its end: all outputs in their place, or none; see `Run`."""
-    job, earlier = run_passes(job, lambda one: run_distributed(one, (), executor, progress, cancellation), journal)
-    parts = parts_of(job.plan, executor.workers)
-    run = Run(job, sinks, parts, progress=progress, cancellation=cancellation, journal=journal, earlier=earlier)
-    return run.complete(lambda: _Distribution(run, executor).run(run.windows), job.plan.workers * executor.workers)
+    executor: Executor,
+) -> Figures:
+    """Has windows computed on an executor; when it raises, none of its own workers writes any more."""
+    distribution = _Distribution(run, sinks, totals, journal, executor=executor)
+    distribution.compute(windows)
+    return distribution.figures
 
 
 class _Distribution:
-    """One run of a job on an executor."""
-
-    def __init__(self, run: Run, executor: Executor) -> None:
-        self._run, self._executor = run, executor
-        self._openers = tuple(opener_of(sink, local=executor.local) for sink in run.sinks)
+    def __init__(
+        self, run: Run, sinks: Sequence[Sink], totals: Totals, journal: Journal | None, *, executor: Executor
+    ) -> None:
+        self._run, self._sinks, self._totals, self._journal, self._executor = run, sinks, totals, journal, executor
+        self._openers = tuple(opener_of(sink, local=executor.local) for sink in sinks)
         self._spec, self._name = pickle.dumps(JobSpec.of(run.job, self._openers)), secrets.token_hex(8)
-        self._sentinel = Sentinel.of(self._name, next((w.path for w in run.plan.writes), ""), local=executor.local)
+        path = next((w.path for w in run.job.plan.writes), "")
+        self._sentinel = Sentinel.of(self._name, path, local=executor.local)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
+        self.figures = Figures()
 
-    def run(self, windows: Iterable[Window]) -> None:
-        """Computes windows; on an error or Ctrl-C no worker writes any more when it raises, but those of others."""
-        left, check = iter(windows), self._run.cancellation.check
-        with self._sentinel.shown(), self._run.cancellation.calling(self._sentinel.remove):
+    def compute(self, windows: Iterable[Window]) -> None:
+        left, cancellation = iter(windows), self._run.cancellation
+        with self._sentinel.shown(), cancellation.calling(self._sentinel.remove):
             self._check_workers()
             is_done = False
             while not is_done:
-                with closing(self._executor.map(run_task, self._tasks(left), check)) as outcomes:  # type: ignore[type-var]
+                outcomes: Any = self._executor.map(run_task, self._tasks(left), cancellation.check)
+                with closing(outcomes):
                     for outcome in outcomes:
-                        check()
+                        cancellation.check()
                         self._take(outcome)
                 is_done = not self._again
 
@@ -89,8 +86,9 @@ class _Distribution:
         """Has workers elsewhere look for the folders that they are to write to, before anything is computed."""
         if self._executor.local:
             return
-        tasks, check = [self._openers] * (2 * self._executor.workers), self._run.cancellation.check
-        with closing(self._executor.map(check_writers, tasks, check)) as outcomes:  # type: ignore[type-var]
+        tasks = [self._openers] * (2 * self._executor.workers)
+        outcomes: Any = self._executor.map(check_writers, tasks, self._run.cancellation.check)
+        with closing(outcomes):
             for outcome in outcomes:
                 if isinstance(outcome.error, SinkError):  # a task tells of all else, and is tried again
                     raise outcome.error
@@ -104,17 +102,17 @@ class _Distribution:
             yield Task(self._name, self._sentinel, self._spec, window)
 
     def _take(self, outcome: Outcome[Task, TaskResult]) -> None:
-        run, window, result = self._run, outcome.task.window, outcome.result
+        window, result = outcome.task.window, outcome.result
         if result is None:
             self._note_failure(window, outcome.error)
             return
-        with run.watch.stage("encode"):
-            kept = [sink.merge(manifest) for sink, manifest in zip(run.sinks, result.manifests, strict=True)]
-        if run.journal is not None:
-            run.journal.add([window], kept, result.states)
-        run.totals.add(result.states)
-        run.figures += result.figures
-        run.tell(run.figures.tiles)
+        with self._run.watch.stage("encode"):
+            kept = [sink.merge(manifest) for sink, manifest in zip(self._sinks, result.manifests, strict=True)]
+        if self._journal is not None:
+            self._journal.add([window], kept, result.states)
+        self._totals.add(result.states)
+        self.figures += result.figures
+        self._run.tell(self.figures.tiles, "")
 
     def _note_failure(self, window: Window, error: BaseException | None) -> None:
         """Puts a window back, or gives the run up."""
@@ -123,7 +121,7 @@ class _Distribution:
         if tried < ATTEMPTS and not isinstance(error, KernelError):  # a kernel that is not there does not come
             self._again.append(window)
             return
-        outputs = ", ".join(w.path or "an array" for w in self._run.plan.writes) or "a statistic"
+        outputs = ", ".join(w.path or "an array" for w in self._run.job.plan.writes) or "a statistic"
         message = f"{outputs}: {window} failed {counted(tried, 'time')}, at last with: {error}"
         if isinstance(error, TilejitError):
             error.add_note(message)

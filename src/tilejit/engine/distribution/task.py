@@ -5,34 +5,34 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.pipeline.cancellation import Cancellation
 from tilejit.engine.pipeline.evaluation import launches
-from tilejit.engine.pipeline.pipeline import Pipeline
+from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run, stopped
 from tilejit.engine.pipeline.report import Figures, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 from tilejit.engine.planning.planner import Job
-from tilejit.errors import KernelError, PlanError, SourceError
+from tilejit.errors import KernelError, PlanError, SinkError, SourceError
 from tilejit.formats.files import check_unchanged, local_file
 from tilejit.formats.gdal.library import Environment
+from tilejit.formats.publishing import sweep, write_new
 from tilejit.formats.registry import is_opened_by_name, open_source
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import storage_of
+from tilejit.formats.target import hidden_beside
 from tilejit.kernel.crossing import way_of
-from tilejit.system.identity import FileIdentity
+from tilejit.system.identity import FileIdentity, origin, temporary_folder
 from tilejit.system.program import require_guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tilejit.backends import Launch
     from tilejit.engine.partials import State
-    from tilejit.engine.pipeline.cancellation import Sentinel
     from tilejit.engine.planning.plan import Plan
     from tilejit.formats.files import State as FileState
     from tilejit.formats.sink import Manifest, WriterOpener
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window
 
+_GLANCE = 0.5
+"""Seconds between two looks for the sentinel."""
 _last = threading.local()
 """The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
 
@@ -159,6 +161,69 @@ def _check_same(kernel: Kernel, fingerprint: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Sentinel:
+    """A file that is there as long as a run goes on, and that its workers look for, wherever they are.
+
+    An executor that somebody else made ends no worker, and MPI none but all. So each worker asks the file system, which
+    they share with the leader, and stops within about a second of the run's end.
+    """
+
+    path: Path
+    """Among temporary files; where workers are on other machines, beside the first output, so that they may see it."""
+    folder: FileIdentity
+    """Its folder: a worker that sees it, and not the file, knows that the run has ended."""
+
+    @classmethod
+    def of(cls, run: str, output: str, *, local: bool) -> Sentinel:
+        """The sentinel of a run, by what tells it from all others and the file that it writes first, if any."""
+        target = temporary_folder() / "tilejit" if local or not output else Path(output)
+        path = hidden_beside(target.resolve(), f"{origin()}-{run}.running")
+        return cls(path, FileIdentity.of(path.parent))
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Is there inside the ``with``."""
+        sweep(self.path.parent)
+        try:
+            write_new(self.path, b"")
+        except OSError as error:
+            raise SinkError(
+                f"{self.path}: cannot be made ({error.strerror}), and workers look for it while a run goes on: "
+                "make room there, or name another folder for temporary files in TMPDIR"
+            ) from error
+        try:
+            yield
+        finally:
+            self.remove()
+
+    def remove(self) -> None:
+        """Ends what workers do."""
+        self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def watched(self, cancellation: Cancellation) -> Iterator[None]:
+        """Cancels what a worker does inside the ``with`` when the sentinel goes, if it is seen from here."""
+        if not self.path.exists():
+            if self.folder.is_seen():
+                raise stopped()
+            yield
+            return
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(_GLANCE):
+                if not self.path.exists():
+                    cancellation.cancel()
+                    return
+
+        threading.Thread(target=watch, name="tilejit-sentinel", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A part of a job, as it is sent to a worker."""
 
@@ -184,25 +249,15 @@ class TaskResult:
     """What the worker did."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A job that is ready to run."""
-
-    run: str
-    job: Job
-    spec: JobSpec
-    compiled: tuple[Launch, ...]
-
-
 def run_task(task: Task) -> TaskResult:
     """Computes a part of a job by the ordinary pipeline, and writes it."""
     watch, cancellation = Stopwatch(), Cancellation()
-    opened = _opened(task, watch)
-    with opened.spec.environment.entered():
-        writers = [opener() for opener in opened.spec.openers]
-        pipeline = Pipeline(opened.job, lambda *_: nullcontext(writers), watch, cancellation, compiled=opened.compiled)
+    spec, job, compiled = _opened(task, watch)
+    with spec.environment.entered():
+        writers = [opener() for opener in spec.openers]
+        pipeline = Pipeline(Run(job, watch, cancellation), lambda *_: nullcontext(writers), compiled)
         with task.sentinel.watched(cancellation):
-            pipeline.run([task.window])
+            pipeline.compute([task.window])
         with watch.stage("encode"):
             manifests = tuple(writer.finish() for writer in writers)
     figures = Figures.of_worker(watch, pipeline.tiles, pipeline.bytes_read)
@@ -215,11 +270,11 @@ def check_writers(openers: Sequence[WriterOpener]) -> None:
         opener()
 
 
-def _opened(task: Task, watch: Stopwatch) -> _Opened:
-    """The job of a task: the last one again, where it belongs to the same run."""
-    last: _Opened | None = getattr(_last, "opened", None)
-    if last is not None and last.run == task.run:
-        return last
+def _opened(task: Task, watch: Stopwatch) -> tuple[JobSpec, Job, tuple[Launch, ...]]:
+    """The job of a task, ready to run: the last one again, where it belongs to the same run."""
+    if getattr(_last, "run", None) == task.run:
+        opened: tuple[JobSpec, Job, tuple[Launch, ...]] = _last.opened
+        return opened
     reset_peak_memory()
     spec: JobSpec = pickle.loads(task.spec)  # noqa: S301 - from who runs the job
     with spec.environment.entered():
@@ -228,5 +283,5 @@ def _opened(task: Task, watch: Stopwatch) -> _Opened:
     job = replace(job, plan=replace(job.plan, executor="serial" if job.plan.workers == 1 else "threads", processes=1))
     with watch.stage("compile"):
         compiled = launches(job)
-    _last.opened = opened = _Opened(task.run, job, spec, compiled)
-    return opened
+    _last.run, _last.opened = task.run, (spec, job, compiled)
+    return spec, job, compiled

@@ -11,6 +11,7 @@ from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tilejit.engine.executors.base import FuturesExecutor
 from tilejit.errors import ParameterError, RunStoppedError
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ def open_executor(given: Any, workers: int | None = None) -> Executor:
     if isinstance(given, str) or (type(given).__module__.startswith("distributed.") and hasattr(given, "get_executor")):
         return _made("dask", client=given)
     if isinstance(given, Pool):
-        from tilejit.engine.executors.futures import FuturesExecutor
-
         return FuturesExecutor(given)
     if all(hasattr(given, member) for member in ("name", "workers", "local", "map", "close")):
         executor: Executor = given

@@ -1,22 +1,27 @@
-"""What runs tasks on workers: the contract, the simplest executor, and what executors share."""
+"""What runs tasks on workers: the contract, the simplest executors, and what executors share."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import pickle
 import signal
+import threading
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tilejit.errors import PlanError, TilejitError
+from tilejit.system.identity import here, is_here
+from tilejit.system.limits import available_cores
 from tilejit.system.program import require_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent import futures
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -146,6 +151,40 @@ class PoolExecutor:
             future = Future()
             future.set_exception(error)
         return future
+
+
+class FuturesExecutor(PoolExecutor):
+    """Any executor of ``concurrent.futures``: a pool of the caller's, who closes it too.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor(2) as pool:
+        ...     sorted(outcome.result for outcome in FuturesExecutor(pool).map(abs, [-1, 2]))
+        [1, 2]
+    """
+
+    def __init__(self, pool: futures.Executor) -> None:
+        self._pool = pool
+        self.name = type(pool).__name__
+        # The standard library's pools and those that copy them say it so; the protocol does not.
+        self.workers: int = getattr(pool, "_max_workers", None) or available_cores()
+
+    @functools.cached_property
+    def local(self) -> bool:
+        """Whether a worker is on this machine: one is asked."""
+        if threading.current_thread() in (getattr(self._pool, "_threads", None) or ()):
+            raise PlanError(
+                f"executor={self.name}: this run is led by a thread of that pool itself, and its threads might all "
+                "wait for each other: give another pool, or leave executor= out"
+            )
+        try:
+            found: bool = self._pool.submit(is_here, here()).result()
+        except Exception as error:
+            raise PlanError(f"executor={self.name}: its workers do not answer: {cause(error)}") from error
+        return found
+
+    def close(self, *, at_once: bool = False) -> None:
+        """The pool is the caller's."""
 
 
 def _outcome(task: Task, future: Future[Result]) -> Outcome[Task, Result]:

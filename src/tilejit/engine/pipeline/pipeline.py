@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tilejit.backends.launch_control import ROWS, interruptible, new_control
 from tilejit.engine.partials import Totals
-from tilejit.engine.pipeline.cancellation import stopped
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.schedule import Schedule
-from tilejit.errors import TilejitError
+from tilejit.errors import RunStoppedError, TilejitError
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.scaled_source import ScaledSource
 from tilejit.formats.source import make_ready
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from tilejit.backends import Launch
     from tilejit.backends.launch_control import LaunchControl
     from tilejit.engine.partials import State
-    from tilejit.engine.pipeline.cancellation import Cancellation
     from tilejit.engine.pipeline.schedule import Assignment
     from tilejit.engine.pipeline.stopwatch import Stopwatch
     from tilejit.engine.planning.plan import Plan
@@ -43,43 +41,87 @@ _readers: Counter[int] = Counter()
 _reading = threading.RLock()
 
 
-class Pipeline:
-    """Worker threads over the tiles of a job; where the plan is serial, the caller's own thread.
+def stopped() -> RunStoppedError:
+    """What ends a run that was cancelled."""
+    return RunStoppedError("the run was cancelled: no output is left half written")
 
-    Args:
-        job: The job.
-        writing: What gives the writers of a tile.
-        watch: What times it.
-        cancellation: What stops it.
-        tell: Is called with the tiles that are done, and with what takes the time where it is not these.
-        compiled: The kernels, where they are compiled already.
+
+class Cancellation:
+    """Is given to a run, and stops it when it is asked to: once, for good, from any thread.
+
+    Example:
+        >>> stop, stopped = Cancellation(), []
+        >>> with stop.calling(lambda: stopped.append("the workers")):
+        ...     stop.cancel()
+        >>> stopped
+        ['the workers']
     """
 
-    def __init__(
-        self,
-        job: Job,
-        writing: Writing,
-        watch: Stopwatch,
-        cancellation: Cancellation,
-        *,
-        tell: Callable[[float, str], object] = lambda *_: None,
-        compiled: Sequence[Launch] = (),
-    ) -> None:
-        self.job, self.plan, self.watch, self.compiled = job, job.plan, watch, compiled
-        self.totals = Totals(job.plan.partials)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._actions: list[Callable[[], None]] = []
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stops what the run is doing, and what it would do next; returns at once."""
+        with self._lock:
+            self._is_cancelled = True
+            actions = list(self._actions)
+        for action in actions:
+            action()
+
+    def check(self) -> None:
+        """Ends a run that is cancelled, by `RunStoppedError`."""
+        if self._is_cancelled:
+            raise stopped()
+
+    @contextmanager
+    def calling(self, action: Callable[[], None]) -> Iterator[None]:
+        """Calls ``action`` when the run is cancelled inside the ``with``, and at once where it is already.
+
+        It is called from the thread that cancels, and must not wait for anything.
+        """
+        with self._lock:
+            self._actions.append(action)
+            is_late = self._is_cancelled
+        try:
+            if is_late:
+                action()
+            yield
+        finally:
+            with self._lock:
+                self._actions.remove(action)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job that is being computed."""
+
+    job: Job
+    watch: Stopwatch
+    """What times it."""
+    cancellation: Cancellation
+    """What stops it."""
+    tell: Callable[[float, str], object] = lambda *_: None
+    """Is called with the tiles that are done, and with what takes the time where it is not these."""
+
+
+class Pipeline:
+    """Worker threads over the tiles of a job; where the plan is serial, the caller's own thread."""
+
+    def __init__(self, run: Run, writing: Writing, compiled: Sequence[Launch] = ()) -> None:
+        self.job, self.plan, self.watch, self.compiled = run.job, run.job.plan, run.watch, compiled
+        self.totals = Totals(run.job.plan.partials)
         """What the pixels come to."""
         self.tiles = self.bytes_read = 0
         """What is finished, and was decoded, whole blocks counted."""
-        self._writing, self._cancellation, self._tell = writing, cancellation, tell
+        self._cancellation, self._tell, self._writing = run.cancellation, run.tell, writing
         self._environment = Environment.current()
-        self._is_serial = job.plan.executor == "serial"
+        self._is_serial = self.plan.executor == "serial"
         self._lock = threading.Lock()
 
-    def run(self, windows: Sequence[Window]) -> None:
-        """Computes windows of whole tiles, and closes the sources.
-
-        On any error, Ctrl-C or cancellation the workers have stopped when it raises.
-        """
+    def compute(self, windows: Sequence[Window]) -> None:
+        """Computes windows of whole tiles; when it raises, the workers have stopped."""
         with _sources_ready(self.job):
             for window in windows:
                 schedule = Schedule(replace(self.plan, window=window))

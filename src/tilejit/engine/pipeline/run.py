@@ -2,174 +2,196 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.engine.partials import Totals
 from tilejit.engine.passes import run_passes
-from tilejit.engine.pipeline.batches import Batches
-from tilejit.engine.pipeline.cancellation import Cancellation
-from tilejit.engine.pipeline.pipeline import Pipeline
+from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run
 from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
-from tilejit.engine.planning.parts import unfinished
+from tilejit.engine.planning.parts import parts_of, unfinished
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.registry import stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from tilejit.engine.executors.base import Executor
+    from tilejit.engine.partials import State
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.stopwatch import TraceFile
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.sink import Sink
+    from tilejit.formats.sink import Sink, Writer
     from tilejit.window import Window
 
     Progress = Callable[[float, int, str], None]
     """Called with tiles done, tiles in all, and what takes the time where it is not these."""
 
 
-class Run:
-    """One run of a job, and what it has come to so far.
+def run_job(
+    job: Job,
+    sinks: Sequence[Sink],
+    executor: Executor | None = None,
+    *,
+    progress: Progress | None = None,
+    trace: TraceFile | None = None,
+    cancellation: Cancellation | None = None,
+    journal: Journal | None = None,
+) -> Report:
+    """Runs a job to its end, also where that is an error or Ctrl-C: all outputs in their place, or none.
 
     Args:
         job: The job.
         sinks: One for each of the plan's writes.
-        parts: The windows that cover the plan's: whole tiles.
+        executor: What hands its parts to workers; None for threads of this process.
         progress: What is told now and then how far it is.
         trace: Where a Chrome trace of the run is written, also when it fails.
-        cancellation: What another thread may stop it by.
+        cancellation: What another thread may stop it by: workers then end with the row that they are at.
         journal: Where finished tiles are kept; those that it has are not computed again.
-        earlier: What the passes before did.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        sinks: Sequence[Sink],
-        parts: Iterable[Window],
-        *,
-        progress: Progress | None = None,
-        trace: TraceFile | None = None,
-        cancellation: Cancellation | None = None,
-        journal: Journal | None = None,
-        earlier: tuple[Report, ...] = (),
-    ) -> None:
-        reset_peak_memory()
-        self.watch = Stopwatch(keep_spans=trace is not None)
-        self.job, self.plan, self.sinks, self.journal = job, job.plan, sinks, journal
-        self.cancellation = cancellation or Cancellation()
-        self.windows, self.pixels = parts, job.plan.window.height * job.plan.window.width
-        """What is to be computed, and its pixels."""
-        self.totals = Totals(job.plan.partials)
-        """What the pixels come to."""
-        self.figures = Figures()
-        """What was done."""
-        self._progress, self._trace, self._earlier, self._before = progress, trace, earlier, 0
+    def run_earlier(one: Job) -> Report:
+        return run_job(one, (), executor, progress=progress, cancellation=cancellation)
+
+    job, earlier = run_passes(job, run_earlier, journal)
+    reset_peak_memory()
+    plan = job.plan
+    windows = [plan.window] if executor is None else list(parts_of(plan, executor.workers))
+    if journal is not None:
+        windows = list(unfinished(plan, windows, journal.windows))
+    before = plan.task_count - sum(replace(plan, window=window).task_count for window in windows)
+
+    def tell(done: float, doing: str) -> None:
+        if progress is not None:
+            progress(before + done, plan.task_count, doing)
+
+    run = Run(job, Stopwatch(keep_spans=trace is not None), cancellation or Cancellation(), tell)
+    totals = Totals(plan.partials) if journal is None else journal.totals
+    with _traced(run.watch, trace):
+        with _all_or_none(run, sinks, journal), journal or nullcontext():
+            if executor is None:
+                figures = _compute(run, sinks, windows, totals, journal)
+            else:
+                from tilejit.engine.distribution.leader import distribute
+
+                figures = distribute(run, sinks, windows, totals, journal, executor=executor)
         if journal is not None:
-            self.windows = left = list(unfinished(job.plan, parts, journal.windows))
-            self.pixels, self.totals = sum(w.height * w.width for w in left), journal.totals
-            self._before = job.plan.task_count - sum(replace(job.plan, window=w).task_count for w in left)
+            journal.remove()
+        return _report(run, sinks, windows, figures, totals, executor=executor, earlier=earlier)
 
-    def tell(self, done: float, doing: str = "") -> None:
-        """Tells how many tiles are done, and what takes the time; what an earlier run has finished is done."""
-        if self._progress is not None:
-            self._progress(self._before + done, self.plan.task_count, doing)
 
-    def complete(self, compute: Callable[[], object], workers: int) -> Report:
-        """Has it computed, and brings all outputs into their place, or none.
+def _compute(
+    run: Run, sinks: Sequence[Sink], windows: Sequence[Window], totals: Totals, journal: Journal | None
+) -> Figures:
+    """Has windows computed by threads of this process."""
+    batches = Batches(sinks, journal)
+    pipeline = Pipeline(run, batches.tile)
+    pipeline.compute(windows)
+    with run.watch.stage("finish"):
+        batches.close()
+    totals.add(pipeline.totals.states)
+    return Figures(pipeline.tiles, pipeline.bytes_read)
 
-        Args:
-            compute: Computes the windows, writes them, and adds up totals and figures.
-            workers: The threads that do, of all processes.
-        """
-        with _traced(self.watch, self._trace):
-            with self._all_or_none(), self.journal or nullcontext():
-                compute()
-            if self.journal is not None:
-                self.journal.remove()
-            return self._report(workers)
+
+@dataclass(slots=True)
+class _Batch:
+    """Tiles that go through the same writers."""
+
+    writers: tuple[Writer, ...]
+    totals: Totals
+    windows: list[Window] = field(default_factory=list)
+    under_way: int = 0
+    failed: bool = False
+
+
+class Batches:
+    """Has tiles written, and tells the journal what they are whenever it asks; without a journal all are one batch.
+
+    A tile counts when all outputs have it. A batch in which one fails is not told: what is in it is computed again.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], journal: Journal | None) -> None:
+        self._sinks, self._journal = sinks, journal
+        self._lock = threading.Lock()
+        self._current: _Batch | None = None
+        if journal is not None:
+            journal.before_flush = self.close
 
     @contextmanager
-    def _all_or_none(self) -> Iterator[None]:
+    def tile(self, window: Window, states: Sequence[State]) -> Iterator[Sequence[Writer]]:
+        """Gives a writer of each output; a tile is finished when what runs inside has written it."""
+        if self._journal is not None:
+            self._journal.check()
+        batch = self._joined()
         try:
-            yield
-            with self.watch.stage("finish"):
-                for sink in self.sinks:
-                    self.cancellation.check()
-                    sink.prepare()
-                self.cancellation.check()
-                if self.journal is not None:
-                    self.journal.note_complete()
-                _publish(self.sinks)
+            yield batch.writers
+            if self._journal is not None:
+                with self._lock:
+                    batch.windows.append(window)
+                batch.totals.add(states)
         except BaseException:
-            for sink in self.sinks:
-                sink.abort()
+            batch.failed = True
             raise
+        finally:
+            self._leave(batch)
 
-    def _report(self, workers: int) -> Report:
-        plan, whole = self.plan, self.plan.window.height * self.plan.window.width
-        done, figures = self.figures, self.figures + Figures(stages=self.watch.stages())
-        return Report(
-            seconds=self.watch.seconds(),
-            stages=figures.stages,
-            # Of workers in other processes, what their own threads did in the stages.
-            cpu_seconds=self.watch.cpu_seconds() + sum(time.cpu for time in done.stages.values()),
-            pixels=self.pixels,
-            tasks=figures.tiles,
-            workers=workers,
-            backend=plan.backend,
-            reason=plan.reason,
-            peak_memory=figures.peak_memory(),
-            planned_memory=plan.memory,
-            bytes_read=figures.bytes_read,
-            source_bytes=plan.source_bytes,
-            output_bytes=sum(stored_bytes(w.path) if w.path else w.raw_bytes(plan.window) for w in plan.writes),
-            results=self.totals.results(),
-            coding=tuple(_codings(self.sinks, plan)),
-            executor=plan.executor,
-            resumed=whole - self.pixels,
-            earlier=self._earlier,
-        )
+    def close(self) -> None:
+        """Begins another batch, and merges this one as soon as nobody writes to it."""
+        with self._lock:
+            batch, self._current = self._current, None
+            is_idle = batch is not None and batch.under_way == 0
+        if batch is not None and is_idle:
+            self._merge(batch)
+
+    def _joined(self) -> _Batch:
+        with self._lock:
+            if self._current is None:
+                partials = () if self._journal is None else self._journal.partials
+                self._current = _Batch(tuple(sink.writer() for sink in self._sinks), Totals(partials))
+            self._current.under_way += 1
+            return self._current
+
+    def _leave(self, batch: _Batch) -> None:
+        with self._lock:
+            batch.under_way -= 1
+            is_last = batch.under_way == 0 and batch is not self._current
+        if is_last:
+            self._merge(batch)
+
+    def _merge(self, batch: _Batch) -> None:
+        if batch.failed:
+            return
+        manifests = [sink.merge(writer.finish()) for sink, writer in zip(self._sinks, batch.writers, strict=True)]
+        if self._journal is not None:
+            self._journal.add(batch.windows, manifests, batch.totals.states)
 
 
-def run_job(job: Job, sinks: Sequence[Sink], progress: Progress | None = None, trace: TraceFile | None = None,
-            cancellation: Cancellation | None = None, *, journal: Journal | None = None) -> Report:  # fmt: skip
-    """Runs a job in this process to its end: all outputs in their place, or none; see `Run`.
-
-    Raises:
-        TilejitError: A block cannot be read or written; no output is left half written.
-        SinkError: The trace cannot be written; the outputs are in their place.
-        KeyboardInterrupt: Ctrl-C; likewise.
-        RunStoppedError: It was cancelled; likewise.
-    """
-    job, earlier = run_passes(job, lambda one: run_job(one, (), progress, cancellation=cancellation), journal)
-    parts = [job.plan.window]
-    run = Run(
-        job, sinks, parts, progress=progress, trace=trace, cancellation=cancellation, journal=journal, earlier=earlier
-    )
-
-    def compute() -> None:
-        batches = Batches(sinks, journal)
-        pipeline = Pipeline(job, batches.tile, run.watch, run.cancellation, tell=run.tell)
-        pipeline.run(list(run.windows))
+@contextmanager
+def _all_or_none(run: Run, sinks: Sequence[Sink], journal: Journal | None) -> Iterator[None]:
+    """Brings all outputs into their place when what runs inside is done, or none."""
+    try:
+        yield
         with run.watch.stage("finish"):
-            batches.close()
-        run.totals.add(pipeline.totals.states)
-        run.figures = Figures(pipeline.tiles, pipeline.bytes_read)
-
-    return run.complete(compute, job.plan.workers)
+            for sink in sinks:
+                run.cancellation.check()
+                sink.prepare()
+            run.cancellation.check()
+            if journal is not None:
+                journal.note_complete()
+            _publish(sinks)
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
 
 
 def _publish(sinks: Sequence[Sink]) -> None:
-    """Gives all outputs their names; one whose name somebody has taken takes none from the others.
-
-    Raises:
-        NameTakenError: With where such an output is.
-    """
+    """Gives all outputs their names; one whose name somebody has taken takes none from the others."""
     taken: list[NameTakenError] = []
     for sink in sinks:
         try:
@@ -196,6 +218,40 @@ def _traced(watch: Stopwatch, trace: TraceFile | None) -> Iterator[None]:
         raise
     if trace is not None:
         write_trace(trace, watch.spans or ())
+
+
+def _report(
+    run: Run,
+    sinks: Sequence[Sink],
+    windows: Sequence[Window],
+    done: Figures,
+    totals: Totals,
+    *,
+    executor: Executor | None,
+    earlier: tuple[Report, ...],
+) -> Report:
+    plan, watch, pixels = run.job.plan, run.watch, sum(w.height * w.width for w in windows)
+    return Report(
+        seconds=watch.seconds(),
+        stages=(done + Figures(stages=watch.stages())).stages,
+        # Of workers in other processes, what their own threads did in the stages.
+        cpu_seconds=watch.cpu_seconds() + sum(time.cpu for time in done.stages.values()),
+        pixels=pixels,
+        tasks=done.tiles,
+        workers=plan.workers * (1 if executor is None else executor.workers),
+        backend=plan.backend,
+        reason=plan.reason,
+        peak_memory=done.peak_memory(),
+        planned_memory=plan.memory,
+        bytes_read=done.bytes_read,
+        source_bytes=plan.source_bytes,
+        output_bytes=sum(stored_bytes(w.path) if w.path else w.raw_bytes(plan.window) for w in plan.writes),
+        results=totals.results(),
+        coding=tuple(_codings(sinks, plan)),
+        executor=plan.executor,
+        resumed=plan.window.height * plan.window.width - pixels,
+        earlier=earlier,
+    )
 
 
 def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
