@@ -1,5 +1,6 @@
 """Runs on executors: the same bits as from threads, nothing lost, and what cannot be is refused."""
 
+import gc
 import os
 import pickle
 import re

@@ -184,7 +184,7 @@ def test_a_trace_that_cannot_be_written_leaves_the_outputs(tmp_path, raster, mon
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tilejit.formats.target.rename_new", full)
+    monkeypatch.setattr("tilejit.formats.publishing.rename_new", full)
     with pytest.raises(SinkError, match=r"t\.json: the trace cannot be written: No space left on device"):
         write_trace(checked_trace(tmp_path / "t.json", overwrite=False), [])
     assert list(tmp_path.iterdir()) == []
