@@ -41,51 +41,28 @@ class AppendFile(Protocol):
     """The file, for what is not appended."""
 
     def append(self, data: NDArray[np.uint8], most: int) -> int:
-        """Adds bytes to the end.
-
-        Args:
-            data: (byte,); it may be reused after the call.
-            most: Bytes that the file may have.
-
-        Returns:
-            Where in the file they go.
+        """Add bytes, which may be reused then, to the end of a file of so many at most; returns where they go.
 
         Raises:
             OSError: They, or earlier ones, cannot be written; or the file would become too large.
         """
 
     def finish(self) -> None:
-        """Writes what is left. Nothing can be appended after that.
-
-        Raises:
-            OSError: Some bytes could not be written.
-        """
+        """Write what is left, or raise the OSError of what could not be written; nothing can be appended after that."""
 
     def close(self) -> None:
-        """Lets go of the file; nothing happens a second time."""
+        """Let go of the file; idempotent."""
 
 
 def open_append_file(path: Path, size: int) -> AppendFile:
-    """Opens a file to append to, in the way that suits its size.
-
-    Args:
-        path: A file that is there.
-        size: About how many bytes it will have.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
+    """Open a file that is there to append to, in the way that suits about how many bytes it will have."""
     memory = available_memory()
     is_large = memory is not None and size > memory / CACHED_SHARE
     return DirectAppendFile(path) if is_large and hasattr(os, "O_DIRECT") else CachedAppendFile(path)
 
 
 class CachedAppendFile:
-    """Appends through the page cache, where the next reader finds the file.
-
-    Args:
-        path: A file that is there; what is appended begins behind what it holds.
-    """
+    """Appends behind what a file holds, through the page cache, where the next reader finds it."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = open_regular(path, os.O_RDWR)
@@ -115,9 +92,6 @@ class DirectAppendFile:
 
     640 MB took 0.07 core seconds instead of 0.15 to 0.3, and nothing is left to sync at the end. Other files keep their
     place in the cache, for the price that the next reader of this one finds it on the disk.
-
-    Args:
-        path: A file that is there; what is appended begins behind what it holds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,7 +121,7 @@ class DirectAppendFile:
             return offset
 
     def _fill(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Copies what the segment has room for; returns the rest."""
+        """Copy what the segment has room for; returns the rest."""
         part = data[: SEGMENT - self._used]
         np.frombuffer(self._segment, np.uint8)[self._used : self._used + part.size] = part
         self._used += part.size
@@ -158,7 +132,7 @@ class DirectAppendFile:
         return data[part.size :]
 
     def _write_segments(self) -> None:
-        """Writes segments as they come full; after an error it only hands their memory back."""
+        """Write segments as they come full; after an error it only hands their memory back."""
         while (full := self._full.get()) is not None:
             segment, offset = full
             try:
@@ -203,7 +177,7 @@ def _checked_end(end: int, most: int) -> int:
 
 
 def _open_direct(path: Path) -> int:
-    """Returns a descriptor past the page cache, or through it where the system or the file system has no other."""
+    """A descriptor past the page cache, or through it where the system or the file system has no other."""
     try:
         return open_regular(path, os.O_WRONLY | getattr(os, "O_DIRECT", 0))
     except OSError:
@@ -211,11 +185,7 @@ def _open_direct(path: Path) -> int:
 
 
 def write_all(descriptor: int, left: memoryview, offset: int) -> None:
-    """Writes bytes at an offset; a system may take a part of them at a time.
-
-    Raises:
-        OSError: The disk is full, or worse.
-    """
+    """Write bytes at an offset; a system may take a part of them at a time."""
     while left.nbytes:
         written = os.pwrite(descriptor, left, offset)
         left, offset = left[written:], offset + written
@@ -254,7 +224,7 @@ class Flusher:
                 self._error = error
 
     def stop(self) -> None:
-        """Ends the thread; nothing happens a second time."""
+        """End the thread; idempotent."""
         if not self._stop.is_set():
             self._stop.set()
             if self._thread.ident is not None:
@@ -262,22 +232,14 @@ class Flusher:
             os.close(self._descriptor)
 
     def finish(self) -> None:
-        """Ends the thread.
-
-        Raises:
-            OSError: A page could not be written.
-        """
+        """End the thread, or raise the OSError of a page that could not be written."""
         self.stop()
         if self._error is not None:
             raise self._error
 
 
 def begin_writing(descriptor: int) -> None:
-    """Begins to write what of a file is in memory alone, where the system can without waiting.
-
-    Raises:
-        OSError: A page could not be written.
-    """
+    """Begin to write what of a file is in memory alone, where the system can without waiting."""
     begin = c_function(_CALL)
     if begin is not None and begin(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _WRITE):  # from 0 to the end
         code = ctypes.get_errno()

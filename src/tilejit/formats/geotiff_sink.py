@@ -53,16 +53,7 @@ _VALUES = {
 
 
 def open_geotiff(profile: OutputProfile, threads: int = 1, *, synced: bool = True) -> BlockSink | RasterioSink:
-    """Open the sink that a GeoTIFF's options ask for.
-
-    Args:
-        profile: What the file will be.
-        threads: Threads that compress, where GDAL does.
-        synced: Whether it is on the disk once it is committed.
-
-    Raises:
-        SinkError: The file cannot be created.
-    """
+    """Open the sink that a GeoTIFF's options ask for; unless synced, who calls syncs the published file."""
     file = OutputFile(profile, synced=synced)
     if writer_of(file.options) == WRITTEN_DIRECTLY:
         return BlockSink(file)

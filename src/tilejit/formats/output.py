@@ -78,9 +78,6 @@ class OutputFile:
         """Give the new file the name by which the next run finds it, if one is to.
 
         GDAL makes it under a name that nobody can guess: it follows links, and the other name can be foretold.
-
-        Raises:
-            SinkError: What is there under that name is not this user's.
         """
         if self._found is not None and not self.kept:
             remove_own(self._found)
@@ -93,19 +90,11 @@ class OutputFile:
             self._flusher = Flusher(self.temporary)
 
     def sync(self) -> None:
-        """Wait until all that was written is on the disk.
-
-        Raises:
-            OSError: A page could not be written.
-        """
+        """Wait until all that was written is on the disk."""
         sync_path(self.temporary)
 
     def finish(self) -> None:
-        """Have GDAL read a block of the closed file, and wait until all are on the disk.
-
-        Raises:
-            OSError: GDAL does not read it, or a page could not be written.
-        """
+        """Have GDAL read a block of the closed file, and wait until all are on the disk."""
         read_a_block(self.temporary)
         if self._flusher is not None:
             self._flusher.finish()
@@ -175,11 +164,7 @@ class OutputFolder:
                 self.temporary.mkdir()
 
     def sync(self) -> None:
-        """Wait until all its files are on the disk.
-
-        Raises:
-            OSError: A page could not be written.
-        """
+        """Wait until all its files are on the disk."""
         sync_file_system(self.temporary)
 
     finish = sync
@@ -210,17 +195,7 @@ class OutputFolder:
 
 
 def check_replaceable(path: str, target: Path, folder: Path, strangers: Iterable[Path]) -> None:
-    """Refuse to replace a folder that holds what no output of tilejit's would.
-
-    Args:
-        path: The output, for the message.
-        target: What the folder is called.
-        folder: Where it is now.
-        strangers: What in it is no part of such an output.
-
-    Raises:
-        SinkError: There is something; with its name.
-    """
+    """Refuse to replace a folder, wherever it is now, that holds strangers: what is no part of such an output."""
     for strange in strangers:
         raise SinkError(
             f"{path}: {target} would be replaced, and holds {strange.relative_to(folder)}, which is no part of such an "
@@ -229,11 +204,7 @@ def check_replaceable(path: str, target: Path, folder: Path, strangers: Iterable
 
 
 def checked_geotiff(profile: OutputProfile) -> Path:
-    """The file behind the name, with every refusal that needs no GDAL.
-
-    Raises:
-        SinkError: It is not a local file, cannot be written to, or exists already.
-    """
+    """The file behind the name, with every refusal that needs no GDAL."""
     return checked_file(profile.path, overwrite=profile.overwrite, sidecars=True)
 
 

@@ -35,14 +35,7 @@ _MADE = re.compile(rf"(\..+)\.{ORIGIN}-([0-9a-f]{{16}})\.tmp(.*)")
 
 
 def finished(temporary: Path) -> Path:
-    """Take the process out of the temporary name of an output that is complete: nobody removes it any more.
-
-    Returns:
-        Its new name, or the one that it has where that has no process.
-
-    Raises:
-        OSError: It cannot be renamed.
-    """
+    """Take the process out of the temporary name of an output that is complete, so that nobody removes it any more."""
     made = _MADE.fullmatch(temporary.name)
     if made is None:
         return temporary
@@ -53,17 +46,7 @@ def finished(temporary: Path) -> Path:
 
 @contextlib.contextmanager
 def completing(path: str, temporary: Path, remove: Callable[[], None], done: str = "completed") -> Iterator[None]:
-    """Leave nothing behind where an output cannot be completed.
-
-    Args:
-        path: The output, for the message.
-        temporary: What it is called until then, which GDAL puts in front of its messages.
-        remove: What removes it.
-        done: What cannot be done to it, for the message.
-
-    Raises:
-        SinkError: With the cause, and what to do about a full disk.
-    """
+    """Leave nothing behind where an output cannot be completed; the `SinkError` says why, see `failed`."""
     try:
         yield
     except NameTakenError:  # it is complete, and stays
@@ -77,11 +60,7 @@ def completing(path: str, temporary: Path, remove: Callable[[], None], done: str
 def failed(path: str, doing: str, error: BaseException, temporary: str = "") -> SinkError:
     """An error of an output, with its cause and what to do about a full disk.
 
-    Args:
-        path: The output.
-        doing: What cannot be done, in words.
-        error: The cause.
-        temporary: What the output is called until it is complete, which GDAL puts in front of its messages.
+    The temporary name of the output goes, which GDAL puts in front of its messages.
     """
     hint = disk_hint(Path(os.path.realpath(path)).parent, error)
     cause = str(error) if isinstance(error, SinkError) else cause_of(error, temporary)
@@ -132,23 +111,13 @@ def name_taken_told(path: str, finished: Path) -> Iterator[None]:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet; no link is followed.
-
-    Raises:
-        OSError: It is there, or cannot be written.
-    """
+    """Write a file that is not there yet; no link is followed."""
     with path.open("xb") as file:
         file.write(content)
 
 
 def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
-    """Write a small file whole, as UTF-8: under a temporary name first.
-
-    Args:
-        path: What messages call it.
-        target: Where it goes; `checked_file` has returned it.
-        text: What it holds.
-        overwrite: Whether a file that is there may be replaced.
+    """Write a small file whole, as UTF-8, under a temporary name first; `checked_file` has returned the target.
 
     Raises:
         NameTakenError: Something has the name by now; the file stays under another.
@@ -170,17 +139,11 @@ def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
 def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path], None] | None) -> Iterator[None]:
     """Give a folder its name, in two steps where one is replaced, for no system has one; undone where the body fails.
 
-    Where it ends in between, as in a kill, the folder that was there before is at `replaced_folder`.
-
-    Args:
-        path: The output, for messages.
-        new: The folder.
-        target: Its name.
-        check: Refuses to replace a folder for what it holds; None where none may be replaced.
+    Where it ends in between, as in a kill, the folder that was there before is at `replaced_folder`. ``check`` refuses
+    to replace a folder for what it holds; None where none may be replaced.
 
     Raises:
         NameTakenError: A folder of that name may not be replaced; the new one stays.
-        OSError: It cannot be renamed.
     """
     old = replaced_folder(new)
     if kind_of(old) is not None and kind_of(target) is None:
@@ -255,9 +218,6 @@ def sync_file_system(folder: Path) -> None:
     """Wait until all files of a folder, and of the file system that it is on, are on the disk.
 
     For 300 files of 600 KB this took 0.1 s, and an fsync of each 0.8 to 1.3 s (ext4).
-
-    Raises:
-        OSError: A page could not be written.
     """
     syncfs = c_function("syncfs")
     if syncfs is None:  # which Linux alone has
@@ -286,11 +246,7 @@ _due: dict[Path, float] = {}
 
 
 def sweep(folder: Path) -> None:
-    """Removes what runs that were killed have left in a folder, as far as that can be.
-
-    Args:
-        folder: Where outputs are about to be written.
-    """
+    """Remove what runs that were killed have left in a folder where outputs are about to be written."""
     began = time.monotonic()
     if began < _due.get(folder, 0.0):
         return

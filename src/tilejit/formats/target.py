@@ -54,10 +54,7 @@ def _is_read_only(folder: Path) -> bool:
 def checked_file(name: str, *, overwrite: bool, sidecars: bool = False) -> Path:
     """The place behind the name of a file that is to be written: the one check for all that tilejit writes.
 
-    Args:
-        name: The file.
-        overwrite: Whether a file that is there may be replaced.
-        sidecars: Whether GDAL reads what lies beside it.
+    With ``sidecars`` of what GDAL would read beside it, too.
 
     Raises:
         SinkError: As for `local_target`; or something else than a file is there, or a file that may not be replaced.
@@ -90,11 +87,7 @@ def check_place(name: str, place: Path, *, overwrite: bool) -> None:
 
 
 def check_length(name: str, place: Path) -> None:
-    """Refuse a name that the file system does not take.
-
-    Raises:
-        SinkError: It is too long.
-    """
+    """Refuse a name that is longer than the file system takes."""
     length, longest = len(os.fsencode(place.name)), _longest(place.parent)
     if length > longest:
         raise SinkError(
@@ -121,12 +114,8 @@ def check_not_read(name: str, places: Iterable[Path], inputs: Mapping[str, str],
     Args:
         name: What is to be written.
         places: Its files and folders.
-        inputs: Each file that is read -> the input that it belongs to.
+        inputs: Each file that is read -> the input that it belongs to; by whatever name, or in a folder of places.
         what: What is to be written, for the message.
-
-    Raises:
-        SinkError: A place is an input's file, by whatever name, or holds one; or one lies where GDAL would look for it
-            beside a place.
     """
     there = beside(places)
     names, numbers = {os.path.realpath(place) for place in there}, {_number(place) for place in there} - {None}
@@ -172,12 +161,7 @@ def hidden_beside(target: Path, end: str) -> Path:
 def require_own(place: Path, found: os.stat_result | None = None) -> None:
     """Refuse what an earlier run should have left, and somebody else may have put there.
 
-    Args:
-        place: A file or a folder.
-        found: What `os.fstat` says of it, where it is open.
-
-    Raises:
-        SinkError: It is a link, a device or such, or belongs to another user, or is a file by another name as well.
+    That is a link, a device or such, what belongs to another user, or is a file by another name as well.
     """
     reason = why_not_own(os.lstat(place) if found is None else found)
     if reason is not None:
@@ -185,11 +169,7 @@ def require_own(place: Path, found: os.stat_result | None = None) -> None:
 
 
 def remove_own(place: Path) -> None:
-    """Remove a file that an earlier run has left, if there is one.
-
-    Raises:
-        SinkError: It is not this user's.
-    """
+    """Remove a file that an earlier run has left, if there is one and it is this user's."""
     if kind_of(place) is not None:
         require_own(place)
         place.unlink()

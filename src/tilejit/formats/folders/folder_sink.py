@@ -28,13 +28,7 @@ _PIECE = 1 << 20
 
 
 def checksum_of(folder: Path, name: str) -> Checksum:
-    """Returns a file's checksum.
-
-    Example:
-        >>> from pathlib import Path
-        >>> checksum_of(Path("/nowhere"), "a.tif")
-        ['a.tif', -1, 0]
-    """
+    """A file's checksum."""
     size, code = 0, 0
     try:
         with (folder / name).open("rb") as file:
@@ -51,16 +45,7 @@ def checksums_of(profile: OutputProfile, folder: Path, names: Iterable[str]) -> 
 
 
 def check_checksums(path: str, folder: Path, checksums: Iterable[Checksum]) -> None:
-    """Refuse to go on with an output of which a finished file is gone, cut or altered.
-
-    Args:
-        path: The output, for messages.
-        folder: Where its files are until it is complete.
-        checksums: What the journal says of them.
-
-    Raises:
-        SinkError: With the file, and what is there instead.
-    """
+    """Refuse to go on with an output of which a finished file is gone, cut or altered since the journal's checksums."""
     for checksum in checksums:
         found = checksum_of(folder, str(checksum[0]))
         if found != list(checksum):
@@ -131,13 +116,10 @@ def blocks_of(profile: OutputProfile, block: tuple[int, int]) -> BlockGrid:
 
 
 def check_folder(path: str, folder: FileIdentity) -> None:
-    """Refuse to write where the leader's folder is not seen.
+    """Refuse to write where the leader's folder is not seen; with the worker that says so.
 
     Of a network file system two machines, and two mounts of one machine, know one folder by different numbers: there
     its name has to do, which nobody can guess.
-
-    Raises:
-        SinkError: It is not there, or is another; with the worker that says so.
     """
     try:
         found = FileIdentity.of(folder.path)

@@ -33,13 +33,7 @@ _DIRECTORY = {"ALPHA", "BIGTIFF", "GEOTIFF_KEYS_FLAVOR", "GEOTIFF_VERSION", "NUM
 
 
 def why_not_copied(mosaic: Mosaic, own: Mapping[str, str], asked: Mapping[str, str]) -> str | None:
-    """Why the blocks of shards must be decoded to be merged; None where they need not.
-
-    Args:
-        mosaic: The shards.
-        own: The creation options that shards of their kind have.
-        asked: The creation options that the user gave.
-    """
+    """Why blocks of shards must be decoded for the options asked; None where they can stay as their own options say."""
     changing = [f"{k}={v}" for k, v in asked.items() if own.get(k, "").upper() != v.upper() and k not in _DIRECTORY]
     if changing:
         return f"{', '.join(changing)} is asked for"
@@ -75,16 +69,7 @@ def _times(shape: tuple[int, int]) -> str:
 def copy_blocks(
     mosaic: Mosaic, profile: OutputProfile, progress: Callable[[float, int, str], None] | None = None
 ) -> None:
-    """Write one GeoTIFF of the blocks of shards.
-
-    Args:
-        mosaic: The shards, of which `why_not_copied` says nothing.
-        profile: The output, stored as they are.
-        progress: Called with shards done and shards in all.
-
-    Raises:
-        SinkError: It cannot be written, or a block is not whole; nothing is left.
-    """
+    """Write one GeoTIFF, stored as they are, of the blocks of shards of which `why_not_copied` says nothing."""
     file = OutputFile(profile)
     try:
         with file.completing("created"):
@@ -166,16 +151,7 @@ class _Copy:
 
 
 def write_cog(source: Path, profile: OutputProfile, options: Mapping[str, str]) -> None:
-    """Copy a raster into a COG.
-
-    Args:
-        source: What GDAL opens.
-        profile: The output; its options are not used.
-        options: Creation options of GDAL's COG driver.
-
-    Raises:
-        SinkError: It cannot be written, or GDAL warns that it is not as asked; nothing is left.
-    """
+    """Copy what GDAL opens into a COG, with options of GDAL's COG driver; where it is not as asked nothing is left."""
     file = OutputFile(profile)
     complete = {"NUM_THREADS": str(available_cores()), "BIGTIFF": "IF_SAFER"} | dict(options)
     rasterio, shutil = load_rasterio(), importlib.import_module("rasterio.shutil")
@@ -196,10 +172,6 @@ def write_cog(source: Path, profile: OutputProfile, options: Mapping[str, str]) 
 
 
 def _refuse(said: list[str]) -> None:
-    """Raise what GDAL only said.
-
-    Raises:
-        OSError: It said something.
-    """
+    """Raise what GDAL only said."""
     if said:
         raise OSError("; ".join(said))

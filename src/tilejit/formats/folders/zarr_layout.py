@@ -61,13 +61,7 @@ def band_names(profile: OutputProfile) -> list[str]:
 
 
 def create_group(folder: Path, profile: OutputProfile, storage: Storage) -> None:
-    """Write everything but the chunks.
-
-    Args:
-        folder: An empty folder.
-        profile: The output.
-        storage: How it is stored.
-    """
+    """Write everything but the chunks into an empty folder."""
     group = load_zarr(profile.path).open_group(str(folder), mode="a", zarr_format=3)
     _add_place(group, profile.grid)
     rows, cols = storage.block

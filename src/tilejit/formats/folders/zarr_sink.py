@@ -82,11 +82,7 @@ def _check_option(name: str, value: str, known: set[str]) -> None:
 
 
 def checked_zarr(profile: OutputProfile) -> Path:
-    """The folder behind the name.
-
-    Raises:
-        SinkError: It is not local, cannot be written to, exists already, or is no Zarr; or there is no zarr here.
-    """
+    """The folder behind the name, unless it is refused, or there is no zarr here."""
     target = local_target(profile.path)
     load_zarr(profile.path)
     kind = kind_of(target)
@@ -100,11 +96,7 @@ def checked_zarr(profile: OutputProfile) -> Path:
 
 
 def check_zarr_replaced(profile: OutputProfile, folder: Path) -> None:
-    """Refuse to replace a Zarr that holds anything that its own metadata does not name, wherever it is now.
-
-    Raises:
-        SinkError: It does.
-    """
+    """Refuse to replace a Zarr that holds anything that its own metadata does not name, wherever it is now."""
     check_replaceable(profile.path, Path(os.path.realpath(profile.path)), folder, strangers(folder))
 
 

@@ -207,15 +207,8 @@ def check_side_file(path: str, target: Path, grid: Grid) -> None:
 def write_side_file(path: str, target: Path, grid: Grid, *, overwrite: bool) -> None:
     """Write what lies beside a GeoTIFF that has its name, if its CRS needs it.
 
-    Args:
-        path: What messages call the GeoTIFF.
-        target: The GeoTIFF.
-        grid: Where its cells lie.
-        overwrite: Whether a file that is there may be replaced.
-
     Raises:
         NameTakenError: Something that may not be replaced is there by now; the file stays under another name.
-        OSError: It cannot be written.
     """
     if needs_side_file(grid):
         root = ET.Element("PAMDataset")
