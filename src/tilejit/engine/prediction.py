@@ -109,9 +109,9 @@ def _check_inputs(job: Job) -> None:
 def _window(plan: Plan, pixels: int) -> Window:
     """Whole tiles in the middle of what is computed, of about so many pixels, or a part of one tile."""
     rows, cols = plan.task_shape
-    tiles = ceil(pixels / prod(plan.tile))
-    across = min(cols, max(1, isqrt(tiles * plan.tile[0] // plan.tile[1])))
-    down = min(rows, ceil(tiles / across))
+    tiles = ceil(pixels / prod(map(min, plan.tile, plan.window.shape)))
+    down = min(rows, ceil(tiles / max(1, isqrt(tiles * plan.tile[0] // plan.tile[1]))))
+    across = min(cols, ceil(tiles / down))
     row, col = (rows - down) // 2, (cols - across) // 2
     window = plan.tiles_window(row, row + down, col, col + across)
     if tiles > 1 or pixels >= window.height * window.width:
