@@ -41,8 +41,8 @@ from tilejit.engine.executors.base import FuturesExecutor, Outcome, SerialExecut
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.pipeline.tile_buffers import TileBuffer
-from tilejit.engine.planning import parts
-from tilejit.engine.planning.parts import parts_of
+from tilejit.engine.planning import tiles as tiles_module
+from tilejit.engine.planning.tiles import parts_of
 from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SinkError, SourceError, TilejitError
 from tilejit.formats.array_sink import ArraySink
 from tilejit.formats.registry import open_sink
@@ -352,7 +352,7 @@ def test_parts_are_whole_tiles_that_cover_each_cell_once(shape, tile, workers, f
     raster = tj.from_array(np.broadcast_to(np.float32(1), (height, width)))
     plan = (smooth(raster) if focal else scaled(raster)).plan(tile=(rows, cols))
     covered = np.zeros((height, width), np.uint8)
-    parts = list(parts_of(plan, workers))
+    parts = list(parts_of(plan, workers, plan.output_bytes))
     for part in parts:
         place = part.slices(Window(0, 0, height, width))
         covered[place] += 1
@@ -732,7 +732,7 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path, monkeypatch, ex
     It fails where 1,400 bytes of a tile are kept, in whichever process.
     """
     if part_bytes:
-        monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
+        monkeypatch.setattr(tiles_module, "_PART_BYTES", part_bytes)
     with opened(executor, 2) as pool:
         options = {"executor": pool} if executor else {"workers": 2}
         few = peak_over(SIDE // 4, tmp_path, **options)

@@ -13,7 +13,7 @@ from tilejit.engine.passes import run_passes
 from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run
 from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
-from tilejit.engine.planning.parts import parts_of, unfinished
+from tilejit.engine.planning.tiles import parts_of, unfinished
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.registry import stored_bytes
 
@@ -61,7 +61,9 @@ def run_job(
     job, earlier = run_passes(job, run_earlier, journal)
     reset_peak_memory()
     plan = job.plan
-    windows = [plan.window] if executor is None else list(parts_of(plan, executor.workers))
+    windows = [plan.window]
+    if executor is not None:
+        windows = list(parts_of(plan, executor.workers, plan.output_bytes))
     if journal is not None:
         windows = list(unfinished(plan, windows, journal.windows))
     before = plan.task_count - sum(replace(plan, window=window).task_count for window in windows)
