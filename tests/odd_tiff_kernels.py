@@ -9,11 +9,12 @@ import numpy as np
 
 import tilejit as tj
 from odd_tiff_sweep import main, open_quietly
+from tilejit.engine.planning.plan import BASE_BYTES, LOADER_BYTES
 
 MOST_CELLS = 1 << 24
 MEMORY = "1500MB"
-FRESH_PROCESS = 190_000_000
-"""What a process holds when the plan's count begins: Python, NumPy, Numba and GDAL, nothing compiled yet."""
+FRESH_PROCESS = BASE_BYTES + LOADER_BYTES
+"""What the plan counts of a process before its first run, which this one has behind it."""
 
 
 @tj.local
@@ -69,5 +70,5 @@ def saved(raster):
 
 
 if __name__ == "__main__":
-    plus_one(np.zeros((2, 2), np.float32))  # Numba is part of the fresh process
+    plus_one(np.zeros((2, 2), np.float32))  # what loads machine code is part of the process
     main(sys.argv[1], int(sys.argv[2]), run_file)
