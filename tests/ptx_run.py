@@ -14,8 +14,8 @@ import numpy as np
 
 import tilejit as tj
 from oracles import SINGLE
+from ptx import assemble, compile_ptx
 from tilejit.backends.cuda_device import numba_cuda, part
-from tilejit.backends.ptx import assemble, compile_ptx
 from tilejit.compiler.emitter import math_used
 
 

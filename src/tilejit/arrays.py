@@ -55,36 +55,25 @@ _TILE = 1024
 
 
 @dataclass(frozen=True)
-class ArrayJob:
-    """One kernel over arrays of one shape."""
+class _ArrayJob:
+    """One kernel over arrays of one shape, C-contiguous; of integers with the validity of each, or None for all."""
 
     kernel: Kernel
-    """The kernel."""
     arrays: tuple[Array, ...]
-    """One C-contiguous array for each raster parameter."""
     valid: tuple[NDArray[np.uint8] | None, ...]
-    """Beside each array of an integer parameter, where it holds data; None for everywhere."""
     parameters: Mapping[str, Any]
-    """Its bound keyword-only parameters."""
     backend: Backend
-    """What compiles it."""
     workers: int
-    """Threads to use."""
     signature: Signature
     """What the kernel is compiled for over the inner part; where arrays are padded, only their dtypes may be others."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
         height, width = self.arrays[0].shape
         return height, width
 
     def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Counts]:
-        """Computes the results, into ``out`` where it is given.
-
-        Returns:
-            The results, and what is to be told of their pixels.
-        """
+        """Computes the results, into ``out`` where it is given, and what is to be told of their pixels."""
         outputs = tuple(np.empty(self.shape, d) for d in self.signature.outputs) if out is None else tuple(out)
         if not all(output.flags.c_contiguous for output in outputs):
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
@@ -235,24 +224,7 @@ def run_on_arrays(
     workers: int,
     out: Array | Sequence[Array] | None = None,
 ) -> Any:
-    """Runs a kernel over arrays.
-
-    Args:
-        kernel: The kernel.
-        inputs: Arrays of one shape, one for each raster parameter: (row, col), or (1, row, col). Masked ones and
-            xarray's say which of their cells hold no data.
-        parameters: Its keyword-only parameters.
-        backend: The backend's name.
-        workers: Threads to use.
-        out: Arrays to compute into, one for each result; new ones if left out. Fresh memory costs as much as a cheap
-            kernel, so a loop over many arrays does well to reuse its own.
-
-    Returns:
-        One array, or a tuple of them where the body returns a tuple; in what the inputs came in.
-
-    Raises:
-        KernelError: An input has several bands, is not of real numbers, or not of the others' shape.
-    """
+    """Runs a kernel over arrays of one shape, (row, col) or (1, row, col); the results are what the inputs came in."""
     given = [given_array(v, f"{kernel.name}: {r.name}") for v, r in zip(inputs, kernel.rasters, strict=True)]
     masks = [None if g.mask is None and g.nodata is None else g.invalid() for g in given]
     cells = [_as_taken(kernel, k, g.plane) for k, g in enumerate(given)]
@@ -267,7 +239,7 @@ def run_on_arrays(
         raise KernelError(f"{kernel.name}: the arrays differ in shape ({named}); they must lie on one grid")
     # Results are as wide as what is given, whether or not a mask makes floats of it.
     signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
-    job = ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers, signature)
+    job = _ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers, signature)
     container = Container.of(given)
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
@@ -283,18 +255,7 @@ def run_on_arrays(
 def check_out(
     name: str, outs: Sequence[Any], dtypes: Sequence[np.dtype], shape: tuple[int, ...], inputs: Sequence[Given]
 ) -> None:
-    """Refuses arrays that results cannot be computed into.
-
-    Args:
-        name: The kernel or chain.
-        outs: What was given as ``out=``.
-        dtypes: Those of the results.
-        shape: The shape of each.
-        inputs: What is read.
-
-    Raises:
-        KernelError: There are more or fewer, one has another shape or dtype, or shares memory with an input.
-    """
+    """Refuses arrays that results cannot be computed into."""
     if len(outs) != len(dtypes):
         raise KernelError(f"{name} gives {counted(len(dtypes), 'array')}, and out= has {len(outs)}")
     for array, dtype in zip(outs, dtypes, strict=True):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ptx
 import tilejit as tj
 from oracles import SINGLE
 from ptx_run import CAPABILITIES, CASES
-from tilejit.backends import ptx
 from tilejit.errors import BackendError
 
 pytestmark = pytest.mark.slow

@@ -61,13 +61,7 @@ class CpuBackend:
 
 
 class CpuLaunch:
-    """Calls a compiled function, with an array to count in where it counts anything.
-
-    Args:
-        function: What was compiled of `cpu_source`.
-        kernel: Of this kernel.
-        signature: For these dtypes.
-    """
+    """Calls a compiled function, with an array to count in where it counts anything."""
 
     def __init__(self, function: Callable[..., Any], kernel: Kernel, signature: Signature) -> None:
         self._function, self._name, self._counters = function, kernel.name, counters_of(kernel, signature)
@@ -129,10 +123,7 @@ def _function(kernel: Kernel, signature: Signature, entry: str) -> NativeFunctio
 def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tuple[ArgumentType, ...]:
     """Returns what a compiled launch is called with: control, inputs, outputs, nodata, scalars and counters.
 
-    Args:
-        kernel: The kernel.
-        signature: The dtypes.
-        computed: Floats that are computed before the launch and come behind the kernel's own scalars.
+    Behind the kernel's own scalars come floats that are computed before the launch, of which there are ``computed``.
     """
     inputs: list[ArgumentType] = []
     for raster, dtype in zip(kernel.rasters, signature.inputs, strict=True):

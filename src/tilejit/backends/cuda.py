@@ -68,11 +68,7 @@ class CudaBackend:
         return why_none()
 
     def compile(self, kernel: Kernel, signature: Signature) -> Launch:
-        """Returns the launch, compiled for the current device; it may be called from several threads.
-
-        Raises:
-            BackendError: CUDA cannot run here.
-        """
+        """Returns the launch, compiled for the current device; it may be called from several threads."""
         problem = why_none()
         if problem is not None:
             raise BackendError(f"backend='cuda' cannot run here: {problem}")
@@ -93,11 +89,7 @@ class CudaBackend:
         return array
 
     def device(self) -> Device:
-        """Returns the GPU that kernels run on.
-
-        Raises:
-            BackendError: There is none.
-        """
+        """Returns the GPU that kernels run on."""
         return current_device()
 
 

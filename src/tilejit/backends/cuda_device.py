@@ -41,11 +41,7 @@ def simulating() -> bool:
 
 @functools.cache
 def numba_cuda() -> Any:
-    """Imports ``numba.cuda`` and mends what stands in its way.
-
-    Raises:
-        ImportError: It cannot be loaded.
-    """
+    """Imports ``numba.cuda`` and mends what stands in its way."""
     if not hasattr(np, "row_stack"):
         # numba-cuda 0.30 looks it up at the first compile, NumPy 2.5 removed it; upstream declined (#907, #916).
         setattr(np, "row_stack", np.vstack)  # noqa: B010 - NumPy's stubs do not have it
@@ -104,11 +100,7 @@ def why_none() -> str | None:
 
 
 def current_device() -> Device:
-    """Returns the GPU that kernels run on.
-
-    Raises:
-        BackendError: There is none.
-    """
+    """Returns the GPU that kernels run on."""
     problem = why_none()
     if problem is not None:
         raise BackendError(f"no CUDA device: {problem}")
@@ -140,13 +132,7 @@ def _problem(cuda: Any) -> str | None:
 
 
 def too_old(device: Device, toolkit: tuple[int, int], least: tuple[int, int]) -> str | None:
-    """Returns why a device or its driver does not go with the compiler, or None.
-
-    Args:
-        device: The device.
-        toolkit: The CUDA version of the compiler.
-        least: The lowest compute capability that it compiles for.
-    """
+    """Returns why a device or its driver does not go with the compiler, or None."""
     if device.driver[0] < toolkit[0]:
         return (f"its driver supports CUDA {_dotted(device.driver)} and the compiler is of CUDA {_dotted(toolkit)}: "
                 f"update the driver, or pip install 'numba-cuda[cu{device.driver[0]}]'")  # fmt: skip

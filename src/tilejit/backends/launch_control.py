@@ -37,13 +37,6 @@ def interruptible(call: Callable[[], T], control: LaunchControl) -> T:
     Python's signal handlers run in the main thread, and only between its own instructions. So the main thread hands
     the call to another one and waits; any other thread makes it itself.
 
-    Args:
-        call: What to call.
-        control: What stops it.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the call has returned by then, unless a second one gave up on it.
-
     Example:
         >>> interruptible(lambda: 42, new_control())
         42
@@ -55,20 +48,9 @@ def on_threads(call: Callable[[], T], count: int, control: LaunchControl, *, joi
     """Makes the same call on several threads at once, and waits for all of them.
 
     Threads are started for each call, and none is left over that a forked process would wait for: starting one takes
-    0.1 ms, while those before it are computing already.
-
-    Args:
-        call: What to call.
-        count: On how many threads.
-        control: What stops it: Ctrl-C does, and an error in one of them.
-        joins: Whether this thread is one of them. In the main thread Ctrl-C then waits for the call's next step in
-            Python.
-
-    Returns:
-        What each returned.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the calls have returned by then, unless a second one gave up on them.
+    0.1 ms, while those before it are computing already. Ctrl-C stops the calls, and an error in one of them; both are
+    raised when the calls have returned, unless a second Ctrl-C gives up on them. This thread is one of them where it
+    ``joins``: in the main thread Ctrl-C then waits for the call's next step in Python.
 
     Example:
         >>> on_threads(lambda: 42, 2, new_control(), joins=True)

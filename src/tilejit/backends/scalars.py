@@ -54,13 +54,7 @@ class Notes(threading.local):
 
 
 class Scalars:
-    """Functions rewritten for one compute dtype.
-
-    Args:
-        compute: What floats are computed in.
-        validity: What ``tj.is_valid`` is in a body.
-        notes: Takes "undefined" when an integer is made of NaN.
-    """
+    """Functions rewritten for one compute dtype; ``notes`` takes "undefined" when an integer is made of NaN."""
 
     def __init__(self, compute: np.dtype, validity: Callable[[Any], bool], notes: Notes) -> None:
         self.compute: Any = compute.type

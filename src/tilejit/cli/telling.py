@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -144,10 +146,10 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    from tilejit.backends.numba_info import numba_versions
     from tilejit.formats.gdal.library import gdal_versions
 
-    versions = {"numpy": np.__version__, **numba_versions(), **gdal_versions()}
+    names = ["numba", "llvmlite", *(["numba-cuda"] if find_spec("numba_cuda") is not None else [])]
+    versions = {"numpy": np.__version__, **{name: metadata.version(name) for name in names}, **gdal_versions()}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

@@ -6,6 +6,7 @@ when the clock is about to start and when it has stopped, so that the process th
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import pickle
@@ -19,7 +20,6 @@ import numpy as np
 import psutil
 
 from tilejit.backends import get_backend
-from tilejit.backends.numba_info import numba_versions
 from tilejit.comparison.measures import INSIDE, Measurement, Roofline
 from tilejit.comparison.strategies import STRATEGIES
 from tilejit.comparison.strategy import Reader, Workload, on_threads
@@ -218,7 +218,7 @@ def _roofline(spec: TrialSpec, counts: Sequence[int]) -> Roofline:
 
     What compiling takes is measured too, in the cache folder that the trials then share.
     """
-    numba_versions()  # imports Numba, which is not compiling
+    importlib.import_module("numba")  # which is not compiling
     work = Workload(spec)
     job = work.job(_CACHED)
     began = time.perf_counter()

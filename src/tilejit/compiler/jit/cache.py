@@ -50,13 +50,7 @@ def cache_folder() -> tuple[Path | None, str]:
 
 
 def kept_place(stem: str, *content: object, suffix: str) -> Path | None:
-    """Returns the file for what depends on all of that; None where nothing can be kept.
-
-    Args:
-        stem: A readable beginning for its name.
-        *content: All that it depends on.
-        suffix: How its name ends.
-    """
+    """Returns the file for what depends on all of that; None where nothing can be kept."""
     folder = cache_folder()[0]
     return None if folder is None else folder / f"{hashed_name(stem, *content)}{suffix}"
 
@@ -147,11 +141,7 @@ def _key(folder: Path) -> bytes | None:
 
 
 def _make_key(path: Path) -> None:
-    """Puts a key there in place of what is none; of processes that race the first wins.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Puts a key there in place of what is none; of processes that race the first wins."""
     temporary = path.with_name(f".{_KEY}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
@@ -173,12 +163,7 @@ def _own_key(path: Path) -> bytes | None:
 
 
 def _own_bytes(path: Path, *, secret: bool = False) -> bytes | None:
-    """What is in a plain file of this user that no one else can write; None where it cannot be read.
-
-    Args:
-        path: The file; no link.
-        secret: Whether no one else may read it either.
-    """
+    """What is in a plain file of this user that no one else can write; None where it cannot be read."""
     with contextlib.suppress(OSError):
         descriptor = open_regular(path, os.O_RDONLY)
         with os.fdopen(descriptor, "rb") as file:

@@ -158,18 +158,7 @@ def is_apart() -> bool:
 
 def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[Any]],
                  objects: Mapping[str, Any]) -> Compiled:  # fmt: skip
-    """Compiles a function of a module; in this process where objects of it are compiled in.
-
-    Args:
-        text: The module's source, in which the function is under ``njit``.
-        name: The module's name.
-        function: The function.
-        types: Name of the dtype, dimensions and layout of each argument.
-        objects: What the text names and does not define.
-
-    Raises:
-        BackendError: It cannot be compiled.
-    """
+    """Compiles a function of a module; in this process where objects of it are compiled in."""
     if not objects and is_apart():
         compiled = _compiler.compile({"text": text, "name": name, "function": function, "types": types})
         if compiled is not None:

@@ -50,14 +50,7 @@ class ObjectCode:
         return ObjectCode(head["symbol"], tuple(head["needs"]), code)
 
     def load(self) -> tuple[int, Any]:
-        """Loads it into this process.
-
-        Returns:
-            The function's address, and what must live as long as it is called.
-
-        Raises:
-            BackendError: It calls a function that is nowhere to be found.
-        """
+        """Loads it: its address, and what must live as long as it is called."""
         import llvmlite.binding as llvm
 
         llvm.initialize_native_target()

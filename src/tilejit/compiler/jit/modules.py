@@ -31,13 +31,8 @@ _DIFFERS = AttributeError, ImportError, TypeError
 def load_module(text: str, stem: str, version: str, keep: str = "") -> ModuleType:
     """Makes a module of generated source.
 
-    Its name carries a hash of its text, so a changed kernel is a new module and an old one is never stale.
-
-    Args:
-        text: The module's source.
-        stem: A readable beginning for its name.
-        version: What else the compiled code depends on: the version of the compiler.
-        keep: A function of which Numba finds again what it compiled in another process.
+    Its name carries a hash of its text, so a changed kernel is a new module and an old one is never stale. What Numba
+    compiles of the function ``keep`` is found again in another process.
     """
     name = f"_tilejit_{hashed_name(stem, version, text)}"
     with _LOCK:
@@ -51,12 +46,7 @@ def load_module(text: str, stem: str, version: str, keep: str = "") -> ModuleTyp
 
 
 def keep_overloads(function: Any, place: Callable[..., Path | None]) -> None:
-    """Lets Numba find what was compiled of a function, and keep what will be.
-
-    Args:
-        function: A function under ``jit``; the simulator's, and those that are not compiled, have no cache.
-        place: What else a file depends on to the file; None where nothing is kept.
-    """
+    """Lets Numba find what was compiled of a function, and keep what will be."""
     asked = {name for name in dir(getattr(function, "_cache", None)) if not name.startswith("_")}
     if asked and asked <= set(dir(_Overloads)):
         function._cache = _Overloads(place)  # noqa: SLF001 - Numba has no other way

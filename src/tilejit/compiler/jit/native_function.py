@@ -44,14 +44,10 @@ TESTED = {
 
 
 class NativeFunction:
-    r"""A function of a generated module; threads may share one.
+    r"""A function of a generated module, under ``njit`` with `OPTIONS`, that returns an integer or nothing.
 
-    Args:
-        text: The module's source; the function is under ``njit`` with `OPTIONS`.
-        name: The function, which returns an integer or nothing.
-        stem: A readable beginning for the names of files.
-        objects: What the text names and does not define, such as C functions: their addresses are compiled in, and
-            are another process's tomorrow, so that such code is not kept.
+    Threads may share one. Code with ``objects`` that the text does not define, such as C functions, is not kept: their
+    addresses are another process's tomorrow.
 
     Example:
         >>> text = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef double(n):\n    return 2 * n\n"
@@ -65,23 +61,12 @@ class NativeFunction:
         self._calls: dict[tuple[ArgumentType, ...], Call] = {}
 
     def __call__(self, *arguments: Any) -> int:
-        """Calls it, compiling it for new types of arguments.
-
-        Args:
-            *arguments: NumPy arrays and numbers; Python's count as int64 and float64.
-
-        Raises:
-            BackendError: It cannot be compiled or loaded.
-        """
+        """Calls it, compiling it for new types of arguments."""
         types = tuple(map(_type, arguments))
         return (self._calls.get(types) or self.load(types))(arguments)
 
     def load(self, types: tuple[ArgumentType, ...]) -> Call:
-        """Makes it callable for arguments of some types.
-
-        Raises:
-            BackendError: It cannot be compiled or loaded.
-        """
+        """Makes it callable for arguments of some types."""
         with _lock:
             if types not in self._calls:
                 load, _ = loader()

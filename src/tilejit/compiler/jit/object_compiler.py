@@ -28,11 +28,6 @@ class UnfitError(Exception):
 def module_of(text: str, name: str, objects: Mapping[str, Any] | None = None) -> ModuleType:
     """Returns a new module of generated source, whose lines tracebacks find.
 
-    Args:
-        text: The source.
-        name: The module's name.
-        objects: What the text names and does not define.
-
     Example:
         >>> module_of("twice = 2 * value", "example", {"value": 3}).twice
         6
@@ -45,19 +40,7 @@ def module_of(text: str, name: str, objects: Mapping[str, Any] | None = None) ->
 
 
 def compile_function(module: ModuleType, function: str, types: Sequence[Sequence[Any]]) -> tuple[str, list[str], bytes]:
-    """Compiles one function of a module, which is under ``njit`` there.
-
-    Args:
-        module: The module.
-        function: The function's name.
-        types: Dtype, dimensions and layout of each argument.
-
-    Returns:
-        Its symbol in the object file, the functions outside that it may call, and the object file.
-
-    Raises:
-        UnfitError: Numba is told not to compile, or passes arguments otherwise than expected.
-    """
+    """Returns a function's symbol, what it calls outside, and its object file, for (dtype, dimensions, layout)s."""
     dispatcher = getattr(module, function)
     if not hasattr(dispatcher, "overloads"):
         raise UnfitError(DISABLED)
@@ -95,12 +78,7 @@ def _llvm_name(dtype: str) -> str:
 
 
 def serve(path: list[str], idle_seconds: float) -> None:
-    """Answers the lines of the standard input until it ends, or none comes for a while; then the process is over.
-
-    Args:
-        path: Where modules are found, as in the process that asks.
-        idle_seconds: How long it waits for the next.
-    """
+    """Answers the lines of the standard input until it ends, or none comes for a while; then the process is over."""
     sys.path[:] = path
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what Numba prints is no reply

@@ -1,4 +1,4 @@
-"""A kernel compiled for a GPU and assembled without one: what continuous integration can see of the CUDA backend.
+"""A kernel compiled for a GPU and assembled without one: what tests can see of the CUDA backend.
 
 NVVM turns the generated module into PTX, and ptxas, the assembler, says what it makes of that: registers, spills. Both
 come as wheels (the extra ``ptx``); no driver is needed.
@@ -110,7 +110,7 @@ def _ptxas_log(ptx: str, compute_capability: tuple[int, int]) -> str:
         source, target = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx, encoding="utf-8")
         command = [find_ptxas(), f"-arch=sm_{major}{minor}", "-v", "-o", str(target), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ptxas by its path
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BackendError(f"ptxas refuses the kernel for sm_{major}{minor}: {done.stderr.strip()}")
     return done.stdout + done.stderr
