@@ -42,7 +42,7 @@ class CpuBackend:
 
     def compile(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns the serial ``nogil`` launch, to be called from several threads."""
-        return _tile(kernel, signature)
+        return _launch(kernel, signature, "tile")
 
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Returns the function of the serial launch."""
@@ -57,39 +57,37 @@ class CpuBackend:
 
         It goes on until it is done or its control stops it, and does not count its rows.
         """
-        return _whole(kernel, signature)
+        return _launch(kernel, signature, "whole")
 
 
 class CpuLaunch:
-    """Calls a compiled function, with an array to count in where it counts anything."""
+    """Calls a compiled function, with an array to count in where it counts anything.
 
-    def __init__(self, function: Callable[..., Any], kernel: Kernel, signature: Signature) -> None:
+    Of more than so many pixels Ctrl-C stops it between rows; without a number it is for the caller to see to that.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, short: int | None = None
+    ) -> None:
         self._function, self._name, self._counters = function, kernel.name, counters_of(kernel, signature)
+        self._short = short
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
         """Computes one tile, or some rows of whole arrays: see `Launch`."""
-        arguments = (new_control() if control is None else control, *arrays, *outputs, *nodata, *scalars)
+        control = new_control() if control is None else control
+        arguments = (control, *arrays, *outputs, *nodata, *scalars)
+        if self._short is None or outputs[0].size <= self._short:
+            return self._call(arguments)
+        return interruptible(lambda: self._call(arguments), control)
+
+    def _call(self, arguments: Sequence[Any]) -> Counts:
         if not self._counters:
             self._function(*arguments)
             return Counts()
         counts = np.zeros(len(self._counters), np.int64)
         self._function(*arguments, counts)
         return Counts.of(self._name, self._counters, counts.tolist())
-
-
-class _Tile:
-    """Hands a tile to the machine code, so that Ctrl-C stops it if it takes long."""
-
-    def __init__(self, launch: CpuLaunch, short: int) -> None:
-        self._launch, self._short = launch, short
-
-    def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
-                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
-        control = new_control() if control is None else control
-        if outputs[0].size <= self._short:
-            return self._launch(arrays, outputs, nodata, scalars, control)
-        return interruptible(lambda: self._launch(arrays, outputs, nodata, scalars, control), control)
 
 
 @functools.lru_cache(maxsize=512)
@@ -99,19 +97,10 @@ def short_pixels(kernel: Kernel) -> int:
 
 
 @functools.lru_cache(maxsize=512)
-def _tile(kernel: Kernel, signature: Signature) -> _Tile:
-    return _Tile(_launch(kernel, signature, "tile"), short_pixels(kernel))
-
-
-@functools.lru_cache(maxsize=512)
-def _whole(kernel: Kernel, signature: Signature) -> CpuLaunch:
-    return _launch(kernel, signature, "whole")
-
-
 def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
     function = _function(kernel, signature, entry)
     function.load(launch_types(kernel, signature))
-    return CpuLaunch(function, kernel, signature)
+    return CpuLaunch(function, kernel, signature, short_pixels(kernel) if entry == "tile" else None)
 
 
 @functools.lru_cache(maxsize=512)
