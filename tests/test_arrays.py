@@ -25,7 +25,7 @@ from raster_kernels import (
     plus_one,
     same_bits,
 )
-from tilejit.arrays import ArrayJob
+from tilejit.arrays import _ArrayJob
 from tilejit.backends.launch_control import on_threads
 from tilejit.errors import KernelError, ParameterError
 from tilejit.grid import Grid
@@ -309,13 +309,13 @@ def test_threads_are_as_many_as_there_is_work_for(monkeypatch, shape, threads):
 
 def test_pieces_are_few(monkeypatch):
     """A piece takes as long as some thousand pixels."""
-    pieces, rows = [], ArrayJob._rows
+    pieces, rows = [], _ArrayJob._rows
 
     def watched(job, launch, piece, *others):
         pieces.append(piece)
         return rows(job, launch, piece, *others)
 
-    monkeypatch.setattr(ArrayJob, "_rows", watched)
+    monkeypatch.setattr(_ArrayJob, "_rows", watched)
     for kernel in (same, plus_one, looping):
         pieces.clear()
         kernel(np.ones((600, 500), np.float32), workers=2)
