@@ -149,3 +149,12 @@ def test_the_language_page_lists_the_functions():
     listed = re.search(r"of `math` or `tj\.math`: `([a-z0-9 ]+)`", page)
     assert listed is not None
     assert listed[1].split() == sorted(MATH)
+
+
+def test_the_architecture_names_what_is_there():
+    source = ROOT / "src" / "tilejit"
+    names = re.findall(r"`((?:arrays|backends|cli|comparison|compiler|engine|formats|kernel|raster|system)/[a-z_/]*)`",
+                       (ROOT / "docs" / "architecture.md").read_text("utf-8"))  # fmt: skip
+    assert len(names) > 20
+    gone = [name for name in names if not (source / name).is_dir() and not (source / f"{name}.py").exists()]
+    assert not gone
