@@ -1,11 +1,13 @@
 """Runs: what they report, what they hold, and what is left when they fail."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -363,3 +365,22 @@ def test_a_run_closes_no_file_under_another(tmp_path, monkeypatch):
         may_read.set()
         assert slow.result().min() == 1
     assert raster.bands[0].source._file is None
+
+
+def test_a_source_is_let_go_of_with_its_raster(tmp_path):
+    """A cycle would keep its file open until garbage is collected."""
+    grid = tj.Grid(32, 32, (30.0, 0, 0, 0, -30.0, 0), "EPSG:32633")
+    tj.from_array(np.ones((32, 32), np.float32), grid=grid).save(tmp_path / "dem.tif")
+
+    def run():
+        raster = tj.open(tmp_path / "dem.tif")
+        doubled(raster).save(tmp_path / "out.tif", overwrite=True)
+        return weakref.ref(raster.bands[0].source)
+
+    run()  # what is compiled and imported the first time may make cycles
+    gc.collect()
+    gc.disable()
+    try:
+        assert run()() is None
+    finally:
+        gc.enable()

@@ -158,23 +158,25 @@ def statistics_of(bands: Iterable[Band]) -> list[Statistic]:
     return [value for value in values if isinstance(value, Statistic)]
 
 
+def _passes_of(bands: Iterable[Band], levels: dict[tuple[Any, ...], tuple[int, Reduced]]) -> int:
+    """How many passes bands wait for; notes in ``levels`` for how many what they take is waiting itself."""
+    count = 0
+    for reduced in (statistic.reduced for statistic in statistics_of(bands)):
+        if reduced.key not in levels:
+            levels[reduced.key] = _passes_of(reduced.bands, levels), reduced
+        count = max(count, levels[reduced.key][0] + 1)
+    return count
+
+
 def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Reduced]]]:
     """Returns the passes that bands wait for, first ones first: a grid, and what is reduced.
 
     What lies on one grid and waits for equally many passes rides on one pass.
     """
     levels: dict[tuple[Any, ...], tuple[int, Reduced]] = {}
-
-    def depth(bands: Iterable[Band]) -> int:
-        deepest = 0
-        for reduced in (statistic.reduced for statistic in statistics_of(bands)):
-            if reduced.key not in levels:
-                levels[reduced.key] = depth(reduced.bands), reduced
-            deepest = max(deepest, levels[reduced.key][0] + 1)
-        return deepest
-
+    count = _passes_of(bands, levels)
     passes: list[tuple[Grid, list[Reduced]]] = []
-    for level in range(depth(bands)):
+    for level in range(count):
         grids: list[Grid] = []
         for _, reduced in (found for found in levels.values() if found[0] == level):
             if reduced.grid not in grids:
@@ -196,19 +198,17 @@ def assumed_unit(band: Band) -> str | None:
 
 def applications_of(bands: Iterable[Band]) -> list[Application]:
     """Returns the kernel applications that bands are made by, each once, producers before their consumers."""
-    done: list[Application] = []
-    seen: set[int] = set()
+    done: dict[int, Application] = {}
+    _visit(bands, done)
+    return list(done.values())
 
-    def visit(band: Band) -> None:
-        if isinstance(band, ResultBand) and id(band.application) not in seen:
-            seen.add(id(band.application))
-            for inner in band.application.inputs:
-                visit(inner)
-            done.append(band.application)
 
+def _visit(bands: Iterable[Band], done: dict[int, Application]) -> None:
+    # No function within a function: one that calls itself is a cycle, which keeps files open until it is collected.
     for band in bands:
-        visit(band)
-    return done
+        if isinstance(band, ResultBand) and id(band.application) not in done:
+            _visit(band.application.inputs, done)
+            done[id(band.application)] = band.application
 
 
 def sources_of(bands: Sequence[Band]) -> list[Source]:
