@@ -83,7 +83,7 @@ floats = st.sampled_from(["f4", "f8"]).flatmap(
 integers = st.sampled_from(["u1", "i2", "i4", "i8"]).flatmap(lambda dtype: hnp.arrays(dtype, (6, 7)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(floats | integers, hnp.arrays("i4", (6, 7), elements=st.integers(-2, 2)), st.integers(1, 6), st.randoms())
 def test_tables_of_tiles_combine_in_any_order(values, zones, side, random):
     table = ZonalTable("by zone", COLUMNS)

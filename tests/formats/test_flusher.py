@@ -21,7 +21,7 @@ def double(a):
 
 @pytest.mark.parametrize("options", [{}, {"compress": "lerc"}], ids=["by blocks", "by GDAL"])
 def test_every_geotiff_has_one(tmp_path, monkeypatch, options):
-    names = set()
+    names, before = set(), set(threading.enumerate())
     monkeypatch.setattr(
         append_file, "begin_writing", lambda _: names.update(thread.name for thread in threading.enumerate())
     )
@@ -29,7 +29,12 @@ def test_every_geotiff_has_one(tmp_path, monkeypatch, options):
     monkeypatch.setattr(append_file.Flusher, "stop", waiting(append_file.Flusher.stop, names))
     double(tj.from_array(np.ones((600, 600), np.float32))).save(tmp_path / "out.tif", profile=options)
     assert "tilejit-flusher" in names
-    assert not [thread for thread in threading.enumerate() if thread.name == "tilejit-flusher"]
+    assert not flushers(before)
+
+
+def flushers(before):
+    """Threads that flush and were not there before."""
+    return [thread for thread in set(threading.enumerate()) - before if thread.name == "tilejit-flusher"]
 
 
 def waiting(stop, names):
@@ -46,14 +51,15 @@ def waiting(stop, names):
 def test_what_could_not_be_written_is_told_at_the_end(tmp_path, monkeypatch):
     failed = threading.Event()
 
-    def fails(_):
-        failed.set()
-        raise OSError(errno.EIO, "broken")
+    def fails(descriptor):
+        if descriptor == one._descriptor:
+            failed.set()
+            raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(append_file, "begin_writing", fails)
     path = tmp_path / "file"
     path.write_bytes(b"cells")
     one = Flusher(path)
+    monkeypatch.setattr(append_file, "begin_writing", fails)
     assert failed.wait(10)
     with pytest.raises(OSError, match="broken"):
         one.finish()
@@ -74,10 +80,10 @@ def test_writing_is_begun(tmp_path):
 def test_where_writing_cannot_be_begun_there_is_no_thread_that_waits_for_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(append_file, "c_function", lambda _: None)
     monkeypatch.setattr(os, "fsync", None)
-    path = tmp_path / "file"
+    path, before = tmp_path / "file", set(threading.enumerate())
     path.write_bytes(b"cells")
     one = Flusher(path)
     begin_writing(-1)
-    assert not [thread for thread in threading.enumerate() if thread.name == "tilejit-flusher"]
+    assert not flushers(before)
     one.finish()
     one.stop()

@@ -139,7 +139,7 @@ def test_what_lies_beside_an_output_is_somebodys_too(tmp_path):
 def test_compare_spares_its_input(words, message, tmp_path, capsys, monkeypatch):
     raster().save(tmp_path / "dem.tif", progress=False)
     before = (tmp_path / "dem.tif").read_bytes()
-    monkeypatch.setattr("tilejit.comparison.compare._Bench", lambda *_: pytest.fail("it measures"))
+    monkeypatch.setattr("tilejit.comparison.compare._Comparing", lambda *_: pytest.fail("it measures"))
     place = str(tmp_path / "dem.tif")
     assert main(["compare", "slope", place, "--html", place, *words]) == 1
     assert message in capsys.readouterr().err
