@@ -279,3 +279,12 @@ def test_a_sample_that_fails_leaves_nothing(tmp_path, dem, temporary, monkeypatc
     with pytest.raises(SinkError, match="no room"):
         steep(tj.open(dem)).predict(tmp_path / "out.tif")
     assert list(temporary.iterdir()) == []
+
+
+def test_earlier_passes_take_time_too(temporary, tmp_path, monkeypatch):
+    raster = tj.open(write(tmp_path / "a.tif", hills()[np.newaxis]))
+    made = steep(raster, scale=raster.mean())
+    assert made.predict(tmp_path / "out.tif").decode > 0
+    assert list(temporary.iterdir()) == []
+    monkeypatch.setattr(prediction, "_predicted", lambda _: prediction.Prediction(1, 2, 3, 4, 5))
+    assert made.predict(tmp_path / "out.tif") == prediction.Prediction(2, 2, 6, 8, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import tempfile
 from dataclasses import dataclass, replace
 from math import ceil, isqrt, prod
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.engine.pipeline.run import run_job
-from tilejit.engine.planning.planner import Job
+from tilejit.engine.planning.planner import Job, awaited, bound
 from tilejit.errors import PlanError
 from tilejit.formats.array_sink import ArraySink
 from tilejit.formats.registry import open_sink
@@ -54,6 +56,16 @@ class Prediction:
     encode: float
     """Core seconds that encode the outputs."""
 
+    def __add__(self, other: Prediction) -> Prediction:
+        """One pass after another."""
+        return Prediction(
+            self.seconds + other.seconds,
+            self.workers,
+            self.decode + other.decode,
+            self.compute + other.compute,
+            self.encode + other.encode,
+        )
+
     def __str__(self) -> str:
         parts = f"decode {self.decode:.1f}, compute {self.compute:.1f}, encode {self.encode:.1f} core seconds"
         return f"about {self.seconds:.1f} s on {counted(self.workers, 'thread')} ({parts})"
@@ -78,6 +90,12 @@ def predict_job(job: Job) -> Prediction:
         PlanError: An input's blocks are very large, or lie on another machine.
         TilejitError: The sample cannot be read, or not written into a temporary folder.
     """
+    # What numbers earlier passes make is no matter of time.
+    passes = [bound(one, map(float, range(len(awaited(one))))) for one in (*job.earlier, job)]
+    return functools.reduce(operator.add, map(_predicted, passes))
+
+
+def _predicted(job: Job) -> Prediction:
     plan, pixels = job.plan, prod(job.plan.window.shape)
     _check_inputs(job)
     most = _MOST_BYTES * pixels / max(1, plan.source_bytes + plan.output_bytes)
