@@ -153,10 +153,9 @@ def _sample(job: Job, pixels: int) -> _Cost:
             for n in range(len(writes)):
                 sinks.append(_sink(plan, n))  # noqa: PERF401 - the open ones must be dropped
             report = run_job(part, sinks)
-        except BaseException:
-            for sink in sinks:
+        finally:
+            for sink in sinks:  # nothing is left to drop of what is published
                 sink.abort()
-            raise
     stages = report.stages
     encode = report.cpu_seconds - sum(stages[name].cpu for name in ("decode", "compute", "wait", "compile"))
     # Blocks around a sample are decoded for its halo; in the whole they are other tiles' own, unless tiles cut blocks.
