@@ -110,6 +110,28 @@ def test_tables_of_tiles_combine_in_any_order(values, zones, side, random):
 def test_a_zone_of_infinite_cells():
     table = everything(np.float32([[np.inf, 1, -np.inf]]), zones=np.uint8([[1, 1, 2]])).compute()
     assert (table["total"].tolist(), table["mean"].tolist()) == ([np.inf, -np.inf], [np.inf, -np.inf])
+    assert (table["low"].tolist(), table["high"].tolist()) == ([1.0, -np.inf], [np.inf, -np.inf])
+
+
+def test_a_zone_without_values_has_no_extremes():
+    values = raster_of(np.int16([[-9, 4], [6, -9]]), nodata=-9)
+    table = everything(values, zones=raster_of(np.uint8([[1, 2], [2, 3]]))).compute()
+    np.testing.assert_array_equal(table["low"], [np.nan, 4, np.nan])
+    np.testing.assert_array_equal(table["mean"], [np.nan, 5, np.nan])
+    np.testing.assert_array_equal(table["count"], [0, 2, 0])
+
+
+@pytest.mark.parametrize("tile", [(16, 16), (1, 2)])
+def test_sums_of_integers_beyond_64_bits_do_not_wrap(tile):
+    values, table = np.full((2, 4), (1 << 62) + 1, np.int64), ZonalTable("t", (("total", "sum"),))
+    state = table.init()
+    for y in range(0, 2, tile[0]):
+        for x in range(0, 4, tile[1]):
+            part = values[y : y + tile[0], x : x + tile[1]]
+            state = table.combine(state, table.of([np.ones(part.shape, np.uint8), part], [None, None]))
+    assert table.finalize(state)["total"].tolist() == [float(8 * ((1 << 62) + 1))]
+    small = table.finalize(table.of([np.ones((2, 4), np.uint8), values // 8], [None, None]))["total"]
+    assert (small.dtype, small.tolist()) == (np.int64, [8 * (((1 << 62) + 1) // 8)])
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u4", "i8", "u8", "f4"])
@@ -165,7 +187,7 @@ def test_nothing_valid_is_no_row():
     assert {name: column.size for name, column in table.items()} == {"zone": 0, "mean": 0}
 
 
-@pytest.mark.parametrize(("zones", "said"), [(np.float32([[1.5]]), "whole numbers, and there is 1.5"),
+@pytest.mark.parametrize(("zones", "said"), [(np.float32([[1.5]]), r"array, rows 0:1, cols 0:1: zones are whole numbers, and there is 1\.5"),
                                              (np.uint64([[1 << 63]]), "64 bits with a sign, and there is 922337")])  # fmt: skip
 def test_zones_that_are_none(zones, said):
     with pytest.raises(tj.TilejitError, match=said):

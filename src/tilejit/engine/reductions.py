@@ -7,16 +7,13 @@ number to the true one. (R. M. Neal, "Fast exact summation using small and large
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from tilejit.compiler.jit.machine_code import OPTIONS
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.engine.partials import Partial, State
 
@@ -30,13 +27,6 @@ if TYPE_CHECKING:
 
 KEY_BITS = 20
 """Bits of a float by which cells are counted for percentiles: sign, exponent, and 11 of the mantissa; 8 MB of counters.
-"""
-_DECORATE = f"""
-
-from numba import njit as _njit
-
-for _name in COMPILED:
-    globals()[_name] = _njit(**{{{OPTIONS}}})(globals()[_name])
 """
 
 
@@ -102,9 +92,9 @@ class Moments:
         """As of any reduction."""
         if dtypes[0].kind != "f":
             return []
-        bits = 8 * dtypes[0].itemsize
-        types = (dtypes[0], 2), (np.dtype(f"u{bits // 8}"), 2), (_I64, 2), (_I64, 1), (np.dtype(np.float64), 1)
-        return [(_loop(f"moments_{bits}"), contiguous(*types))]
+        bits, ends = np.dtype(f"u{dtypes[0].itemsize}"), np.dtype(np.float64)
+        types = contiguous((dtypes[0], 2), (bits, 2), (_I64, 2), (_I64, 1), (ends, 1))
+        return [(loop("moments"), (*types, (_I64, 0, "")))]
 
     def init(self) -> State:
         """No cell."""
@@ -131,22 +121,34 @@ class Moments:
         if state["up"] or state["down"]:
             infinite = math.inf * ((state["up"] > 0) - (state["down"] > 0))  # NaN where there are both
             return Summary(count, infinite, infinite, math.nan, state["low"], state["high"])
-        total, squares = Fraction(state["sum"], 1 << _SCALE), Fraction(state["squares"], 1 << 2 * _SCALE)
-        variance = squares / count - (total / count) ** 2
-        return Summary(
-            count, _rounded(total), _rounded(total / count), math.sqrt(_rounded(variance)), state["low"], state["high"]
-        )
+        total, squares, unit = state["sum"], state["squares"], 1 << _SCALE
+        std = deviation(count, total, squares, unit)
+        mean = quotient(total, count * unit)
+        return Summary(count, quotient(total, unit), mean, std, state["low"], state["high"])
 
 
 _SCALE = 1074
 """Sums count units of 2 ** -1074, the smallest float64; sums of squares the square of that."""
 
 
-def _rounded(value: Fraction) -> float:
+def quotient(dividend: int, divisor: int) -> float:
+    """The float nearest to a quotient of integers."""
     try:
-        return float(value)
+        return dividend / divisor
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if dividend > 0 else -math.inf
+
+
+def deviation(count: int, total: int, squares: int, unit: int) -> float:
+    """The standard deviation, of the population.
+
+    Args:
+        count: How many numbers there are.
+        total: Their sum, in parts of which a whole has ``unit``.
+        squares: The sum of their squares, in the square of those.
+        unit: An integer.
+    """
+    return math.sqrt(quotient(squares * count - total * total, (count * unit) ** 2))
 
 
 def _integer_moments(cells: NDArray[Any]) -> dict[str, Any]:
@@ -164,28 +166,30 @@ def _integer_moments(cells: NDArray[Any]) -> dict[str, Any]:
 
 def _float_moments(cells: NDArray[Any]) -> dict[str, Any]:
     """Sums of floats by their exponents: mantissas in counters that do not overflow, then as Python's integers."""
-    is_single = cells.dtype == np.float32
-    width, bias, limbs = (256, 149, 3) if is_single else (2048, 1074, 8)
-    counters, told, ends = np.zeros((width, limbs), np.int64), np.zeros(3, np.int64), np.array([np.inf, -np.inf])
-    bits = cells.view(np.uint32 if is_single else np.uint64)
-    _loop("moments_32" if is_single else "moments_64")(cells, bits, counters, told, ends)
+    bits, digits = bits_of(cells)
+    bias = 149 if digits == 23 else 1074
+    counters, told = np.zeros((256 if digits == 23 else 2048, 8), np.int64), np.zeros(3, np.int64)
+    ends = np.array([np.inf, -np.inf])
+    loop("moments")(cells, bits, counters, told, ends, digits)
     total = squares = 0
     for exponent in np.flatnonzero(counters.any(axis=1)).tolist():
         row = counters[exponent].tolist()
         shift = max(exponent, 1) - 1 + _SCALE - bias
-        if is_single:
-            mantissas, square = row[0], row[1] + (row[2] << 24)
-        else:
-            mantissas = row[0] + (row[1] << 26)
-            square = row[2] + (row[3] << 32) + ((row[4] + (row[5] << 32)) << 27) + ((row[6] + (row[7] << 32)) << 52)
-        total += mantissas << shift
-        squares += square << 2 * shift
+        total += row[0] + (row[1] << 26) << shift
+        products = (row[k] + (row[k + 1] << 32) for k in (2, 4, 6))
+        squares += sum(product << 26 * k + (k == 1) for k, product in enumerate(products)) << 2 * shift
     count, up, down = told.tolist()
     low, high = ends.tolist()
     return {"count": count, "sum": total, "squares": squares, "low": low, "high": high, "up": up, "down": down}
 
 
+def bits_of(cells: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The bits of contiguous floats, and how many of them are digits of a mantissa."""
+    return (cells.view(np.uint32), 23) if cells.dtype == np.float32 else (cells.view(np.uint64), 52)
+
+
 _I64 = np.dtype(np.int64)
+_LOOPS = Path(__file__).with_name("loops.py")
 
 
 def contiguous(*arrays: tuple[np.dtype, int]) -> tuple[ArgumentType, ...]:
@@ -193,17 +197,9 @@ def contiguous(*arrays: tuple[np.dtype, int]) -> tuple[ArgumentType, ...]:
     return tuple((dtype, dimensions, "C") for dtype, dimensions in arrays)
 
 
-def compiled(path: Path, name: str) -> NativeFunction:
-    """Returns a function of a file of loops as machine code.
-
-    Args:
-        path: The file, with the names of its functions in ``COMPILED``.
-        name: One of them.
-    """
-    return NativeFunction(path.read_text("utf-8") + _DECORATE, name, f"{path.stem}_{name}")
-
-
-_loop = functools.cache(lambda name: compiled(Path(__file__).with_name("reduction_loops.py"), name))
+def loop(name: str) -> NativeFunction:
+    """A function of `tilejit.engine.loops` as machine code."""
+    return NativeFunction.of_loops(_LOOPS, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +224,7 @@ class RankCounts:
         """As of any reduction."""
         if dtypes[0].kind != "f" and dtypes[0].itemsize <= 2:
             return []
-        return [(_loop("count_keys"), contiguous((np.dtype(np.uint32), 2), (_I64, 1)))]
+        return [(loop("count_keys"), contiguous((np.dtype(np.uint32), 2), (_I64, 1)))]
 
     def init(self) -> State:
         """No cell; the dtype is not known yet."""
@@ -246,7 +242,7 @@ class RankCounts:
         if valid is not None:
             floats = np.where(valid, floats, np.float32(np.nan))
         counts = np.zeros(1 << KEY_BITS, np.int64)
-        _loop("count_keys")(np.ascontiguousarray(floats).view(np.uint32), counts)
+        loop("count_keys")(np.ascontiguousarray(floats).view(np.uint32), counts)
         return {"dtype": "f4", "counts": counts}
 
     def combine(self, one: State, other: State) -> State:
@@ -287,7 +283,7 @@ class Ranks:
 
 
 def _key_value(key: int) -> float:
-    """The least float32 of a class: the inverse of what `reduction_loops.count_keys` does."""
+    """The least float32 of a class: the inverse of what `loops.count_keys` does."""
     ordered = min(key << 32 - KEY_BITS, 0xFFFFFFFF)
     bits = ordered ^ 0x80000000 if ordered & 0x80000000 else ordered ^ 0xFFFFFFFF
     return float(np.uint32(bits).view(np.float32))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tilejit.engine.reductions import compiled, contiguous
+from tilejit.engine.reductions import bits_of, contiguous, deviation, loop, quotient
 from tilejit.errors import ReadError
 
 if TYPE_CHECKING:
@@ -25,10 +23,11 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-_LIMBS = {(4, False): 10, (4, True): 19, (8, False): 68, (8, True): 135}
-"""Limbs of 32 bits that sums of floats take, by the bytes of a float, and of their squares."""
+_LIMBS = {(23, False): 10, (23, True): 19, (52, False): 68, (52, True): 135}
+"""Limbs of 32 bits that sums of floats take, by the digits of a mantissa, and of their squares."""
+_INTEGER_LIMBS = 3
 _U8, _I32, _I64 = np.dtype(np.uint8), np.dtype(np.int32), np.dtype(np.int64)
-_loop = functools.cache(lambda name: compiled(Path(__file__).with_name("zone_loops.py"), name))
+_NUMBER = _I64, 0, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +59,22 @@ class ZonalTable:
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """As of any reduction."""
         found: Functions = [
-            (_loop("index_zones"), contiguous((_I64, 2), (_U8, 2), (_I64, 1), (_I32, 1), (_I32, 2), (_I64, 1))),
-            (_loop("count_cells"), contiguous((_U8, 2), (_I32, 2), (_I64, 2))),
+            (loop("index_zones"), contiguous((_I64, 2), (_U8, 2), (_I64, 1), (_I32, 1), (_I32, 2), (_I64, 1))),
+            (loop("count_cells"), contiguous((_U8, 2), (_I32, 2), (_I64, 2))),
         ]
         for (_, fold), dtype in zip(self.columns, dtypes[1:], strict=True):
-            is_float = dtype.kind == "f"
+            is_float = _is_float(dtype)
             if fold in {"min", "max"}:
                 wide = np.dtype(np.float64) if is_float else _I64
                 types = contiguous((wide, 2), (_U8, 2), (_I32, 2), (wide, 1))
-                found.append((_loop("extremes"), (*types, (_I64, 0, ""))))
+                found.append((loop("extremes"), (*types, _NUMBER)))
             elif fold == "sum" and not is_float:
-                found.append((_loop("sum_integers"), contiguous((_I64, 2), (_U8, 2), (_I32, 2), (_I64, 1))))
+                found.append((loop("sum_integers"), contiguous((_I64, 2), (_U8, 2), (_I32, 2), (_I64, 2))))
             else:
-                bits = 32 if dtype == np.float32 else 64
-                names = ("sum", "squares") if fold == "std" else ("sum",)
-                types = contiguous((np.dtype(f"u{bits // 8}"), 2), (_U8, 2), (_I32, 2), (_I64, 2))
-                found += [(_loop(f"{name}_{bits}"), types) for name in names]
+                bits = np.dtype(np.uint32 if dtype == np.float32 else np.uint64)
+                types = contiguous((bits, 2), (_U8, 2), (_I32, 2), (_I64, 2))
+                names = ("sum_floats", "sum_squares") if fold == "std" else ("sum_floats",)
+                found += [(loop(name), (*types, _NUMBER)) for name in names]
         return found
 
     def init(self) -> State:
@@ -97,7 +96,7 @@ class ZonalTable:
             return self.init()
         flags = [_flags(values, known) for values, known in zip(cells[1:], valid[1:], strict=True)]
         counts = np.zeros((ids.size, 2), np.int64)
-        _loop("count_cells")(functools.reduce(np.bitwise_and, flags), index, counts)
+        loop("count_cells")(functools.reduce(np.bitwise_and, flags), index, counts)
         state: dict[str, Any] = {"zone": ids, "counts": counts}
         for (name, fold), values, known in zip(self.columns, cells[1:], flags, strict=True):
             state |= {f"{name}:{part}": array for part, array in _folded(fold, values, known, index, ids.size).items()}
@@ -122,7 +121,7 @@ class ZonalTable:
         counts = state.get("counts", np.zeros((0, 2), np.int64))
         for name, fold in self.columns:
             parts = {key.partition(":")[2]: array for key, array in state.items() if key.startswith(f"{name}:")}
-            table[name] = _column(fold, parts) if ids.size else np.zeros(0)
+            table[name] = _column(fold, parts, counts[:, 0]) if ids.size else np.zeros(0)
         return table | {"cells": counts[:, 0], "nodata": counts[:, 1]}
 
 
@@ -141,7 +140,7 @@ def _indexed(zones: Array, valid: NDArray[np.bool_] | None) -> tuple[Array, Arra
     size = 1 << 10
     while True:
         keys, slots, ids = np.zeros(size, np.int64), np.full(size, -1, np.int32), np.empty(size // 2, np.int64)
-        count = _loop("index_zones")(wide, np.ascontiguousarray(flags), keys, slots, index, ids)
+        count = loop("index_zones")(wide, np.ascontiguousarray(flags), keys, slots, index, ids)
         if count >= 0:
             return index, ids[:count]
         size *= 8
@@ -152,34 +151,38 @@ def _flags(values: Array, valid: NDArray[np.bool_] | None) -> Array:
     return flags if values.dtype.kind != "f" else flags & ~np.isnan(values)
 
 
+def _is_float(dtype: np.dtype) -> bool:
+    """Whether cells are folded as floats; so are unsigned ones that int64 does not hold."""
+    return dtype.kind == "f" or dtype == np.uint64
+
+
+def _ends(dtype: np.dtype) -> tuple[float, float]:
+    """What is never the least value of a zone, and never the greatest."""
+    return (np.inf, -np.inf) if dtype.kind == "f" else (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
+
+
 def _folded(fold: Fold, values: Array, valid: Array, index: Array, count: int) -> Mapping[str, Array]:
     """What a column has of one tile, by zone."""
-    values, is_float = np.ascontiguousarray(values), values.dtype.kind == "f"
+    values, is_float = np.ascontiguousarray(values), _is_float(values.dtype)
     if fold in {"min", "max"}:
-        dtype = np.float64 if is_float else np.int64
-        worst = (
-            (np.inf if is_float else np.iinfo(np.int64).max)
-            if fold == "min"
-            else (-np.inf if is_float else np.iinfo(np.int64).min)
-        )
-        found = np.full(count, worst, dtype)
-        _loop("extremes")(values.astype(dtype, copy=False), valid, index, found, int(fold == "max"))
+        wide = np.dtype(np.float64) if is_float else _I64
+        found = np.full(count, _ends(wide)[fold == "max"], wide)
+        loop("extremes")(values.astype(wide, copy=False), valid, index, found, int(fold == "max"))
         return {fold: found}
-    parts: dict[str, Array] = {}
     if not is_float and fold == "sum":
-        parts["sum"] = np.zeros(count, np.int64)
-        _loop("sum_integers")(values.astype(np.int64, copy=False), valid, index, parts["sum"])
-        return parts
+        limbs = np.zeros((count, _INTEGER_LIMBS + 2), np.int64)
+        loop("sum_integers")(values.astype(np.int64, copy=False), valid, index, limbs)
+        return {"integers": _carried(limbs)}
     floats = values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
-    size = floats.dtype.itemsize
-    bits = floats.view(np.uint32 if size == 4 else np.uint64)
-    for part in ("limbs", "squares")[: 2 if fold == "std" else 1]:
-        limbs = np.zeros((count, _LIMBS[size, part == "squares"] + 2), np.int64)
-        _loop(f"{'sum' if part == 'limbs' else 'squares'}_{8 * size}")(bits, valid, index, limbs)
+    bits, digits = bits_of(floats)
+    parts = {}
+    for part, name in (("limbs", "sum_floats"), ("squares", "sum_squares"))[: 2 if fold == "std" else 1]:
+        limbs = np.zeros((count, _LIMBS[digits, part == "squares"] + 2), np.int64)
+        loop(name)(bits, valid, index, limbs, digits)
         parts[part] = _carried(limbs)
     if fold != "sum":
         parts["count"] = np.zeros((count, 2), np.int64)
-        _loop("count_cells")(valid, index, parts["count"])
+        loop("count_cells")(valid, index, parts["count"])
     return parts
 
 
@@ -193,12 +196,9 @@ def _carried(limbs: Array) -> Array:
 
 def _joined(name: str, arrays: Sequence[Array], places: Sequence[Array], count: int) -> Array:
     """A column of two tables."""
-    part = name.partition(":")[2]
-    first = arrays[0]
+    part, first = name.partition(":")[2], arrays[0]
     if part in {"min", "max"}:
-        is_float = first.dtype.kind == "f"
-        ends = (np.inf, -np.inf) if is_float else (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
-        joined = np.full(count, ends[part == "max"], first.dtype)
+        joined = np.full(count, _ends(first.dtype)[part == "max"], first.dtype)
         join = np.maximum if part == "max" else np.minimum
         for array, place in zip(arrays, places, strict=True):
             joined[place] = join(joined[place], array)
@@ -206,45 +206,32 @@ def _joined(name: str, arrays: Sequence[Array], places: Sequence[Array], count: 
     joined = np.zeros((count, *first.shape[1:]), np.int64)
     for array, place in zip(arrays, places, strict=True):
         joined[place] += array
-    return _carried(joined) if part in {"limbs", "squares"} else joined
+    return _carried(joined) if part in {"limbs", "squares", "integers"} else joined
 
 
-def _column(fold: Fold, parts: Mapping[str, Array]) -> Array:
+def _column(fold: Fold, parts: Mapping[str, Array], cells: Array) -> Array:
+    """The values of a column; NaN for the extremes of a zone without cells that count."""
     if fold in parts:
-        column = parts[fold]
-        return np.where(np.isinf(column), np.nan, column) if column.dtype.kind == "f" else column
-    sums = _fractions(parts["limbs"])
-    if fold == "sum":
-        return np.array([_nearest(s) for s in sums])
-    counts = parts["count"][:, 0].tolist()
-    if fold == "mean":
-        return np.array([_nearest(s / n) if n else math.nan for s, n in zip(sums, counts, strict=True)])
-    squares = _fractions(parts["squares"], power=2)
-    rows = zip(sums, squares, counts, strict=True)
-    return np.array([_deviation(s, q, n) if n else math.nan for s, q, n in rows])
+        return np.where(cells == 0, np.nan, parts[fold]) if (cells == 0).any() else parts[fold]
+    if "integers" in parts:
+        sums = [_whole(row[:-2]) for row in parts["integers"].tolist()]
+        is_held = all(-(2**63) <= total < 2**63 for total in sums)
+        return np.array(sums, np.int64 if is_held else np.float64)
+    counts = parts["count"][:, 0].tolist() if "count" in parts else [1] * len(cells)
+    squares = parts.get("squares", parts["limbs"]).tolist()
+    return np.array([_value(fold, *row) for row in zip(parts["limbs"].tolist(), squares, counts, strict=True)])
 
 
-def _deviation(total: Fraction | float, square: Fraction | float, count: int) -> float:
-    if isinstance(total, float) or isinstance(square, float):
+def _value(fold: Fold, limbs: list[int], squares: list[int], count: int) -> float:
+    *digits, up, down = limbs
+    unit = 1 << (149 if len(digits) == _LIMBS[23, False] else 1074)
+    if not count or (fold == "std" and (up or down)):
         return math.nan
-    return math.sqrt(_nearest(square / count - (total / count) ** 2))
+    if up or down:
+        return math.inf * ((up > 0) - (down > 0))  # NaN where there are both
+    total = _whole(digits)
+    return deviation(count, total, _whole(squares[:-2]), unit) if fold == "std" else quotient(total, count * unit)
 
 
-def _nearest(value: Fraction | float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
-def _fractions(limbs: Array, power: int = 1) -> list[Fraction | float]:
-    """The sums that limbs are; infinite ones, and what is none, as floats."""
-    unit = power * (149 if limbs.shape[1] - 2 in {_LIMBS[4, False], _LIMBS[4, True]} else 1074)
-    sums: list[Fraction | float] = []
-    for row in limbs.tolist():
-        *digits, up, down = row
-        if up or down:
-            sums.append(math.inf * ((up > 0) - (down > 0)))
-        else:
-            sums.append(Fraction(sum(digit << 32 * k for k, digit in enumerate(digits)), 1 << unit))
-    return sums
+def _whole(limbs: Sequence[int]) -> int:
+    return sum(limb << 32 * k for k, limb in enumerate(limbs))

@@ -43,6 +43,15 @@ TESTED = {
 """Series of Numba and of its llvmlite of which tilejit has called machine code in tests."""
 
 
+_COMPILE_LOOPS = f"""
+
+from numba import njit as _njit
+
+for _name in COMPILED:
+    globals()[_name] = _njit(**{{{OPTIONS}}})(globals()[_name])
+"""
+
+
 class NativeFunction:
     r"""A function of a generated module, under ``njit`` with `OPTIONS`, that returns an integer or nothing.
 
@@ -59,6 +68,12 @@ class NativeFunction:
     def __init__(self, text: str, name: str, stem: str, objects: Mapping[str, Any] | None = None) -> None:
         self.text, self.name, self.stem, self.objects = text, name, stem, objects or {}
         self._calls: dict[tuple[ArgumentType, ...], Call] = {}
+
+    @classmethod
+    @functools.cache
+    def of_loops(cls, path: Path, name: str) -> NativeFunction:
+        """Returns a function of a file of plain Python loops, which names those that are compiled in ``COMPILED``."""
+        return cls(path.read_text("utf-8") + _COMPILE_LOOPS, name, f"{path.stem}_{name}")
 
     def __call__(self, *arguments: Any) -> int:
         """Calls it, compiling it for new types of arguments."""

@@ -11,6 +11,7 @@ from tilejit.backends import get_backend
 from tilejit.backends.launch_control import OF
 from tilejit.compiler.jit.native_function import finish_compiling
 from tilejit.engine.planning.dispatch import functions_of
+from tilejit.errors import ReadError
 from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_valid
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.inputs import fill_outside, scalar_values
@@ -110,7 +111,11 @@ class Evaluator:
         """The states of this tile of what is reduced."""
         for reduce, reduction in zip(self.plan.reduces, self.plan.reductions, strict=True):
             cells, valid = zip(*(self._own(number, planes, window) for number in reduce.planes), strict=True)
-            yield reduction.of(cells, valid)
+            try:
+                yield reduction.of(cells, valid)
+            except ReadError as error:
+                label = self.plan.planes[reduce.planes[0]].label
+                raise ReadError(f"{label}, {window}: {error}") from error
 
     def _own(
         self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window

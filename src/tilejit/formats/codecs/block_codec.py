@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.machine_code import OPTIONS
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.errors import CodecError
 from tilejit.formats.cells import scratch
@@ -39,21 +38,13 @@ COMPRESSIONS = ("NONE", *_NAMES)
 """What can be coded."""
 _PIECE, _ZSTD_PIECE = 1 << 18, 64
 """Bytes that are decoded, and ZSTD's that are given, at a time where a stream is longer than its block."""
-_DECORATE = f"""
-
-from numba import njit as _njit
-
-for _name in COMPILED:
-    globals()[_name] = _njit(**{{{OPTIONS}}})(globals()[_name])
-"""
+_LOOPS = Path(__file__).with_name("loops.py")
 _local = threading.local()
 
 
-@functools.cache
 def loop(name: str) -> NativeFunction:
     """A function of `tilejit.formats.codecs.loops` as machine code."""
-    text = Path(__file__).with_name("loops.py").read_text("utf-8")
-    return NativeFunction(text + _DECORATE, name, f"loops_{name}")
+    return NativeFunction.of_loops(_LOOPS, name)
 
 
 class BlockError(CodecError):
