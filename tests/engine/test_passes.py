@@ -233,3 +233,24 @@ def test_the_functions_that_reductions_call_are_known_before(dtype, monkeypatch)
         reduction.of(bands, [None] * len(bands))
         known = reduction.functions([band.dtype for band in bands])
         assert {(function.name, types) for function, types in known} == called
+
+
+def test_what_earlier_passes_read_belongs_to_the_run(dem, heights, tmp_path, monkeypatch):
+    small = {"profile": {"blockxsize": 16, "blockysize": 16}, "tile": (16, 16)}
+    raster_of(heights).save(tmp_path / "other.tif")
+    other = tj.open(tmp_path / "other.tif")
+    raster = stretched(dem, low=0, high=other.max())
+    with pytest.raises(tj.TilejitError, match=r"other\.tif is an input and would be written"):
+        raster.save(tmp_path / "other.tif", overwrite=True)
+    in_memory = stretched(dem, low=0, high=raster_of(heights).max())
+    for options in ({"executor": "processes"}, {"resume": True}):
+        with pytest.raises(tj.TilejitError, match="in memory"):
+            in_memory.plan(tmp_path / "out.tif", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note_complete", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            raster.save(tmp_path / "out.tif", resume=True, **small)
+    raster_of(heights + 1).save(tmp_path / "other.tif", overwrite=True)
+    again = stretched(dem, low=0, high=tj.open(tmp_path / "other.tif").max())
+    with pytest.raises(tj.TilejitError, match=r"pass 1, input .*other\.tif"):
+        again.save(tmp_path / "out.tif", resume=True, **small)

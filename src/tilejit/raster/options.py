@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tilejit.engine.planning.dispatch import choose_backend
-from tilejit.engine.planning.graph import Band, applications_of
+from tilejit.engine.planning.graph import Band, applications_of, needed_bands
 from tilejit.engine.planning.planner import Settings
 from tilejit.errors import ParameterError
 from tilejit.sizes import parse_size
@@ -17,7 +17,7 @@ from tilejit.system.limits import allowed_cores, available_cores
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import DTypeLike
 
@@ -66,7 +66,7 @@ class RunOptions:
             raise ParameterError(f"workers={workers!r}; it is a count of threads or processes, 1 or more")
         _check_tile(self.tile)
 
-    def settings(self, bands: Iterable[Band], executor: Executor | None = None) -> Settings:
+    def settings(self, bands: Sequence[Band], executor: Executor | None = None) -> Settings:
         """Returns what they come to for a run that makes ``bands``.
 
         Args:
@@ -77,7 +77,7 @@ class RunOptions:
             ParameterError: The memory is no size.
             BackendError: The backend asked for cannot run here.
         """
-        kernels = [application.kernel for application in applications_of(bands)]
+        kernels = [application.kernel for application in applications_of(needed_bands(bands))]
         backend, reason = choose_backend(self.backend or "auto", kernels)
         return Settings(
             backend,

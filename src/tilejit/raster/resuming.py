@@ -99,21 +99,27 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     """
     from importlib.metadata import version
 
-    plan = job.plan
     parts = {f"version of {name}": version(name) for name in ("tilejit", "numba", "numpy")}
-    for source in dict.fromkeys(job.sources):
-        parts |= {f"input {file}": _state(file) for file in storage_of(source).files}
-        parts[f"grid of {source.name}"] = f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
-    for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
-        name = f"step {number}, {kernel.name}"
-        parts[f"{name}: body, helpers and constants"] = kernel.fingerprint
-        parts |= {f"{name}: {parameter}": repr(value) for parameter, value in parameters.items()}
-        parts |= {f"{name}: C library {file}": _state(file) for file in _libraries(kernel)}
-    parts |= dict(_steps(plan))
-    parts |= {"tile (rows, columns)": str(plan.tile), "backend": plan.backend}
-    for profile, write in zip(profiles, plan.writes, strict=True):
+    for number, earlier in enumerate(job.earlier, 1):
+        parts |= {f"pass {number}, {name}": value for name, value in _pass_parts(earlier)}
+    parts |= dict(_pass_parts(job))
+    parts |= {"tile (rows, columns)": str(job.plan.tile), "backend": job.plan.backend}
+    for profile, write in zip(profiles, job.plan.writes, strict=True):
         parts |= _output(profile, write.planes, {**write.options})
     return parts
+
+
+def _pass_parts(job: Job) -> Iterator[tuple[str, str]]:
+    """What one pass reads, computes and reduces."""
+    for source in dict.fromkeys(job.sources):
+        yield from ((f"input {file}", _state(file)) for file in storage_of(source).files)
+        yield f"grid of {source.name}", f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
+    for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
+        name = f"step {number}, {kernel.name}"
+        yield f"{name}: body, helpers and constants", kernel.fingerprint
+        yield from ((f"{name}: {parameter}", repr(value)) for parameter, value in parameters.items())
+        yield from ((f"{name}: C library {file}", _state(file)) for file in _libraries(kernel))
+    yield from _steps(job.plan)
 
 
 def _unseen_files(source: Source) -> list[str]:
@@ -134,7 +140,9 @@ def _state(name: str) -> str:
 
 
 def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
-    """What is read as what, and which steps take what others make."""
+    """What is read as what, which steps take what others make, and what is reduced."""
+    for number, (reduce, reduction) in enumerate(zip(plan.reduces, plan.reductions, strict=True), 1):
+        yield f"reduce {number}", f"planes {reduce.planes} to {reduction.name}"
     for number, read in enumerate(plan.reads):
         kind = f"{read.dtype}{' and validity' * read.valid}, halo {read.halo}, edge {read.edge}"
         yield f"read {number + 1}", f"{read.source}, bands {read.bands} as {kind}, scales {read.scales}"

@@ -15,7 +15,7 @@ from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.engine.planning.demands import Request
-from tilejit.engine.planning.graph import sources_of
+from tilejit.engine.planning.graph import needed_bands, sources_of
 from tilejit.engine.planning.planner import make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, printable, warn_caller
 from tilejit.formats.array_sink import ArraySink, SharedArray
@@ -247,11 +247,13 @@ def _make_job(
     if executor is not None:
         from tilejit.engine.distribution.leader import check_distributed
 
-        check_distributed(job)
+        for one in (*job.earlier, job):
+            check_distributed(one)
     if options.resume:
         from tilejit.raster.resuming import check_resumable
 
-        check_resumable(job)
+        for one in (*job.earlier, job):
+            check_resumable(one)
     return job
 
 
@@ -293,7 +295,7 @@ def _trace_of(options: RunOptions, requests: Sequence[Request], executor: Execut
 
 
 def _inputs(requests: Sequence[Request]) -> list[Source]:
-    return [source for request in requests for source in sources_of(request.bands)]
+    return [source for request in requests for source in sources_of(needed_bands(request.bands))]
 
 
 def _request(raster: LazyRaster, path: str | os.PathLike[str], options: RunOptions) -> Request:

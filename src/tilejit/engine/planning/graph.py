@@ -218,6 +218,11 @@ def sources_of(bands: Sequence[Band]) -> list[Source]:
     return list(found.values())
 
 
+def needed_bands(bands: Sequence[Band]) -> list[Band]:
+    """Returns bands, and those that the passes before them reduce."""
+    return [*bands, *(band for _, found in passes_before(bands) for reduced in found for band in reduced.bands)]
+
+
 def metres_of(unit: str) -> float | None:
     """Returns how many metres a unit is by its name, or None for one that is no known length.
 
