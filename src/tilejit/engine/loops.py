@@ -19,6 +19,7 @@ COMPILED = (
     "count_keys",
     "place",
     "index_zones",
+    "leave_out_nan",
     "count_cells",
     "sum_integers",
     "sum_floats",
@@ -152,6 +153,14 @@ def index_zones(  # noqa: PLR0917 - as above
     return count
 
 
+def leave_out_nan(values: NDArray[Any], valid: NDArray[Any]) -> None:
+    """Clear the flag of each cell that is NaN."""
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            if values[y, x] != values[y, x]:
+                valid[y, x] = 0
+
+
 def count_cells(valid: NDArray[Any], index: NDArray[Any], counts: NDArray[Any]) -> None:
     """Count the cells of each zone: (zone, 2), those with a result and those without."""
     for y in range(index.shape[0]):
@@ -161,13 +170,14 @@ def count_cells(valid: NDArray[Any], index: NDArray[Any], counts: NDArray[Any]) 
 
 
 def sum_integers(values: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], limbs: NDArray[Any]) -> None:
-    """Add int64 cells up by zone, in (zone, limb)."""
+    """Add integers up by zone, in (zone, limb)."""
     for y in range(index.shape[0]):
         for x in range(index.shape[1]):
             number = index[y, x]
             if number >= 0 and valid[y, x]:
-                limbs[number, 0] += values[y, x] & _LIMB
-                limbs[number, 1] += values[y, x] >> 32
+                value = np.int64(values[y, x])
+                limbs[number, 0] += value & _LIMB
+                limbs[number, 1] += value >> 32
 
 
 def sum_floats(bits: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], limbs: NDArray[Any], digits: int) -> None:

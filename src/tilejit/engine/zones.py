@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +25,14 @@ if TYPE_CHECKING:
 _LIMBS = {(23, False): 10, (23, True): 19, (52, False): 68, (52, True): 135}
 """Limbs of 32 bits that sums of floats take, by the digits of a mantissa, and of their squares."""
 _INTEGER_LIMBS = 3
+_LOOPS: Mapping[Fold, tuple[str, ...]] = {
+    "sum": ("sum_floats",),
+    "mean": ("sum_floats",),
+    "std": ("sum_floats", "sum_squares"),
+    "min": ("extremes",),
+    "max": ("extremes",),
+}
+"""The loops of each fold; sums of integers have one of their own."""
 _U8, _I32, _I64 = np.dtype(np.uint8), np.dtype(np.int32), np.dtype(np.int64)
 _NUMBER = _I64, 0, ""
 
@@ -53,8 +60,8 @@ class ZonalTable:
 
     @property
     def cell_bytes(self) -> int:
-        """Zones, their numbers, and flags and a copy for each column."""
-        return 8 + 4 + 1 + len(self.columns) + 8
+        """Zones, their numbers, flags, and a copy of a column."""
+        return 8 + 4 + 2 + 8
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """As of any reduction."""
@@ -63,18 +70,18 @@ class ZonalTable:
             (loop("count_cells"), contiguous((_U8, 2), (_I32, 2), (_I64, 2))),
         ]
         for (_, fold), dtype in zip(self.columns, dtypes[1:], strict=True):
-            is_float = _is_float(dtype)
-            if fold in {"min", "max"}:
-                wide = np.dtype(np.float64) if is_float else _I64
-                types = contiguous((wide, 2), (_U8, 2), (_I32, 2), (wide, 1))
-                found.append((loop("extremes"), (*types, _NUMBER)))
-            elif fold == "sum" and not is_float:
-                found.append((loop("sum_integers"), contiguous((_I64, 2), (_U8, 2), (_I32, 2), (_I64, 2))))
-            else:
-                bits = np.dtype(np.uint32 if dtype == np.float32 else np.uint64)
-                types = contiguous((bits, 2), (_U8, 2), (_I32, 2), (_I64, 2))
-                names = ("sum_floats", "sum_squares") if fold == "std" else ("sum_floats",)
-                found += [(loop(name), (*types, _NUMBER)) for name in names]
+            if dtype.kind == "f":
+                found.append((loop("leave_out_nan"), contiguous((dtype, 2), (_U8, 2))))
+            flags = contiguous((_U8, 2), (_I32, 2))
+            bits = np.dtype(np.uint32 if dtype == np.float32 else np.uint64)
+            for name in _LOOPS[fold]:
+                if fold in {"min", "max"}:
+                    ends = contiguous((_folded_as(dtype), 1))
+                    found.append((loop(name), (*contiguous((dtype, 2)), *flags, *ends, _NUMBER)))
+                elif fold == "sum" and _folded_as(dtype) == _I64:
+                    found.append((loop("sum_integers"), (*contiguous((dtype, 2)), *flags, *contiguous((_I64, 2)))))
+                else:
+                    found.append((loop(name), (*contiguous((bits, 2)), *flags, *contiguous((_I64, 2)), _NUMBER)))
         return found
 
     def init(self) -> State:
@@ -94,12 +101,17 @@ class ZonalTable:
         index, ids = _indexed(cells[0], valid[0])
         if not ids.size:
             return self.init()
-        flags = [_flags(values, known) for values, known in zip(cells[1:], valid[1:], strict=True)]
+        columns, flags = [np.ascontiguousarray(values) for values in cells[1:]], np.ones(index.shape, np.uint8)
+        for values, known in zip(columns, valid[1:], strict=True):
+            if known is not None:
+                flags &= known
+            if values.dtype.kind == "f":
+                loop("leave_out_nan")(values, flags)
         counts = np.zeros((ids.size, 2), np.int64)
-        loop("count_cells")(functools.reduce(np.bitwise_and, flags), index, counts)
+        loop("count_cells")(flags, index, counts)
         state: dict[str, Any] = {"zone": ids, "counts": counts}
-        for (name, fold), values, known in zip(self.columns, cells[1:], flags, strict=True):
-            state |= {f"{name}:{part}": array for part, array in _folded(fold, values, known, index, ids.size).items()}
+        for (name, fold), values in zip(self.columns, columns, strict=True):
+            state |= {f"{name}:{part}": array for part, array in _folded(fold, values, flags, index, ids.size).items()}
         order = np.argsort(ids)
         return {name: array[order] for name, array in state.items()}
 
@@ -146,14 +158,9 @@ def _indexed(zones: Array, valid: NDArray[np.bool_] | None) -> tuple[Array, Arra
         size *= 8
 
 
-def _flags(values: Array, valid: NDArray[np.bool_] | None) -> Array:
-    flags = np.ones(values.shape, np.uint8) if valid is None else valid.astype(np.uint8)
-    return flags if values.dtype.kind != "f" else flags & ~np.isnan(values)
-
-
-def _is_float(dtype: np.dtype) -> bool:
-    """Whether cells are folded as floats; so are unsigned ones that int64 does not hold."""
-    return dtype.kind == "f" or dtype == np.uint64
+def _folded_as(dtype: np.dtype) -> np.dtype:
+    """The dtype that extremes have: of floats, and of unsigned integers that int64 does not hold, float64."""
+    return np.dtype(np.float64) if dtype.kind == "f" or dtype == np.uint64 else _I64
 
 
 def _ends(dtype: np.dtype) -> tuple[float, float]:
@@ -163,26 +170,21 @@ def _ends(dtype: np.dtype) -> tuple[float, float]:
 
 def _folded(fold: Fold, values: Array, valid: Array, index: Array, count: int) -> Mapping[str, Array]:
     """What a column has of one tile, by zone."""
-    values, is_float = np.ascontiguousarray(values), _is_float(values.dtype)
+    wide = _folded_as(values.dtype)
     if fold in {"min", "max"}:
-        wide = np.dtype(np.float64) if is_float else _I64
         found = np.full(count, _ends(wide)[fold == "max"], wide)
-        loop("extremes")(values.astype(wide, copy=False), valid, index, found, int(fold == "max"))
+        loop("extremes")(values, valid, index, found, int(fold == "max"))
         return {fold: found}
-    if not is_float and fold == "sum":
+    if fold == "sum" and wide == _I64:
         limbs = np.zeros((count, _INTEGER_LIMBS + 2), np.int64)
-        loop("sum_integers")(values.astype(np.int64, copy=False), valid, index, limbs)
+        loop("sum_integers")(values, valid, index, limbs)
         return {"integers": _carried(limbs)}
-    floats = values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
-    bits, digits = bits_of(floats)
+    bits, digits = bits_of(values if values.dtype == np.float32 else values.astype(np.float64, copy=False))
     parts = {}
-    for part, name in (("limbs", "sum_floats"), ("squares", "sum_squares"))[: 2 if fold == "std" else 1]:
-        limbs = np.zeros((count, _LIMBS[digits, part == "squares"] + 2), np.int64)
+    for name in _LOOPS[fold]:
+        limbs = np.zeros((count, _LIMBS[digits, name == "sum_squares"] + 2), np.int64)
         loop(name)(bits, valid, index, limbs, digits)
-        parts[part] = _carried(limbs)
-    if fold != "sum":
-        parts["count"] = np.zeros((count, 2), np.int64)
-        loop("count_cells")(valid, index, parts["count"])
+        parts[name] = _carried(limbs)
     return parts
 
 
@@ -206,7 +208,7 @@ def _joined(name: str, arrays: Sequence[Array], places: Sequence[Array], count: 
     joined = np.zeros((count, *first.shape[1:]), np.int64)
     for array, place in zip(arrays, places, strict=True):
         joined[place] += array
-    return _carried(joined) if part in {"limbs", "squares", "integers"} else joined
+    return joined if name == "counts" else _carried(joined)
 
 
 def _column(fold: Fold, parts: Mapping[str, Array], cells: Array) -> Array:
@@ -217,9 +219,10 @@ def _column(fold: Fold, parts: Mapping[str, Array], cells: Array) -> Array:
         sums = [_whole(row[:-2]) for row in parts["integers"].tolist()]
         is_held = all(-(2**63) <= total < 2**63 for total in sums)
         return np.array(sums, np.int64 if is_held else np.float64)
-    counts = parts["count"][:, 0].tolist() if "count" in parts else [1] * len(cells)
-    squares = parts.get("squares", parts["limbs"]).tolist()
-    return np.array([_value(fold, *row) for row in zip(parts["limbs"].tolist(), squares, counts, strict=True)])
+    counts = [1] * len(cells) if fold == "sum" else cells.tolist()
+    sums = parts["sum_floats"].tolist()
+    rows = zip(sums, parts.get("sum_squares", parts["sum_floats"]).tolist(), counts, strict=True)
+    return np.array([_value(fold, *row) for row in rows])
 
 
 def _value(fold: Fold, limbs: list[int], squares: list[int], count: int) -> float:
