@@ -1,6 +1,5 @@
 """Fixtures that several test modules share."""
 
-import gc
 import os
 from pathlib import Path
 
@@ -8,9 +7,6 @@ import numba  # noqa: F401 - so that kernels are compiled here, and not in a pro
 import pytest
 
 from tilejit.compiler.jit.native_function import loader
-
-# Numba makes many objects and no garbage of them: looking through them all takes 6 % of a test that compiles.
-gc.set_threshold(50_000, 20, 100)
 
 LONGEST = ("test_benchmarks.py", "test_random_bodies.py")
 """Test files that come first: at the end one of them would leave the other cores with nothing to do."""

@@ -282,7 +282,6 @@ def test_memory_stays_flat_over_many_tasks():
     sizes = []
     for number, _ in enumerate(executor.map(abs, range(20_000))):
         if number in {2_000, 19_990}:
-            gc.collect()  # which conftest.py has seldom done, and which is no task's
             processes = [psutil.Process(), *psutil.Process().children()]
             sizes.append(sum(process.memory_info().rss for process in processes))
     executor.close()
