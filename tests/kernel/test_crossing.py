@@ -296,14 +296,17 @@ def test_workers_find_the_kernel_wherever_the_program_lies(places, dem, tmp_path
     linecache.cache.pop("<cell>", None)
 
 
-@needs_dask
-def test_what_python_is_handed_on_its_input_has_workers(dem):
-    program = CELL.format(text=ALONE, names="globals()") + "main('processes', 'dask')\n"
-    command = [sys.executable, "-", dem]
-    done = subprocess.run(
-        command, input=program, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.stdout == "processes ok\ndask ok\n", done.stderr
+@pytest.mark.parametrize("executor", ["processes", pytest.param("dask", marks=needs_dask)])
+def test_what_python_is_handed_as_text_has_workers(executor, dem, tmp_path):
+    """`python - <file`, and `python -c`: Python does not keep their text before 3.13."""
+    program = f"{ALONE}main('{executor}')\n"
+    (tmp_path / "program").write_text(program)
+    with (tmp_path / "program").open() as file:
+        command = [sys.executable, *(["-", dem] if executor == "processes" else ["-c", program, dem])]
+        done = subprocess.run(
+            command, stdin=file, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert done.stdout == f"{executor} ok\n", done.stderr
 
 
 @needs_mpi

@@ -6,12 +6,14 @@ import __future__
 import ast
 import bisect
 import builtins
+import contextlib
 import copy
 import dis
 import functools
 import inspect
 import linecache
 import operator
+import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -151,6 +153,7 @@ def _read(function: Any) -> FunctionSource:
     if made is not None:
         return made
     name = function.__name__
+    _recall_main(function.__code__)
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
@@ -162,7 +165,7 @@ def _read(function: Any) -> FunctionSource:
             ) from error
         raise KernelError(
             f"{name}: its source text cannot be found ({error}); a kernel is compiled from its text, "
-            "so write it in a file or a notebook cell, not in exec, python -c, python - or at the plain prompt"
+            "so write it in a file or a notebook cell, not in exec, at the plain prompt or in a pipe into python -"
         ) from error
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     tree = _parsed(lines, first)
@@ -180,6 +183,20 @@ def _read(function: Any) -> FunctionSource:
         )
     tree.decorator_list = []
     return FunctionSource(function, tree, filename, tuple(line.rstrip("\r\n") for line in lines), first)
+
+
+def _recall_main(code: CodeType) -> None:
+    """Finds the text of ``python -c`` and ``python - <file`` again, which Python does not keep before 3.13."""
+    name, text = code.co_filename, ""
+    if name == "<string>" and "-c" in sys.orig_argv:
+        text = sys.orig_argv[sys.orig_argv.index("-c") + 1]
+    elif name == "<stdin>":
+        with contextlib.suppress(OSError, ValueError):  # a pipe, which cannot be read twice
+            os.lseek(0, 0, os.SEEK_SET)
+            with open(0, encoding="utf-8", closefd=False) as file:
+                text = file.read()
+    if text and code in _codes_of_file(text, name):
+        linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
 
 
 def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
