@@ -18,6 +18,7 @@ from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.engine.zones import ZonalTable
 from tilejit.kernel.counts import Counts
+from tilejit.window import Window
 
 GRID = (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0)
 
@@ -29,6 +30,10 @@ def stretched(z, *, low, high):
 
 def raster_of(array, **options):
     return tj.from_array(array, grid=tj.Grid(*array.shape, GRID, "EPSG:32633"), **options)
+
+
+def state_of(reduction, *bands):
+    return reduction.of(bands, [None] * len(bands), Window(0, 0, *bands[0].shape))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +64,10 @@ def test_moments_are_exact_and_do_not_depend_on_tiles(array, side, random):
         for y in range(0, array.shape[0], side)
         for x in range(0, array.shape[1], side)
     ]
-    states = [moments.of([tile], [None]) for tile in tiles]
+    states = [state_of(moments, tile) for tile in tiles]
     random.shuffle(states)
     state = reduce(moments.combine, states, moments.init())
-    assert state == moments.of([array], [None])
+    assert state == state_of(moments, array)
     found, values = moments.finalize(state), [v for v in array.ravel().tolist() if not math.isnan(v)]
     assert found.count == len(values)
     if values and all(map(math.isfinite, values)):
@@ -78,8 +83,8 @@ def test_moments_are_exact_and_do_not_depend_on_tiles(array, side, random):
 def test_infinite_cells_are_counted():
     moments = Moments("moments")
     up, down = np.float32([[1, np.inf]]), np.float32([[-np.inf, 2]])
-    assert moments.finalize(moments.of([up], [None])).mean == math.inf
-    assert math.isnan(moments.finalize(moments.combine(moments.of([up], [None]), moments.of([down], [None]))).sum)
+    assert moments.finalize(state_of(moments, up)).mean == math.inf
+    assert math.isnan(moments.finalize(moments.combine(state_of(moments, up), state_of(moments, down))).sum)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
@@ -88,7 +93,7 @@ def test_percentiles_of_small_integers_are_numpys(dtype, percent):
     info = np.iinfo(dtype)
     array = np.random.default_rng(2).integers(info.min, info.max, (30, 40), dtype, endpoint=True)
     ranks = RankCounts("ranks")
-    assert ranks.finalize(ranks.of([array], [None])).percentile(percent) == pytest.approx(
+    assert ranks.finalize(state_of(ranks, array)).percentile(percent) == pytest.approx(
         np.percentile(array, percent), rel=1e-12
     )
 
@@ -96,7 +101,7 @@ def test_percentiles_of_small_integers_are_numpys(dtype, percent):
 @pytest.mark.parametrize("percent", [0.0, 2.0, 50.0, 98.0, 100.0])
 def test_percentiles_of_floats_are_within_a_class(heights, percent):
     ranks = RankCounts("ranks")
-    state = ranks.combine(ranks.of([heights[:40]], [None]), ranks.of([heights[40:]], [None]))
+    state = ranks.combine(state_of(ranks, heights[:40]), state_of(ranks, heights[40:]))
     assert ranks.finalize(state).percentile(percent) == pytest.approx(np.nanpercentile(heights, percent), rel=1 / 2048)
 
 
@@ -230,7 +235,7 @@ def test_the_functions_that_reductions_call_are_known_before(dtype, monkeypatch)
     for reduction, bands in ((Moments("m"), [values]), (RankCounts("r"), [values]),
                              (ZonalTable("t", folds), [np.ones((4, 5), "u2"), *[values] * 5])):  # fmt: skip
         called.clear()
-        reduction.of(bands, [None] * len(bands))
+        state_of(reduction, *bands)
         known = reduction.functions([band.dtype for band in bands])
         assert {(function.name, types) for function, types in known} == called
 

@@ -1,6 +1,7 @@
 """Tables by zone: equal to brute force, with the same bits however rasters are cut and whoever computes."""
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tilejit as tj
+from tilejit.engine.runs import Runs
 from tilejit.engine.zones import ZonalTable
+from tilejit.window import Window
 from tilejit_kernels import zonal
 
 GRID = (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0)
@@ -30,6 +33,10 @@ def doubled(z):
 
 def raster_of(array, **options):
     return tj.from_array(array, grid=tj.Grid(*array.shape, GRID, "EPSG:32633"), **options)
+
+
+def state_of(table, *bands):
+    return table.of(bands, [None] * len(bands), Window(0, 0, *bands[0].shape))
 
 
 def expected(values):
@@ -89,7 +96,7 @@ def test_tables_of_tiles_combine_in_any_order(values, zones, side, random):
     table = ZonalTable("by zone", COLUMNS)
 
     def of(rows, cols):
-        return table.of([zones[rows, cols]] + [values[rows, cols]] * 5, [None] * 6)
+        return state_of(table, zones[rows, cols], *[values[rows, cols]] * 5)
 
     whole = table.finalize(of(slice(None), slice(None)))
     states = [of(slice(y, y + side), slice(x, x + side)) for y in range(0, 6, side) for x in range(0, 7, side)]
@@ -128,9 +135,9 @@ def test_sums_of_integers_beyond_64_bits_do_not_wrap(tile):
     for y in range(0, 2, tile[0]):
         for x in range(0, 4, tile[1]):
             part = values[y : y + tile[0], x : x + tile[1]]
-            state = table.combine(state, table.of([np.ones(part.shape, np.uint8), part], [None, None]))
+            state = table.combine(state, state_of(table, np.ones(part.shape, np.uint8), part))
     assert table.finalize(state)["total"].tolist() == [float(8 * ((1 << 62) + 1))]
-    small = table.finalize(table.of([np.ones((2, 4), np.uint8), values // 8], [None, None]))["total"]
+    small = table.finalize(state_of(table, np.ones((2, 4), np.uint8), values // 8))["total"]
     assert (small.dtype, small.tolist()) == (np.int64, [8 * (((1 << 62) + 1) // 8)])
 
 
@@ -155,6 +162,28 @@ def test_what_does_not_count_is_counted_apart(tmp_path):
         file.write_mask(np.uint8([[255, 255, 0]]))
     table = zonal.count(raster_of(np.float32([[1, np.nan, 5]])), zones=tj.open(tmp_path / "zones.tif")).compute()
     assert {name: column.tolist() for name, column in table.items()} == {"zone": [1], "count": [1], "nodata": [1]}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Zones that overlap: each row of the raster, and all of them."""
+
+    def runs(self, window):
+        rows = np.tile(np.arange(window.height, dtype=np.int32), 2)
+        zones = np.append(np.arange(window.row_off, window.row_end), -1)
+        slots = np.append(rows[: window.height], np.full(window.height, window.height)).astype(np.int32)
+        return Runs(zones, slots, rows, np.zeros_like(rows), np.full_like(rows, window.width))
+
+
+@pytest.mark.parametrize("side", [2, 5])
+def test_zones_may_come_from_elsewhere_and_overlap(side):
+    values, table = np.arange(30, dtype=np.float32).reshape(5, 6), ZonalTable("t", (("total", "sum"),), Rows())
+    state = table.init()
+    for y in range(0, 5, side):
+        part = values[y : y + side]
+        state = table.combine(state, table.of([part], [None], Window(y, 0, *part.shape)))
+    assert table.finalize(state)["zone"].tolist() == [-1, 0, 1, 2, 3, 4]
+    assert table.finalize(state)["total"].tolist() == [values.sum(), *values.sum(axis=1)]
 
 
 def test_values_and_zones_may_be_computed(rasters):

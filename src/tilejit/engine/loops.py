@@ -18,7 +18,7 @@ COMPILED = (
     "moments",
     "count_keys",
     "place",
-    "index_zones",
+    "find_runs",
     "leave_out_nan",
     "count_cells",
     "sum_integers",
@@ -111,46 +111,60 @@ def place(limbs: NDArray[Any], position: Any, part: Any) -> None:
     limbs[(position >> 5) + 1] += shifted >> 32
 
 
-def index_zones(  # noqa: PLR0917 - as above
+def find_runs(  # noqa: PLR0917 - as above
     zones: NDArray[Any],
     valid: NDArray[Any],
     keys: NDArray[Any],
     slots: NDArray[Any],
-    index: NDArray[Any],
     ids: NDArray[Any],
+    run_slots: NDArray[Any],
+    rows: NDArray[Any],
+    starts: NDArray[Any],
+    stops: NDArray[Any],
+    told: NDArray[Any],
 ) -> int:
-    """Number the zones of a tile in the order in which they are met, by a hash table with open addresses.
+    """Find the runs of a tile's zones, which are numbered as they are met by a hash table with open addresses.
 
     Args:
-        zones: (row, col), int64.
-        valid: (row, col), uint8.
+        zones: (row, col).
+        valid: (row, col), uint8; empty where all cells have a zone.
         keys: The table's zones; its length is a power of two.
         slots: The number of each, -1 for none.
-        index: (row, col), int32: is set to the number of each cell's zone, -1 where there is none.
         ids: Is set to the zone of each number; half as long as the table.
+        run_slots: Is set to the number of each run's zone.
+        rows: Is set to its row.
+        starts: Is set to its first column.
+        stops: Is set to the column after its last.
+        told: Is set to how many zones there are.
 
     Returns:
-        How many there are; -1 if the table is too small.
+        How many runs there are; -1 if the table is too small.
     """
-    count, mask, last, number = 0, len(slots) - 1, np.int64(0), -1
+    count, run, mask, width = 0, 0, len(slots) - 1, zones.shape[1]
+    is_masked = valid.size > 0
     for y in range(zones.shape[0]):
-        for x in range(zones.shape[1]):
-            if valid[y, x] == 0:
-                index[y, x] = -1
+        x = 0
+        while x < width:
+            if is_masked and valid[y, x] == 0:
+                x += 1
                 continue
-            zone = zones[y, x]
-            if zone != last or number < 0:
-                slot = np.int64((np.uint64(zone) * _HASH) >> np.uint64(33)) & mask
-                while slots[slot] >= 0 and keys[slot] != zone:
-                    slot = (slot + 1) & mask
-                if slots[slot] < 0:
-                    if count == len(ids):
-                        return -1
-                    keys[slot], slots[slot], ids[count] = zone, count, zone
-                    count += 1
-                last, number = zone, slots[slot]
-            index[y, x] = number
-    return count
+            start, cell = x, zones[y, x]
+            x += 1
+            while x < width and zones[y, x] == cell and not (is_masked and valid[y, x] == 0):
+                x += 1
+            zone = np.int64(cell)
+            slot = np.int64((np.uint64(zone) * _HASH) >> np.uint64(33)) & mask
+            while slots[slot] >= 0 and keys[slot] != zone:
+                slot = (slot + 1) & mask
+            if slots[slot] < 0:
+                if count == len(ids):
+                    return -1
+                keys[slot], slots[slot], ids[count] = zone, count, zone
+                count += 1
+            run_slots[run], rows[run], starts[run], stops[run] = slots[slot], y, start, x
+            run += 1
+    told[0] = count
+    return run
 
 
 def leave_out_nan(values: NDArray[Any], valid: NDArray[Any]) -> None:
@@ -161,40 +175,66 @@ def leave_out_nan(values: NDArray[Any], valid: NDArray[Any]) -> None:
                 valid[y, x] = 0
 
 
-def count_cells(valid: NDArray[Any], index: NDArray[Any], counts: NDArray[Any]) -> None:
+def count_cells(  # noqa: PLR0917 - as above
+    valid: NDArray[Any],
+    slots: NDArray[Any],
+    rows: NDArray[Any],
+    starts: NDArray[Any],
+    stops: NDArray[Any],
+    counts: NDArray[Any],
+) -> None:
     """Count the cells of each zone: (zone, 2), those with a result and those without."""
-    for y in range(index.shape[0]):
-        for x in range(index.shape[1]):
-            if index[y, x] >= 0:
-                counts[index[y, x], 0 if valid[y, x] else 1] += 1
+    for run in range(len(slots)):
+        for x in range(starts[run], stops[run]):
+            counts[slots[run], 0 if valid[rows[run], x] else 1] += 1
 
 
-def sum_integers(values: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], limbs: NDArray[Any]) -> None:
+def sum_integers(  # noqa: PLR0917 - as above
+    values: NDArray[Any],
+    valid: NDArray[Any],
+    slots: NDArray[Any],
+    rows: NDArray[Any],
+    starts: NDArray[Any],
+    stops: NDArray[Any],
+    limbs: NDArray[Any],
+) -> None:
     """Add integers up by zone, in (zone, limb)."""
-    for y in range(index.shape[0]):
-        for x in range(index.shape[1]):
-            number = index[y, x]
-            if number >= 0 and valid[y, x]:
+    for run in range(len(slots)):
+        number, y = slots[run], rows[run]
+        for x in range(starts[run], stops[run]):
+            if valid[y, x]:
                 value = np.int64(values[y, x])
                 limbs[number, 0] += value & _LIMB
                 limbs[number, 1] += value >> 32
 
 
-def sum_floats(bits: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], limbs: NDArray[Any], digits: int) -> None:
+def sum_floats(  # noqa: PLR0917 - as above
+    bits: NDArray[Any],
+    valid: NDArray[Any],
+    slots: NDArray[Any],
+    rows: NDArray[Any],
+    starts: NDArray[Any],
+    stops: NDArray[Any],
+    limbs: NDArray[Any],
+    digits: int,
+) -> None:
     """Add floats up by zone.
 
     Args:
         bits: (row, col), the cells as unsigned integers.
         valid: (row, col), uint8; NaN is not.
-        index: (row, col), the number of each cell's zone.
+        slots: The number of each run's zone.
+        rows: Its row.
+        starts: Its first column.
+        stops: The column after its last.
         limbs: (zone, limb); the last two count infinite cells, and minus infinite ones.
         digits: Bits of a mantissa.
     """
     special, top, ends = 255 if digits == 23 else 2047, 31 if digits == 23 else 63, limbs.shape[1] - 2
-    for y in range(index.shape[0]):
-        for x in range(index.shape[1]):
-            number = index[y, x]
-            if number < 0 or valid[y, x] == 0:
+    for run in range(len(slots)):
+        number, y = slots[run], rows[run]
+        for x in range(starts[run], stops[run]):
+            if valid[y, x] == 0:
                 continue
             word = np.int64(bits[y, x])
             exponent, mantissa = (word >> digits) & special, word & ((1 << digits) - 1)
@@ -211,13 +251,22 @@ def sum_floats(bits: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], lim
                 place(limbs[number], exponent + 26, -upper if is_negative else upper)
 
 
-def sum_squares(bits: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], limbs: NDArray[Any], digits: int) -> None:
+def sum_squares(  # noqa: PLR0917 - as above
+    bits: NDArray[Any],
+    valid: NDArray[Any],
+    slots: NDArray[Any],
+    rows: NDArray[Any],
+    starts: NDArray[Any],
+    stops: NDArray[Any],
+    limbs: NDArray[Any],
+    digits: int,
+) -> None:
     """Add the squares of floats up by zone: see `sum_floats`."""
     special, ends = 255 if digits == 23 else 2047, limbs.shape[1] - 2
-    for y in range(index.shape[0]):
-        for x in range(index.shape[1]):
-            number = index[y, x]
-            if number < 0 or valid[y, x] == 0:
+    for run in range(len(slots)):
+        number, y = slots[run], rows[run]
+        for x in range(starts[run], stops[run]):
+            if valid[y, x] == 0:
                 continue
             word = np.int64(bits[y, x])
             exponent, mantissa = (word >> digits) & special, word & ((1 << digits) - 1)
@@ -234,12 +283,21 @@ def sum_squares(bits: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], li
                 place(limbs[number], 2 * exponent + 26 * k + 27, product >> 27)
 
 
-def extremes(values: NDArray[Any], valid: NDArray[Any], index: NDArray[Any], found: NDArray[Any], is_max: int) -> None:
+def extremes(  # noqa: PLR0917 - as above
+    values: NDArray[Any],
+    valid: NDArray[Any],
+    slots: NDArray[Any],
+    rows: NDArray[Any],
+    starts: NDArray[Any],
+    stops: NDArray[Any],
+    found: NDArray[Any],
+    is_max: int,
+) -> None:
     """Find the least value of each zone, or the greatest; ``found`` holds what is never one."""
-    for y in range(index.shape[0]):
-        for x in range(index.shape[1]):
-            number = index[y, x]
-            if number >= 0 and valid[y, x]:
+    for run in range(len(slots)):
+        number, y = slots[run], rows[run]
+        for x in range(starts[run], stops[run]):
+            if valid[y, x]:
                 value = values[y, x]
                 if (value > found[number]) if is_max else (value < found[number]):
                     found[number] = value

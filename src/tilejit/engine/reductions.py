@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.jit.machine_code import ArgumentType
     from tilejit.compiler.jit.native_function import Functions
+    from tilejit.window import Window
 
 KEY_BITS = 20
 """Bits of a float by which cells are counted for percentiles: sign, exponent, and 11 of the mantissa; 8 MB of counters.
@@ -44,12 +45,13 @@ class Reduction(Partial, Protocol):
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """The native functions that it calls for bands of some dtypes: they are compiled before a run has buffers."""
 
-    def of(self, cells: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None]) -> State:
+    def of(self, cells: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None], window: Window) -> State:
         """The state of one tile.
 
         Args:
             cells: (row, col) for each band; in floats, NaN is no cell.
             valid: Where cells of each band count; None for everywhere.
+            window: Where the tile lies.
         """
 
 
@@ -76,9 +78,10 @@ class Moments:
     """Count, sum, sum of squares, minimum and maximum of cells.
 
     Example:
-        >>> moments = Moments("heights")
-        >>> one = moments.of([np.float32([[1e8, 1.0]])], [None])
-        >>> both = moments.combine(one, moments.of([np.float32([[-1e8, np.nan]])], [None]))
+        >>> from tilejit.window import Window
+        >>> moments, tile = Moments("heights"), Window(0, 0, 1, 2)
+        >>> one = moments.of([np.float32([[1e8, 1.0]])], [None], tile)
+        >>> both = moments.combine(one, moments.of([np.float32([[-1e8, np.nan]])], [None], tile))
         >>> moments.finalize(both).sum, moments.finalize(both).count
         (1.0, 3)
     """
@@ -100,7 +103,7 @@ class Moments:
         """No cell."""
         return {"count": 0, "sum": 0, "squares": 0, "low": math.inf, "high": -math.inf, "up": 0, "down": 0}
 
-    def of(self, bands: Sequence[NDArray[Any]], flags: Sequence[NDArray[np.bool_] | None]) -> State:
+    def of(self, bands: Sequence[NDArray[Any]], flags: Sequence[NDArray[np.bool_] | None], _: Window) -> State:
         """The moments of one tile: see `Reduction.of`."""
         (cells,), (valid,) = bands, flags
         if cells.dtype.kind == "f":
@@ -210,8 +213,9 @@ class RankCounts:
     bits of a float32: a class of float32 is 1/2048 of its values wide.
 
     Example:
+        >>> from tilejit.window import Window
         >>> counts = RankCounts("bytes")
-        >>> counts.finalize(counts.of([np.uint8([[1, 2, 3, 200]])], [None])).percentile(50.0)
+        >>> counts.finalize(counts.of([np.uint8([[1, 2, 3, 200]])], [None], Window(0, 0, 1, 4))).percentile(50.0)
         2.5
     """
 
@@ -230,7 +234,7 @@ class RankCounts:
         """No cell; the dtype is not known yet."""
         return {"dtype": "", "counts": np.zeros(0, np.int64)}
 
-    def of(self, bands: Sequence[NDArray[Any]], flags: Sequence[NDArray[np.bool_] | None]) -> State:
+    def of(self, bands: Sequence[NDArray[Any]], flags: Sequence[NDArray[np.bool_] | None], _: Window) -> State:
         """The counts of one tile: see `Reduction.of`."""
         (cells,), (valid,) = bands, flags
         if cells.dtype.kind != "f" and cells.dtype.itemsize <= 2:

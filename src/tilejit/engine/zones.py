@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tilejit.engine.reductions import bits_of, contiguous, deviation, loop, quotient
-from tilejit.errors import ReadError
+from tilejit.engine.runs import Runs, run_functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.partials import State
+    from tilejit.engine.runs import Zones
     from tilejit.kernel.zonal import Fold
+    from tilejit.window import Window
 
     Array = NDArray[Any]
 
@@ -35,6 +37,7 @@ _LOOPS: Mapping[Fold, tuple[str, ...]] = {
 """The loops of each fold; sums of integers have one of their own."""
 _U8, _I32, _I64 = np.dtype(np.uint8), np.dtype(np.int32), np.dtype(np.int64)
 _NUMBER = _I64, 0, ""
+_RUNS = [(_I32, 1)] * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +48,37 @@ class ZonalTable:
     same bits however its raster is cut.
 
     Example:
+        >>> from tilejit.window import Window
         >>> table = ZonalTable("by zone", (("total", "sum"),))
         >>> cells = [np.int16([[7, 7, 9]]), np.float32([[1, 2, np.nan]])]
-        >>> {name: column.tolist() for name, column in table.finalize(table.of(cells, [None, None])).items()}
+        >>> state = table.of(cells, [None, None], Window(0, 0, 1, 3))
+        >>> {name: column.tolist() for name, column in table.finalize(state).items()}
         {'zone': [7, 9], 'total': [3.0, 0.0], 'cells': [2, 0], 'nodata': [0, 1]}
     """
 
     name: str
     columns: tuple[tuple[str, Fold], ...]
     """Name and fold of each column."""
+    zones: Zones | None = None
+    """Where zones come from; None for the first band."""
 
     state_bytes: ClassVar[int] = 0
     """How many zones there are is not known before; each takes 16 bytes, and up to 88 for a sum of float32."""
 
     @property
     def cell_bytes(self) -> int:
-        """Zones, their numbers, flags, and a copy of a column."""
-        return 8 + 4 + 2 + 8
+        """Zones, a run for each cell at worst, flags, and a copy of a column."""
+        return 8 + 16 + 2 + 8
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """As of any reduction."""
-        found: Functions = [
-            (loop("index_zones"), contiguous((_I64, 2), (_U8, 2), (_I64, 1), (_I32, 1), (_I32, 2), (_I64, 1))),
-            (loop("count_cells"), contiguous((_U8, 2), (_I32, 2), (_I64, 2))),
-        ]
-        for (_, fold), dtype in zip(self.columns, dtypes[1:], strict=True):
+        found: Functions = [(loop("count_cells"), contiguous((_U8, 2), *_RUNS, (_I64, 2)))]
+        if self.zones is None:
+            found += run_functions(dtypes[0])
+        for (_, fold), dtype in zip(self.columns, dtypes[self.zones is None :], strict=True):
             if dtype.kind == "f":
                 found.append((loop("leave_out_nan"), contiguous((dtype, 2), (_U8, 2))))
-            flags = contiguous((_U8, 2), (_I32, 2))
+            flags = contiguous((_U8, 2), *_RUNS)
             bits = np.dtype(np.uint32 if dtype == np.float32 else np.uint64)
             for name in _LOOPS[fold]:
                 if fold in {"min", "max"}:
@@ -88,30 +94,33 @@ class ZonalTable:
         """No zone."""
         return {"zone": np.zeros(0, np.int64)}
 
-    def of(self, cells: Sequence[Array], valid: Sequence[NDArray[np.bool_] | None]) -> State:
+    def of(self, cells: Sequence[Array], valid: Sequence[NDArray[np.bool_] | None], window: Window) -> State:
         """The table of one tile.
 
         Args:
-            cells: (row, col): zones, then the values of each column; NaN is no value.
+            cells: (row, col): zones, if they come from a band, then the values of each column; NaN is no value.
             valid: Where each of them counts; None for everywhere.
+            window: Where the tile lies.
 
         Raises:
             ReadError: A zone is no whole number, or none that 64 bits hold.
         """
-        index, ids = _indexed(cells[0], valid[0])
+        runs = Runs.of(cells[0], valid[0]) if self.zones is None else self.zones.runs(window)
+        ids, first = runs.zones, int(self.zones is None)
         if not ids.size:
             return self.init()
-        columns, flags = [np.ascontiguousarray(values) for values in cells[1:]], np.ones(index.shape, np.uint8)
-        for values, known in zip(columns, valid[1:], strict=True):
+        columns = [np.ascontiguousarray(values) for values in cells[first:]]
+        flags = np.ones(window.shape, np.uint8)
+        for values, known in zip(columns, valid[first:], strict=True):
             if known is not None:
                 flags &= known
             if values.dtype.kind == "f":
                 loop("leave_out_nan")(values, flags)
         counts = np.zeros((ids.size, 2), np.int64)
-        loop("count_cells")(flags, index, counts)
+        loop("count_cells")(flags, *runs.where, counts)
         state: dict[str, Any] = {"zone": ids, "counts": counts}
         for (name, fold), values in zip(self.columns, columns, strict=True):
-            state |= {f"{name}:{part}": array for part, array in _folded(fold, values, flags, index, ids.size).items()}
+            state |= {f"{name}:{part}": array for part, array in _folded(fold, values, flags, runs).items()}
         order = np.argsort(ids)
         return {name: array[order] for name, array in state.items()}
 
@@ -137,27 +146,6 @@ class ZonalTable:
         return table | {"cells": counts[:, 0], "nodata": counts[:, 1]}
 
 
-def _indexed(zones: Array, valid: NDArray[np.bool_] | None) -> tuple[Array, Array]:
-    """The number of each cell's zone in the tile, and the zone of each number."""
-    flags = np.ones(zones.shape, np.uint8) if valid is None else valid.astype(np.uint8)
-    if zones.dtype.kind == "f":
-        flags = flags & ~np.isnan(zones)
-        odd = zones[(flags != 0) & ((zones != np.trunc(zones)) | (np.abs(zones) >= 2.0**63))]
-        if odd.size:
-            raise ReadError(f"zones are whole numbers, and there is {odd[0]}: round them, or give an integer raster")
-        zones = np.where(flags, zones, 0)
-    elif zones.dtype == np.uint64 and (zones[flags != 0] > np.iinfo(np.int64).max).any():
-        raise ReadError(f"zones are integers of up to 64 bits with a sign, and there is {zones[flags != 0].max()}")
-    wide, index = np.ascontiguousarray(zones, np.int64), np.empty(zones.shape, np.int32)
-    size = 1 << 10
-    while True:
-        keys, slots, ids = np.zeros(size, np.int64), np.full(size, -1, np.int32), np.empty(size // 2, np.int64)
-        count = loop("index_zones")(wide, np.ascontiguousarray(flags), keys, slots, index, ids)
-        if count >= 0:
-            return index, ids[:count]
-        size *= 8
-
-
 def _folded_as(dtype: np.dtype) -> np.dtype:
     """The dtype that extremes have: of floats, and of unsigned integers that int64 does not hold, float64."""
     return np.dtype(np.float64) if dtype.kind == "f" or dtype == np.uint64 else _I64
@@ -168,22 +156,22 @@ def _ends(dtype: np.dtype) -> tuple[float, float]:
     return (np.inf, -np.inf) if dtype.kind == "f" else (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
 
 
-def _folded(fold: Fold, values: Array, valid: Array, index: Array, count: int) -> Mapping[str, Array]:
+def _folded(fold: Fold, values: Array, valid: Array, runs: Runs) -> Mapping[str, Array]:
     """What a column has of one tile, by zone."""
-    wide = _folded_as(values.dtype)
+    wide, count = _folded_as(values.dtype), runs.zones.size
     if fold in {"min", "max"}:
         found = np.full(count, _ends(wide)[fold == "max"], wide)
-        loop("extremes")(values, valid, index, found, int(fold == "max"))
+        loop("extremes")(values, valid, *runs.where, found, int(fold == "max"))
         return {fold: found}
     if fold == "sum" and wide == _I64:
         limbs = np.zeros((count, _INTEGER_LIMBS + 2), np.int64)
-        loop("sum_integers")(values, valid, index, limbs)
+        loop("sum_integers")(values, valid, *runs.where, limbs)
         return {"integers": _carried(limbs)}
     bits, digits = bits_of(values if values.dtype == np.float32 else values.astype(np.float64, copy=False))
     parts = {}
     for name in _LOOPS[fold]:
         limbs = np.zeros((count, _LIMBS[digits, name == "sum_squares"] + 2), np.int64)
-        loop(name)(bits, valid, index, limbs, digits)
+        loop(name)(bits, valid, *runs.where, limbs, digits)
         parts[name] = _carried(limbs)
     return parts
 

@@ -112,7 +112,7 @@ class Evaluator:
         for reduce, reduction in zip(self.plan.reduces, self.plan.reductions, strict=True):
             cells, valid = zip(*(self._own(number, planes, window) for number in reduce.planes), strict=True)
             try:
-                yield reduction.of(cells, valid)
+                yield reduction.of(cells, valid, window)
             except ReadError as error:
                 label = self.plan.planes[reduce.planes[0]].label
                 raise ReadError(f"{label}, {window}: {error}") from error
