@@ -17,7 +17,8 @@ import numpy as np
 import rasterio
 
 from terrain import PROFILE, fractal
-from tilejit.formats.codecs import BlockCodec, MixedEncoder
+from tilejit.formats.codecs.block_codec import BlockCodec
+from tilejit.formats.codecs.compression_level import MixedEncoder
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.registry import open_source
 from tilejit.window import tiles

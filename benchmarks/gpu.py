@@ -27,9 +27,10 @@ if __name__ == "__main__" and "--tiny" in sys.argv:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 
 import tilejit as tj
+from tilejit.backends import simulating
 from tilejit.backends.cpu import CpuBackend
 from tilejit.backends.cuda import BLOCK, CudaBackend, load_launch
-from tilejit.backends.cuda_device import numba_cuda, simulating
+from tilejit.backends.cuda_device import numba_cuda
 from tilejit_kernels.filters import mean_5x5, median_3x3
 from tilejit_kernels.indices import ndvi
 from tilejit_kernels.terrain import slope

@@ -17,8 +17,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tilejit.backends import simulating
 from tilejit.backends.cuda import argument_types, load_launch
-from tilejit.backends.cuda_device import numba_cuda, part, simulating
+from tilejit.backends.cuda_device import numba_cuda, part
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from tilejit.formats.array_sink import ArraySink
 from tilejit.formats.folders.shards import ShardSink
 from tilejit.formats.folders.zarr_sink import ZarrSink
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff_sink import RasterioSink
+from tilejit.formats.in_memory import ArraySink, ArraySource
 from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import OutputProfile
-from tilejit.formats.source import ArraySource
 from tilejit.testing import BackendTests, SinkTests, SourceTests
 
 

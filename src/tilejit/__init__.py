@@ -67,7 +67,7 @@ _LAZY = {
     "Raster": "tilejit.raster.raster:Raster",
     "Report": "tilejit.engine.pipeline.report:Report",
     "Window": "tilejit.window:Window",
-    "Tile": "tilejit.formats.array_sink:Tile",
+    "Tile": "tilejit.raster.asynchronous:Tile",
     "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster.making:from_array",
@@ -83,9 +83,8 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction
-    from tilejit.formats.array_sink import Tile
     from tilejit.grid import Grid
-    from tilejit.raster.asynchronous import asave
+    from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.making import from_array
     from tilejit.raster.making import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.raster.merging import merge

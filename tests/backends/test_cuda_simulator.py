@@ -12,7 +12,7 @@ import pytest
 
 import tilejit as tj
 from cuda_simulator_run import CASES
-from tilejit.backends import cuda_device
+from tilejit import backends
 from tilejit.backends.cuda import CudaBackend
 from tilejit.backends.cuda_device import Device, too_old
 from tilejit.errors import BackendError
@@ -86,7 +86,7 @@ def test_only_a_fast_kernel_takes_the_device_library_s_cruder_functions():
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(cuda_device, "find_spec", lambda _: None)
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
     problem = CudaBackend().why_not()
     assert problem == "numba-cuda is not installed: pip install 'tilejit[cuda]'"
     with pytest.raises(BackendError, match="cannot run here: numba-cuda is not installed"):

@@ -15,6 +15,7 @@ import pytest
 import tilejit as tj
 from tilejit.backends import get_backend
 from tilejit.compiler.jit import cache as jit_cache
+from tilejit.engine.planning import dispatch
 from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.errors import KernelError
 
@@ -448,6 +449,7 @@ def test_auto_leaves_it_on_the_cpu(loaded, monkeypatch):
     def corrected(z):
         return loaded.gamma_correct(z, 2.0)
 
+    monkeypatch.setattr(dispatch, "missing_for_cuda", lambda: None)
     monkeypatch.setattr(type(get_backend("cuda")), "why_not", lambda _: None)
     assert choose_backend("auto", [corrected]) == ("cpu", "corrected calls C functions, which a GPU cannot")
 

@@ -43,7 +43,7 @@ from tilejit.engine.pipeline.tile_buffers import TileBuffer
 from tilejit.engine.planning import tiles as tiles_module
 from tilejit.engine.planning.tiles import parts_of
 from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SinkError, SourceError, TilejitError
-from tilejit.formats.array_sink import ArraySink
+from tilejit.formats.in_memory import ArraySink
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
@@ -396,7 +396,7 @@ def test_writers_in_any_order_make_the_same_file(local, tmp_path_factory, data):
 
 
 def test_an_array_that_is_gone_is_not_written_to():
-    from tilejit.formats.array_sink import SharedArray
+    from tilejit.formats.in_memory import SharedArray
 
     shared = SharedArray((1, 4, 4), np.dtype(np.float32))
     opener = ArraySink(shared.array, Grid(4, 4), shared=shared.memory).opener(local=True)

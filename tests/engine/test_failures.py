@@ -231,7 +231,7 @@ SLOW_RUN = textwrap.dedent("""
     import sys, time
     import numpy as np
     import tilejit as tj
-    from tilejit.formats.source import ArraySource
+    from tilejit.formats.in_memory import ArraySource
     from tilejit.engine.planning.graph import SourceBand
 
     class Slow(ArraySource):

@@ -21,8 +21,8 @@ from tilejit.errors import SinkError, TilejitError
 from tilejit.formats import output
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.tiff_directory import TiffSkeleton
+from tilejit.formats.in_memory import ArraySource
 from tilejit.formats.registry import open_sink
-from tilejit.formats.source import ArraySource
 from tilejit.raster.raster import SourceBand
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -217,7 +217,7 @@ def test_progress_is_told_to_its_end(tmp_path, raster):
     from tilejit.engine.pipeline.run import run_job
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
-    from tilejit.formats.array_sink import ArraySink
+    from tilejit.formats.in_memory import ArraySink
     from tilejit.raster.options import RunOptions
 
     told = []

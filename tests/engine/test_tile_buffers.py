@@ -12,7 +12,8 @@ from test_raster import grid_of, rasters, soon, tilings
 import tilejit as tj
 from raster_kernels import FIVE, MEAN, by_numpy, plus_one, same_bits
 from tilejit.engine.pipeline import schedule, tile_buffers
-from tilejit.formats.source import ArraySource, SourceStorage
+from tilejit.formats.in_memory import ArraySource
+from tilejit.formats.source import SourceStorage
 from tilejit.raster.raster import SourceBand
 from tilejit.window import Window, tiles
 
@@ -236,7 +237,7 @@ def _report(raster, tile):
     from tilejit.engine.pipeline.run import run_job
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.planner import make_job
-    from tilejit.formats.array_sink import ArraySink
+    from tilejit.formats.in_memory import ArraySink
     from tilejit.raster.options import RunOptions
 
     job = make_job(raster.grid, [Request(raster.bands)], RunOptions(tile=tile, workers=2).settings(raster.bands))

@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 
 import tilejit as tj
 from tilejit.errors import ReadError, TilejitError
-from tilejit.formats.codecs import BlockCodec
+from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.tiff_directory import read_layout

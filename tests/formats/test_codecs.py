@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilejit.errors import CodecError
-from tilejit.formats.codecs import BlockCodec, loops
-from tilejit.formats.codecs.block_codec import COMPRESSIONS
-from tilejit.formats.codecs.compiled import decoders_of, encoders_of
+from tilejit.formats.codecs import decoders_of, encoders_of, loops
+from tilejit.formats.codecs.block_codec import COMPRESSIONS, BlockCodec
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 CODES = list(itertools.product(COMPRESSIONS, DTYPES, (1, 2, 3)))
@@ -207,7 +206,7 @@ def test_the_second_process_compiles_nothing(tmp_path):
     program = """if True:
         import sys
         import numpy as np
-        from tilejit.formats.codecs import BlockCodec
+        from tilejit.formats.codecs.block_codec import BlockCodec
         block = np.ones((4, 4, 1), np.float32)
         for predictor in (2, 3):
             codec = BlockCodec("ZSTD", predictor, block.dtype)

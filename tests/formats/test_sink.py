@@ -11,12 +11,12 @@ import pytest
 
 from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
-from tilejit.formats.array_sink import ArraySink
 from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.library import CODECS, codecs
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff_sink import RasterioSink, open_geotiff
+from tilejit.formats.in_memory import ArraySink
 from tilejit.formats.output import OutputFile
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile

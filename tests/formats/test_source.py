@@ -22,8 +22,9 @@ from tilejit.formats.cells import convert, nodata_key
 from tilejit.formats.files import absolute_name
 from tilejit.formats.gdal.library import CACHE_MEGABYTES, messages, quiet
 from tilejit.formats.gdal.rasterio_source import open_rasterio
+from tilejit.formats.in_memory import ArraySource
 from tilejit.formats.registry import open_source
-from tilejit.formats.source import ArraySource, storage_of
+from tilejit.formats.source import storage_of
 from tilejit.grid import Grid
 from tilejit.window import Window, tiles
 

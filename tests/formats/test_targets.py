@@ -25,8 +25,7 @@ from tilejit.formats.gdal.new_file import write_png
 from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.publishing import replacing_folder, sync_path
 from tilejit.formats.registry import checked_target, places_of
-from tilejit.formats.sink import Checkpoint
-from tilejit.formats.target import hidden_beside
+from tilejit.formats.target import Checkpoint, hidden_beside
 from tilejit.grid import Metric
 from tilejit.system import files
 from tilejit.system.files import rename_new

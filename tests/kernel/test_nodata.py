@@ -13,7 +13,7 @@ import tilejit as tj
 from tilejit.engine.pipeline import evaluation
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import make_job
-from tilejit.formats.codecs import BlockCodec
+from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.geotiff.block_source import BlockSource
 from tilejit.formats.geotiff.block_writer import BlockEncoder
 from tilejit.formats.geotiff.blocks import BlockGrid, KnownBlocks, constant_of

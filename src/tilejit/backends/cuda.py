@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends import simulating
 from tilejit.backends.cpu import launch_types
 from tilejit.backends.cuda_device import (
     Device,
@@ -23,7 +24,6 @@ from tilejit.backends.cuda_device import (
     numba_cuda,
     one_line,
     part,
-    simulating,
     speak_c,
     versions,
     why_none,

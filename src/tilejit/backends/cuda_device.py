@@ -8,35 +8,22 @@ modules.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import importlib
 import importlib.metadata
 import math
-import os
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends import INSTALL_CUDA, missing_for_cuda, simulating
 from tilejit.compiler.form import MATH
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-INSTALL = "pip install 'tilejit[cuda]'"
-
-
-def simulating() -> bool:
-    """Whether NUMBA_ENABLE_CUDASIM is set: kernels run in Python, for tests.
-
-    Read as Numba reads it, without the 0.1 s that importing Numba's configuration takes: planning asks this.
-    """
-    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0").strip() not in {"", "0"}
 
 
 @functools.cache
@@ -87,12 +74,9 @@ class Device:
 
 def why_none() -> str | None:
     """Returns what is missing, in words, or None when kernels can run."""
-    if simulating():
-        return None
-    if find_spec("numba_cuda") is None:
-        return f"numba-cuda is not installed: {INSTALL}"
-    if not _has_driver():
-        return "the CUDA driver is not installed"
+    missing = missing_for_cuda()
+    if missing is not None or simulating():
+        return missing
     try:
         return _problem(numba_cuda())
     except ImportError as error:  # Numba's CudaSupportError is one too
@@ -109,21 +93,10 @@ def current_device() -> Device:
     return _device(numba_cuda())
 
 
-def _has_driver() -> bool:
-    """Whether the driver's library loads: asked first, because importing numba.cuda takes 0.3 s and 65 MB."""
-    if os.environ.get("NUMBA_CUDA_DRIVER"):  # numba-cuda looks there, and says what it finds
-        return True
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
 def _problem(cuda: Any) -> str | None:
     nvvm = part("cudadrv.nvvm")
     if not nvvm.is_available():
-        return f"libNVVM, the compiler, cannot be found: {INSTALL}"
+        return f"libNVVM, the compiler, cannot be found: {INSTALL_CUDA}"
     if not cuda.is_available():
         return f"the CUDA driver does not answer: {one_line(cuda.cuda_error())}"
     if not len(cuda.gpus):

@@ -18,7 +18,7 @@ from tilejit.comparison.interpreted import InterpretedProcesses, InterpretedThre
 from tilejit.comparison.strategy import Strategy, Trial
 from tilejit.engine.executors import open_executor
 from tilejit.engine.pipeline.run import run_job
-from tilejit.formats.array_sink import ArraySink
+from tilejit.formats.in_memory import ArraySink
 from tilejit.window import Window
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.planner import Job, awaited, bound
 from tilejit.errors import PlanError
-from tilejit.formats.array_sink import ArraySink
+from tilejit.formats.in_memory import ArraySink
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile, Sink
 from tilejit.formats.source import storage_of

@@ -13,9 +13,9 @@ from tilejit.formats.gdal.creation_options import block_of, default_options, is_
 from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.gdal.new_file import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.output import OutputFile
+from tilejit.formats.output import OutputFile, checked_geotiff
 from tilejit.formats.output_sink import OutputSink, OutputWriter
-from tilejit.formats.sink import WRITTEN_DIRECTLY, Storage
+from tilejit.formats.sink import WRITTEN_DIRECTLY, SinkFormat, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,3 +164,7 @@ def check_blocks(file: OutputFile) -> None:
                         f"band {band}, block row {row}, block col {col} is not in the file: it should be at "
                         f"byte {offset}, {length} bytes long, and the file has {size}",
                     )
+
+
+GEOTIFF = SinkFormat(name="GeoTIFF", open=open_geotiff, storage=geotiff_storage, check=checked_geotiff)
+"""What `tilejit.formats.registry` finds."""

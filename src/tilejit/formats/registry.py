@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -11,16 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError, SourceError, TilejitError
 from tilejit.formats.files import absolute_name, check_unchanged, size_of, states_of
-from tilejit.formats.folders.shards import ShardSink, check_shards_replaced, checked_shards, shard_storage, tiles_of
-from tilejit.formats.folders.zarr_sink import ZarrSink, check_zarr_replaced, checked_zarr, zarr_storage
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.geotiff.block_source import open_file
-from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
-from tilejit.formats.output import checked_geotiff
-from tilejit.formats.output_sink import FinishedSink
-from tilejit.formats.sink import Storage
 from tilejit.formats.source import make_ready, storage_of
-from tilejit.formats.target import beside, check_not_read, local_target, temporary_of
+from tilejit.formats.target import beside, check_not_read, temporary_of
 from tilejit.system.files import kind_of
 
 if TYPE_CHECKING:
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.formats.sink import OutputProfile, Sink
+    from tilejit.formats.sink import OutputProfile, Sink, SinkFormat, Storage
     from tilejit.formats.source import BandInfo, Source, SourceStorage
     from tilejit.grid import Grid
     from tilejit.window import Window
@@ -153,55 +148,18 @@ def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source],
     check_not_read(name, places, files, what)
 
 
-def _stored_somehow(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
-    del dtype, count
-    return Storage(options, (min(512, shape[0]), min(512, shape[1])), "by another package")
-
-
-def _checked_place(profile: OutputProfile) -> Path:
-    target = local_target(profile.path)
-    if not profile.overwrite and kind_of(target) is not None:
-        raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
-    return target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkFormat:
-    """What an output can be: a row of ours, or what another package declares by an entry point of `SINKS`."""
-
-    name: str
-    """What messages call it."""
-    open: Callable[[OutputProfile, int], Sink]
-    """Opens the sink; the number is of the threads that may compress."""
-    storage: Callable[[np.dtype[Any], tuple[int, int], int, Mapping[str, str]], Storage] = _stored_somehow
-    """How cells are stored: of dtype, shape, bands, creation options; refuses options with a `SinkError`."""
-    check: Callable[[OutputProfile], Path] = _checked_place
-    """The place behind the name, or a refusal before anything is read."""
-    beside: Callable[[Path], Path] | None = None
-    """What else it is, beside the file or folder of its name."""
-    check_replaced: Callable[[OutputProfile, Path], None] | None = None
-    """Refuses to replace a folder for what it holds; None of what is no folder."""
-
-
-_GEOTIFF = SinkFormat(name="GeoTIFF", open=open_geotiff, storage=geotiff_storage, check=checked_geotiff)
-OWN_SINKS = dict.fromkeys((".tif", ".tiff", ".gtiff"), _GEOTIFF) | {
-    ".vrt": SinkFormat(
-        name="a VRT of GeoTIFF shards",
-        open=lambda profile, _: ShardSink(profile),
-        storage=shard_storage,
-        check=checked_shards,
-        beside=tiles_of,
-        check_replaced=check_shards_replaced,
-    ),
-    ".zarr": SinkFormat(
-        name="Zarr",
-        open=lambda profile, _: ZarrSink(profile),
-        storage=zarr_storage,
-        check=checked_zarr,
-        check_replaced=check_zarr_replaced,
-    ),
+OWN_SINKS = dict.fromkeys((".tif", ".tiff", ".gtiff"), "tilejit.formats.geotiff_sink:GEOTIFF") | {
+    ".vrt": "tilejit.formats.folders.shards:SHARDS",
+    ".zarr": "tilejit.formats.folders.zarr_sink:ZARR",
 }
-"""What writes our own formats, by the end of a name; other packages are asked for what else there is."""
+"""Where the `SinkFormat` of our own formats is, by the end of a name; other packages are asked for what else there is.
+
+A run imports those that it writes."""
+
+
+def _own_format(suffix: str) -> SinkFormat | None:
+    module, _, name = OWN_SINKS.get(suffix, "").partition(":")
+    return getattr(importlib.import_module(module), name) if module else None
 
 
 def format_of(path: str) -> SinkFormat:
@@ -215,12 +173,11 @@ def format_of(path: str) -> SinkFormat:
         'a VRT of GeoTIFF shards'
     """
     suffix = Path(path).suffix.lower()
-    found: SinkFormat | None = OWN_SINKS.get(suffix) or outside_format(SINKS, path)
+    found: SinkFormat | None = _own_format(suffix) or outside_format(SINKS, path)
     if found is None:
-        known = ", ".join(f"{OWN_SINKS[suffix].name} ({suffix})" for suffix in (".tif", ".vrt", ".zarr"))
         raise SinkError(
-            f"{path}: tilejit writes {known}: give a name that ends in .tif, and convert it after that "
-            "(gdal_translate, rio convert)"
+            f"{path}: tilejit writes GeoTIFF (.tif), a VRT of GeoTIFF shards (.vrt), Zarr (.zarr): give a name that "
+            "ends in .tif, and convert it after that (gdal_translate, rio convert)"
         )
     return found
 
@@ -264,6 +221,8 @@ def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
     """
     form = format_of(profile.path)
     if profile.checkpoint is not None and profile.checkpoint.stage == "complete":
+        from tilejit.formats.output_sink import FinishedSink
+
         return FinishedSink(profile, renames_of(profile), form.check_replaced)
     return form.open(profile, threads)
 

@@ -1,18 +1,20 @@
-"""A sink is what windows are written to; here are its contract and the sink into an array."""
+"""A sink is what windows are written to: its contract, what an output is to be, and what a format says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tilejit.errors import SinkError
 from tilejit.formats.files import FileTags
-from tilejit.window import Window
+from tilejit.formats.target import Checkpoint, local_target
+from tilejit.system.files import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -21,16 +23,6 @@ if TYPE_CHECKING:
 
 WRITTEN_DIRECTLY = "blocks written directly"
 """What a plan says of an output whose blocks need no GDAL."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A temporary output that a run leaves to the next one when it fails."""
-
-    mark: str
-    """What tells the run from others, in the temporary name."""
-    stage: Literal["new", "begun", "complete"]
-    """Whether it is created anew; or an earlier run has left it, and it is opened; or lacks nothing but its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,3 +218,33 @@ def check_write(
 def check_profile(profile: OutputProfile, window: Window, array: NDArray[Any]) -> None:
     """Refuse a write that an output cannot take; see `check_write`."""
     check_write(profile.path, grid=profile.grid, count=profile.count, dtype=profile.dtype, window=window, array=array)
+
+
+def _stored_somehow(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
+    del dtype, count
+    return Storage(options, (min(512, shape[0]), min(512, shape[1])), "by another package")
+
+
+def _checked_place(profile: OutputProfile) -> Path:
+    target = local_target(profile.path)
+    if not profile.overwrite and kind_of(target) is not None:
+        raise SinkError(f"{profile.path}: exists already: give another name, or overwrite=True")
+    return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkFormat:
+    """What an output can be: one of ours, or what another package declares by an entry point."""
+
+    name: str
+    """What messages call it."""
+    open: Callable[[OutputProfile, int], Sink]
+    """Opens the sink; the number is of the threads that may compress."""
+    storage: Callable[[np.dtype[Any], tuple[int, int], int, Mapping[str, str]], Storage] = _stored_somehow
+    """How cells are stored: of dtype, shape, bands, creation options; refuses options with a `SinkError`."""
+    check: Callable[[OutputProfile], Path] = _checked_place
+    """The place behind the name, or a refusal before anything is read."""
+    beside: Callable[[Path], Path] | None = None
+    """What else it is, beside the file or folder of its name."""
+    check_replaced: Callable[[OutputProfile, Path], None] | None = None
+    """Refuses to replace a folder for what it holds; None of what is no folder."""

@@ -1,18 +1,16 @@
-"""A source is what windows are read from: its contract, what is known of its storage, and the source over an array."""
+"""A source is what windows are read from: its contract, what is known of its storage, and its values for counts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tilejit.compiler.kinds import is_real
-from tilejit.errors import ReadError, SourceError
-from tilejit.formats.cells import fill, nodata_key
+from tilejit.errors import ReadError
+from tilejit.formats.cells import chunks, convert
 from tilejit.formats.files import FileTags
-from tilejit.grid import Grid
-from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.codecs.block_codec import BlockCodec
-    from tilejit.formats.files import State
+    from tilejit.formats.files import BandTags, State
     from tilejit.formats.gdal.library import Environment
+    from tilejit.grid import Grid
+    from tilejit.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,95 +167,6 @@ class Source(Protocol):
         """Let go of the file, which a later read opens again: every run ends so."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArraySource:
-    """An array as a source.
-
-    Example:
-        >>> source = ArraySource.of(np.array([[1, -1]], np.int16), nodata=-1)
-        >>> out = np.empty((1, 1, 2), np.float32)
-        >>> source.read((1,), Window(0, 0, 1, 2), out)
-        >>> out.tolist()
-        [[[1.0, nan]]]
-    """
-
-    array: NDArray[Any]
-    """(band, row, col)."""
-    grid: Grid
-    """Where its cells lie."""
-    bands: tuple[BandInfo, ...]
-    """All its bands."""
-    name: str = "array"
-    """What messages call it."""
-    block: tuple[int, int] = (512, 512)
-    """Rows and columns that a reader does well to keep to."""
-    storage: SourceStorage = SourceStorage("in memory")
-    """How it is stored."""
-    mask: NDArray[np.bool_] | None = None
-    """Where it holds no data, (band, row, col), whatever the nodata value says; None for nowhere."""
-
-    @classmethod
-    def of(
-        cls,
-        array: NDArray[Any],
-        grid: Grid | None = None,
-        nodata: float | None = None,
-        name: str = "array",
-        mask: NDArray[np.bool_] | None = None,
-    ) -> ArraySource:
-        """Wrap an array, whose memory is shared.
-
-        Args:
-            array: (band, row, col), or (row, col) for one band.
-            grid: Where its cells lie; not georeferenced if left out.
-            nodata: The value that marks a cell without data, in every band.
-            name: What messages call it.
-            mask: Where it holds no data, of its shape.
-
-        Raises:
-            SourceError: The array has no cells or is not (band, row, col), its type is not a real number, or
-                the grid has another shape.
-        """
-        stack = array[np.newaxis] if array.ndim == 2 else array
-        if stack.ndim != 3 or 0 in stack.shape:
-            raise SourceError(f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}")
-        if not is_real(stack.dtype):
-            raise SourceError(
-                f"{name}: tilejit reads integers and floats of up to 64 bits, not {array.dtype}: "
-                "convert it with .astype(np.float64), or take its .real or .imag"
-            )
-        grid = grid or Grid(*stack.shape[1:])
-        if grid.shape != stack.shape[1:]:
-            raise SourceError(f"{name}: the array has {stack.shape[1:]} rows and cols, its grid {grid.shape}")
-        bands = tuple(BandInfo(i + 1, stack.dtype, nodata, has_mask=mask is not None) for i in range(len(stack)))
-        storage = SourceStorage("in memory", stored_bytes=stack.nbytes)
-        return cls(stack, grid, bands, name, storage=storage, mask=None if mask is None else mask.reshape(stack.shape))
-
-    def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
-    ) -> None:
-        """Read a window; see `Source.read`."""
-        check_request(self, bands, window, out, valid)
-        rows, cols = window.slices(Window(0, 0, *self.grid.shape))
-        for i, band in enumerate(bands):
-            cells, flags = self.array[band - 1, rows, cols], None if valid is None else valid[i]
-            fill(out[i], flags, cells, nodata_key(cells.dtype, self.bands[band - 1].nodata))
-            if self.mask is None:
-                continue
-            masked = self.mask[band - 1, rows, cols]
-            if out.dtype.kind == "f":
-                out[i][masked] = np.nan
-            elif flags is not None:
-                flags[masked] = 0
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
 def check_request(
     source: Source, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None
 ) -> None:
@@ -274,3 +185,104 @@ def check_request(
     for name, array in (("out", out), ("valid", valid)):
         if array is not None and array.shape != expected:
             raise ReadError(f"{source.name}: {name} has the shape {array.shape}, and should have {expected}")
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledSource:
+    """The values of a source: float32 of integers up to 16 bits, float64 of wider ones, rounded once.
+
+    Nodata is compared with the stored counts, and becomes NaN.
+
+    Example:
+        >>> from tilejit.formats.in_memory import ArraySource
+        >>> from tilejit.window import Window
+        >>> counts = ArraySource.of(np.array([[2000, -1]], np.int16), nodata=-1)
+        >>> band = replace(counts.bands[0], scale=1e-4, offset=-0.1)
+        >>> out = np.empty((1, 1, 2), np.float32)
+        >>> ScaledSource(replace(counts, bands=(band,))).read((1,), Window(0, 0, 1, 2), out)
+        >>> out.tolist()
+        [[[0.10000000149011612, nan]]]
+    """
+
+    counts: Source
+    """What is stored."""
+
+    @cached_property
+    def name(self) -> str:
+        """The path."""
+        return self.counts.name
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Where its cells lie."""
+        return self.counts.grid
+
+    @cached_property
+    def bands(self) -> tuple[BandInfo, ...]:
+        """All its bands: floats, of which NaN is without data; those that have no scale are what they were."""
+        return tuple(_values_of(band) if band.is_scaled else band for band in self.counts.bands)
+
+    @cached_property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of its storage blocks."""
+        return self.counts.block
+
+    @cached_property
+    def storage(self) -> SourceStorage:
+        """How it is stored, with what its file says and holds of values too."""
+        stored = storage_of(self.counts)
+        pairs = zip(stored.tags.bands, self.counts.bands, strict=False)  # a source may say nothing of its bands
+        bands = tuple(_tags_of_values(tags) if band.is_scaled else tags for tags, band in pairs)
+        scales = tuple((band.scale, band.offset) for band in self.counts.bands)
+        return replace(stored, scales=scales, tags=replace(stored.tags, bands=bands))
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window; see `Source.read`."""
+        infos = [self.counts.bands[band - 1] for band in bands]
+        if out.dtype.kind == "f":
+            self.counts.read(bands, window, out)
+            for cells, info in zip(out, infos, strict=True):
+                if info.is_scaled:
+                    _apply(cells, info.scale, info.offset)
+        elif not any(info.is_scaled for info in infos):
+            self.counts.read(bands, window, out, valid)
+        else:
+            values = np.empty(out.shape, np.float64)
+            self.read(bands, window, values)
+            if valid is not None:
+                np.copyto(valid, ~np.isnan(values))
+            for cells, target in zip(values, out, strict=True):
+                convert(cells, target)
+
+    def ready(self, threads: int, blocks: int) -> None:
+        """Make ready for a run; see `make_ready`."""
+        make_ready(self.counts, threads, blocks)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.counts.close()
+
+
+def _values_of(band: BandInfo) -> BandInfo:
+    dtype = np.promote_types(band.dtype, np.float32)
+    return replace(band, dtype=dtype, nodata=None, has_mask=False, scale=1.0, offset=0.0)
+
+
+def _tags_of_values(tags: BandTags) -> BandTags:
+    """Without what is said of counts: statistics, the scale, and the colour of each count."""
+    return replace(tags, tags=tags.without_statistics(), scale=1.0, offset=0.0, table=None)
+
+
+def _apply(cells: NDArray[Any], scale: float, offset: float) -> None:
+    """Turn counts into values: in float64, so that they are rounded once."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in chunks(cells):
+            values = np.multiply(cells[rows], scale, dtype=np.float64)
+            values += offset
+            cells[rows] = values

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tilejit.errors import SinkError
 from tilejit.system.files import kind_of, why_not_own
@@ -16,8 +17,6 @@ from tilejit.system.limits import open_files_hint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tilejit.formats.sink import Checkpoint
-
 
 _LONGEST = 255
 """Bytes of a file's name, where the system does not say."""
@@ -25,6 +24,16 @@ _STEM = 60
 """Bytes of a target's name that a temporary name has: enough to tell it by, and all of that fits any file system."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 """What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A temporary output that a run leaves to the next one when it fails."""
+
+    mark: str
+    """What tells the run from others, in the temporary name."""
+    stage: Literal["new", "begun", "complete"]
+    """Whether it is created anew; or an earlier run has left it, and it is opened; or lacks nothing but its name."""
 
 
 def local_target(name: str) -> Path:

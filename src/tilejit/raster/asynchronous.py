@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from tilejit.engine.pipeline.pipeline import Cancellation
 from tilejit.engine.pipeline.run import run_job
-from tilejit.formats.array_sink import Tile, TileSink
+from tilejit.errors import RunStoppedError
 from tilejit.formats.gdal.library import Environment
+from tilejit.formats.in_memory import MemorySink
+from tilejit.formats.sink import check_write
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import read_window, save_in_thread, tiles_job, warned, warning_of
 from tilejit.system.signals import ends_heard
@@ -22,11 +26,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+    import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
     from tilejit.engine.pipeline.report import Report
     from tilejit.errors import NodataWarning
+    from tilejit.grid import Grid
     from tilejit.raster.running import LazyRaster
+    from tilejit.window import Window
 
 T = TypeVar("T")
 
@@ -155,6 +162,70 @@ async def asave_outputs(outputs: Mapping[str | os.PathLike[str], LazyRaster], op
 async def acompute(raster: LazyRaster, options: RunOptions) -> NDArray[Any]:
     """Computes all of a Raster into memory; see `Raster.acompute`."""
     return warned(*await _in_thread(lambda cancellation: read_window(raster, None, options, cancellation)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """A part of a raster, computed."""
+
+    window: Window
+    """Where its cells lie."""
+    array: NDArray[Any]
+    """(band, row, col), the receiver's own: nothing writes to it any more."""
+
+
+class TileSink(MemorySink):
+    """Hands tiles to whoever asks for them, and lets the run wait while nobody does.
+
+    Args:
+        grid: Where all cells lie.
+        count: Bands.
+        dtype: The type of the cells.
+        room: How many tiles may wait.
+        notify: Is called from a worker's thread after each tile.
+    """
+
+    block = (1, 1)
+    """Any window will do."""
+
+    def __init__(self, grid: Grid, count: int, dtype: np.dtype[Any], room: int, notify: Callable[[], None]) -> None:
+        self.grid = grid
+        self._count, self._dtype, self._notify = count, dtype, notify
+        self._room = threading.Semaphore(room)
+        self._tiles: deque[Tile] = deque()
+        self._is_closed = False
+
+    def next_tile(self) -> Tile | None:
+        """Return a tile and make room for another one, or None where none has come yet."""
+        if not self._tiles:
+            return None
+        tile = self._tiles.popleft()
+        self._room.release()
+        return tile
+
+    def close(self) -> None:
+        """Want no more tiles: ends every write that waits, and those to come."""
+        self._is_closed = True
+        self._room.release()
+
+    def writer(self) -> Self:
+        """What hands windows over: the sink itself."""
+        return self
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Hand a window over when there is room for it; see `Writer.write`.
+
+        Raises:
+            RunStoppedError: Nobody wants it any more.
+        """
+        grid, count, dtype = self.grid, self._count, self._dtype
+        check_write("the tiles", grid=grid, count=count, dtype=dtype, window=window, array=array)
+        self._room.acquire()
+        if self._is_closed:
+            self._room.release()  # wakes the next one
+            raise RunStoppedError("the run was stopped: nobody takes its tiles any more")
+        self._tiles.append(Tile(window, array.copy()))
+        self._notify()
 
 
 async def tiles(raster: LazyRaster, options: RunOptions) -> AsyncGenerator[Tile, None]:

@@ -19,11 +19,7 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
 from tilejit.engine.planning.planner import Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
-from tilejit.formats.array_sink import ArraySink
-from tilejit.formats.containers import Container, given_array
 from tilejit.formats.registry import open_source
-from tilejit.formats.scaled_source import ScaledSource
-from tilejit.formats.source import ArraySource
 from tilejit.grid import Grid, Metric
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
@@ -68,6 +64,8 @@ def _bands(source: Source, scaled: bool | None) -> tuple[SourceBand, ...]:
     """The bands of a source, as counts or as values."""
     if scaled is False or not any(info.is_scaled for info in source.bands):
         return tuple(SourceBand(source, info) for info in source.bands)
+    from tilejit.formats.source import ScaledSource
+
     values = ScaledSource(source)
     if scaled:
         sources = (values if info.is_scaled else source for info in source.bands)
@@ -92,6 +90,8 @@ def from_array(array: Any, *, grid: Grid | None = None, nodata: float | None = N
         >>> len(raster), raster.grid.metric.kind
         (1, 'projected')
     """
+    from tilejit.formats.containers import given_array
+
     return raster_of(given_array(array, "array"), grid, nodata)
 
 
@@ -103,6 +103,8 @@ def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = Non
         from tilejit.formats.gdal.crs import located
 
         grid = located(grid)
+    from tilejit.formats.in_memory import ArraySource
+
     mask = given.mask if given.mask is not None and given.mask.any() else None
     source = ArraySource.of(given.cells, grid, given.nodata if nodata is None else nodata, mask=mask)
     return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
@@ -203,6 +205,8 @@ def run_chain(
 ) -> Any:
     """Runs a chain over arrays, as `tilejit.arrays.run_on_arrays` does a kernel."""
     from tilejit.arrays import check_out, warn_of
+    from tilejit.formats.containers import Container, given_array
+    from tilejit.formats.in_memory import ArraySink
 
     given = [given_array(v, f"{chain.name}: {r.name}") for v, r in zip(inputs, chain.rasters, strict=True)]
     for parameter, one in zip(chain.rasters, given, strict=True):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction
-    from tilejit.formats.array_sink import Tile
     from tilejit.grid import Grid
+    from tilejit.raster.asynchronous import Tile
     from tilejit.window import Window
 
 

@@ -1,25 +1,29 @@
-"""Runs that go on where an earlier one ended: what is refused, what must not have changed, what is opened again."""
+"""Outputs that another run knows of: one that goes on where it ended, and one of another rank of an MPI program.
+
+What is refused, what must not have changed, what is opened again; and what ranks would write over each other.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-from contextlib import contextmanager
+import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from tilejit.engine.pipeline.journal import Journal
-from tilejit.errors import PlanError
+from tilejit.errors import PlanError, SinkError
 from tilejit.formats.files import local_file
 from tilejit.formats.registry import checked_target, is_begun, is_opened_by_name, renames_of
-from tilejit.formats.sink import WRITTEN_DIRECTLY, Checkpoint
+from tilejit.formats.sink import WRITTEN_DIRECTLY
 from tilejit.formats.source import storage_of
-from tilejit.formats.target import hidden_beside, local_target
-from tilejit.system.files import c_function
+from tilejit.formats.target import Checkpoint, hidden_beside, local_target
+from tilejit.system.files import c_function, is_locked, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tilejit.engine.planning.plan import Plan
@@ -183,3 +187,56 @@ def _libraries(kernel: Kernel) -> list[str]:
     for function, place in zip(kernel.form.c_functions, places, strict=True):
         dladdr(ctypes.c_void_p(function.pointer.address), ctypes.byref(place))
     return sorted({place.file.decode() for place in places if place.file})
+
+
+@contextmanager
+def claimed(paths: Iterable[str], rank: str) -> Iterator[None]:
+    """Holds the outputs of a run against other ranks of an MPI program, each of which leads a run of its own.
+
+    What is written in memory, and by one rank alone, is nobody else's concern: only names that meet are refused.
+    """
+    with ExitStack() as claims:
+        for path in paths:
+            claims.enter_context(_claim(path, rank))
+        try:
+            yield
+        except SinkError as error:
+            error.add_note(f"this is {rank}, and each that runs this runs all of it: {_ADVICE}")
+            raise
+
+
+_ADVICE = 'give the executor "mpi" for one run on all of them, or each an output of its own'
+
+
+@contextmanager
+def _claim(path: str, rank: str) -> Iterator[None]:
+    """Holds a file beside an output while it is written; it is let go with the process that holds it."""
+    place = hidden_beside(local_target(path), "rank")
+    try:
+        descriptor = _locked(place)
+    except BlockingIOError as error:
+        raise PlanError(f"{path}: another rank writes it too, and this is {rank}: {_ADVICE}") from error
+    if descriptor is None:
+        yield
+        return
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(place: Path) -> int | None:
+    """A new file that this process alone has locked; None where the system or the file system has no locks."""
+    while True:
+        descriptor = open_regular(place, os.O_RDWR | os.O_CREAT)
+        try:
+            if is_locked(descriptor, place):
+                return descriptor
+        except (ImportError, OSError) as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise
+            place.unlink(missing_ok=True)
+            return None
+        os.close(descriptor)

@@ -18,11 +18,10 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import needed_bands, sources_of
 from tilejit.engine.planning.planner import make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, printable, warn_caller
-from tilejit.formats.array_sink import ArraySink, SharedArray
 from tilejit.formats.publishing import sweep
 from tilejit.formats.registry import check_no_input, checked_target, open_sink, places_of
-from tilejit.raster.claims import claimed
 from tilejit.raster.options import RunOptions
+from tilejit.system.identity import rank_name
 from tilejit.system.signals import ends_heard
 from tilejit.window import Window
 
@@ -77,6 +76,8 @@ def read_window(
     raster: LazyRaster, window: Window | None, options: RunOptions, cancellation: Cancellation | None = None
 ) -> tuple[NDArray[Any], NodataWarning | None]:
     """Computes a window of a Raster into memory, see `Raster.read`, in whatever thread; the caller warns."""
+    from tilejit.formats.in_memory import ArraySink, SharedArray
+
     grid, whole = raster.grid, Window(0, 0, *raster.grid.shape)
     window = window or whole
     if window.is_empty or window.intersection(whole) != window:
@@ -178,7 +179,7 @@ def save_in_thread(
 ) -> tuple[Report, NodataWarning | None]:
     """Does what `save` does, in whatever thread; the caller warns, if there is something to warn of."""
     paths = [os.fspath(path) for path in outputs]
-    with ends_heard(), opened(options.executor, options.workers) as executor, claimed(paths, executor):
+    with ends_heard(), opened(options.executor, options.workers) as executor, _claimed(paths, executor):
         for folder in {Path(os.path.realpath(path)).parent for path in paths}:
             sweep(folder)
         job, profiles, trace = _checked_outputs(outputs, options, executor)
@@ -197,6 +198,16 @@ def save_in_thread(
 def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
     """What the caller of a run that made ``label`` is to be warned of."""
     return report.counts.warning(printable(label), job.plan.nodata_values, "give another with nodata=")
+
+
+def _claimed(paths: Sequence[str], executor: Executor | None) -> AbstractContextManager[None]:
+    """Holds outputs against other ranks, where this process is one of several and they do not share the run."""
+    rank = rank_name()
+    if rank is None or (executor is not None and executor.name == "mpi"):
+        return nullcontext()
+    from tilejit.raster.resuming import claimed
+
+    return claimed(paths, rank)
 
 
 def _resumed(

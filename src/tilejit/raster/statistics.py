@@ -9,7 +9,6 @@ from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.graph import Reduced, Statistic
 from tilejit.engine.planning.planner import make_job, request_of
-from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.errors import ParameterError, warn_caller
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import warning_of
@@ -119,12 +118,16 @@ class Statistics:
         for percent in percents:
             if not 0 <= percent <= 100:
                 raise ParameterError(f"percentile({percent!r}): percents are from 0 to 100")
+        from tilejit.engine.reductions import RankCounts
+
         made = tuple(
             self._lazy(RankCounts("counts by value, for percentiles"), "percentile", (float(p),)) for p in percents
         )
         return made if len(made) > 1 else made[0]
 
     def _moment(self, part: str) -> LazyNumber:
+        from tilejit.engine.reductions import Moments
+
         return self._lazy(Moments("count, sum, mean, std, min, max"), part)
 
     def _lazy(self, reduction: Reduction, part: str, arguments: tuple[float, ...] = ()) -> LazyNumber:

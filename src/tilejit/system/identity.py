@@ -30,6 +30,17 @@ _STATE, _THREADS, _BEGIN = 0, 17, 19
 psutil tells the beginning by a clock that is set now and then, so that two processes may read two of one."""
 
 
+_LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
+"""The variables by which Open MPI, MVAPICH, MPICH and those like it, and Slurm tell a rank its number and their count.
+
+Slurm sets its own in the one process of a batch script, too: that a rank has a count is no fault by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
     """A file or a folder that another process finds again where it sees the same file system through the same kernel.
@@ -162,3 +173,12 @@ def _place(number: int) -> str:
     except OSError:
         return ""
     return hashlib.sha256("\n".join([platform.node(), boot, *spaces]).encode()).hexdigest()[:12]
+
+
+def rank_name() -> str | None:
+    """What this process is called among the ranks of its program; None where it is none of several."""
+    for names in _LAUNCHERS:
+        number, count = (os.environ.get(name, "") for name in names)
+        if number.isdecimal() and count.isdecimal() and int(count) > 1:
+            return f"rank {number} of the {count} of an MPI program"
+    return None

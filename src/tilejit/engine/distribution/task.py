@@ -21,8 +21,7 @@ from tilejit.formats.files import check_unchanged, local_file
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.publishing import sweep, write_new
 from tilejit.formats.registry import is_opened_by_name, open_source
-from tilejit.formats.scaled_source import ScaledSource
-from tilejit.formats.source import storage_of
+from tilejit.formats.source import ScaledSource, storage_of
 from tilejit.formats.target import hidden_beside
 from tilejit.kernel.crossing import way_of
 from tilejit.system.identity import FileIdentity, origin, temporary_folder

@@ -7,11 +7,9 @@ default, is none of them: it is what one process does by itself, and ``"serial"`
 from __future__ import annotations
 
 import importlib
-from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.executors.base import FuturesExecutor
 from tilejit.errors import ParameterError, RunStoppedError
 
 if TYPE_CHECKING:
@@ -83,7 +81,11 @@ def open_executor(given: Any, workers: int | None = None) -> Executor:
         return _made(given, workers=workers) if given in _STARTS_WORKERS else _made(given)
     if isinstance(given, str) or (type(given).__module__.startswith("distributed.") and hasattr(given, "get_executor")):
         return _made("dask", client=given)
+    from concurrent.futures import Executor as Pool
+
     if isinstance(given, Pool):
+        from tilejit.engine.executors.base import FuturesExecutor
+
         return FuturesExecutor(given)
     if all(hasattr(given, member) for member in ("name", "workers", "local", "map", "close")):
         executor: Executor = given

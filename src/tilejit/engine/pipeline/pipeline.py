@@ -15,8 +15,7 @@ from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.schedule import Schedule
 from tilejit.errors import RunStoppedError, TilejitError
 from tilejit.formats.gdal.library import Environment
-from tilejit.formats.scaled_source import ScaledSource
-from tilejit.formats.source import make_ready
+from tilejit.formats.source import ScaledSource, make_ready
 from tilejit.system.signals import AwaitedThread
 from tilejit.window import Window
 

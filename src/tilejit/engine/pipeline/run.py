@@ -6,19 +6,19 @@ import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.partials import Totals
-from tilejit.engine.passes import run_passes
 from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run
 from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
+from tilejit.engine.planning.planner import awaited, bound
 from tilejit.engine.planning.tiles import parts_of, unfinished
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.registry import stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tilejit.engine.executors.base import Executor
     from tilejit.engine.partials import State
@@ -58,7 +58,7 @@ def run_job(
     def run_earlier(one: Job) -> Report:
         return run_job(one, (), executor, progress=progress, cancellation=cancellation)
 
-    job, earlier = run_passes(job, run_earlier, journal)
+    job, earlier = _run_passes(job, run_earlier, journal)
     reset_peak_memory()
     plan = job.plan
     windows = [plan.window]
@@ -262,3 +262,34 @@ def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
         coding = getattr(sink, "coding", "")
         if coding:
             yield f"{Path(write.path).name}: {coding}"
+
+
+def _run_passes(
+    job: Job, run: Callable[[Job], Report], journal: Journal | None = None
+) -> tuple[Job, tuple[Report, ...]]:
+    """Runs the passes before the last, if no journal has what they made.
+
+    Args:
+        job: All passes.
+        run: Runs one that writes nothing.
+        journal: Where the numbers are kept that the last pass takes.
+
+    Returns:
+        The last pass, whose parameters are numbers now, and what each of the others did.
+    """
+    if journal is not None and journal.numbers is not None:
+        return bound(job, journal.numbers), ()
+    results: dict[tuple[Any, ...], Any] = {}
+    reports = []
+    for earlier in job.earlier:
+        report = run(bound(earlier, _numbers(earlier, results)))
+        reports.append(report)
+        results |= {r.key: result for r, result in zip(earlier.reduced, report.results[1:], strict=True)}
+    numbers = _numbers(job, results)
+    if journal is not None and numbers:
+        journal.note_numbers(numbers)
+    return bound(job, numbers), tuple(reports)
+
+
+def _numbers(job: Job, results: Mapping[tuple[Any, ...], Any]) -> list[float]:
+    return [statistic.of(results[statistic.reduced.key]) for statistic in awaited(job)]

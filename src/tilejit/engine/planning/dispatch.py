@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilejit.backends import BACKENDS, get_backend
+from tilejit.backends import BACKENDS, get_backend, missing_for_cuda
 from tilejit.compiler.jit.native_function import compiler_of
 from tilejit.errors import BackendError
-from tilejit.formats.codecs.compiled import decoders_of, encoders_of
+from tilejit.formats.codecs import decoders_of, encoders_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
         if obstacle is not None:
             raise BackendError(f"backend {requested!r} cannot run here: {obstacle}")
         return requested, "asked for"
-    obstacle = get_backend("cuda").why_not()
+    obstacle = missing_for_cuda() or get_backend("cuda").why_not()
     if obstacle is not None:
         return "cpu", f"no GPU ({obstacle})"
     calling = [kernel.name for kernel in kernels if kernel.form.c_functions]

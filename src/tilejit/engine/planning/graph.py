@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.kinds import LazyScalar, Quantity
-from tilejit.formats.scaled_source import ScaledSource
+from tilejit.formats.source import ScaledSource
 from tilejit.kernel.kernel import INPUT_UNIT
 
 if TYPE_CHECKING:

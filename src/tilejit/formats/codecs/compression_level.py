@@ -6,7 +6,6 @@ import functools
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tilejit.formats.codecs.block_codec import compress
@@ -163,7 +162,7 @@ def merged(samples: Sequence[SampleBlock]) -> SampleBlock:
 
     The mean would be passed half of the time, and more: those that a coder is used on are those it seemed good at.
     """
-    asked = fmean(sample.asked for sample in samples)
+    asked = sum(sample.asked for sample in samples) / len(samples)
     numbers = {number for sample in samples for number in sample.left}
     ratios = {n: max(sample.ratio(n) for sample in samples if n in sample.left) for n in numbers}
     return SampleBlock({n: asked * ratio for n, ratio in ratios.items()}, samples[0].costs)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import zlib
 from abc import abstractmethod
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.errors import SinkError
 from tilejit.formats.gdal.creation_options import is_sparse
 from tilejit.formats.geotiff.blocks import BlockGrid
-from tilejit.formats.output import OutputFolder
+from tilejit.formats.output import OutputFolder, check_values
 from tilejit.formats.output_sink import Coverage, OutputSink
 from tilejit.system.identity import FileIdentity, process_name
 from tilejit.window import Window
@@ -18,7 +20,7 @@ from tilejit.window import Window
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tilejit.formats.sink import Manifest, OutputProfile, Storage
+    from tilejit.formats.sink import Manifest, OutputProfile, SinkFormat, WriterOpener
 
 
 Checksum = list[str | int]
@@ -70,9 +72,12 @@ class FolderSink(OutputSink):
         SinkError: It cannot be created; nothing is left.
     """
 
-    def __init__(self, profile: OutputProfile, storage: Storage, folder: Path) -> None:
-        check = self._check_replaced if profile.overwrite else None
-        self._folder = OutputFolder(profile, folder, check)
+    def __init__(self, profile: OutputProfile, form: SinkFormat, folder: Path) -> None:
+        check_values(profile)
+        storage = form.storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
+        profile = replace(profile, options=storage.options)
+        check = None if form.check_replaced is None else partial(form.check_replaced, profile)
+        self._folder = OutputFolder(profile, folder, check if profile.overwrite else None)
         super().__init__(self._folder, storage.block)
         self._storage = storage
         self._merged = Coverage(profile.path, blocks_of(profile, storage.block))
@@ -93,8 +98,13 @@ class FolderSink(OutputSink):
         """Keep what a writer has written."""
 
     @abstractmethod
-    def _check_replaced(self, folder: Path) -> None:
-        """Refuse to replace the folder, wherever it is now, for what it holds."""
+    def _opener(self, folder: FileIdentity, *, local: bool) -> WriterOpener:
+        """What opens a writer where the folder is seen."""
+
+    def opener(self, *, local: bool) -> WriterOpener:
+        """What opens writers in other processes; see `opener_of`."""
+        self._open_writers()
+        return self._opener(FileIdentity.of(self._folder.temporary), local=local)
 
     def _check_kept(self, manifest: Manifest) -> None:
         check_checksums(self._profile.path, self._folder.temporary, manifest["checksums"])

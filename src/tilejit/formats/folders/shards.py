@@ -17,12 +17,12 @@ from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_fol
 from tilejit.formats.folders.vrt import Shard, can_be_named, read_shards, write_vrt
 from tilejit.formats.gdal.new_file import SIDE_SUFFIX
 from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
-from tilejit.formats.output import check_replaceable, check_values
+from tilejit.formats.output import check_replaceable
 from tilejit.formats.output_sink import OutputWriter
 from tilejit.formats.publishing import finished, give_name, sync_path
+from tilejit.formats.sink import SinkFormat
 from tilejit.formats.target import check_length, checked_file, remove_own
 from tilejit.system.files import kind_of
-from tilejit.system.identity import FileIdentity
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.output_sink import Guard
     from tilejit.formats.sink import Manifest, OutputProfile, Storage
+    from tilejit.system.identity import FileIdentity
 
 
 SHARD_BYTES = 1 << 24
@@ -282,21 +283,14 @@ class ShardSink(FolderSink):
 
     def __init__(self, profile: OutputProfile) -> None:
         self._target = checked_shards(profile)
-        check_values(profile)
         self._shards: list[Shard] = []
-        storage = shard_storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
-        super().__init__(replace(profile, options=storage.options), storage, tiles_of(self._target))
+        super().__init__(profile, SHARDS, tiles_of(self._target))
 
     def _new_writer(self, guard: Guard | None) -> ShardWriter:
         return ShardWriter(self._profile, self.block, self._folder.temporary, synced=False, guard=guard)
 
-    def opener(self, *, local: bool) -> ShardOpener:
-        """What opens writers in other processes; see `opener_of`."""
-        self._open_writers()
-        return ShardOpener(self._profile, self.block, FileIdentity.of(self._folder.temporary), local)
-
-    def _check_replaced(self, folder: Path) -> None:
-        check_shards_replaced(self._profile, folder)
+    def _opener(self, folder: FileIdentity, *, local: bool) -> ShardOpener:
+        return ShardOpener(self._profile, self.block, folder, local)
 
     def _create(self) -> None:
         self._new_writer(None).check()
@@ -330,9 +324,7 @@ class ShardSink(FolderSink):
                 vrt = finished(vrt)
                 give_name(self._profile.path, self._temporary, self._target, overwrite=self._profile.overwrite)
         except NameTakenError:
-            if (
-                self._profile.checkpoint is None
-            ):  # so that the two can be used as they are; a later run names them anyway
+            if self._profile.checkpoint is None:  # the two can be used as they are; a later run names them anyway
                 vrt.unlink(missing_ok=True)
                 self._write_vrt(self._folder.temporary.name)
             raise
@@ -343,3 +335,14 @@ class ShardSink(FolderSink):
         if not self._folder.kept:
             with suppress(OSError):  # which would hide what ended the run, on a disk that has gone read-only
                 self._temporary.unlink(missing_ok=True)
+
+
+SHARDS = SinkFormat(
+    name="a VRT of GeoTIFF shards",
+    open=lambda profile, _: ShardSink(profile),
+    storage=shard_storage,
+    check=checked_shards,
+    beside=tiles_of,
+    check_replaced=check_shards_replaced,
+)
+"""What `tilejit.formats.registry` finds."""

@@ -6,19 +6,18 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
 from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, checksums_of, numbers_of
 from tilejit.formats.folders.zarr_layout import METADATA, band_names, consolidate, create_group, load_zarr, strangers
-from tilejit.formats.output import check_replaceable, check_values
+from tilejit.formats.output import check_replaceable
 from tilejit.formats.output_sink import OutputWriter
-from tilejit.formats.sink import Storage
+from tilejit.formats.sink import SinkFormat, Storage
 from tilejit.formats.target import local_target
 from tilejit.system.files import kind_of
-from tilejit.system.identity import FileIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.output_sink import Guard
     from tilejit.formats.sink import Manifest, OutputProfile
+    from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
 _SIDE = 512
@@ -108,21 +108,13 @@ class ZarrSink(FolderSink):
     """
 
     def __init__(self, profile: OutputProfile) -> None:
-        self._target = checked_zarr(profile)
-        check_values(profile)
-        storage = zarr_storage(profile.dtype, profile.grid.shape, profile.count, profile.options)
-        super().__init__(replace(profile, options=storage.options), storage, self._target)
+        super().__init__(profile, ZARR, checked_zarr(profile))
 
     def _new_writer(self, guard: Guard | None) -> ZarrWriter:
         return ZarrWriter(self._profile, self.block, self._folder.temporary, guard)
 
-    def opener(self, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - a chunk is written wherever its cells are
-        """What opens writers in other processes; see `opener_of`."""
-        self._open_writers()
-        return ZarrOpener(self._profile, self.block, FileIdentity.of(self._folder.temporary))
-
-    def _check_replaced(self, folder: Path) -> None:
-        check_zarr_replaced(self._profile, folder)
+    def _opener(self, folder: FileIdentity, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - it is the same anywhere
+        return ZarrOpener(self._profile, self.block, folder)
 
     def _create(self) -> None:
         create_group(self._folder.temporary, self._profile, self._storage)
@@ -238,3 +230,13 @@ class ZarrWriter(OutputWriter):
             for row in range(window.row_off // height, -(-window.row_end // height)):
                 for col in range(window.col_off // width, -(-window.col_end // width)):
                     yield f"{name}/{array.metadata.encode_chunk_key((row, col))}"
+
+
+ZARR = SinkFormat(
+    name="Zarr",
+    open=lambda profile, _: ZarrSink(profile),
+    storage=zarr_storage,
+    check=checked_zarr,
+    check_replaced=check_zarr_replaced,
+)
+"""What `tilejit.formats.registry` finds."""

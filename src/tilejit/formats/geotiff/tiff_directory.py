@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import CodecError
-from tilejit.formats.codecs import BlockCodec
+from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.source import Decoding, storage_of
 from tilejit.sizes import counted

@@ -1,32 +1,120 @@
-"""Sinks in memory: an array, which other processes reach too where it is shared; and tiles that are handed over."""
+"""Rasters in memory: an array as a source and as a sink, which other processes reach too where it is shared."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import tempfile
-import threading
-from collections import deque
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tilejit.errors import RunStoppedError, SinkError
+from tilejit.compiler.kinds import is_real
+from tilejit.errors import SinkError, SourceError
+from tilejit.formats.cells import fill, nodata_key
 from tilejit.formats.sink import check_write
+from tilejit.formats.source import BandInfo, SourceStorage, check_request
+from tilejit.grid import Grid
 from tilejit.system.identity import FileIdentity, process_space
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from tilejit.formats.sink import Manifest
-    from tilejit.grid import Grid
 
 
-class _MemorySink:
+@dataclass(frozen=True, slots=True)
+class ArraySource:
+    """An array as a source.
+
+    Example:
+        >>> source = ArraySource.of(np.array([[1, -1]], np.int16), nodata=-1)
+        >>> out = np.empty((1, 1, 2), np.float32)
+        >>> source.read((1,), Window(0, 0, 1, 2), out)
+        >>> out.tolist()
+        [[[1.0, nan]]]
+    """
+
+    array: NDArray[Any]
+    """(band, row, col)."""
+    grid: Grid
+    """Where its cells lie."""
+    bands: tuple[BandInfo, ...]
+    """All its bands."""
+    name: str = "array"
+    """What messages call it."""
+    block: tuple[int, int] = (512, 512)
+    """Rows and columns that a reader does well to keep to."""
+    storage: SourceStorage = field(default_factory=lambda: SourceStorage("in memory"))
+    """How it is stored."""
+    mask: NDArray[np.bool_] | None = None
+    """Where it holds no data, (band, row, col), whatever the nodata value says; None for nowhere."""
+
+    @classmethod
+    def of(
+        cls,
+        array: NDArray[Any],
+        grid: Grid | None = None,
+        nodata: float | None = None,
+        name: str = "array",
+        mask: NDArray[np.bool_] | None = None,
+    ) -> ArraySource:
+        """Wrap an array, whose memory is shared.
+
+        Args:
+            array: (band, row, col), or (row, col) for one band.
+            grid: Where its cells lie; not georeferenced if left out.
+            nodata: The value that marks a cell without data, in every band.
+            name: What messages call it.
+            mask: Where it holds no data, of its shape.
+
+        Raises:
+            SourceError: The array has no cells or is not (band, row, col), its type is not a real number, or
+                the grid has another shape.
+        """
+        stack = array[np.newaxis] if array.ndim == 2 else array
+        if stack.ndim != 3 or 0 in stack.shape:
+            raise SourceError(f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}")
+        if not is_real(stack.dtype):
+            raise SourceError(
+                f"{name}: tilejit reads integers and floats of up to 64 bits, not {array.dtype}: "
+                "convert it with .astype(np.float64), or take its .real or .imag"
+            )
+        grid = grid or Grid(*stack.shape[1:])
+        if grid.shape != stack.shape[1:]:
+            raise SourceError(f"{name}: the array has {stack.shape[1:]} rows and cols, its grid {grid.shape}")
+        bands = tuple(BandInfo(i + 1, stack.dtype, nodata, has_mask=mask is not None) for i in range(len(stack)))
+        storage = SourceStorage("in memory", stored_bytes=stack.nbytes)
+        return cls(stack, grid, bands, name, storage=storage, mask=None if mask is None else mask.reshape(stack.shape))
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window; see `Source.read`."""
+        check_request(self, bands, window, out, valid)
+        rows, cols = window.slices(Window(0, 0, *self.grid.shape))
+        for i, band in enumerate(bands):
+            cells, flags = self.array[band - 1, rows, cols], None if valid is None else valid[i]
+            fill(out[i], flags, cells, nodata_key(cells.dtype, self.bands[band - 1].nodata))
+            if self.mask is None:
+                continue
+            masked = self.mask[band - 1, rows, cols]
+            if out.dtype.kind == "f":
+                out[i][masked] = np.nan
+            elif flags is not None:
+                flags[masked] = 0
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class MemorySink:
     """A sink of which nothing is left to do once its windows are written."""
 
     def merge(self, manifest: Manifest) -> Manifest:
@@ -50,7 +138,7 @@ class _MemorySink:
 
 
 @dataclass(frozen=True, slots=True)
-class ArraySink(_MemorySink):
+class ArraySink(MemorySink):
     """An array as a sink; threads may write to different windows at the same time.
 
     Raises:
@@ -204,67 +292,3 @@ def _reserve(size: int) -> tuple[int, str]:
 def _identity(descriptor: int) -> tuple[int, int]:
     stat = os.fstat(descriptor)
     return stat.st_dev, stat.st_ino
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tile:
-    """A part of a raster, computed."""
-
-    window: Window
-    """Where its cells lie."""
-    array: NDArray[Any]
-    """(band, row, col), the receiver's own: nothing writes to it any more."""
-
-
-class TileSink(_MemorySink):
-    """Hands tiles to whoever asks for them, and lets the run wait while nobody does.
-
-    Args:
-        grid: Where all cells lie.
-        count: Bands.
-        dtype: The type of the cells.
-        room: How many tiles may wait.
-        notify: Is called from a worker's thread after each tile.
-    """
-
-    block = (1, 1)
-    """Any window will do."""
-
-    def __init__(self, grid: Grid, count: int, dtype: np.dtype[Any], room: int, notify: Callable[[], None]) -> None:
-        self.grid = grid
-        self._count, self._dtype, self._notify = count, dtype, notify
-        self._room = threading.Semaphore(room)
-        self._tiles: deque[Tile] = deque()
-        self._is_closed = False
-
-    def next_tile(self) -> Tile | None:
-        """Return a tile and make room for another one, or None where none has come yet."""
-        if not self._tiles:
-            return None
-        tile = self._tiles.popleft()
-        self._room.release()
-        return tile
-
-    def close(self) -> None:
-        """Want no more tiles: ends every write that waits, and those to come."""
-        self._is_closed = True
-        self._room.release()
-
-    def writer(self) -> Self:
-        """What hands windows over: the sink itself."""
-        return self
-
-    def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Hand a window over when there is room for it; see `Writer.write`.
-
-        Raises:
-            RunStoppedError: Nobody wants it any more.
-        """
-        grid, count, dtype = self.grid, self._count, self._dtype
-        check_write("the tiles", grid=grid, count=count, dtype=dtype, window=window, array=array)
-        self._room.acquire()
-        if self._is_closed:
-            self._room.release()  # wakes the next one
-            raise RunStoppedError("the run was stopped: nobody takes its tiles any more")
-        self._tiles.append(Tile(window, array.copy()))
-        self._notify()
