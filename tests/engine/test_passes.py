@@ -16,7 +16,7 @@ from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.reductions import Moments, RankCounts
-from tilejit.engine.zones import ZonalTable
+from tilejit.engine.zones import Column, ZonalTable
 from tilejit.kernel.counts import Counts
 from tilejit.window import Window
 
@@ -231,9 +231,9 @@ def test_the_functions_that_reductions_call_are_known_before(dtype, monkeypatch)
         return call(self, *arguments)
 
     monkeypatch.setattr(NativeFunction, "__call__", noted)
-    folds = (("a", "sum"), ("b", "min"), ("c", "max"), ("d", "mean"), ("e", "std"))
+    folds = tuple(map(Column, "abcde", ("sum", "min", "max", "mean", "std")))
     for reduction, bands in ((Moments("m"), [values]), (RankCounts("r"), [values]),
-                             (ZonalTable("t", folds), [np.ones((4, 5), "u2"), *[values] * 5])):  # fmt: skip
+                             (ZonalTable("t", folds), [np.ones((4, 5), "u2"), values])):  # fmt: skip
         called.clear()
         state_of(reduction, *bands)
         known = reduction.functions([band.dtype for band in bands])

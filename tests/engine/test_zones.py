@@ -13,12 +13,13 @@ from hypothesis.extra import numpy as hnp
 
 import tilejit as tj
 from tilejit.engine.runs import Runs
-from tilejit.engine.zones import ZonalTable
+from tilejit.engine.zones import Column, ZonalTable
 from tilejit.window import Window
 from tilejit_kernels import zonal
 
 GRID = (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0)
-COLUMNS = (("total", "sum"), ("low", "min"), ("high", "max"), ("mean", "mean"), ("std", "std"))
+COLUMNS = tuple(map(Column, ("total", "low", "high", "mean", "std"), ("sum", "min", "max", "mean", "std")))
+TOTAL = (Column("total", "sum"),)
 
 
 @tj.zonal(count="sum", total="sum", low="min", high="max", mean="mean", std="std")
@@ -96,7 +97,7 @@ def test_tables_of_tiles_combine_in_any_order(values, zones, side, random):
     table = ZonalTable("by zone", COLUMNS)
 
     def of(rows, cols):
-        return state_of(table, zones[rows, cols], *[values[rows, cols]] * 5)
+        return state_of(table, zones[rows, cols], values[rows, cols])
 
     whole = table.finalize(of(slice(None), slice(None)))
     states = [of(slice(y, y + side), slice(x, x + side)) for y in range(0, 6, side) for x in range(0, 7, side)]
@@ -130,7 +131,7 @@ def test_a_zone_without_values_has_no_extremes():
 
 @pytest.mark.parametrize("tile", [(16, 16), (1, 2)])
 def test_sums_of_integers_beyond_64_bits_do_not_wrap(tile):
-    values, table = np.full((2, 4), (1 << 62) + 1, np.int64), ZonalTable("t", (("total", "sum"),))
+    values, table = np.full((2, 4), (1 << 62) + 1, np.int64), ZonalTable("t", TOTAL)
     state = table.init()
     for y in range(0, 2, tile[0]):
         for x in range(0, 4, tile[1]):
@@ -168,6 +169,8 @@ def test_what_does_not_count_is_counted_apart(tmp_path):
 class Rows:
     """Zones that overlap: each row of the raster, and all of them."""
 
+    is_weighted = False
+
     def runs(self, window):
         rows = np.tile(np.arange(window.height, dtype=np.int32), 2)
         zones = np.append(np.arange(window.row_off, window.row_end), -1)
@@ -177,13 +180,61 @@ class Rows:
 
 @pytest.mark.parametrize("side", [2, 5])
 def test_zones_may_come_from_elsewhere_and_overlap(side):
-    values, table = np.arange(30, dtype=np.float32).reshape(5, 6), ZonalTable("t", (("total", "sum"),), Rows())
+    values, table = np.arange(30, dtype=np.float32).reshape(5, 6), ZonalTable("t", TOTAL, Rows())
     state = table.init()
     for y in range(0, 5, side):
         part = values[y : y + side]
         state = table.combine(state, table.of([part], [None], Window(y, 0, *part.shape)))
     assert table.finalize(state)["zone"].tolist() == [-1, 0, 1, 2, 3, 4]
     assert table.finalize(state)["total"].tolist() == [values.sum(), *values.sum(axis=1)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One zone, which cells belong to by a share that their column tells."""
+
+    is_weighted = True
+
+    def runs(self, window):
+        rows, cols = (axis.ravel().astype(np.int32) for axis in np.indices(window.shape))
+        return Runs(np.array([5]), np.zeros_like(rows), rows, cols, cols + 1, 1 / (1.0 + window.col_off + cols))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_cells_that_count_by_a_share(dtype):
+    values = np.random.default_rng(2).normal(50, 20, (8, 9)).astype(dtype)
+    values[2, 3] = 0
+    table, state = ZonalTable("t", (*COLUMNS, Column("count", "sum", constant=2)), Parts()), None
+    for x in (0, 4, 5):
+        part = values[:, x : {0: 4, 4: 5, 5: 9}[x]]
+        found = table.of([part], [part != 0], Window(0, x, *part.shape))
+        state = found if state is None else table.combine(found, state)
+    shares = np.tile(1 / (1.0 + np.arange(9)), (8, 1))
+    known, amounts = shares[values != 0], (values * shares)[values != 0]
+    found = {name: column[0] for name, column in table.finalize(state).items()}
+    exact = [float(sum(map(Fraction, part.tolist()))) for part in (known, amounts)]
+    mean = float(sum(map(Fraction, amounts.tolist())) / sum(map(Fraction, known.tolist())))
+    assert (found["cells"], found["total"], found["mean"], found["nodata"]) == (*exact, mean, shares[values == 0].sum())
+    assert found["count"] == 2 * found["cells"]
+    assert (found["low"], found["high"]) == (values[values != 0].min(), values.max())
+    variance = np.average((values[values != 0].astype(float) - mean) ** 2, weights=known)
+    assert found["std"] == pytest.approx(math.sqrt(variance), rel=1e-12)
+
+
+@tj.zonal(twice="sum", again="max", value="min")
+def of_one_expression(value):
+    high = value * 2
+    return high, high, value
+
+
+def test_what_is_one_expression_is_folded_from_one_plane(rasters):
+    dem, parcels, values, zones = rasters
+    table = of_one_expression(dem, zones=parcels)
+    assert [column.input for column in table.reduced.reduction.columns] == [0, 0, 1]
+    assert [column.input for column in everything(dem, zones=parcels).reduced.reduction.columns] == [0] * 6
+    assert not everything(dem, zones=parcels).plan().steps
+    found, cells = table.compute(), values[(zones == 0) & ~np.isnan(values)]
+    assert (found["again"][0], found["value"][0]) == (2 * cells.max(), cells.min())
 
 
 def test_values_and_zones_may_be_computed(rasters):

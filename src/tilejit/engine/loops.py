@@ -1,4 +1,4 @@
-"""Loops of `tilejit.engine.reductions` and `tilejit.engine.zones`, which compile this file with Numba.
+"""Loops of `tilejit.engine.reductions` and `tilejit.engine.runs`, which compile this file with Numba.
 
 A float is its mantissa, an integer, at the place that its exponent tells, so that sums of floats are sums of integers,
 and nothing is rounded. ``digits`` are those of a mantissa as it is stored: 23 for float32, 52 for float64, whose bits
@@ -14,18 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = (
-    "moments",
-    "count_keys",
-    "place",
-    "find_runs",
-    "leave_out_nan",
-    "count_cells",
-    "sum_integers",
-    "sum_floats",
-    "sum_squares",
-    "extremes",
-)
+COMPILED = ("moments", "count_keys", "alike", "find_runs")
 """The functions that are compiled."""
 
 _LIMB, _LOWER = 0xFFFFFFFF, 0x3FFFFFF
@@ -104,23 +93,21 @@ def count_keys(bits: NDArray[Any], counts: NDArray[Any]) -> None:
             counts[ordered >> 12] += 1
 
 
-def place(limbs: NDArray[Any], position: Any, part: Any) -> None:
-    """Add an integer of up to 27 bits and a sign to limbs, integers of 32 bits each, from a bit's position on."""
-    shifted = part << (position & 31)
-    limbs[position >> 5] += shifted & _LIMB
-    limbs[(position >> 5) + 1] += shifted >> 32
+def alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two pieces of a row are equal; in one go, for LLVM makes vectors of it."""
+    differing = one[0] ^ other[0]
+    for x in range(1, 16):
+        differing |= one[x] ^ other[x]
+    return bool(differing == 0)
 
 
-def find_runs(  # noqa: PLR0917 - as above
+def find_runs(  # noqa: PLR0917 - compiled functions take their arguments by place
     zones: NDArray[Any],
     valid: NDArray[Any],
     keys: NDArray[Any],
     slots: NDArray[Any],
     ids: NDArray[Any],
-    run_slots: NDArray[Any],
-    rows: NDArray[Any],
-    starts: NDArray[Any],
-    stops: NDArray[Any],
+    runs: NDArray[Any],
     told: NDArray[Any],
 ) -> int:
     """Find the runs of a tile's zones, which are numbered as they are met by a hash table with open addresses.
@@ -131,10 +118,7 @@ def find_runs(  # noqa: PLR0917 - as above
         keys: The table's zones; its length is a power of two.
         slots: The number of each, -1 for none.
         ids: Is set to the zone of each number; half as long as the table.
-        run_slots: Is set to the number of each run's zone.
-        rows: Is set to its row.
-        starts: Is set to its first column.
-        stops: Is set to the column after its last.
+        runs: (run, 4): is set to the number of each one's zone, its row, first column, and column after the last.
         told: Is set to how many zones there are.
 
     Returns:
@@ -143,161 +127,28 @@ def find_runs(  # noqa: PLR0917 - as above
     count, run, mask, width = 0, 0, len(slots) - 1, zones.shape[1]
     is_masked = valid.size > 0
     for y in range(zones.shape[0]):
-        x = 0
-        while x < width:
-            if is_masked and valid[y, x] == 0:
+        start, x, cells = 0, 1, zones[y]
+        while x <= width:
+            whole = x % 16 == 0 and x + 16 <= width and alike(cells[x : x + 16], cells[x - 1 : x + 15])
+            if whole and (not is_masked or alike(valid[y, x : x + 16], valid[y, x - 1 : x + 15])):
+                x += 16
+                continue
+            if x < width and cells[x] == cells[start] and not (is_masked and valid[y, x] != valid[y, start]):
                 x += 1
                 continue
-            start, cell = x, zones[y, x]
+            if not is_masked or valid[y, start] != 0:
+                zone = np.int64(cells[start])
+                slot = np.int64((np.uint64(zone) * _HASH) >> np.uint64(33)) & mask
+                while slots[slot] >= 0 and keys[slot] != zone:
+                    slot = (slot + 1) & mask
+                if slots[slot] < 0:
+                    if count == len(ids):
+                        return -1
+                    keys[slot], slots[slot], ids[count] = zone, count, zone
+                    count += 1
+                runs[run, 0], runs[run, 1], runs[run, 2], runs[run, 3] = slots[slot], y, start, x
+                run += 1
+            start = x
             x += 1
-            while x < width and zones[y, x] == cell and not (is_masked and valid[y, x] == 0):
-                x += 1
-            zone = np.int64(cell)
-            slot = np.int64((np.uint64(zone) * _HASH) >> np.uint64(33)) & mask
-            while slots[slot] >= 0 and keys[slot] != zone:
-                slot = (slot + 1) & mask
-            if slots[slot] < 0:
-                if count == len(ids):
-                    return -1
-                keys[slot], slots[slot], ids[count] = zone, count, zone
-                count += 1
-            run_slots[run], rows[run], starts[run], stops[run] = slots[slot], y, start, x
-            run += 1
     told[0] = count
     return run
-
-
-def leave_out_nan(values: NDArray[Any], valid: NDArray[Any]) -> None:
-    """Clear the flag of each cell that is NaN."""
-    for y in range(values.shape[0]):
-        for x in range(values.shape[1]):
-            if values[y, x] != values[y, x]:
-                valid[y, x] = 0
-
-
-def count_cells(  # noqa: PLR0917 - as above
-    valid: NDArray[Any],
-    slots: NDArray[Any],
-    rows: NDArray[Any],
-    starts: NDArray[Any],
-    stops: NDArray[Any],
-    counts: NDArray[Any],
-) -> None:
-    """Count the cells of each zone: (zone, 2), those with a result and those without."""
-    for run in range(len(slots)):
-        for x in range(starts[run], stops[run]):
-            counts[slots[run], 0 if valid[rows[run], x] else 1] += 1
-
-
-def sum_integers(  # noqa: PLR0917 - as above
-    values: NDArray[Any],
-    valid: NDArray[Any],
-    slots: NDArray[Any],
-    rows: NDArray[Any],
-    starts: NDArray[Any],
-    stops: NDArray[Any],
-    limbs: NDArray[Any],
-) -> None:
-    """Add integers up by zone, in (zone, limb)."""
-    for run in range(len(slots)):
-        number, y = slots[run], rows[run]
-        for x in range(starts[run], stops[run]):
-            if valid[y, x]:
-                value = np.int64(values[y, x])
-                limbs[number, 0] += value & _LIMB
-                limbs[number, 1] += value >> 32
-
-
-def sum_floats(  # noqa: PLR0917 - as above
-    bits: NDArray[Any],
-    valid: NDArray[Any],
-    slots: NDArray[Any],
-    rows: NDArray[Any],
-    starts: NDArray[Any],
-    stops: NDArray[Any],
-    limbs: NDArray[Any],
-    digits: int,
-) -> None:
-    """Add floats up by zone.
-
-    Args:
-        bits: (row, col), the cells as unsigned integers.
-        valid: (row, col), uint8; NaN is not.
-        slots: The number of each run's zone.
-        rows: Its row.
-        starts: Its first column.
-        stops: The column after its last.
-        limbs: (zone, limb); the last two count infinite cells, and minus infinite ones.
-        digits: Bits of a mantissa.
-    """
-    special, top, ends = 255 if digits == 23 else 2047, 31 if digits == 23 else 63, limbs.shape[1] - 2
-    for run in range(len(slots)):
-        number, y = slots[run], rows[run]
-        for x in range(starts[run], stops[run]):
-            if valid[y, x] == 0:
-                continue
-            word = np.int64(bits[y, x])
-            exponent, mantissa = (word >> digits) & special, word & ((1 << digits) - 1)
-            is_negative = (word >> top) & 1
-            if exponent == special:
-                limbs[number, ends + is_negative] += 1
-                continue
-            if exponent > 0:
-                mantissa |= 1 << digits
-                exponent -= 1
-            lower, upper = mantissa & _LOWER, mantissa >> 26
-            place(limbs[number], exponent, -lower if is_negative else lower)
-            if upper:
-                place(limbs[number], exponent + 26, -upper if is_negative else upper)
-
-
-def sum_squares(  # noqa: PLR0917 - as above
-    bits: NDArray[Any],
-    valid: NDArray[Any],
-    slots: NDArray[Any],
-    rows: NDArray[Any],
-    starts: NDArray[Any],
-    stops: NDArray[Any],
-    limbs: NDArray[Any],
-    digits: int,
-) -> None:
-    """Add the squares of floats up by zone: see `sum_floats`."""
-    special, ends = 255 if digits == 23 else 2047, limbs.shape[1] - 2
-    for run in range(len(slots)):
-        number, y = slots[run], rows[run]
-        for x in range(starts[run], stops[run]):
-            if valid[y, x] == 0:
-                continue
-            word = np.int64(bits[y, x])
-            exponent, mantissa = (word >> digits) & special, word & ((1 << digits) - 1)
-            if exponent == special:
-                limbs[number, ends] += 1
-                continue
-            if exponent > 0:
-                mantissa |= 1 << digits
-                exponent -= 1
-            lower, upper = mantissa & _LOWER, mantissa >> 26
-            for k in range(3 if upper else 1):
-                product = lower * lower if k == 0 else 2 * lower * upper if k == 1 else upper * upper
-                place(limbs[number], 2 * exponent + 26 * k, product & 0x7FFFFFF)
-                place(limbs[number], 2 * exponent + 26 * k + 27, product >> 27)
-
-
-def extremes(  # noqa: PLR0917 - as above
-    values: NDArray[Any],
-    valid: NDArray[Any],
-    slots: NDArray[Any],
-    rows: NDArray[Any],
-    starts: NDArray[Any],
-    stops: NDArray[Any],
-    found: NDArray[Any],
-    is_max: int,
-) -> None:
-    """Find the least value of each zone, or the greatest; ``found`` holds what is never one."""
-    for run in range(len(slots)):
-        number, y = slots[run], rows[run]
-        for x in range(starts[run], stops[run]):
-            if valid[y, x]:
-                value = values[y, x]
-                if (value > found[number]) if is_max else (value < found[number]):
-                    found[number] = value

@@ -58,24 +58,33 @@ class Runs:
             ReadError: A zone is no whole number, or none that 64 bits hold.
         """
         cells, flags = _whole(zones, valid)
-        places, size = [np.empty(cells.size, np.int32) for _ in range(4)], _TABLE
+        places, size = np.empty((cells.size, 4), np.int32), _TABLE  # of which only what is written takes memory
         while True:
             keys, slots, ids = np.zeros(size, np.int64), np.full(size, -1, np.int32), np.empty(size // 2, np.int64)
             told = np.zeros(1, np.int64)
-            count = loop("find_runs")(cells, flags, keys, slots, ids, *places, told)
+            count = loop("find_runs")(cells, flags, keys, slots, ids, places, told)
             if count >= 0:
-                run_slots, rows, starts, stops = (place[:count] for place in places)
+                run_slots, rows, starts, stops = places[:count].T
                 return cls(ids[: told[0]], run_slots, rows, starts, stops)
             size *= 8
 
     @property
-    def where(self) -> tuple[Array, Array, Array, Array]:
-        """What loops take of them: slots, rows, starts, stops."""
-        return self.slots, self.rows, self.starts, self.stops
+    def where(self) -> Array:
+        """What loops take of them: (run, 4), slots, rows, starts, stops."""
+        return np.stack([self.slots, self.rows, self.starts, self.stops], axis=1)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """What loops take of shares: none where cells are whole."""
+        return np.zeros(0) if self.shares is None else self.shares
 
 
 class Zones(Protocol):
     """Where zones come from, if not from a raster: frozen, and pickled to workers."""
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether runs may have shares."""
 
     def runs(self, window: Window) -> Runs:
         """The runs of a tile, whose rows and columns count from the window's, north-up."""
@@ -84,7 +93,7 @@ class Zones(Protocol):
 def run_functions(dtype: np.dtype) -> Functions:
     """The native functions that `Runs.of` calls for zones of a dtype."""
     table = contiguous((_I64, 1), (_I32, 1), (_I64, 1))
-    types = (*contiguous((_cells_of(dtype), 2), (_U8, 2)), *table, *contiguous(*[(_I32, 1)] * 4, (_I64, 1)))
+    types = (*contiguous((_cells_of(dtype), 2), (_U8, 2)), *table, *contiguous((_I32, 2), (_I64, 1)))
     return [(loop("find_runs"), types)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,7 +13,7 @@ from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,12 +32,52 @@ class ZonalKernel(Kernel):
     finish: Finish | None = None
     """What makes the final columns of the merged table."""
 
+    @functools.cached_property
+    def same_results(self) -> tuple[int, ...]:
+        """For each result the first that is the same expression, so that each is folded from one plane."""
+        texts = [ast.dump(node) for node in _returned(self)]
+        return tuple(texts.index(text) for text in texts) or tuple(range(len(self.columns)))
+
+    @functools.cached_property
+    def plain_results(self) -> tuple[str | float | None, ...]:
+        """Results that need no computing: a number, or the name of a raster; None for others.
+
+        Where the body computes anything, rasters go through it: it may read one more, and be nodata where that is.
+        """
+        names = {raster.name for raster in self.rasters if raster.dtype is None}
+        found = tuple(_plain(node, names) for node in _returned(self)) or (None,) * len(self.columns)
+        if self.declared_outputs is not None:
+            return (None,) * len(self.columns)
+        is_plain = None not in found and len(_statements(self)) == 1
+        return found if is_plain else tuple(None if isinstance(result, str) else result for result in found)
+
     def __hash__(self) -> int:
         """As of any kernel."""
         return super().__hash__()
 
     def __repr__(self) -> str:
         return f"<zonal kernel {self.name}{self.usage} from {self.source.where}>"
+
+
+def _statements(kernel: Kernel) -> list[ast.stmt]:
+    """A body without its docstring."""
+    body = kernel.source.tree.body
+    return body[1:] if isinstance(body[0], ast.Expr) else body
+
+
+def _returned(kernel: Kernel) -> list[ast.expr]:
+    """What a body with one return gives; nothing of others."""
+    returns = [node for s in _statements(kernel) for node in ast.walk(s) if isinstance(node, ast.Return)]
+    if len(returns) != 1 or returns[0].value is None:
+        return []
+    value = returns[0].value
+    return value.elts if isinstance(value, ast.Tuple) else [value]
+
+
+def _plain(node: ast.expr, names: Collection[str]) -> str | float | None:
+    if isinstance(node, ast.Name) and node.id in names:
+        return node.id
+    return node.value if isinstance(node, ast.Constant) and type(node.value) in {int, float} else None  # type: ignore[return-value]
 
 
 def zonal(*, finish: Finish | None = None, **columns: Fold) -> Callable[[Callable[..., object]], ZonalKernel]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.planning.graph import Application, Reduced, ResultBand, SourceBand
+from tilejit.engine.planning.graph import Application, Band, Reduced, ResultBand, SourceBand
 from tilejit.engine.planning.planner import make_job, request_of
-from tilejit.engine.zones import ZonalTable
+from tilejit.engine.zones import Column, ZonalTable
 from tilejit.errors import ParameterError
 from tilejit.raster.making import from_array
 from tilejit.raster.options import RunOptions
@@ -100,10 +100,26 @@ def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str
             )
     check_one_grid(rasters, [f"{kernel.name}: {name}" for name in names])
     bands = tuple(raster.bands[0] for raster in rasters)
-    application = Application(kernel, bands[1:], kernel.bind(parameters))
-    values = tuple(ResultBand(application, k) for k in range(len(kernel.columns)))
-    table = ZonalTable(f"a table by zone, {', '.join(name for name, _ in kernel.columns)}", kernel.columns)
+    values, columns = _values(kernel, bands[1:], kernel.bind(parameters))
+    table = ZonalTable(f"a table by zone, {', '.join(name for name, _ in kernel.columns)}", columns)
     return LazyTable(kernel, Reduced(rasters[0].grid, (_counts(bands[0]), *values), table))
+
+
+def _values(
+    kernel: ZonalKernel, bands: Sequence[Band], parameters: Mapping[str, Any]
+) -> tuple[list[Band], tuple[Column, ...]]:
+    """What a table folds, each once: bands as they are stored, and what is computed of them."""
+    application = Application(kernel, tuple(bands), parameters)
+    names, values = [raster.name for raster in kernel.rasters], dict[Any, Band]()
+    columns = []
+    rows = zip(kernel.columns, kernel.plain_results, kernel.same_results, strict=True)
+    for (name, fold), result, first in rows:
+        if isinstance(result, (int, float)):
+            columns.append(Column(name, fold, constant=result))
+            continue
+        values.setdefault(first, ResultBand(application, first) if result is None else bands[names.index(result)])
+        columns.append(Column(name, fold, list(values).index(first)))
+    return list(values.values()), tuple(columns)
 
 
 def _counts(band: Any) -> Any:
