@@ -37,3 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Before or after the command itself: while modules are imported, say.
             sys.stderr.write("tilejit: interrupted\n")
             return 130
+        finally:
+            if arguments is None:
+                gc.freeze()  # the process ends: looking for garbage among all that was imported takes 0.1 s

@@ -271,13 +271,14 @@ def math_used(form: Form) -> set[str]:
 
 def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[list[str], list[str]]:
     """The constants and the functions of tj.math that ``names`` and all that they use come to, as text."""
-    definitions, uses = _library(8 * compute.itemsize)
+    definitions = _library(8 * compute.itemsize)
     wanted: set[str] = set()
     todo = names & definitions.keys()
     while todo:
         name = todo.pop()
         wanted.add(name)
-        todo |= uses[name] - wanted
+        used = {n.id for n in ast.walk(definitions[name]) if isinstance(n, ast.Name)}
+        todo |= (used & definitions.keys()) - wanted
     constants, functions = [], []
     prefix = Renamer({n: f"_{n}" for n in definitions})  # no name of the user's begins so
     for name in (n for n in definitions if n in wanted):
@@ -291,8 +292,8 @@ def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[l
 
 
 @functools.cache
-def _library(width: int) -> tuple[dict[str, ast.stmt], dict[str, set[str]]]:
-    """The top-level definitions of tj.math's float32 or float64 file, and the names that each uses."""
+def _library(width: int) -> dict[str, ast.stmt]:
+    """The top-level definitions of tj.math's float32 or float64 file."""
     path = Path(tilejit.math.__file__).parent / f"float{width}.py"
     definitions: dict[str, ast.stmt] = {}
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -300,12 +301,8 @@ def _library(width: int) -> tuple[dict[str, ast.stmt], dict[str, set[str]]]:
             definitions[statement.name] = statement
         elif isinstance(statement, ast.Assign):
             values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
-            definitions |= {n: assign(n, v) for n, v in zip(stored(statement), values, strict=True)}
-    uses = {
-        name: {n.id for n in ast.walk(s) if isinstance(n, ast.Name)} & (definitions.keys() - {name})
-        for name, s in definitions.items()
-    }
-    return definitions, uses
+            definitions |= {n: assign(n, v) for n, v in zip(stored(statement.targets[0]), values, strict=True)}
+    return definitions
 
 
 class Renamer(ast.NodeTransformer):
