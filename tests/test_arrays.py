@@ -26,7 +26,7 @@ from raster_kernels import (
     same_bits,
 )
 from tilejit.arrays import _ArrayJob
-from tilejit.backends.launch_control import on_threads
+from tilejit.backends import on_threads
 from tilejit.errors import KernelError, ParameterError
 from tilejit.grid import Grid
 

@@ -7,8 +7,7 @@ import rasterio
 from tilejit.formats.folders.shards import ShardSink
 from tilejit.formats.folders.zarr_sink import ZarrSink
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.geotiff_sink import RasterioSink
+from tilejit.formats.geotiff_sink import BlockSink, RasterioSink
 from tilejit.formats.in_memory import ArraySink, ArraySource
 from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import OutputProfile

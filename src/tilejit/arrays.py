@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends import get_backend
+from tilejit.backends import STOP, get_backend, new_control, on_threads
 from tilejit.backends.cpu import CpuBackend, short_pixels
-from tilejit.backends.launch_control import STOP, new_control, on_threads
 from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError, warn_caller
 from tilejit.formats.containers import Container, given_array
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends import Backend, Launch
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import Backend, Launch, LaunchControl
     from tilejit.compiler.kinds import Signature
     from tilejit.formats.containers import Given
     from tilejit.kernel.kernel import Kernel

@@ -18,12 +18,10 @@ from hypothesis import strategies as st
 
 from sinks_for_tests import Written, write_all
 from tilejit.errors import SinkError
-from tilejit.formats import append_file
-from tilejit.formats.geotiff import block_sink
-from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats import append_file, geotiff_sink
 from tilejit.formats.geotiff.block_writer import cut_block
 from tilejit.formats.geotiff.blocks import BlockGrid, Place, constant_of
-from tilejit.formats.geotiff_sink import RasterioSink, writer_of
+from tilejit.formats.geotiff_sink import BlockSink, RasterioSink, writer_of
 from tilejit.formats.output import OutputFile
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import WRITTEN_DIRECTLY, OutputProfile
@@ -418,7 +416,7 @@ def test_a_directory_that_cannot_be_written(tmp_path, monkeypatch, broken):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(block_sink, broken, fail)
+    monkeypatch.setattr(geotiff_sink, broken, fail)
     before = threading.active_count()
     with pytest.raises(SinkError, match=r"direct\.tif: cannot be created: .*No space left .*free some"):
         BlockSink(OutputFile(profile_of(tmp_path)))

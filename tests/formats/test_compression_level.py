@@ -21,7 +21,7 @@ from sinks_for_tests import Written
 from tilejit.errors import SinkError
 from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.codecs.compression_level import MixedEncoder, SampleBlock, coders_for
-from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff_sink import BlockSink
 from tilejit.formats.output import OutputFile
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid

@@ -14,8 +14,7 @@ from tilejit.errors import SinkError
 from tilejit.formats.gdal.creation_options import block_of, default_options
 from tilejit.formats.gdal.library import CODECS, codecs
 from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.block_sink import BlockSink
-from tilejit.formats.geotiff_sink import RasterioSink, open_geotiff
+from tilejit.formats.geotiff_sink import BlockSink, RasterioSink, open_geotiff
 from tilejit.formats.in_memory import ArraySink
 from tilejit.formats.output import OutputFile
 from tilejit.formats.registry import open_sink

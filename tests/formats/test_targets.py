@@ -22,7 +22,7 @@ from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.pipeline.stopwatch import checked_trace
 from tilejit.errors import NameTakenError, SinkError, printable
 from tilejit.formats.gdal.new_file import write_png
-from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff_sink import BlockSink
 from tilejit.formats.publishing import replacing_folder, sync_path
 from tilejit.formats.registry import checked_target, places_of
 from tilejit.formats.target import Checkpoint, hidden_beside

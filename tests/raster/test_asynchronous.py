@@ -23,7 +23,7 @@ from tilejit.engine.pipeline import evaluation
 from tilejit.engine.pipeline.pipeline import Cancellation
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError, RunStoppedError, SinkError, TilejitError
-from tilejit.formats.geotiff.block_sink import BlockSink
+from tilejit.formats.geotiff_sink import BlockSink
 from tilejit.formats.in_memory import ArraySource
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import tiles_job

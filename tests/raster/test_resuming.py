@@ -32,8 +32,8 @@ from tilejit.engine.planning.tiles import unfinished
 from tilejit.errors import PlanError, ReadError, SinkError
 from tilejit.formats.folders import shards
 from tilejit.formats.folders.folder_sink import FolderSink
-from tilejit.formats.geotiff.block_sink import BlockSink
 from tilejit.formats.geotiff.block_writer import BlockWriter
+from tilejit.formats.geotiff_sink import BlockSink
 from tilejit.formats.registry import stored_bytes
 
 psutil = pytest.importorskip("psutil")

@@ -17,8 +17,7 @@ import rasterio
 
 import tilejit as tj
 from kernels_for_tests import write_module
-from tilejit.backends import get_backend
-from tilejit.backends.launch_control import ROWS, STOP, interruptible, new_control
+from tilejit.backends import ROWS, STOP, get_backend, interruptible, new_control
 from tilejit.engine.executors.base import SerialExecutor
 from tilejit.system import signals
 from tilejit.system.signals import ends_heard

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.launch_control import interruptible, new_control
+from tilejit.backends import interruptible, new_control
 from tilejit.compiler.cpu import cpu_source
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.kinds import Kind
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from tilejit.backends import Launch
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import Launch, LaunchControl
     from tilejit.compiler.jit.machine_code import ArgumentType
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Signature

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends import simulating
+from tilejit.backends import ROWS, STOP, simulating
 from tilejit.backends.cpu import launch_types
 from tilejit.backends.cuda_device import (
     Device,
@@ -28,7 +28,6 @@ from tilejit.backends.cuda_device import (
     versions,
     why_none,
 )
-from tilejit.backends.launch_control import ROWS, STOP
 from tilejit.compiler.cuda import cuda_source
 from tilejit.compiler.jit.modules import load_module
 from tilejit.compiler.passes import hoisted
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends import Launch
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import Launch, LaunchControl
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.launch_control import ROWS, STOP, new_control
+from tilejit.backends import ROWS, STOP, new_control
 from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.compiler.kinds import Kind
 from tilejit.kernel.counts import COUNTERS, Counts
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends import Launch
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import Launch, LaunchControl
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel

@@ -71,7 +71,7 @@ time (a 5x5 median, a network of calls, 76 s instead of 3), and it does not inli
 _COUNTED = "_row_{0} = np.int32(_row_{0} + ({1}))"
 """A row's counts in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
 _UNLESS_STOPPED = "if _control[0] == 0:"
-"""Asked before each row, of memory that another thread writes: see `tilejit.backends.launch_control`."""
+"""Asked before each row, of memory that another thread writes: see `tilejit.backends`."""
 _ROW_DONE = "_control[1] += 1"
 """Only of tiles, which have a control each: threads that share one would count over each other."""
 

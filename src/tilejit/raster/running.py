@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import numpy as np
 
 from tilejit.engine.executors import opened
-from tilejit.engine.pipeline.outputs import file_request, output_profile
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.pipeline.stopwatch import checked_trace
@@ -20,7 +19,7 @@ from tilejit.engine.planning.planner import make_job
 from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, printable, warn_caller
 from tilejit.formats.publishing import sweep
 from tilejit.formats.registry import check_no_input, checked_target, open_sink, places_of
-from tilejit.raster.options import RunOptions
+from tilejit.raster.options import RunOptions, file_request, output_profile
 from tilejit.system.identity import rank_name
 from tilejit.system.signals import ends_heard
 from tilejit.window import Window

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends import get_backend
-from tilejit.backends.launch_control import OF
+from tilejit.backends import OF, get_backend
 from tilejit.compiler.jit.native_function import finish_compiling
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends import Launch
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import Launch, LaunchControl
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.tile_buffers import TileBuffer
     from tilejit.engine.planning.plan import Plan

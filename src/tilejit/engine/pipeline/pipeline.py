@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tilejit.backends.launch_control import ROWS, interruptible, new_control
+from tilejit.backends import ROWS, interruptible, new_control
 from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.schedule import Schedule
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from tilejit.backends import Launch
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import Launch, LaunchControl
     from tilejit.engine.partials import State
     from tilejit.engine.pipeline.schedule import Assignment
     from tilejit.engine.pipeline.stopwatch import Stopwatch

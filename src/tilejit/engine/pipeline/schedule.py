@@ -11,11 +11,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tilejit.backends.launch_control import OF, ROWS, STOP, new_control
+from tilejit.backends import OF, ROWS, STOP, new_control
 from tilejit.engine.pipeline.tile_buffers import Boundaries, TileBuffer, TileMemory
 
 if TYPE_CHECKING:
-    from tilejit.backends.launch_control import LaunchControl
+    from tilejit.backends import LaunchControl
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.steps import Index
     from tilejit.window import Window
