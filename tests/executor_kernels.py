@@ -1,5 +1,9 @@
 """Kernels that workers import by name."""
 
+import math
+
+import numpy as np
+
 import tilejit as tj
 
 
@@ -29,3 +33,22 @@ def counted(z):
         z = z * 1.0005 + 0.001
         steps += 1
     return steps
+
+
+@tj.focal(nodata="kernel")
+def flooded(mark, land):
+    """What is marked grows over land, to four neighbours."""
+    most = max(mark[0, 0], mark[-1, 0], mark[1, 0], mark[0, -1], mark[0, 1])
+    return min(land[0, 0], most)
+
+
+@tj.focal
+def heated(z) -> np.float32:
+    return math.floor((z[0, 0] + z[-2, 0] + z[2, 0] + z[0, -1] + z[0, 1]) * 0.2)
+
+
+@tj.focal(nodata="kernel")
+def labelled(number) -> np.int32:
+    """Valid cells take the largest number of their four neighbours."""
+    most = max(number[0, 0], number[-1, 0], number[1, 0], number[0, -1], number[0, 1])
+    return most if tj.is_valid(number[0, 0]) else math.nan

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from tilejit.kernel.kernel import Kernel
-from tilejit_kernels import filters, indices, masks, terrain
+from tilejit_kernels import filters, indices, masks, morphology, terrain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -309,6 +309,38 @@ def reclassify(z, **breaks):
 # Inputs.
 
 
+def geodesic_dilation(marker, mask):
+    high = ndimage.maximum_filter(np.where(np.isnan(marker), -np.inf, marker), 3, mode="constant", cval=-np.inf)
+    return np.where(np.isinf(high), np.nan, np.minimum(high, mask))
+
+
+def geodesic_erosion(marker, mask):
+    return -geodesic_dilation(-marker, -mask)
+
+
+def repeated(sweep):
+    """What a sweep comes to in the end."""
+
+    def expected(marker, mask):
+        before, after = None, marker
+        while before is None or not np.array_equal(before, after, equal_nan=True):
+            before, after = after, sweep(after, mask)
+        return after
+
+    return expected
+
+
+def marked_below(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
+    """Markers of a terrain at some of its cells, and it."""
+    (mask,) = elevation(rng, shape)
+    return np.where(rng.random(shape) < 0.02, mask, mask - 60).astype(np.float32), mask
+
+
+def marked_above(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
+    marker, mask = marked_below(rng, shape)
+    return -marker, -mask
+
+
 def elevation(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
     """Hills with rough ground, a plain and a ramp, in 64ths of a metre, whose differences float32 holds."""
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -420,6 +452,14 @@ ORACLES: dict[str, Oracle] = {
     ),
     "standard_deviation_5x5": Oracle(
         filters.standard_deviation_5x5, over_valid(np.nanstd, 5), elevation, 1000, 2
+    ),
+    "geodesic_dilation": Oracle(morphology.geodesic_dilation, geodesic_dilation, marked_below),
+    "geodesic_erosion": Oracle(morphology.geodesic_erosion, geodesic_erosion, marked_above),
+    "reconstruct_by_dilation": Oracle(
+        morphology.reconstruct_by_dilation, repeated(geodesic_dilation), marked_below
+    ),
+    "reconstruct_by_erosion": Oracle(
+        morphology.reconstruct_by_erosion, repeated(geodesic_erosion), marked_above
     ),
     "median_3x3": Oracle(filters.median_3x3, median(3), noise),
     "median_5x5": Oracle(filters.median_5x5, median(5), noise),

@@ -71,6 +71,7 @@ _LAZY = {
     "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster.making:from_array",
+    "iterate": "tilejit.raster.iterating:iterate",
     "merge": "tilejit.raster.merging:merge",
     "open": "tilejit.raster.making:open_raster",
     "save": "tilejit.raster.running:save",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from tilejit.engine.prediction import Prediction
     from tilejit.grid import Grid
     from tilejit.raster.asynchronous import Tile, asave
+    from tilejit.raster.iterating import iterate
     from tilejit.raster.making import from_array
     from tilejit.raster.making import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.raster.merging import merge
@@ -137,6 +139,7 @@ __all__ = [
     "focal",
     "from_array",
     "is_valid",
+    "iterate",
     "local",
     "math",
     "merge",

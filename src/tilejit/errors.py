@@ -17,6 +17,7 @@ __all__ = [
     "BackendError",
     "CodecError",
     "GridMismatchError",
+    "IterationLimitError",
     "KernelError",
     "MemoryLimitError",
     "NameTakenError",
@@ -94,6 +95,10 @@ class PlanError(TilejitError):
 
 class MemoryLimitError(PlanError):
     """A plan needs more memory than it was given."""
+
+
+class IterationLimitError(TilejitError):
+    """An iteration has not come to its end within the sweeps that it was allowed."""
 
 
 class RunStoppedError(TilejitError):

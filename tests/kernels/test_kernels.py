@@ -9,11 +9,11 @@ import pytest
 
 import tilejit as tj
 from oracles import ORACLES, punched
-from tilejit_kernels import filters, indices, masks, terrain
+from tilejit_kernels import filters, indices, masks, morphology, terrain
 
 pytestmark = pytest.mark.slow
 
-MODULES = (terrain, indices, filters, masks)
+MODULES = (terrain, indices, filters, masks, morphology)
 KERNELS = {
     name: value
     for module in MODULES

@@ -87,11 +87,14 @@ def predict_job(job: Job) -> Prediction:
     try some blocks to learn which is the best, and what kernels take to compile is in both.
 
     Raises:
-        PlanError: An input's blocks are very large, or lie on another machine.
+        PlanError: An input's blocks are very large, or lie on another machine; or a pass is repeated until its end.
         TilejitError: The sample cannot be read, or not written into a temporary folder.
     """
+    repeated = next((one.iteration for one in job.earlier if one.iteration is not None), None)
+    if repeated is not None:
+        raise PlanError(f"{repeated.name} goes on until no cell changes, and when that is nobody knows before")
     # What numbers earlier passes make is no matter of time.
-    passes = [bound(one, map(float, range(len(awaited(one))))) for one in (*job.earlier, job)]
+    passes = [bound(one, map(float, range(len(awaited(one)))), {}) for one in (*job.earlier, job)]
     return functools.reduce(operator.add, map(_predicted, passes))
 
 

@@ -94,6 +94,8 @@ class SourceStorage:
     """Its files, and what tells each of them from another of its name; None of one that is not local."""
     environment: Environment | None = None
     """What held of ``rasterio.Env`` when it was opened by its name; None where no other process can open it so."""
+    is_value: bool = False
+    """Whether the source is a small value that can be pickled, and read by wherever its files are seen."""
 
 
 def storage_of(source: Source) -> SourceStorage:

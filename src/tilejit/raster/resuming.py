@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def check_resumable(job: Job) -> None:
     """Refuses what no journal can be kept of, while planning."""
-    for source in job.sources:
+    for source in (s for s in job.sources if not storage_of(s).is_value):
         if not is_opened_by_name(source):
             raise PlanError(
                 f"{source.name}: resume=True needs inputs that are there in the next run, and this one is in memory: "
@@ -123,6 +123,8 @@ def _pass_parts(job: Job) -> Iterator[tuple[str, str]]:
         yield f"{name}: body, helpers and constants", kernel.fingerprint
         yield from ((f"{name}: {parameter}", repr(value)) for parameter, value in parameters.items())
         yield from ((f"{name}: C library {file}", _state(file)) for file in _libraries(kernel))
+    if job.iteration is not None:
+        yield "tiles (rows, columns)", str(job.plan.writes[0].block)
     yield from _steps(job.plan)
 
 

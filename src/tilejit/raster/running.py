@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -253,7 +254,8 @@ def _make_job(
 ) -> Job:
     """Plans a job, and refuses what its executor cannot do."""
     bands = [band for request in requests for band in request.bands]
-    job = make_job(grid, requests, options.settings(bands, executor), window)
+    scratch = next((str(Path(os.path.realpath(request.path)).parent) for request in requests if request.path), "")
+    job = make_job(grid, requests, replace(options.settings(bands, executor), scratch=scratch), window)
     if executor is not None:
         from tilejit.engine.distribution.leader import check_distributed
 

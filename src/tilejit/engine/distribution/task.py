@@ -89,8 +89,8 @@ class JobSpec:
 
     plan: Plan
     """The plan of the whole."""
-    inputs: tuple[Input, ...]
-    """What each of its reads reads."""
+    inputs: tuple[Input | Source, ...]
+    """What each of its reads reads: what opens it, or what is a value and reads by itself."""
     kernels: bytes
     """The kernel of each of its steps, pickled; what it needs is looked for in `path`."""
     fingerprints: tuple[str, ...]
@@ -112,7 +112,7 @@ class JobSpec:
         modules = {module for kernel in job.kernels for module in way_of(kernel).modules}
         return cls(
             plan=job.plan,
-            inputs=tuple(map(Input.of, job.sources)),
+            inputs=tuple(s if storage_of(s).is_value else Input.of(s) for s in job.sources),
             kernels=pickle.dumps(job.kernels),
             fingerprints=tuple(kernel.fingerprint for kernel in job.kernels),
             parameters=job.parameters,
@@ -127,10 +127,10 @@ class JobSpec:
         kernels: tuple[Kernel, ...] = pickle.loads(self.kernels)  # noqa: S301 - from who runs the job
         for kernel, fingerprint in zip(kernels, self.fingerprints, strict=True):
             _check_same(kernel, fingerprint)
-        files = {i: replace(i, is_scaled=False) for i in self.inputs}
+        files = {i: replace(i, is_scaled=False) for i in self.inputs if isinstance(i, Input)}
         opened = {file: file.open() for file in dict.fromkeys(files.values())}
         made = {i: ScaledSource(opened[file]) if i.is_scaled else opened[file] for i, file in files.items()}
-        sources = tuple(made[i] for i in self.inputs)
+        sources = tuple(made[i] if isinstance(i, Input) else i for i in self.inputs)
         for read, source in zip(self.plan.reads, sources, strict=True):
             here, there, size = source.grid.shape, self.plan.grid.shape, storage_of(source).stored_bytes
             if (here, size) != (there, read.stored_bytes):

@@ -8,6 +8,7 @@ import os
 import threading
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.partials import Totals
@@ -20,7 +21,6 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from tilejit.engine.partials import Partial, State
     from tilejit.formats.sink import Manifest, Sink
@@ -31,7 +31,7 @@ SECONDS = 1.0
 To sync what was written and then the line that says so, for each tile, would cost more than a small tile does."""
 _HEADER = "tilejit journal"
 _COMPLETE = "complete"
-_NUMBERS = "numbers of earlier passes"
+_NUMBERS, _TILES = "numbers of earlier passes", "tiles of earlier passes"
 _SUM = "sum"
 
 
@@ -45,6 +45,16 @@ class Entry:
     """What each output's sink says of them."""
     states: tuple[State, ...]
     """What their pixels come to, for each partial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What earlier passes of a run have made for the last."""
+
+    numbers: list[float]
+    """The numbers that its kernels take."""
+    tiles: list[tuple[str, str]]
+    """For each iteration, the file of its tiles, and which of their places hold the cells, in hexadecimal."""
 
 
 class Journal:
@@ -71,8 +81,9 @@ class Journal:
         self.path, self.partials = path, partials
         self.entries: tuple[Entry, ...] = ()
         """What earlier runs have finished."""
-        self.numbers: list[float] | None = None
+        self.made: Made | None = None
         """What earlier passes of the run have made for the last, where they are done."""
+        self._made_end = 0
         self.is_begun = False
         """Whether there is something to go on with: an earlier run's work, or this one's."""
         self.is_complete = False
@@ -108,7 +119,10 @@ class Journal:
                 self.is_begun = False
                 return 0
         if entries and _NUMBERS in entries[0]:
-            self.numbers = entries.pop(0)[_NUMBERS]
+            told = entries.pop(0)
+            made = Made(told[_NUMBERS], [(path, sides) for path, sides in told[_TILES]])
+            if all(Path(path).exists() for path, _ in made.tiles):  # else somebody has taken them away
+                self.made, self._made_end = made, sum(len(line) + 1 for line in lines[:2])
         self.entries = tuple(
             Entry(tuple(Window(*w) for w in e["windows"]), tuple(e["manifests"]), tuple(e["states"])) for e in entries
         )
@@ -146,8 +160,8 @@ class Journal:
         return totals
 
     def forget(self) -> None:
-        """Begins anew: the outputs that it is of are not there."""
-        self.entries, self.numbers, self.is_begun, self._end = (), None, False, 0
+        """Begins the last pass anew: the outputs that it is of are not there."""
+        self.entries, self.is_begun, self._end = (), self.made is not None, self._made_end
 
     def begin(self, sinks: Sequence[Sink]) -> None:
         """Hands the outputs what earlier runs have written; from now on they and the journal stay when a run fails."""
@@ -225,12 +239,13 @@ class Journal:
         hint = disk_hint(self.path.parent, error)
         return SinkError(f"{self.path}: finished tiles cannot be noted: {error or type(error).__name__}{hint}")
 
-    def note_numbers(self, numbers: Sequence[float]) -> None:
+    def note_made(self, numbers: Sequence[float], tiles: Sequence[tuple[str, str]]) -> None:
         """Notes what earlier passes have made: a later run does not make them again."""
         try:
-            self._write([_line({_NUMBERS: list(numbers)})])
+            self._write([_line({_NUMBERS: list(numbers), _TILES: list(map(list, tiles))})])
         except OSError as error:
             raise self._failed(error) from error
+        self.made = Made(list(numbers), list(tiles))
 
     def note_complete(self) -> None:
         """Notes that the outputs lack nothing but their names: a later run gives them those, and does nothing else."""

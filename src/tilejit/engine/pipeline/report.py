@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +95,19 @@ class Report:
     """What ran the tasks."""
     resumed: int = 0
     """Pixels that an earlier run had finished."""
+    sweeps: int = 1
+    """How often a pass was run."""
     earlier: tuple[Report, ...] = ()
     """What the passes before did, whose results the kernels took."""
+
+    def then(self, other: Report) -> Report:
+        """What two sweeps of a pass did together; the results are those of the second."""
+        stages = {name: self.stages[name] + other.stages[name] for name in STAGES}
+        added = ("seconds", "cpu_seconds", "pixels", "tasks", "bytes_read", "source_bytes", "output_bytes", "sweeps")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in added}
+        peak = max(self.peak_memory, other.peak_memory)
+        counts = self.counts + other.counts
+        return replace(other, stages=stages, peak_memory=peak, results=(counts, *other.results[1:]), **sums)
 
     @property
     def counts(self) -> Counts:
@@ -149,9 +160,13 @@ class Report:
             lines.append(
                 f"nodata    {counted(self.collisions, 'valid pixel')} got a result that equals the nodata value"
             )
-        lines += [f"pass {k}    {p.pixels / 1e6:.1f} Mpx in {p.seconds:.2f} s" for k, p in enumerate(self.earlier, 1)]
+        lines += [f"pass {k}    {p._done()}" for k, p in enumerate(self.earlier, 1)]  # noqa: SLF001 - its own
         lines += [f"told      {line}" for line in self.counts.lines()]
         return "\n".join(lines)
+
+    def _done(self) -> str:
+        sweeps = f", {counted(self.sweeps, 'sweep')} of {counted(self.tasks, 'tile')}" if self.sweeps > 1 else ""
+        return f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s{sweeps}"
 
     def _wall(self) -> str:
         parts = [f"{s} {self.stages[s].wall:.2f} s ({self.share(s):.0f} %)" for s in WORKER_STAGES]

@@ -6,19 +6,18 @@ import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run
 from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
-from tilejit.engine.planning.planner import awaited, bound
 from tilejit.engine.planning.tiles import parts_of, unfinished
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.registry import stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tilejit.engine.executors.base import Executor
     from tilejit.engine.partials import State
@@ -55,15 +54,40 @@ def run_job(
         journal: Where finished tiles are kept; those that it has are not computed again.
     """
 
-    def run_earlier(one: Job) -> Report:
-        return run_job(one, (), executor, progress=progress, cancellation=cancellation)
+    def run(one: Job, stores: Sequence[Sink]) -> Report:
+        shown = progress if one.plan.active is None else None  # how many sweeps there will be nobody knows
+        return _run_pass(one, stores, executor, progress=shown, cancellation=cancellation)
 
-    job, earlier = _run_passes(job, run_earlier, journal)
+    def run_last(last: Job) -> Report:
+        return _run_pass(
+            last, sinks, executor, progress=progress, trace=trace, cancellation=cancellation, journal=journal
+        )
+
+    if not job.earlier:
+        return run_last(job)
+    from tilejit.engine.passes import run_passes
+
+    return run_passes(job, run, run_last, lambda doing: progress and progress(0, 1, doing), journal)
+
+
+def _run_pass(
+    job: Job,
+    sinks: Sequence[Sink],
+    executor: Executor | None,
+    *,
+    progress: Progress | None,
+    trace: TraceFile | None = None,
+    cancellation: Cancellation | None,
+    journal: Journal | None = None,
+) -> Report:
+    """Runs one pass; see `run_job`."""
     reset_peak_memory()
     plan = job.plan
     windows = [plan.window]
     if executor is not None:
         windows = list(parts_of(plan, executor.workers, plan.output_bytes))
+    if plan.active is not None:
+        windows = [window for window in windows if replace(plan, window=window).task_count]
     if journal is not None:
         windows = list(unfinished(plan, windows, journal.windows))
     before = plan.task_count - sum(replace(plan, window=window).task_count for window in windows)
@@ -84,7 +108,7 @@ def run_job(
                 figures = distribute(run, sinks, windows, totals, journal, executor=executor)
         if journal is not None:
             journal.remove()
-        return _report(run, sinks, windows, figures, totals, executor=executor, earlier=earlier)
+        return _report(run, sinks, windows, figures, totals, executor=executor)
 
 
 def _compute(
@@ -230,9 +254,10 @@ def _report(
     totals: Totals,
     *,
     executor: Executor | None,
-    earlier: tuple[Report, ...],
 ) -> Report:
-    plan, watch, pixels = run.job.plan, run.watch, sum(w.height * w.width for w in windows)
+    plan, watch = run.job.plan, run.watch
+    computed = windows if plan.active is None else [window for _, window in plan.tasks()]
+    pixels = sum(window.height * window.width for window in computed)
     return Report(
         seconds=watch.seconds(),
         stages=(done + Figures(stages=watch.stages())).stages,
@@ -251,8 +276,7 @@ def _report(
         results=totals.results(),
         coding=tuple(_codings(sinks, plan)),
         executor=plan.executor,
-        resumed=plan.window.height * plan.window.width - pixels,
-        earlier=earlier,
+        resumed=0 if plan.active is not None else plan.window.height * plan.window.width - pixels,
     )
 
 
@@ -262,34 +286,3 @@ def _codings(sinks: Sequence[Sink], plan: Plan) -> Iterator[str]:
         coding = getattr(sink, "coding", "")
         if coding:
             yield f"{Path(write.path).name}: {coding}"
-
-
-def _run_passes(
-    job: Job, run: Callable[[Job], Report], journal: Journal | None = None
-) -> tuple[Job, tuple[Report, ...]]:
-    """Runs the passes before the last, if no journal has what they made.
-
-    Args:
-        job: All passes.
-        run: Runs one that writes nothing.
-        journal: Where the numbers are kept that the last pass takes.
-
-    Returns:
-        The last pass, whose parameters are numbers now, and what each of the others did.
-    """
-    if journal is not None and journal.numbers is not None:
-        return bound(job, journal.numbers), ()
-    results: dict[tuple[Any, ...], Any] = {}
-    reports = []
-    for earlier in job.earlier:
-        report = run(bound(earlier, _numbers(earlier, results)))
-        reports.append(report)
-        results |= {r.key: result for r, result in zip(earlier.reduced, report.results[1:], strict=True)}
-    numbers = _numbers(job, results)
-    if journal is not None and numbers:
-        journal.note_numbers(numbers)
-    return bound(job, numbers), tuple(reports)
-
-
-def _numbers(job: Job, results: Mapping[tuple[Any, ...], Any]) -> list[float]:
-    return [statistic.of(results[statistic.reduced.key]) for statistic in awaited(job)]

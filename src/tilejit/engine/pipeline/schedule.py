@@ -84,7 +84,8 @@ class Schedule:
         self._next = next(self._tiles, None)
         if self._next is not None and (group := self.plan.group_of(self._next[0])) != self._group:
             self._group, self._group_number = group, self._group_number + 1
-        self._open[index] = buffer = TileBuffer(window, self.plan.panel(index), self._free.pop(), self._boundaries)
+        panel, exchanges = self.plan.panel(index), self.plan.exchanges
+        self._open[index] = buffer = TileBuffer(window, panel, self._free.pop(), self._boundaries, exchanges)
         self._missing[index] = len(self._neighbours(index)) + 1
         return Assignment("read", index, buffer)
 

@@ -110,6 +110,8 @@ class TileBuffer:
     """The memory, to be given back."""
     boundaries: Boundaries = field(default_factory=Boundaries)
     """What the panel before has left to this one, and this one leaves to the next."""
+    is_exchanging: bool = True
+    """Whether it is handed cells of its halo; otherwise it reads all of it."""
     layers: list[Layer] = field(init=False)
     """Its cells, one layer for each read."""
 
@@ -142,7 +144,7 @@ class TileBuffer:
             valid = None if layer.valid is None else layer.valid[:, rows, cols]
             source.read(layer.read.bands, window, layer.cells[:, rows, cols], valid)
             total += self._decoded_bytes(number, window, whole)
-            if own.col_end == self.panel.col_end < whole.col_end:
+            if self.is_exchanging and own.col_end == self.panel.col_end < whole.col_end:
                 self.boundaries.keep(number, layer, own)
         return total
 

@@ -57,6 +57,8 @@ class Request:
     """The dtype asked for; None for that of its bands."""
     reduced: Reduced | None = None
     """What its bands are reduced to, where it is no output."""
+    is_scratch: bool = False
+    """Whether it goes to tiles on the disk, for later passes alone."""
 
     @cached_property
     def is_masked(self) -> bool:

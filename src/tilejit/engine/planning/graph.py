@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tilejit.compiler.kinds import LazyScalar, Quantity
-from tilejit.formats.source import ScaledSource
+from tilejit.errors import ReadError
+from tilejit.formats.source import ScaledSource, SourceStorage
 from tilejit.kernel.kernel import INPUT_UNIT
 
 if TYPE_CHECKING:
@@ -152,37 +153,85 @@ class Statistic(LazyScalar):
         return f"{self.part}{arguments} of {self.reduced.bands[0].label}"
 
 
-def statistics_of(bands: Iterable[Band]) -> list[Statistic]:
-    """Returns the statistics that kernels take which bands are made by."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Iteration:
+    """A kernel that is applied to its own result until nothing changes, as a source that its passes fill."""
+
+    application: Application
+    """The kernel; the first of its inputs is where it begins."""
+    limit: int
+    """How often every cell is computed at most."""
+    monotone: bool
+    """Whether it comes to one end however its cells are visited."""
+    grid: Grid
+    """Where the cells lie."""
+    bands: tuple[BandInfo]
+    """Its one band."""
+    block: tuple[int, int] = (1, 1)
+    """Any window will do."""
+    storage: ClassVar[SourceStorage] = SourceStorage("from tiles on the disk", is_value=True)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.application.kernel.name
+
+    def read(self, *_: object) -> NoReturn:
+        """Refuse: a run puts what its passes have made in its place."""
+        raise ReadError(f"{self.name}: is read before it is computed")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+Waiting = Reduced | Iteration
+"""What a pass makes, or several, for later ones."""
+
+
+def _key(made: Waiting) -> tuple[Any, ...]:
+    return made.key if isinstance(made, Reduced) else (id(made),)
+
+
+def _awaited(bands: Sequence[Band]) -> list[Waiting]:
+    """What the passes of bands wait for."""
     values = (value for application in applications_of(bands) for value in application.parameters.values())
-    return [value for value in values if isinstance(value, Statistic)]
+    iterations = [source for source in sources_of(bands) if isinstance(source, Iteration)]
+    return [*(value.reduced for value in values if isinstance(value, Statistic)), *iterations]
 
 
-def _passes_of(bands: Iterable[Band], levels: dict[tuple[Any, ...], tuple[int, Reduced]]) -> int:
+def inputs_of(made: Waiting) -> tuple[Band, ...]:
+    """Returns the bands that something is made of."""
+    return made.bands if isinstance(made, Reduced) else (ResultBand(made.application, 0),)
+
+
+def _passes_of(bands: Sequence[Band], levels: dict[tuple[Any, ...], tuple[int, Waiting]]) -> int:
     """How many passes bands wait for; notes in ``levels`` for how many what they take is waiting itself."""
     count = 0
-    for reduced in (statistic.reduced for statistic in statistics_of(bands)):
-        if reduced.key not in levels:
-            levels[reduced.key] = _passes_of(reduced.bands, levels), reduced
-        count = max(count, levels[reduced.key][0] + 1)
+    for made in _awaited(bands):
+        if _key(made) not in levels:
+            levels[_key(made)] = _passes_of(inputs_of(made), levels), made
+        count = max(count, levels[_key(made)][0] + 1)
     return count
 
 
-def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Reduced]]]:
-    """Returns the passes that bands wait for, first ones first: a grid, and what is reduced.
+def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Reduced] | Iteration]]:
+    """Returns the passes that bands wait for, first ones first: a grid, and what is reduced, or iterated.
 
-    What lies on one grid and waits for equally many passes rides on one pass.
+    What is reduced on one grid and waits for equally many passes rides on one pass.
     """
-    levels: dict[tuple[Any, ...], tuple[int, Reduced]] = {}
-    count = _passes_of(bands, levels)
-    passes: list[tuple[Grid, list[Reduced]]] = []
+    levels: dict[tuple[Any, ...], tuple[int, Waiting]] = {}
+    count = _passes_of([*bands], levels)
+    passes: list[tuple[Grid, list[Reduced] | Iteration]] = []
     for level in range(count):
+        found = [made for waiting, made in levels.values() if waiting == level]
+        by_grid: dict[int, list[Reduced]] = {}
         grids: list[Grid] = []
-        for _, reduced in (found for found in levels.values() if found[0] == level):
+        for reduced in (made for made in found if isinstance(made, Reduced)):
             if reduced.grid not in grids:
                 grids.append(reduced.grid)
-                passes.append((reduced.grid, []))
-            passes[grids.index(reduced.grid) - len(grids)][1].append(reduced)
+            by_grid.setdefault(grids.index(reduced.grid), []).append(reduced)
+        passes += [(grids[k], together) for k, together in by_grid.items()]
+        passes += [(made.grid, made) for made in found if isinstance(made, Iteration)]
     return passes
 
 
@@ -219,8 +268,9 @@ def sources_of(bands: Sequence[Band]) -> list[Source]:
 
 
 def needed_bands(bands: Sequence[Band]) -> list[Band]:
-    """Returns bands, and those that the passes before them reduce."""
-    return [*bands, *(band for _, found in passes_before(bands) for reduced in found for band in reduced.bands)]
+    """Returns bands, and those that the passes before them reduce or iterate."""
+    before = (made if isinstance(made, list) else [made] for _, made in passes_before(bands))
+    return [*bands, *(band for together in before for made in together for band in inputs_of(made))]
 
 
 def metres_of(unit: str) -> float | None:

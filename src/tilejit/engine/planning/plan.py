@@ -8,7 +8,7 @@ from math import ceil, isnan, prod
 from typing import TYPE_CHECKING, cast
 
 from tilejit.engine.partials import CountsPartial, Partial
-from tilejit.engine.planning.plan_text import read_line, reduce_line, step_line, write_line
+from tilejit.engine.planning.plan_text import read_line, reduce_line, repeat_line, step_line, write_line
 from tilejit.engine.planning.tiles import Tiling, cells_of
 from tilejit.errors import printable
 from tilejit.sizes import counted, format_size
@@ -16,6 +16,7 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from tilejit.compiler.jit.native_function import Compiler
+    from tilejit.engine.planning.iterations import Repeat
     from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
     from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid
@@ -51,6 +52,8 @@ class Plan(Tiling):
     """What tiles are reduced to: the counts of pixels, and what is made of each of `reduces`."""
     earlier: tuple[Plan, ...] = ()
     """The passes before this one, whose results its kernels take."""
+    repeat: Repeat | None = None
+    """How often it is run, where that is more than once."""
     backend: str
     """What computes."""
     reason: str
@@ -115,7 +118,7 @@ class Plan(Tiling):
     @property
     def boundary_bytes(self) -> int:
         """Bytes of the columns that panels leave to the next: of one boundary, for each is let go of when taken."""
-        has_panels = self.panel_tiles < self.task_shape[1]
+        has_panels = self.exchanges and self.panel_tiles < self.task_shape[1]
         return sum(r.cell_bytes * r.halo[1] for r in self.reads) * self.window.height if has_panels else 0
 
     def decoding_bytes_of(self, read: Read) -> int:
@@ -159,7 +162,9 @@ class Plan(Tiling):
     def array_bytes(self) -> int:
         """Bytes of the outputs that stay in memory, and of tiles that wait for their receiver or are in its hands."""
         tiles = Window(0, 0, (self.workers + TILES_IN_HAND) * self.largest_task[0], self.largest_task[1])
-        return sum(w.raw_bytes(tiles if w.handed_over else self.window) for w in self.writes if not w.path)
+        return sum(
+            w.raw_bytes(tiles if w.handed_over else self.window) for w in self.writes if not (w.path or w.is_scratch)
+        )
 
     @property
     def fixed_bytes(self) -> int:
@@ -204,6 +209,7 @@ class Plan(Tiling):
         lines += [step_line(step, self.planes) for step in self.steps]
         lines += [reduce_line(r, self.planes, p) for r, p in zip(self.reduces, self.reductions, strict=True)]
         lines += [write_line(write, self.window) for write in self.writes]
+        lines += [repeat_line(self.repeat)] if self.repeat else []
         lines.append(f"tasks     {_tasks(self)}, {_decoding(self)}")
         lines.append(f"memory    {_memory(self)}")
         lines.append(f"backend   {self.backend} on {_workers(self)}: {self.reason}")

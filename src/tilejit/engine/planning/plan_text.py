@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from tilejit.formats.codecs.compression_level import coders_for
 from tilejit.formats.gdal.creation_options import is_auto, level_of
 from tilejit.formats.sink import WRITTEN_DIRECTLY
-from tilejit.sizes import format_size
+from tilejit.sizes import counted, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tilejit.engine.partials import Partial
+    from tilejit.engine.planning.iterations import Repeat
     from tilejit.engine.planning.steps import Halo, Plane, Read, Reduce, Step, Write
     from tilejit.window import Window
 
@@ -74,9 +75,18 @@ def reduce_line(reduce: Reduce, planes: Sequence[Plane], partial: Partial) -> st
     return f"reduce    {names}: {partial.name}, kept until the run ends"
 
 
+def repeat_line(repeat: Repeat) -> str:
+    """How often a pass is run, and what it takes of the disk."""
+    return (
+        f"repeat    until no cell changes, at most {counted(repeat.limit, 'sweep')}, of tiles that may still change; "
+        f"their cells take {format_size(repeat.scratch_bytes)} at most of {repeat.folder}, kept until the run ends"
+    )
+
+
 def write_line(write: Write, window: Window) -> str:
     """What is written, and how it is encoded."""
-    name = write.path or ("tiles, one by one" if write.handed_over else "an array")
+    elsewhere = "tiles, one by one" if write.handed_over else "tiles on the disk" if write.is_scratch else "an array"
+    name = write.path or elsewhere
     bands = f"{len(write.planes)} x " if len(write.planes) > 1 else ""
     options = " ".join(f"{k}={v}" for k, v in write.options.items())
     stored = f" before compression, {write.writer}; {options}{_encoders(write)}" if write.path else ""

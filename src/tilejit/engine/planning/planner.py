@@ -24,7 +24,15 @@ from tilejit.engine.planning.demands import (
     taken_bands,
 )
 from tilejit.engine.planning.dispatch import compiler_of_plan
-from tilejit.engine.planning.graph import Reduced, ResultBand, SourceBand, Statistic, passes_before, with_heights
+from tilejit.engine.planning.graph import (
+    Iteration,
+    Reduced,
+    ResultBand,
+    SourceBand,
+    Statistic,
+    passes_before,
+    with_heights,
+)
 from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
@@ -33,6 +41,7 @@ from tilejit.formats.output import can_be_written
 from tilejit.formats.source import storage_of
 from tilejit.kernel.inputs import scalar_values
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
+from tilejit.system.identity import temporary_folder
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -61,6 +70,8 @@ class Settings:
     """What runs the tasks."""
     processes: int = 1
     """Worker processes on this machine, each with so many threads."""
+    scratch: str = ""
+    """The folder of what passes keep on the disk; empty for that of temporary files."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ class Job:
     """The passes before this one."""
     reduced: tuple[Reduced, ...] = ()
     """What each of the plan's reduces is for."""
+    iteration: Iteration | None = None
+    """What it copies the inputs of, or sweeps over where the plan repeats it."""
 
 
 def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window: Window | None = None) -> Job:
@@ -96,9 +109,23 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         ParameterError: A grid quantity is not known for this grid.
     """
     before = passes_before(band for request in requests for band in request.bands)
-    jobs = tuple(_pass_of(where, [request_of(r) for r in reduced], settings) for where, reduced in before)
+    jobs = tuple(job for where, made in before for job in _jobs_of(where, made, settings))
     job = _pass_of(grid, requests, settings, window)
     return replace(job, plan=replace(job.plan, earlier=tuple(each.plan for each in jobs)), earlier=jobs)
+
+
+def _jobs_of(grid: Grid, made: Sequence[Reduced] | Iteration, settings: Settings) -> list[Job]:
+    """One pass that reduces bands; or one that copies the inputs of an iteration, and one that is repeated."""
+    if not isinstance(made, Iteration):
+        return [_pass_of(grid, [request_of(reduced) for reduced in made], settings)]
+    from tilejit.engine.planning.iterations import all_tiles, copies, repeat_of, sweep, tile_of
+
+    tile = tile_of(made, settings.tile)
+    first = _pass_of(grid, copies(made, tile), replace(settings, tile=None))
+    writes = first.plan.writes
+    sweeps = _pass_of(grid, sweep(made, writes), replace(settings, tile=tile), active=all_tiles(grid.shape, tile))
+    repeat = repeat_of(made, writes, settings.scratch or str(temporary_folder()))
+    return [replace(first, iteration=made), replace(sweeps, plan=replace(sweeps.plan, repeat=repeat), iteration=made)]
 
 
 def request_of(reduced: Reduced) -> Request:
@@ -112,8 +139,8 @@ def awaited(job: Job) -> list[Statistic]:
     return [value for given in job.parameters for value in given.values() if isinstance(value, Statistic)]
 
 
-def bound(job: Job, numbers: Iterable[float]) -> Job:
-    """Returns a job whose parameters are numbers: one for each that it awaits."""
+def bound(job: Job, numbers: Iterable[float], stores: Mapping[Iteration, Source]) -> Job:
+    """Returns a job whose parameters are numbers, one for each that it awaits, and whose sources have been filled."""
     left = iter(numbers)
 
     def number(kernel: Kernel, name: str, value: Any) -> Any:
@@ -122,11 +149,19 @@ def bound(job: Job, numbers: Iterable[float]) -> Job:
 
     pairs = zip(job.kernels, job.parameters, strict=True)
     parameters = tuple({n: number(kernel, n, v) for n, v in given.items()} for kernel, given in pairs)
-    return replace(job, parameters=parameters, earlier=(), plan=replace(job.plan, earlier=()))
+    sources = tuple(stores[s] if isinstance(s, Iteration) else s for s in job.sources)
+    plan = replace(job.plan, earlier=())
+    return replace(job, parameters=parameters, sources=sources, earlier=(), plan=plan)
 
 
-def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window: Window | None = None) -> Job:
-    """One pass."""
+def _pass_of(
+    grid: Grid,
+    requests: Sequence[Request],
+    settings: Settings,
+    window: Window | None = None,
+    active: bytes | None = None,
+) -> Job:
+    """One pass; see `Tiling.active`."""
     builder = Demands(requests)
     for node in builder.steps.values():
         kernel = node.application.kernel
@@ -150,6 +185,7 @@ def _pass_of(grid: Grid, requests: Sequence[Request], settings: Settings, window
         grid=grid,
         window=window or whole,
         tile=settings.tile or (1, 1),
+        active=active,
         reads=tuple(reads),
         planes=tuple(planes),
         steps=tuple(steps),
@@ -289,6 +325,7 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
         shared=storage.shared,
         notes=request.notes,
         is_tagged=request.is_tagged,
+        is_scratch=request.is_scratch,
     )
 
 

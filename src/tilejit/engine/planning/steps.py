@@ -181,6 +181,8 @@ class Write(Value):
     """What of the inputs' georeferencing it keeps elsewhere, or does not keep."""
     is_tagged: bool = True
     """Whether it says which value is nodata."""
+    is_scratch: bool = False
+    """Whether it goes to tiles on the disk, for later passes alone."""
 
     @property
     def tag(self) -> float | None:

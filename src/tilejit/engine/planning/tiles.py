@@ -52,9 +52,26 @@ class Tiling(Value):
     """Threads."""
     is_shared: bool = True
     """Whether blocks that tiles cut are held until all their tiles have them; otherwise each tile decodes them."""
+    active: bytes | None = None
+    """For each tile of the grid, row by row, whether it is computed: 0 or 1. Each then reads its halo itself. None: all
+    tiles are, and hand each other their halos."""
 
     def tasks(self) -> Iterator[tuple[Index, Window]]:
         """Yields what is computed: panel by panel, in each group by group, row by row."""
+        if self.active is None:
+            yield from self._all_tasks()
+            return
+        for row, col in np.argwhere(self._active()).tolist():
+            yield (row, col), self.tiles_window(row, row + 1, col, col + 1)
+
+    def _active(self) -> NDArray[np.uint8]:
+        """Which tiles of the window are computed, by row and column."""
+        (rows, cols), (down, across) = self.tile, self.task_shape
+        row, col = self.window.row_off // rows, self.window.col_off // cols
+        flags = np.frombuffer(self.active or b"", np.uint8).reshape(-1, ceil(self.grid.width / cols))
+        return flags[row : row + down, col : col + across]
+
+    def _all_tasks(self) -> Iterator[tuple[Index, Window]]:
         (rows, cols), wide = self.task_shape, self.panel_tiles
         for first in range(0, cols, wide):
             for down, across in product(self._groups(0, 0, rows), self._groups(1, first, min(first + wide, cols))):
@@ -79,6 +96,8 @@ class Tiling(Value):
 
     def panel(self, index: Index) -> Window:
         """Returns the window of the panel that a tile belongs to; its tiles hand each other their halos."""
+        if self.active is not None:
+            return self.tiles_window(index[0], index[0] + 1, index[1], index[1] + 1)
         first = index[1] // self.panel_tiles * self.panel_tiles
         return self.tiles_window(0, self.task_shape[0], first, first + self.panel_tiles)
 
@@ -122,7 +141,7 @@ class Tiling(Value):
     def task_count(self) -> int:
         """How many tasks there are."""
         rows, cols = self.task_shape
-        return rows * cols
+        return rows * cols if self.active is None else int(np.count_nonzero(self._active()))
 
     @property
     def halo(self) -> Halo:
@@ -132,7 +151,7 @@ class Tiling(Value):
     @property
     def exchanges(self) -> bool:
         """Whether neighbouring tiles hand each other halo cells, so that each block is decoded once."""
-        return self.halo != (0, 0)
+        return self.halo != (0, 0) and self.active is None
 
     @property
     def has_boundaries(self) -> bool:

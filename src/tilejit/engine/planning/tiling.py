@@ -83,7 +83,7 @@ def _by_preference(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels:
 
 
 def _outputs(plan: Plan) -> str:
-    return ", ".join(w.path or "this window" for w in plan.writes)
+    return ", ".join(w.path or ("tiles on the disk" if w.is_scratch else "this window") for w in plan.writes)
 
 
 def _asked(tile: tuple[int, int], output_blocks: Sequence[tuple[int, int]], plan: Plan) -> tuple[int, int]:

@@ -1,0 +1,184 @@
+"""A band of cells in a file of whole tiles, uncompressed, which runs read and write again and again.
+
+Each tile has two places in the file, and `TileStore.sides` says which of them holds its cells. A run reads the one and
+writes the other: nobody reads what is being written, and a tile that did not change is neither copied nor moved.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil, prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from tilejit.errors import ReadError, SinkError
+from tilejit.formats.append_file import write_all
+from tilejit.formats.cells import fill, nodata_key
+from tilejit.formats.in_memory import MemorySink
+from tilejit.formats.publishing import sync_path
+from tilejit.formats.sink import check_write
+from tilejit.formats.source import SourceStorage, check_request
+from tilejit.formats.target import disk_hint
+from tilejit.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from tilejit.formats.source import BandInfo
+    from tilejit.grid import Grid
+
+    Index = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TileStore:
+    """A band in a file of tiles as a source; a small value that any process reads by which sees the file."""
+
+    path: str
+    """The file; places that were never written take up none of the disk."""
+    name: str
+    """What messages call it."""
+    grid: Grid
+    """Where its cells lie."""
+    bands: tuple[BandInfo]
+    """Its one band."""
+    block: tuple[int, int]
+    """Rows and columns of a tile."""
+    sides: bytes = b""
+    """For each tile, row by row, which of its two places holds its cells: 0 or 1; empty for 0 everywhere."""
+
+    storage: ClassVar = SourceStorage("from tiles on the disk", is_value=True)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        (height, width), (rows, cols) = self.grid.shape, self.block
+        return ceil(height / rows), ceil(width / cols)
+
+    @property
+    def place_bytes(self) -> int:
+        """Bytes of one place of a tile in the file."""
+        return prod(self.block) * self.bands[0].dtype.itemsize
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the file with all places."""
+        return 2 * prod(self.shape) * self.place_bytes
+
+    def turned(self, tiles: Iterable[Index] | None = None) -> TileStore:
+        """Returns the store after some tiles, or all, have been written to their other place."""
+        sides = np.zeros(self.shape, np.uint8) if not self.sides else self._sides().copy()
+        places = tuple(zip(*tiles, strict=True)) if tiles is not None else ...
+        sides[places] ^= 1
+        return replace(self, sides=sides.tobytes())
+
+    def _sides(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.sides, np.uint8).reshape(self.shape)
+
+    def tiles(self, window: Window) -> Iterator[tuple[int, Window]]:
+        """Yields where each tile that a window touches lies in the file, and in the raster."""
+        (rows, cols), (height, width), across = self.block, self.grid.shape, self.shape[1]
+        down = range(window.row_off // rows, ceil(window.row_end / rows))
+        for row, col in product(down, range(window.col_off // cols, ceil(window.col_end / cols))):
+            number, first, left = row * across + col, row * rows, col * cols
+            place = 2 * number + (self.sides[number] if self.sides else 0)
+            tile = Window(first, left, min(rows, height - first), min(cols, width - left))
+            yield place * self.place_bytes, tile
+
+    def read(
+        self,
+        bands: tuple[int, ...],
+        window: Window,
+        out: NDArray[Any],
+        valid: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read a window; see `Source.read`.
+
+        Whole rows of tiles are read, and copied in part: a map of the file costs more, and counts as the process's own
+        memory.
+        """
+        check_request(self, bands, window, out, valid)
+        info = self.bands[0]
+        key, size = nodata_key(info.dtype, info.nodata), info.dtype.itemsize
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise ReadError(f"{self.name}: its tiles are no longer there: {error}") from error
+        try:
+            for offset, tile in self.tiles(window):
+                part = tile.intersection(window)
+                skipped, pitch = part.row_off - tile.row_off, tile.width * size
+                stored = os.pread(descriptor, part.height * pitch, offset + skipped * pitch)
+                cells = np.frombuffer(stored, info.dtype).reshape(part.height, tile.width)
+                cells = cells[:, part.col_off - tile.col_off :][:, : part.width]
+                rows, cols = part.slices(window)
+                for i in range(len(bands)):
+                    fill(out[i, rows, cols], None if valid is None else valid[i, rows, cols], cells, key)
+        except (OSError, ValueError) as error:
+            raise ReadError(f"{self.name}: {window} cannot be read from {self.path}: {error}") from error
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileStoreSink(MemorySink):
+    """Writes tiles to the place that a store's `sides` name; its own writer, here and in other processes."""
+
+    store: TileStore
+    """What reads them later."""
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of a tile."""
+        return self.store.block
+
+    def writer(self) -> Self:
+        """What writes tiles: the sink itself."""
+        return self
+
+    def opener(self, *, local: bool) -> Self:
+        """What is sent to other processes: the sink itself; see `opener_of`."""
+        del local
+        return self
+
+    def __call__(self) -> Self:
+        """Open a writer in a worker, which must see the file.
+
+        Raises:
+            SinkError: It does not.
+        """
+        if not Path(self.store.path).exists():
+            raise SinkError(
+                f"{self.store.name}: {self.store.path} is not seen by a worker: save the result to a folder that all "
+                "workers share, beside which the tiles lie, or leave executor= out"
+            )
+        return self
+
+    def write(self, window: Window, array: NDArray[Any]) -> None:
+        """Write whole tiles; see `Writer.write`."""
+        store = self.store
+        check_write(store.name, grid=store.grid, count=1, dtype=store.bands[0].dtype, window=window, array=array)
+        try:
+            descriptor = os.open(store.path, os.O_WRONLY)
+            try:
+                for offset, tile in store.tiles(window):
+                    cells = np.ascontiguousarray(array[0][tile.slices(window)])
+                    write_all(descriptor, cells.data.cast("B"), offset)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            hint = disk_hint(Path(store.path).parent, error)
+            raise SinkError(f"{store.name}: {window} cannot be written to {store.path}: {error}{hint}") from error
+
+    def sync(self) -> None:
+        """Wait until the file is on the disk; see `Sink.sync`."""
+        sync_path(Path(self.store.path))
