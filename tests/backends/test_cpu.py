@@ -230,8 +230,8 @@ import numpy as np
 from numba import njit
 
 f32 = np.float32
-_INLINE = {"error_model": "numpy", "forceinline": True, "fastmath": False}
-_BODY = {"error_model": "numpy", "inline": "always", "fastmath": False}
+_INLINE = {"error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
+_BODY = {"error_model": "numpy", "inline": "always", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
 _NATIVE = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
 
 

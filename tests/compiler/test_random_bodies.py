@@ -1,5 +1,7 @@
 """Random bodies of the language: the interpreted body and the compiled one give the same bits."""
 
+import zlib
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -152,12 +154,12 @@ def small(v):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(max_examples=12, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
+@settings(max_examples=10, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
-@given(text=bodies(), seed=st.integers(0, 99))
-def test_random_bodies(tmp_path_factory, dtype, text, seed):
+@given(text=bodies())
+def test_random_bodies(tmp_path_factory, dtype, text):
     kernel = write_module(tmp_path_factory.mktemp("random"), HELPERS + text + "\n").body
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(zlib.crc32(text.encode()))  # not drawn: no body comes twice
     rows, cols = kernel.radius
     arrays = [holes(rng, (6 + 2 * rows, 19 + 2 * cols), dtype, scale=3, share=0.01) for _ in range(2)]
     for array in arrays:

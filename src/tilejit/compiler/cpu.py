@@ -22,7 +22,7 @@ from tilejit.compiler.emitter import (
     module_text,
 )
 from tilejit.compiler.form import OWN, copied
-from tilejit.compiler.jit.machine_code import OPTIONS
+from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
 
@@ -57,9 +57,9 @@ _TARGET = Target(
         "_isnan": "(a):\n    return a != a",
     },
     options={
-        "_INLINE": '{{"error_model": "numpy", "forceinline": True, "fastmath": {fast}}}',
-        "_BODY": '{{"error_model": "numpy", "inline": "always", "fastmath": {fast}}}',
-        "_MATH": '{{"error_model": "numpy", "forceinline": True}}',
+        "_INLINE": f'{{{{"error_model": "numpy", "forceinline": True, {BARE}, "fastmath": {{fast}}}}}}',
+        "_BODY": f'{{{{"error_model": "numpy", "inline": "always", {BARE}, "fastmath": {{fast}}}}}}',
+        "_MATH": f'{{{{"error_model": "numpy", "forceinline": True, {BARE}}}}}',
         "_NATIVE": f'{{{{{OPTIONS}, "fastmath": {{fast}}}}}}',
     },
 )
