@@ -40,7 +40,7 @@ def test_a_table_is_written(place, capsys):
         (["zonal", "slope", "dem.tif", "parcels.tif"], "slope makes a raster, no table: tilejit run slope"),
         (["run", "zonal.mean", "dem.tif", "-o", "x.tif"], "mean makes a table, no raster: tilejit zonal zonal.mean dem.tif ZONES"),
         (["zonal", "summary", "dem.tif", "parcels.tif", "-o", "x.tif"], "a table is written as CSV"),
-        (["zonal", "summary", "dem.tif", "dem.tif", "nothing.tif"], "nothing.tif: cannot be opened"),
+        (["zonal", "summary", "dem.tif", "nothing.tif"], "nothing.tif: cannot be opened"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(place, capsys, words, said):
@@ -48,3 +48,24 @@ def test_mistakes_are_one_line(place, capsys, words, said):
     error = capsys.readouterr().err
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def parcels(place):
+    """A GeoPackage of two polygons, the lower one half of a cell wide."""
+    geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
+    shapes = [shapely.box(500_000, 4_999_700, 500_900, 5_000_000), shapely.box(500_000, 4_999_400, 500_015, 4_999_700)]
+    geopandas.GeoDataFrame({"owner": ["A", "B"]}, geometry=shapes, crs="EPSG:32633").to_file(place / "parcels.gpkg")
+
+
+def test_zones_are_a_file_of_polygons(parcels, place, capsys):
+    assert main(["zonal", "mean+maximum", "dem.tif", "parcels.gpkg", "-q"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["zone,mean,max,cells,nodata,outside,by_share",
+                                                    "1,149.5,299.0,300,0,0.0,False", "2,435.0,570.0,10,0,0.0,False"]  # fmt: skip
+    words = ["zonal", "mean", "dem.tif", "parcels.gpkg", "--cells", "fraction", "--layer", "parcels", "-q"]
+    assert main([*words, "-o", "table.csv"]) == 0
+    assert (place / "table.csv").read_text() == (
+        "zone,owner,mean,cells,nodata,outside\n1,A,149.5,300.0,0.0,0.0\n2,B,435.0,5.0,0.0,0.0\n"
+    )
+    assert main([*words, "--layer", "none"]) == 1
+    assert "Layer 'none' could not be opened" in capsys.readouterr().err

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tilejit.cli.console import console, on_terminal
+from tilejit.cli.console import console, on_terminal, say
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback, parse_input, parse_tile
 from tilejit.cli.runs import split_kernels
-from tilejit.errors import ParameterError, SinkError
+from tilejit.errors import ParameterError, SourceError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.kernel.zonal import ZonalKernel
 from tilejit.sizes import parse_size
@@ -19,27 +17,34 @@ from tilejit.sizes import parse_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from tilejit.engine.polygons import Cells
+    from tilejit.grid import Grid
     from tilejit.kernel.decorators import Applicable
+    from tilejit.raster.polygons import PolygonLayer
+    from tilejit.raster.raster import Raster
+    from tilejit.raster.tables import Table
     from tilejit.raster.zones import LazyTable
 
-    Columns = dict[str, NDArray[Any]]
 
+@click.command("zonal", help="""Make a table by zone: KERNEL over the VALUES, a row for each zone in ZONES.
 
-@click.command("zonal", help="""Make a table by zone: KERNEL over the VALUES, a row for each number in ZONES.
-
-KERNEL is zonal.mean (see tilejit list), my_kernels.py:name, or several that share one pass: mean+maximum. VALUES and
-ZONES are rasters on one grid, as file.tif or 'file.tif[3]'; ZONES holds whole numbers.
+KERNEL is zonal.mean (see tilejit list), my_kernels.py:name, or several that share one pass: mean+maximum. VALUES are
+rasters on one grid, as file.tif or 'file.tif[3]'. ZONES is one more that holds whole numbers, or a file of polygons.
 
 \b
 tilejit zonal mean+maximum dem.tif parcels.tif
-tilejit zonal summary dem.tif parcels.tif -o table.csv
+tilejit zonal summary dem.tif parcels.gpkg --cells fraction -o table.parquet
 """)  # fmt: skip
 @click.argument("kernel", metavar="KERNEL")
 @click.argument("values", metavar="VALUES...", nargs=-1, required=True)
 @click.argument("zones", metavar="ZONES")
-@click.option("-o", "--output", metavar="FILE", help="Write a .csv.")
+@click.option("-o", "--output", metavar="FILE", help="Write a .csv, .parquet, or of polygons .gpkg.")
+@click.option(
+    "--cells",
+    type=click.Choice(["centre", "touched", "fraction"]),
+    help="Cells of a polygon: whose centre it holds (unless given), all it touches, or the exact share of each.",
+)
+@click.option("--layer", metavar="NAME", help="The layer of a file of polygons that has several.")
 @click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True, help="A parameter of the kernel.")
 @click.option(
     "--workers", type=click.IntRange(min=1), metavar="N", help="Threads, or processes; all cores unless given."
@@ -51,64 +56,79 @@ tilejit zonal summary dem.tif parcels.tif -o table.csv
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values: tuple[str, ...], **words: Any) -> None:
     """Makes a table."""
-    from tilejit.formats.publishing import write_text
     from tilejit.formats.target import checked_file
     from tilejit.raster.options import RunOptions
+    from tilejit.raster.tables import csv_text, table_suffix
     from tilejit.raster.zones import compute_tables
 
-    target = None if output is None else checked_file(output, overwrite=overwrite)
-    if output is not None and not output.lower().endswith(".csv"):
-        raise SinkError(f"{output}: a table is written as CSV: give a name that ends in .csv")
-    tables = _tables(kernel, values, words.pop("zones"), words.pop("parameters"))
+    if output is not None:
+        table_suffix(output)
+        checked_file(output, overwrite=overwrite)
+    asked = {name: words.pop(name) for name in ("zones", "cells", "layer", "parameters")}
+    tables = _tables(kernel, values, **asked)
     found = compute_tables(tables, RunOptions(progress=False if quiet else None, **words))
-    columns = _joined([table.kernel.name for table in tables], found)
-    if output is None or target is None:
-        _show(columns)
+    table = _joined([table.kernel.name for table in tables], found)
+    for note in table.notes:
+        say(f"polygons: {note}", aside=True)
+    if output is not None:
+        table.save(output, overwrite=overwrite)
+    elif on_terminal():
+        _show(table)
     else:
-        write_text(output, target, _csv(columns), overwrite=overwrite)
+        click.echo(csv_text(table), nl=False)
 
 
-def _tables(names: str, values: Sequence[str], zones: str, parameters: Sequence[str]) -> list[LazyTable]:
-    from tilejit.raster.making import open_raster
-
+def _tables(
+    names: str, values: Sequence[str], *, zones: str, cells: Cells | None, layer: str | None, parameters: Sequence[str]
+) -> list[LazyTable]:
     kernels = [find_kernel(name) for name in split_kernels(names)]
     for kernel in kernels:
         if not isinstance(kernel, ZonalKernel):
             raise ParameterError(f"{kernel.name} makes a raster, no table: tilejit run {kernel.name} …")
-    one = parse_input(zones)
-    parcels = open_raster(one.path, band=one.band, scaled=False)
     bound = bind_parameters(kernels, parameters)
     applied: list[Applicable] = list(kernels)
-    rows = zip(kernels, open_inputs(applied, values), bound, strict=True)
-    return [kernel(*rasters, zones=parcels, **given) for kernel, rasters, given in rows]
+    inputs = open_inputs(applied, values)
+    parcels = _zones(zones, inputs[0][0].grid, cells, layer)
+    return [
+        kernel(*rasters, zones=parcels, **given) for kernel, rasters, given in zip(kernels, inputs, bound, strict=True)
+    ]
 
 
-def _joined(names: Sequence[str], tables: Sequence[Columns]) -> Columns:
+def _zones(text: str, grid: Grid, cells: Cells | None, layer: str | None) -> Raster | PolygonLayer:
+    """A raster if it is one, and nothing is asked of it that only polygons have; else a file of polygons."""
+    from tilejit.formats.vector import has_layers
+    from tilejit.raster.making import open_raster
+    from tilejit.raster.polygons import PolygonLayer
+
+    one = parse_input(text)
+    if cells is None and layer is None:
+        try:
+            return open_raster(one.path, band=one.band, scaled=False)
+        except SourceError:
+            if one.band is not None or not has_layers(one.path):
+                raise
+    return PolygonLayer.of(one.path, grid, cells or "centre", layer)
+
+
+def _joined(names: Sequence[str], tables: Sequence[Table]) -> Table:
     """One table; a column whose name another kernel has too is called after its kernel as well."""
-    columns: Columns = {"zone": tables[0]["zone"]}
-    for kernel, table in zip(names, tables, strict=True):
+    from tilejit.raster.tables import COUNTS, Table
+
+    columns = dict(tables[0])
+    for kernel, table in zip(names[1:], tables[1:], strict=True):
         for name, column in list(table.items())[1:]:
-            columns[f"{kernel}_{name}" if name in columns else name] = column
-    return columns
+            if name not in columns:
+                columns[name] = column
+            elif name not in COUNTS or columns[name].tolist() != column.tolist():
+                columns[f"{kernel}_{name}"] = column
+    last = {name: columns.pop(name) for name in COUNTS if name in columns}
+    return Table(columns | last, tables[0].features, tables[0].notes)
 
 
-def _rows(columns: Columns) -> list[tuple[Any, ...]]:
-    return list(zip(*(column.tolist() for column in columns.values()), strict=True))
+def _show(columns: Table) -> None:
+    from rich.table import Table as Printed
 
-
-def _show(columns: Columns) -> None:
-    if not on_terminal():
-        click.echo(_csv(columns), nl=False)
-        return
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in _rows(columns):
-        table.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row))
-    console().print(table)
-
-
-def _csv(columns: Columns) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([tuple(columns), *_rows(columns)])
-    return text.getvalue()
+    printed = Printed(*columns)
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        printed.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row))
+    console().print(printed)

@@ -87,7 +87,13 @@ class Zones(Protocol):
         """Whether runs may have shares."""
 
     def runs(self, window: Window) -> Runs:
-        """The runs of a tile, whose rows and columns count from the window's, north-up."""
+        """The runs of a tile, whose rows and columns count from the window's, north-up.
+
+        A zone that is named there gets a row, also without a run.
+        """
+
+    def functions(self) -> Functions:
+        """The native functions that it calls."""
 
 
 def run_functions(dtype: np.dtype) -> Functions:

@@ -85,8 +85,7 @@ class ZonalTable:
         """As of any reduction."""
         types = contiguous(_FLAGS, RUNS, _SHARES, LIMBS, LIMBS, LIMBS)
         found: Functions = [(loop("count_cells"), types)]
-        if self.zones is None:
-            found += run_functions(dtypes[0])
+        found += run_functions(dtypes[0]) if self.zones is None else self.zones.functions()
         for number, dtype in enumerate(dtypes[self.zones is None :]):
             found += self._amounts(number, dtype).functions
         return found

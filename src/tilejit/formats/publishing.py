@@ -116,8 +116,9 @@ def write_new(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
-    """Write a small file whole, as UTF-8, under a temporary name first; `checked_file` has returned the target.
+@contextlib.contextmanager
+def new_file(path: str, target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary name to write a small file to, which then gets its own; `checked_file` has returned the target.
 
     Raises:
         NameTakenError: Something has the name by now; the file stays under another.
@@ -125,7 +126,7 @@ def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
     """
     temporary = temporary_of(target)
     try:
-        write_new(temporary, text.encode("utf-8"))
+        yield temporary
         temporary = finished(temporary)
         give_name(path, temporary, target, overwrite=overwrite)
     except NameTakenError:
@@ -133,6 +134,12 @@ def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
+    """Write a small file whole, as UTF-8, under a temporary name first: see `new_file`."""
+    with new_file(path, target, overwrite=overwrite) as temporary:
+        write_new(temporary, text.encode("utf-8"))
 
 
 @contextlib.contextmanager

@@ -9,11 +9,14 @@ from tilejit.engine.planning.graph import Application, Band, Reduced, ResultBand
 from tilejit.engine.planning.planner import make_job, request_of
 from tilejit.engine.zones import Column, ZonalTable
 from tilejit.errors import ParameterError
+from tilejit.formats.vector import is_vector
 from tilejit.raster.making import from_array
 from tilejit.raster.options import RunOptions
+from tilejit.raster.polygons import PolygonLayer
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import check_one_grid
 from tilejit.raster.statistics import run_reduced
+from tilejit.raster.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.engine.planning.plan import Plan
+    from tilejit.grid import Grid
     from tilejit.kernel.zonal import ZonalKernel
 
 
@@ -32,6 +36,8 @@ class LazyTable:
     """What computes it."""
     reduced: Reduced
     """The zones and the values, and how they are reduced."""
+    layer: PolygonLayer | None = None
+    """The polygons that zones are made of; None where they come from a raster."""
 
     def plan(self, *, backend: str = "auto", executor: Any = "threads", workers: int | None = None,
              memory: str | int | None = None, tile: tuple[int, int] | None = None) -> Plan:  # fmt: skip
@@ -41,7 +47,7 @@ class LazyTable:
 
     def compute(self, *, backend: str = "auto", executor: Any = "threads", workers: int | None = None,
                 memory: str | int | None = None, tile: tuple[int, int] | None = None,
-                progress: bool | None = None) -> dict[str, NDArray[Any]]:  # fmt: skip
+                progress: bool | None = None) -> Table:  # fmt: skip
         """Computes it.
 
         Args:
@@ -53,7 +59,9 @@ class LazyTable:
             progress: Whether to show a progress bar; None: on a terminal.
 
         Returns:
-            Column -> array, ``zone`` first, in the order of the zones' numbers.
+            Column -> array, a dict. ``zone`` comes first: the zones' numbers in order, or the index of each feature,
+            in their order. Where zones are polygons, four columns follow: ``cells`` and ``nodata``, how many count and
+            do not; ``outside``, the area beyond the raster, in cells; and with ``cells="centre"`` ``by_share``.
 
         Raises:
             ReadError: A block cannot be read, or a zone is no whole number of 64 bits.
@@ -63,46 +71,67 @@ class LazyTable:
         return compute_tables([self], options)[0]
 
     def __repr__(self) -> str:
-        return f"<table {self.kernel.name} by zones of {self.reduced.bands[0].label}: {self.reduced.grid}>"
+        zones = self.reduced.bands[0].label if self.layer is None else self.layer.features.name
+        return f"<table {self.kernel.name} by zones of {zones}: {self.reduced.grid}>"
 
 
-def compute_tables(tables: Sequence[LazyTable], options: RunOptions) -> list[dict[str, NDArray[Any]]]:
+def compute_tables(tables: Sequence[LazyTable], options: RunOptions) -> list[Table]:
     """Computes tables over one grid in one pass; see `LazyTable.compute`."""
     label = ", ".join(table.kernel.name for table in tables)
     found = run_reduced([table.reduced for table in tables], label, options)
-    return [_finished(table.kernel, columns) for table, columns in zip(tables, found, strict=True)]
+    return [_finished(table, columns) for table, columns in zip(tables, found, strict=True)]
 
 
-def _finished(kernel: ZonalKernel, table: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _finished(table: LazyTable, merged: Mapping[str, NDArray[Any]]) -> Table:
+    kernel, layer = table.kernel, table.layer
     if kernel.finish is not None:
-        return {"zone": table["zone"]} | dict(kernel.finish(table))
-    return {name: table[name] for name in ("zone", *(name for name, _ in kernel.columns))}
+        columns = {"zone": merged["zone"]} | dict(kernel.finish(merged))
+    else:
+        columns = {name: merged[name] for name in ("zone", *(name for name, _ in kernel.columns))}
+    return Table(columns) if layer is None else Table(layer.complete(columns, merged), layer.features, layer.notes)
 
 
 def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> LazyTable:
     """Applies a zonal kernel to Rasters, or to arrays, and their zones.
 
     Raises:
-        ParameterError: There are no zones, or an input is no single band.
+        ParameterError: There are no zones, or an input is no single band; or as for `PolygonLayer.of`.
         GridMismatchError: Zones and values lie on different grids; with both.
     """
     parameters = dict(options)
     zones = parameters.pop("zones", None)
     if zones is None:
-        raise ParameterError(f"{kernel.name} needs zones=…: a Raster of whole numbers on the grid of its values")
-    rasters = [one if isinstance(one, Raster) else from_array(one) for one in (zones, *inputs)]
-    names = ["zones", *(raster.name for raster in kernel.rasters)]
-    for name, raster in zip(names, rasters, strict=True):
+        raise ParameterError(
+            f"{kernel.name} needs zones=…: a Raster of whole numbers on the grid of its values, or polygons"
+        )
+    is_polygons = isinstance(zones, PolygonLayer) or is_vector(zones)
+    zoned = [] if is_polygons else [("zones", zones)]
+    rasters = _one_band(kernel, [*zoned, *zip((raster.name for raster in kernel.rasters), inputs, strict=True)])
+    grid, bands = rasters[0].grid, [raster.bands[0] for raster in rasters]
+    layer = _layer(zones, grid, parameters) if is_polygons else None
+    values, columns = _values(kernel, bands[len(zoned) :], kernel.bind(parameters))
+    by, names = "zone" if layer is None else layer.label, ", ".join(name for name, _ in kernel.columns)
+    table = ZonalTable(f"a table by {by}, {names}", columns, None if layer is None else layer.zones)
+    return LazyTable(kernel, Reduced(grid, (*map(_counts, bands[: len(zoned)]), *values), table), layer)
+
+
+def _layer(zones: Any, grid: Grid, parameters: dict[str, Any]) -> PolygonLayer:
+    """Polygons over a raster; what is asked of them is taken out of the parameters."""
+    asked = {name: parameters.pop(name) for name in ("cells", "layer") if name in parameters}
+    return zones if isinstance(zones, PolygonLayer) else PolygonLayer.of(zones, grid, **asked)
+
+
+def _one_band(kernel: ZonalKernel, inputs: Sequence[tuple[str, Any]]) -> list[Raster]:
+    """Inputs with their names, as Rasters of one band on one grid."""
+    rasters = [one if isinstance(one, Raster) else from_array(one) for _, one in inputs]
+    for (name, _), raster in zip(inputs, rasters, strict=True):
         if len(raster) != 1:
             raise ParameterError(
                 f"{kernel.name} takes one band as {name}, and {raster.label} has {len(raster)}: "
                 "choose one with .band(1)"
             )
-    check_one_grid(rasters, [f"{kernel.name}: {name}" for name in names])
-    bands = tuple(raster.bands[0] for raster in rasters)
-    values, columns = _values(kernel, bands[1:], kernel.bind(parameters))
-    table = ZonalTable(f"a table by zone, {', '.join(name for name, _ in kernel.columns)}", columns)
-    return LazyTable(kernel, Reduced(rasters[0].grid, (_counts(bands[0]), *values), table))
+    check_one_grid(rasters, [f"{kernel.name}: {name}" for name, _ in inputs])
+    return rasters
 
 
 def _values(

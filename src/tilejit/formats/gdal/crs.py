@@ -61,6 +61,26 @@ def located(grid: Grid) -> Grid:
     return replace(grid, crs=wkt, metric=metric)
 
 
+def wkt_of(crs: str) -> str:
+    """The WKT of a CRS, as ``EPSG:32633``; itself where nobody knows it."""
+    rasterio = load_rasterio()
+    try:
+        with quiet():
+            return str(rasterio.crs.CRS.from_user_input(crs).to_wkt())
+    except (rasterio.errors.CRSError, ValueError):
+        return crs
+
+
+def same_crs(one: str, other: str) -> bool:
+    """Whether two definitions are of one CRS."""
+    crs, errors = load_rasterio().crs.CRS, load_rasterio().errors
+    try:
+        with quiet():
+            return one == other or bool(crs.from_user_input(one) == crs.from_user_input(other))
+    except (errors.CRSError, ValueError):
+        return False
+
+
 def metric_of(crs: Any) -> Metric:
     """How the units of a rasterio CRS turn into metres; of the kind "none" for one that has no lengths nor angles.
 
