@@ -102,7 +102,7 @@ def at_names(dem, folder, overwrite):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         there = len([path for path in place.iterdir() if not path.name.startswith(".")])
         report = tj.save(outputs(dem, place), resume=True, overwrite=overwrite, **OPTIONS)
-        runs.append({"there": there, "tasks": report.tasks, "resumed": report.resumed})
+        runs.append({"there": there, "tasks": report.tiles, "resumed": report.resumed})
     sys.stdout.write(json.dumps(runs))
 
 

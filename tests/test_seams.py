@@ -79,7 +79,7 @@ def assert_whole(folder):
 def test_a_source_of_the_page_into_a_sink_of_the_page(page, tmp_path, executor, backend):
     job = plan_job(ramp(page), None, RunOptions(tile=(16, 16), executor=executor, backend=backend))
     report = run_job(job, [sink_of(page, tmp_path / "out", job.plan.writes[0].dtype)])
-    assert report.tasks == len(list((tmp_path / "out").glob("*.npy"))) == 12
+    assert report.tiles == len(list((tmp_path / "out").glob("*.npy"))) == 12
     assert_whole(tmp_path / "out")
 
 

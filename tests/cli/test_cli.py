@@ -163,7 +163,7 @@ def test_plan_prints_and_writes_nothing(capsys):
     before = sorted(Path.cwd().iterdir())
     assert main(["plan", "slope+hillshade", "dem.tif", "-o", "a.tif", "-o", "b.tif"]) == 0
     out = capsys.readouterr().out
-    for label in ("grid", "read", "compute", "write", "tasks", "memory", "backend"):
+    for label in ("grid", "read", "compute", "write", "tiles", "memory", "backend"):
         assert re.search(rf"^{label} ", out, re.MULTILINE), label
     assert "halo 1" in out
     assert main(["plan", "slope", "dem.tif"]) == 0

@@ -367,7 +367,7 @@ if __name__ == "__main__":
     for executor in ("threads", "processes"):
         report = corrected(tj.open("z.tif")).save(f"{executor}.tif", executor=executor, workers=2, tile=(64, 64),
                                                   profile={"blockxsize": 64, "blockysize": 64})
-        print(report.executor, report.tasks)
+        print(report.executor, report.tiles)
     assert np.array_equal(tj.open("processes.tif").read(), tj.open("threads.tif").read())
     assert np.allclose(tj.open("processes.tif").read(), cells.astype(np.float64) ** 2, rtol=1e-6)
     text = Path("kernels.py").read_text()

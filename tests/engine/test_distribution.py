@@ -47,7 +47,7 @@ from tilejit.formats.in_memory import ArraySink
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid
-from tilejit.kernel.crossing import way_of
+from tilejit.kernel.crossing import crossing_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job
 from tilejit.system.identity import here, is_here
@@ -139,7 +139,7 @@ def test_the_same_bits_in_this_process(dem, wanted, tmp_path, executor):
     report, cells = saved(dem, tmp_path / "out", executor=executor())
     same(cells, wanted)
     assert report.executor == executor.name
-    assert report.tasks == 11 * 4
+    assert report.tiles == 11 * 4
 
 
 def test_the_same_bits_from_processes(dem, wanted, tmp_path, pool):
@@ -148,7 +148,7 @@ def test_the_same_bits_from_processes(dem, wanted, tmp_path, pool):
     assert report.executor == "processes"
     assert report.workers == 2 * max(1, available_cores() // 2)
     assert report.pixels == 701 * 389
-    assert report.tasks == 11 * 4
+    assert report.tiles == 11 * 4
     assert report.collisions == 0
     assert report.read_ratio > 1
     assert report.output_bytes == sum(p.stat().st_size for p in (tmp_path / "out").iterdir())
@@ -246,7 +246,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     report = saved(Path(sys.argv[1]), Path(sys.argv[2]), executor="mpi")[0]
-    print(report.executor, report.workers, report.tasks)
+    print(report.executor, report.workers, report.tiles)
 """
 
 
@@ -360,8 +360,8 @@ def test_parts_are_whole_tiles_that_cover_each_cell_once(shape, tile, workers, f
         assert part.row_end % rows == 0 or part.row_end == height
         assert part.col_end % cols == 0 or part.col_end == width
     assert (covered == 1).all()
-    assert len(parts) <= plan.task_count
-    assert len(parts) >= min(2 * workers, plan.task_count) / 2
+    assert len(parts) <= plan.tile_count
+    assert len(parts) >= min(2 * workers, plan.tile_count) / 2
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -428,10 +428,10 @@ by_two = closure(2.0)
 
 
 def test_kernels_by_name(dem, pool, tmp_path):
-    assert str(way_of(smooth)) == "executor_kernels:smooth"
-    assert str(way_of(by_two)) == f"{__name__}:by_two"
+    assert str(crossing_of(smooth)) == "executor_kernels:smooth"
+    assert str(crossing_of(by_two)) == f"{__name__}:by_two"
     module = write_module(tmp_path, "@tj.local\ndef mine(z):\n    return z + 1\n")
-    assert str(way_of(module.mine)) == f"{module.__file__}:mine"
+    assert str(crossing_of(module.mine)) == f"{module.__file__}:mine"
     for kernel in (module.mine, by_two, closure(3.0)):
         cells = kernel(tj.open(dem)).compute(executor=pool)
         assert cells.tobytes() == kernel(tj.open(dem)).compute().tobytes()
@@ -565,7 +565,7 @@ def test_a_worker_that_is_killed_does_not_lose_the_run(narrow_dem, tmp_path, mak
         executor.close()
     assert killed
     assert rasterio.open(tmp_path / "out.tif").read().tobytes() == wanted.tobytes()
-    assert report.tasks == 8
+    assert report.tiles == 8
 
 
 RUN = textwrap.dedent("""
@@ -713,7 +713,7 @@ def peak_over(side, folder, **options):
     watched.start()
     report = scaled(tj.open(given)).save(folder / f"out{side}.tif", tile=(16, 16), profile=profile, **options)
     watched.stop()
-    assert report.tasks == side * side
+    assert report.tiles == side * side
     with rasterio.open(given) as one, rasterio.open(folder / f"out{side}.tif") as two:
         np.testing.assert_array_equal(two.read(), 2 * one.read().astype(np.float32))
     return max(watched.sizes)

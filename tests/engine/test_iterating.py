@@ -138,7 +138,7 @@ def test_only_tiles_that_may_change_are_computed_again():
     state[0, 0] = 1
     found, report = computed(tj.iterate(flooded, state, mask), (1, 4))
     assert found.all()
-    assert (report.earlier[1].sweeps, report.earlier[1].tasks) == (40, 10 + 39 + 9 + 9)
+    assert (report.earlier[1].sweeps, report.earlier[1].tiles) == (40, 10 + 39 + 9 + 9)
     assert "40 sweeps of 67 tiles" in str(report)
 
 

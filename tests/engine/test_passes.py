@@ -207,7 +207,7 @@ def test_a_run_with_passes_goes_on_without_them(dem, tmp_path, monkeypatch, exec
         with pytest.raises(OSError, match="no space"):
             raster.save(tmp_path / "kept.tif", resume=True, executor=executor, **small)
     report = raster.save(tmp_path / "kept.tif", resume=True, executor=executor, **small)
-    assert (report.earlier, report.tasks) == ((), 0)
+    assert (report.earlier, report.tiles) == ((), 0)
     one, other = (rasterio.open(tmp_path / name).read() for name in ("at once.tif", "kept.tif"))
     np.testing.assert_array_equal(one, other)
 

@@ -203,7 +203,7 @@ def test_read_only_folders_and_names_that_are_folders(tmp_path, raster):
 
 def test_the_report(tmp_path, raster):
     report = tj.save({tmp_path / "a.tif": steep(raster), tmp_path / "b.tif": doubled(raster)}, **SMALL)
-    assert (report.pixels, report.tasks, report.workers, report.collisions) == (10_000, 16, 3, 0)
+    assert (report.pixels, report.tiles, report.workers, report.collisions) == (10_000, 16, 3, 0)
     assert report.bytes_read == report.source_bytes == 40_000
     assert report.output_bytes == sum(p.stat().st_size for p in tmp_path.iterdir())
     assert list(report.stages) == ["decode", "compute", "encode", "wait", "compile", "finish"]

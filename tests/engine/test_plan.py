@@ -73,7 +73,7 @@ def iterated(c, *, steps=100):
 )
 def test_tasks_for_all_workers_and_small_ones_where_a_pixel_may_take_long(kernel, shape, workers, tasks, pixels):
     plan = kernel(Untouched(*shape).raster().band(1)).plan("out.tif", workers=workers, memory="60GB")
-    assert plan.task_count == tasks
+    assert plan.tile_count == tasks
     assert plan.tile[0] * plan.tile[1] == pixels
 
 
@@ -118,8 +118,8 @@ def test_tasks_are_whole_blocks_of_input_and_output():
     plan = steep(Untouched(3000, 5000, (256, 256)).raster().band(1)).plan("out.tif")
     assert plan.tile[0] % 512 == plan.tile[1] % 512 == 0
     assert "each block decoded once" in str(plan)
-    windows = [window for _, window in plan.tasks()]
-    assert len(windows) == plan.task_count
+    windows = [window for _, window in plan.tiles()]
+    assert len(windows) == plan.tile_count
     assert sum(w.height * w.width for w in windows) == 3000 * 5000
 
 
@@ -138,7 +138,7 @@ def test_tiles_share_blocks_that_are_large_and_the_plan_counts_what_is_held():
     assert plan.blocks_held(plan.reads[0]) == 2
     assert plan.decoding_bytes == 2 * ((1 << 26) + 30_000_000)
     assert plan.memory < 700e6
-    indices = [index for index, _ in plan.tasks()]
+    indices = [index for index, _ in plan.tiles()]
     assert len(set(map(plan.group_of, indices[: plan.group[0] * plan.group[1]]))) == 1
 
 
@@ -171,7 +171,7 @@ def test_memory_does_not_grow_with_the_raster(block):
     # One column of float32 of each row waits at a boundary for the panel to its right.
     assert [p.boundary_bytes for p in wide] == [0, 4 * 32768, 4 * 65536, 4 << 20]
     assert ", boundaries 262 kB, decoding" in str(wide[2])
-    assert [-(-p.task_shape[1] // p.panel_tiles) for p in wide] == [1, 2, 3, 41]
+    assert [-(-p.tile_counts[1] // p.panel_tiles) for p in wide] == [1, 2, 3, 41]
     assert "in 3 panels" in str(wide[2])
     assert "blocks at the boundaries of panels are decoded more than once" in str(wide[2])
 
@@ -219,8 +219,8 @@ def test_a_window_is_planned_on_the_grids_own_tile_lines():
     raster = steep(Untouched(5000, 7000).raster().band(1))
     settings = RunOptions(tile=(512, 512)).settings(raster.bands)
     plan = make_job(raster.grid, [Request(raster.bands)], settings, Window(500, 600, 100, 1000)).plan
-    assert next(str(w) for _, w in plan.tasks()) == "rows 500:512, cols 600:1024"
-    assert sum(w.height * w.width for _, w in plan.tasks()) == 100_000
+    assert next(str(w) for _, w in plan.tiles()) == "rows 500:512, cols 600:1024"
+    assert sum(w.height * w.width for _, w in plan.tiles()) == 100_000
     assert plan.has_boundaries
 
 
@@ -255,7 +255,7 @@ def test_thin_strips_are_taken_together():
     rows, cols = plan.tile
     assert (rows % 3, cols) == (0, 4000)
     assert rows * cols > 1 << 20
-    assert plan.task_count >= 8
+    assert plan.tile_count >= 8
 
 
 def test_one_row_of_tiles_waits_for_no_row_below():

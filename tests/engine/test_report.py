@@ -32,7 +32,7 @@ STAGE_TIMES = {
 
 def report_of(**changes):
     values = {
-        "seconds": 2.0, "stages": STAGE_TIMES, "cpu_seconds": 4.0, "pixels": 4_000_000, "tasks": 8, "workers": 2,
+        "seconds": 2.0, "stages": STAGE_TIMES, "cpu_seconds": 4.0, "pixels": 4_000_000, "tiles": 8, "workers": 2,
         "backend": "cpu", "reason": "asked for", "peak_memory": 10**8, "planned_memory": 2 * 10**8,
         "bytes_read": 16_000_000, "source_bytes": 16_000_000, "output_bytes": 9_000_000, "results": (Counts(),),
     }  # fmt: skip

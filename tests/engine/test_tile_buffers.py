@@ -78,7 +78,7 @@ def test_each_tile_and_each_cell_once(watched, cells, kernels, tile, workers):
         raster = kernel(raster)
     plan = raster.plan(tile=tile, workers=workers)
     soon(raster.read, tile=tile, workers=workers)
-    indices = {index for index, _ in plan.tasks()}
+    indices = {index for index, _ in plan.tiles()}
     assert watched["read"] == watched["compute"] == Counter(indices)
     assert watched["open"] <= plan.tile_buffers
     assert watched["buffers"] == plan.tile_buffers
@@ -133,11 +133,11 @@ def test_panels_give_the_same_bits_and_read_twice_right_of_seams_only(monkeypatc
     monkeypatch.setattr("tilejit.engine.planning.tiles.BOUNDARY_SHARE", 1.0)
     source = Counting(cells)
     plan = chained(source.raster()).plan(**options)
-    assert (plan.panel_tiles < plan.task_shape[1]) == (plan.task_shape[0] > 1)
+    assert (plan.panel_tiles < plan.tile_counts[1]) == (plan.tile_counts[0] > 1)
     assert same_bits(soon(chained(source.raster()).read, window, **options), expected)
     if window is None and len(kernels) == 1:
         # The panel before leaves what is left of a boundary; of several threads one may come too early for it.
-        boundaries = len({plan.panel((0, col)) for col in range(plan.task_shape[1])}) - 1
+        boundaries = len({plan.panel((0, col)) for col in range(plan.tile_counts[1])}) - 1
         again = source.counts.sum() - cells.size
         assert again == boundaries * len(cells) if options["workers"] == 1 else again <= 2 * boundaries * len(cells)
 
@@ -157,21 +157,21 @@ def test_tiles_come_group_by_group_and_frames_suffice(data):
     wanted = made.read(window, tile=(height, width), workers=1)
     assert same_bits(soon(made.read, window, tile=tile, workers=workers), wanted)
     plan = made.plan(tile=tile, workers=workers)
-    indices = [index for index, _ in plan.tasks()]
-    assert len(set(indices)) == len(indices) == plan.task_count
+    indices = [index for index, _ in plan.tiles()]
+    assert len(set(indices)) == len(indices) == plan.tile_count
     groups = [plan.group_of(index) for index in indices]
-    if plan.panel_tiles == plan.task_shape[1]:
+    if plan.panel_tiles == plan.tile_counts[1]:
         assert len([k for k, g in enumerate(groups) if not k or g != groups[k - 1]]) == len(set(groups))
-    assert _most_open(plan) <= max(plan.tile_buffers - 2 * workers, 1) or plan.tile_buffers == plan.task_count
+    assert _most_open(plan) <= max(plan.tile_buffers - 2 * workers, 1) or plan.tile_buffers == plan.tile_count
 
 
 def _most_open(plan):
     """The most tiles that are decoded and not computed, where one worker does all in order."""
-    (down, across), (rows, cols) = plan.reach, plan.task_shape
+    (down, across), (rows, cols) = plan.reach, plan.tile_counts
     if not plan.exchanges:
         return 1
     seen, is_open, most = set(), set(), 0
-    for index, _ in plan.tasks():
+    for index, _ in plan.tiles():
         seen.add(index)
         is_open.add(index)
         most = max(most, len(is_open))
@@ -249,6 +249,6 @@ def _report(raster, tile):
 def test_frames_are_enough_and_no_more_than_tasks(height, width, rows, cols, workers):
     raster = FIVE["nodata"](tj.from_array(np.broadcast_to(np.float32(0), (height, width))))
     plan = raster.plan(tile=(rows, cols), workers=workers)
-    assert [window for _, window in plan.tasks()] == list(tiles(height, width, *plan.tile))
+    assert [window for _, window in plan.tiles()] == list(tiles(height, width, *plan.tile))
     down, across = plan.reach
-    assert plan.tile_buffers == plan.task_count or plan.tile_buffers > down * plan.task_shape[1] + across
+    assert plan.tile_buffers == plan.tile_count or plan.tile_buffers > down * plan.tile_counts[1] + across

@@ -320,7 +320,7 @@ def test_a_run_with_a_journal_goes_on_when_its_name_is_free(kind, tmp_path, monk
     assert "resume=True" in caught.value.__notes__[-1]
     path.rename(tmp_path / "mine")
     report = dem.save(path, resume=True, **SMALL)
-    assert report.tasks == 0
+    assert report.tiles == 0
     np.testing.assert_array_equal(cells_of(path), raster().read())
     assert not [name for name in names(tmp_path) if name.startswith(".")]
 

@@ -22,7 +22,7 @@ import tilejit as tj
 from executor_kernels import scaled, smooth
 from kernels_for_tests import write_module
 from tilejit.errors import KernelError
-from tilejit.kernel.crossing import Name, way_of
+from tilejit.kernel.crossing import Name, crossing_of
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def test_a_copy_is_the_kernel_itself(name):
     for made in (pickle.loads(pickle.dumps(kernel)), pickle.loads(cloudpickle.dumps(kernel)), copy.deepcopy(kernel)):  # noqa: S301
         assert made == kernel
         assert hash(made) == hash(kernel)
-    is_named = isinstance(way_of(kernel), Name)
+    is_named = isinstance(crossing_of(kernel), Name)
     assert is_named == (name not in {"closure", "chain"})
 
 

@@ -92,7 +92,7 @@ def test_the_same_file_as_save(tmp_path):
     raster = steep(tj.from_array(cells(100, 100)))
     expected = raster.save(tmp_path / "one.tif", **SMALL)
     report = asyncio.run(raster.asave(tmp_path / "two.tif", **SMALL))
-    assert (report.pixels, report.tasks) == (expected.pixels, expected.tasks)
+    assert (report.pixels, report.tiles) == (expected.pixels, expected.tiles)
     with rasterio.open(tmp_path / "one.tif") as one, rasterio.open(tmp_path / "two.tif") as two:
         np.testing.assert_array_equal(one.read(), two.read())
         assert str(one.profile) == str(two.profile)

@@ -199,7 +199,7 @@ def test_files_hold_what_is_read(tmp_path_factory, data):
     tile = tuple(16 * data.draw(st.integers(1, 5)) for _ in range(2))
     options = {"profile": {"blockxsize": 16, "blockysize": 16}, "workers": data.draw(st.integers(1, 4)), "tile": tile}
     report = soon(tj.save, {folder / f"{name}.tif": made[name] for name in made}, **options)
-    assert report.tasks == math.ceil(grid.height / tile[0]) * math.ceil(grid.width / tile[1])
+    assert report.tiles == math.ceil(grid.height / tile[0]) * math.ceil(grid.width / tile[1])
     for name, raster in made.items():
         raster.save(folder / "alone.tif", **options, overwrite=True)
         with rasterio.open(folder / f"{name}.tif") as fused, rasterio.open(folder / "alone.tif") as alone:

@@ -176,12 +176,12 @@ def test_what_has_its_name_and_what_somebody_put_there(dem, wanted, tmp_path, mo
         assert journal_of(tmp_path).exists()
 
     stopped_at_the_end()
-    assert raster(dem).save(path, resume=True, **OPTIONS).tasks == 0
+    assert raster(dem).save(path, resume=True, **OPTIONS).tiles == 0
     same(path, wanted)
     path.unlink()
     stopped_at_the_end()
     path.unlink()
-    assert raster(dem).save(path, resume=True, **OPTIONS).tasks == 264
+    assert raster(dem).save(path, resume=True, **OPTIONS).tiles == 264
     same(path, wanted)
     path.unlink()
     stopped_at_the_end()
@@ -190,7 +190,7 @@ def test_what_has_its_name_and_what_somebody_put_there(dem, wanted, tmp_path, mo
     with pytest.raises(SinkError, match=r"out\.tif: exists already"):
         raster(dem).save(path, resume=True, **OPTIONS)
     assert path.read_text() == "somebody's own"
-    assert raster(dem).save(path, resume=True, overwrite=True, **OPTIONS).tasks == 264
+    assert raster(dem).save(path, resume=True, overwrite=True, **OPTIONS).tiles == 264
     same(path, wanted)
     assert names(tmp_path) == ["out.tif"]
 
@@ -273,7 +273,7 @@ def test_a_failure_is_gone_on_from(dem, wanted, tmp_path, monkeypatch, suffix):
     report = raster(dem).save(path, resume=True, **OPTIONS)
     assert report.resumed > 0
     assert report.pixels + report.resumed == 1501 * 1389
-    assert 0 < report.tasks < 264
+    assert 0 < report.tiles < 264
     assert f"resumed   {report.resumed / 1e6:.1f} Mpx" in str(report)
     same(path, wanted)
     assert not [name for name in names(tmp_path) if name.startswith(".")]
@@ -293,7 +293,7 @@ def test_ctrl_c_is_gone_on_from(dem, wanted, tmp_path, monkeypatch, often):
             raster(dem).save(tmp_path / "out.tif", resume=True, executor="serial", **OPTIONS)
     assert "resume=True" in caught.value.__notes__[-1]
     report = raster(dem).save(tmp_path / "out.tif", resume=True, **OPTIONS)
-    assert report.tasks == 264 - 150
+    assert report.tiles == 264 - 150
     same(tmp_path / "out.tif", wanted)
 
 
@@ -394,7 +394,7 @@ def test_a_line_that_was_cut_off(dem, wanted, tmp_path, monkeypatch, often):
     assert len(lines) > 2
     journal_of(tmp_path).write_bytes(b"".join(lines)[:-7])
     report = raster(dem).save(path, resume=True, **OPTIONS)
-    assert report.tasks == 264 - sum(len(json.loads(line)["windows"]) for line in lines[1:-1])
+    assert report.tiles == 264 - sum(len(json.loads(line)["windows"]) for line in lines[1:-1])
     same(path, wanted)
 
 
@@ -712,7 +712,7 @@ def test_any_finished_tiles_are_left_out_and_no_others(tmp_path_factory, data):
     kept = data.draw(st.lists(st.integers(0, total - 1), unique=True))
     journal_of(folder).write_bytes(b"".join([header, *(lines[k] for k in kept)]))
     report = made.save(path, **options)
-    assert report.tasks == total - len(kept)
+    assert report.tiles == total - len(kept)
     same(path, made.compute())
     assert names(folder) == ["dem.tif", "out.tif"]
 
@@ -723,7 +723,7 @@ def test_what_is_left_is_covered_once(data):
     rows, cols = data.draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
     tile = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     plan = smooth(tj.from_array(np.zeros((rows, cols), np.float32))).plan(tile=tile)
-    tasks = [window for _, window in plan.tasks()]
+    tasks = [window for _, window in plan.tiles()]
     done = data.draw(st.sets(st.sampled_from(tasks)))
     hits = np.zeros((rows, cols), int)
     for window in unfinished(plan, [plan.window], done):

@@ -57,7 +57,7 @@ _OPTIONS = (
     click.option("--memory", metavar="SIZE", callback=option_callback(parse_size),
                  help="What the process may take, as 2GB."),
     click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile),
-                 help="Rows and columns of a task."),
+                 help="Rows and columns of a tile."),
     click.option("--nodata", metavar="VALUE", callback=option_callback(parse_nodata),
                  help="Nodata value of the outputs; none for outputs without one."),
     click.option("--scaled/--counts", "scaled", default=None,
@@ -165,7 +165,7 @@ tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
 @click.option("--resume", is_flag=True,
               help="Keep a journal, and go on where a run with --resume failed or was killed.")  # fmt: skip
 @click.option("--executor", metavar="NAME", default="threads", show_default=True,
-              help="What runs the tasks: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
+              help="What computes: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
                    "address, tcp://host:8786.")  # fmt: skip
 @click.option("--trace", metavar="FILE",
               help="Write what each thread did when to a JSON file, for ui.perfetto.dev.")  # fmt: skip

@@ -50,8 +50,8 @@ tilejit zonal summary dem.tif parcels.gpkg --cells fraction -o table.parquet
     "--workers", type=click.IntRange(min=1), metavar="N", help="Threads, or processes; all cores unless given."
 )
 @click.option("--memory", metavar="SIZE", callback=option_callback(parse_size), help="What may be taken, as 2GB.")
-@click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile), help="Rows and columns of a task.")
-@click.option("--executor", metavar="NAME", default="threads", show_default=True, help="What runs the tasks.")
+@click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile), help="Rows and columns of a tile.")
+@click.option("--executor", metavar="NAME", default="threads", show_default=True, help="What computes the tiles.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values: tuple[str, ...], **words: Any) -> None:

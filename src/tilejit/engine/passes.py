@@ -173,7 +173,7 @@ def _iterate(job: Job, run: Runner, folder: Path, tell: Callable[[str], object])
     sources = tuple(_located(s, folder) if isinstance(s, TileStore) else s for s in job.sources)
     job, reports = replace(job, sources=sources, plan=replace(job.plan, repeat=None)), None
     for number in range(1, limit + 1):
-        tell(f"sweep {number}, {counted(job.plan.task_count, 'tile')}")
+        tell(f"sweep {number}, {counted(job.plan.tile_count, 'tile')}")
         state = _state_of(job)
         report = run(job, [TileStoreSink(state.turned())])
         changed: Changed = report.results[1]

@@ -113,7 +113,7 @@ def _predicted(job: Job) -> Prediction:
     added = last.pixels - before.pixels
     each = np.maximum(0, last.stages - before.stages) / added if added > 0 else last.stages / last.pixels
     decode, compute, encode = (last.stages + each * (pixels - last.pixels)).tolist()
-    threads = min(plan.processes * plan.workers, plan.task_count, available_cores())
+    threads = min(plan.processes * plan.workers, plan.tile_count, available_cores())
     seconds = (decode + compute + encode) / threads + last.finish
     return Prediction(seconds, plan.processes * plan.workers, decode, compute, encode)
 
@@ -129,7 +129,7 @@ def _check_inputs(job: Job) -> None:
 
 def _window(plan: Plan, pixels: int) -> Window:
     """Whole tiles in the middle of what is computed, of about so many pixels, or a part of one tile."""
-    rows, cols = plan.task_shape
+    rows, cols = plan.tile_counts
     tiles = ceil(pixels / prod(map(min, plan.tile, plan.window.shape)))
     down = min(rows, ceil(tiles / max(1, isqrt(tiles * plan.tile[0] // plan.tile[1]))))
     across = min(cols, ceil(tiles / down))

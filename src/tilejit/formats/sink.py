@@ -77,7 +77,7 @@ class Storage:
     options: Mapping[str, str] = field(default_factory=dict)
     """The creation options, complete."""
     block: tuple[int, int] = (1, 1)
-    """The storage block: tasks hold whole ones."""
+    """The storage block: tiles hold whole ones."""
     writer: str = ""
     """What writes it, and why."""
     held: int = 0

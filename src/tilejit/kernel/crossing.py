@@ -90,22 +90,22 @@ class Text:
 
 def reduced(function: Applicable) -> tuple[Callable[..., Applicable], tuple[Any, ...]]:
     """What pickle keeps of a kernel or a chain; see ``object.__reduce__``."""
-    way = way_of(function)
-    return _found, (way, _own_edge(function, way))
+    crossing = crossing_of(function)
+    return _found, (crossing, _own_edge(function, crossing))
 
 
-def _found(way: Name | Text, edge: Edge | None) -> Applicable:
-    found = way.find()
+def _found(crossing: Name | Text, edge: Edge | None) -> Applicable:
+    found = crossing.find()
     return found.with_edge(edge) if edge is not None and isinstance(found, Kernel) else found
 
 
-def _own_edge(function: Applicable, way: Name | Text) -> Edge | None:
+def _own_edge(function: Applicable, crossing: Name | Text) -> Edge | None:
     """The edge of a kernel that has another one than the kernel of its name."""
-    named = way.find() if isinstance(way, Name) else function
+    named = crossing.find() if isinstance(crossing, Name) else function
     return function.edge if isinstance(function, Kernel) and named is not function else None
 
 
-def way_of(function: Applicable) -> Name | Text:
+def crossing_of(function: Applicable) -> Name | Text:
     """Returns how a kernel or a chain gets into another process.
 
     One of ``__main__`` goes as text: another process has another one, or none.
@@ -209,7 +209,7 @@ class _Pickler(pickle.Pickler):
         plain = getattr(value, "py_func", None)
         if isinstance(plain, FunctionType):  # what Numba has compiled
             return _itself, (plain,)
-        ways: dict[Any, Callable[[Any], Any]] = {
+        reducers: dict[Any, Callable[[Any], Any]] = {
             Applicable: self._applicable,
             FunctionSource: self._source,
             FunctionType: self._function,
@@ -217,8 +217,8 @@ class _Pickler(pickle.Pickler):
             type: self._class,
             enum.Enum: self._member,
         }
-        way = next((way for kind, way in ways.items() if isinstance(value, kind)), None)
-        return NotImplemented if way is None else way(value)
+        reduce = next((reduce for kind, reduce in reducers.items() if isinstance(value, kind)), None)
+        return NotImplemented if reduce is None else reduce(value)
 
     def _applicable(self, value: Applicable) -> Any:
         name = None if value is self.whole else _name_of(value)

@@ -63,7 +63,7 @@ class RunOptions:
     memory: str | int | None = None
     """What the process may take: ``"2GB"``."""
     tile: tuple[int, int] | None = None
-    """Rows and columns of a task; None to choose."""
+    """Rows and columns of a tile; None to choose."""
     trace: str | os.PathLike[str] | None = None
     """Where to write a Chrome trace of the run, a JSON file; None for none."""
     overwrite: bool = False

@@ -270,7 +270,7 @@ class Raster(Statistics):
             executor: "threads", "serial", "processes", "mpi", "dask", or a pool; see docs/executors.md.
             workers: Threads, or processes where those are started; None for all cores.
             memory: What the process may take, as "2GB".
-            tile: Rows and columns of a task.
+            tile: Rows and columns of a tile.
             progress: Whether to show a progress bar; None: on a terminal.
             trace: A JSON file for chrome://tracing or ui.perfetto.dev: what each thread did when; written also when the
                 run fails.

@@ -55,7 +55,7 @@ class LazyTable:
             executor: What runs it.
             workers: Threads or processes.
             memory: What may be taken.
-            tile: Rows and columns of a task.
+            tile: Rows and columns of a tile.
             progress: Whether to show a progress bar; None: on a terminal.
 
         Returns:

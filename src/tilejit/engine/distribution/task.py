@@ -23,7 +23,7 @@ from tilejit.formats.publishing import sweep, write_new
 from tilejit.formats.registry import is_opened_by_name, open_source
 from tilejit.formats.source import ScaledSource, storage_of
 from tilejit.formats.target import hidden_beside
-from tilejit.kernel.crossing import way_of
+from tilejit.kernel.crossing import crossing_of
 from tilejit.system.identity import FileIdentity, origin, temporary_folder
 from tilejit.system.program import require_guard
 
@@ -109,7 +109,7 @@ class JobSpec:
         """Names all that is alive in a job, or refuses it: an input in memory, a kernel that cannot be handed over."""
         if any(kernel.module == "__main__" for kernel in job.kernels):
             require_guard()
-        modules = {module for kernel in job.kernels for module in way_of(kernel).modules}
+        modules = {module for kernel in job.kernels for module in crossing_of(kernel).modules}
         return cls(
             plan=job.plan,
             inputs=tuple(s if storage_of(s).is_value else Input.of(s) for s in job.sources),

@@ -70,7 +70,7 @@ class Evaluator:
         }
 
     def _flat(self, dtype: np.dtype, halo: Halo, count: int = 1) -> Array:
-        rows, cols = self.plan.largest_task
+        rows, cols = self.plan.largest_tile
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
     def run(self, buffer: TileBuffer, control: LaunchControl) -> tuple[list[Array], tuple[State, ...]]:

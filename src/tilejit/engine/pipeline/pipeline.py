@@ -139,7 +139,7 @@ class Pipeline:
     def _run_threads(self, schedule: Schedule) -> None:
         if self.plan.compiler == "apart":  # a process that has ended before there are buffers
             self._compile(schedule)
-        count = min(self.plan.workers, schedule.plan.task_count)
+        count = min(self.plan.workers, schedule.plan.tile_count)
         threads = [AwaitedThread(lambda: self._work(schedule), f"tilejit-{k}") for k in range(count)]
         try:
             for thread in threads:
@@ -236,7 +236,7 @@ def _sources_ready(job: Job) -> Iterator[None]:
     try:
         for source in {id(s): s for s in job.sources}.values():
             held = sum(job.plan.blocks_held(r) for r, s in zip(job.plan.reads, job.sources, strict=True) if s is source)
-            make_ready(source, min(job.plan.workers, job.plan.task_count), held)
+            make_ready(source, min(job.plan.workers, job.plan.tile_count), held)
         yield
     finally:
         with _reading:

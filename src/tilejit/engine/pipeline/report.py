@@ -39,7 +39,7 @@ class Figures:
 
     @classmethod
     def of_worker(cls, watch: Stopwatch, tiles: int, bytes_read: int) -> Figures:
-        """The figures of a task, in the process that worked on it."""
+        """The figures of a part, in the process that worked on it."""
         return cls(tiles, bytes_read, watch.stages(), {(process_space(), os.getpid()): peak_memory()})
 
     def peak_memory(self) -> int:
@@ -68,7 +68,7 @@ class Report:
     """Core seconds of the whole process, threads of GDAL's and of the host program's among them."""
     pixels: int
     """Pixels of the grid that were computed; those that an earlier run had finished are not."""
-    tasks: int
+    tiles: int
     """Tiles."""
     workers: int
     """Threads, of all processes."""
@@ -92,7 +92,7 @@ class Report:
     coding: tuple[str, ...] = ()
     """What encoded the blocks of each output where there was a choice, and about how much that cost."""
     executor: str = "threads"
-    """What ran the tasks."""
+    """What ran the tiles."""
     resumed: int = 0
     """Pixels that an earlier run had finished."""
     sweeps: int = 1
@@ -103,7 +103,7 @@ class Report:
     def then(self, other: Report) -> Report:
         """What two sweeps of a pass did together; the results are those of the second."""
         stages = {name: self.stages[name] + other.stages[name] for name in STAGES}
-        added = ("seconds", "cpu_seconds", "pixels", "tasks", "bytes_read", "source_bytes", "output_bytes", "sweeps")
+        added = ("seconds", "cpu_seconds", "pixels", "tiles", "bytes_read", "source_bytes", "output_bytes", "sweeps")
         sums = {name: getattr(self, name) + getattr(other, name) for name in added}
         peak = max(self.peak_memory, other.peak_memory)
         counts = self.counts + other.counts
@@ -143,7 +143,7 @@ class Report:
         decoded = f"{format_size(self.bytes_read)} decoded ({self.read_ratio:.2f} of the raster)"
         speed = f"{self.speed:.0f}" if self.speed >= 10 else f"{self.speed:.1f}"
         lines = [
-            f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s: {speed} Mpx/s, {counted(self.tasks, 'tile')}",
+            f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s: {speed} Mpx/s, {counted(self.tiles, 'tile')}",
             f"stages    {self._wall()}",
             f"once      compile {self.stages['compile'].wall:.2f} s, finish {self.stages['finish'].wall:.2f}",
             f"cpu       {self._cpu()}",
@@ -165,7 +165,7 @@ class Report:
         return "\n".join(lines)
 
     def _done(self) -> str:
-        sweeps = f", {counted(self.sweeps, 'sweep')} of {counted(self.tasks, 'tile')}" if self.sweeps > 1 else ""
+        sweeps = f", {counted(self.sweeps, 'sweep')} of {counted(self.tiles, 'tile')}" if self.sweeps > 1 else ""
         return f"{self.pixels / 1e6:.1f} Mpx in {self.seconds:.2f} s{sweeps}"
 
     def _wall(self) -> str:
@@ -207,7 +207,7 @@ def peak_memory() -> int:
 
 @contextmanager
 def progress_bar(label: str, *, show: bool | None) -> Iterator[Callable[[float, int, str], None] | None]:
-    """Gives a function to call with tasks done, tasks in all and what else is going on; None where nothing is shown.
+    """Gives a function to call with tiles done, tiles in all and what else is going on; None where nothing is shown.
 
     Args:
         label: What is being made.

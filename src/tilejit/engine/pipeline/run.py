@@ -87,14 +87,14 @@ def _run_pass(
     if executor is not None:
         windows = list(parts_of(plan, executor.workers, plan.output_bytes))
     if plan.active is not None:
-        windows = [window for window in windows if replace(plan, window=window).task_count]
+        windows = [window for window in windows if replace(plan, window=window).tile_count]
     if journal is not None:
         windows = list(unfinished(plan, windows, journal.windows))
-    before = plan.task_count - sum(replace(plan, window=window).task_count for window in windows)
+    before = plan.tile_count - sum(replace(plan, window=window).tile_count for window in windows)
 
     def tell(done: float, doing: str) -> None:
         if progress is not None:
-            progress(before + done, plan.task_count, doing)
+            progress(before + done, plan.tile_count, doing)
 
     run = Run(job, Stopwatch(keep_spans=trace is not None), cancellation or Cancellation(), tell)
     totals = Totals(plan.partials) if journal is None else journal.totals
@@ -256,7 +256,7 @@ def _report(
     executor: Executor | None,
 ) -> Report:
     plan, watch = run.job.plan, run.watch
-    computed = windows if plan.active is None else [window for _, window in plan.tasks()]
+    computed = windows if plan.active is None else [window for _, window in plan.tiles()]
     pixels = sum(window.height * window.width for window in computed)
     return Report(
         seconds=watch.seconds(),
@@ -264,7 +264,7 @@ def _report(
         # Of workers in other processes, what their own threads did in the stages.
         cpu_seconds=watch.cpu_seconds() + sum(time.cpu for time in done.stages.values()),
         pixels=pixels,
-        tasks=done.tiles,
+        tiles=done.tiles,
         workers=plan.workers * (1 if executor is None else executor.workers),
         backend=plan.backend,
         reason=plan.reason,

@@ -38,7 +38,7 @@ class Schedule:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._tiles = plan.tasks()
+        self._tiles = plan.tiles()
         self._next: tuple[Index, Window] | None = next(self._tiles, None)
         self._free = [TileMemory(plan) for _ in range(plan.tile_buffers)]
         self._boundaries = Boundaries()
@@ -48,8 +48,8 @@ class Schedule:
         self._missing: dict[Index, int] = {}
         self._reading: dict[Index, int] = {}
         self._group, self._group_number = None if self._next is None else plan.group_of(self._next[0]), 0
-        self._groups_read = plan.groups_read if any(map(plan.cuts, plan.reads)) else plan.task_count
-        self._unfinished = plan.task_count
+        self._groups_read = plan.groups_read if any(map(plan.cuts, plan.reads)) else plan.tile_count
+        self._unfinished = plan.tile_count
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._compiled = False
@@ -165,7 +165,7 @@ class Schedule:
         if not self.plan.exchanges:
             return []
         down, across = self.plan.reach
-        rows, cols = self.plan.task_shape
+        rows, cols = self.plan.tile_counts
         row, col = index
         first = col // self.plan.panel_tiles * self.plan.panel_tiles
         last = min(first + self.plan.panel_tiles, cols)

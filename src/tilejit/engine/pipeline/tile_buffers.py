@@ -51,7 +51,7 @@ class TileMemory:
         self._flat = []
         self.shared = [plan.shares(read) for read in plan.reads]
         """Of which reads each block is decoded once, though tiles may cut it."""
-        height, width = plan.largest_task
+        height, width = plan.largest_tile
         for read in plan.reads:
             count = len(read.bands) * (height + 2 * read.halo[0]) * (width + 2 * read.halo[1])
             valid = np.empty(count, np.uint8) if read.valid else None

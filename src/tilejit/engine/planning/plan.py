@@ -61,7 +61,7 @@ class Plan(Tiling):
     memory_limit: int | None
     """The memory given, in bytes."""
     executor: str = "threads"
-    """What runs the tasks: threads of this process, or workers elsewhere that get parts of the window."""
+    """What computes the tiles: threads of this process, or workers elsewhere that get parts of the window."""
     compiler: Compiler = ""
     """Where kernels and codecs are compiled; see `tilejit.compiler.jit.native_function.compiler_of`."""
     processes: int = 1
@@ -100,15 +100,15 @@ class Plan(Tiling):
     @property
     def worker_bytes(self) -> int:
         """Bytes of the buffers that one worker computes in."""
-        direct, task = self.written_directly(), self.largest_task
+        direct, tile = self.written_directly(), self.largest_tile
         total = 0
         for step in self.steps:
             apart = [p for p in step.results if p not in direct]
-            total += sum(self.planes[p].dtype.itemsize * cells_of(task, step.halo) for p in apart)
+            total += sum(self.planes[p].dtype.itemsize * cells_of(tile, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
-            total += sum((o.dtype.itemsize + o.valid) * cells_of(task, o.halo) for o in copies)
-        reducing = (p.cell_bytes * cells_of(task, (0, 0)) + 2 * p.state_bytes for p in self.reductions)
-        return total + sum(w.raw_bytes(Window(0, 0, *task)) for w in self.writes) + sum(reducing)
+            total += sum((o.dtype.itemsize + o.valid) * cells_of(tile, o.halo) for o in copies)
+        reducing = (p.cell_bytes * cells_of(tile, (0, 0)) + 2 * p.state_bytes for p in self.reductions)
+        return total + sum(w.raw_bytes(Window(0, 0, *tile)) for w in self.writes) + sum(reducing)
 
     @property
     def buffer_bytes(self) -> int:
@@ -118,17 +118,17 @@ class Plan(Tiling):
     @property
     def boundary_bytes(self) -> int:
         """Bytes of the columns that panels leave to the next: of one boundary, for each is let go of when taken."""
-        has_panels = self.exchanges and self.panel_tiles < self.task_shape[1]
+        has_panels = self.exchanges and self.panel_tiles < self.tile_counts[1]
         return sum(r.cell_bytes * r.halo[1] for r in self.reads) * self.window.height if has_panels else 0
 
     def decoding_bytes_of(self, read: Read) -> int:
         """Bytes that the workers take to decode blocks of a read."""
         decoding, held = read.decoding, self.blocks_held(read)
         if decoding is None:
-            return min(self.workers, self.task_count) * read.block_bytes
+            return min(self.workers, self.tile_count) * read.block_bytes
         rows, cols = self.run_of(read)
         if decoding.by_rows:
-            rows = min(rows, self.largest_task[0] + 2 * read.halo[0])
+            rows = min(rows, self.largest_tile[0] + 2 * read.halo[0])
         share = rows * cols / prod(decoding.run)
         return ceil(share * (self.decoders(read) * decoding.thread_bytes + held * decoding.run_bytes))
 
@@ -161,7 +161,7 @@ class Plan(Tiling):
     @property
     def array_bytes(self) -> int:
         """Bytes of the outputs that stay in memory, and of tiles that wait for their receiver or are in its hands."""
-        tiles = Window(0, 0, (self.workers + TILES_IN_HAND) * self.largest_task[0], self.largest_task[1])
+        tiles = Window(0, 0, (self.workers + TILES_IN_HAND) * self.largest_tile[0], self.largest_tile[1])
         return sum(
             w.raw_bytes(tiles if w.handed_over else self.window) for w in self.writes if not (w.path or w.is_scratch)
         )
@@ -210,7 +210,7 @@ class Plan(Tiling):
         lines += [reduce_line(r, self.planes, p) for r, p in zip(self.reduces, self.reductions, strict=True)]
         lines += [write_line(write, self.window) for write in self.writes]
         lines += [repeat_line(self.repeat)] if self.repeat else []
-        lines.append(f"tasks     {_tasks(self)}, {_decoding(self)}")
+        lines.append(f"tiles     {_tiles(self)}, {_decoding(self)}")
         lines.append(f"memory    {_memory(self)}")
         lines.append(f"backend   {self.backend} on {_workers(self)}: {self.reason}")
         return lines
@@ -235,9 +235,9 @@ def _workers(plan: Plan) -> str:
     return f"{count}workers of {plan.executor}, {threads} each"
 
 
-def _tasks(plan: Plan) -> str:
-    rows, cols = plan.task_shape
-    size = "{} x {}".format(*plan.largest_task)
+def _tiles(plan: Plan) -> str:
+    rows, cols = plan.tile_counts
+    size = "{} x {}".format(*plan.largest_tile)
     if rows * cols == 1:
         return f"one tile of {size}"
     panels = ceil(cols / plan.panel_tiles)

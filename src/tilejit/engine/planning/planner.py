@@ -1,4 +1,4 @@
-"""From lazy Rasters to a plan: what each kernel needs of its inputs, how large a task is, and whether it fits."""
+"""From lazy Rasters to a plan: what each kernel needs of its inputs, how large a tile is, and whether it fits."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class Settings:
     memory: int | None = None
     """Bytes that may be taken, or None for what the machine has."""
     tile: tuple[int, int] | None = None
-    """Rows and columns of a task, or None to choose."""
+    """Rows and columns of a tile, or None to choose."""
     executor: str = "threads"
-    """What runs the tasks."""
+    """What computes the tiles."""
     processes: int = 1
     """Worker processes on this machine, each with so many threads."""
     scratch: str = ""

@@ -1,4 +1,4 @@
-"""Tiles: how the cells of a grid are cut into tasks, in which order they come, what they share, and parts of them."""
+"""Tiles: how the cells of a grid are cut, in which order they come, what they share, and parts of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tiling(Value):
     window: Window
     """The part that is computed: the whole grid, unless a window is read."""
     tile: tuple[int, int]
-    """Rows and columns of a task."""
+    """Rows and columns of a tile."""
     reads: tuple[Read, ...]
     """What is read."""
     workers: int
@@ -56,23 +56,23 @@ class Tiling(Value):
     """For each tile of the grid, row by row, whether it is computed: 0 or 1. Each then reads its halo itself. None: all
     tiles are, and hand each other their halos."""
 
-    def tasks(self) -> Iterator[tuple[Index, Window]]:
+    def tiles(self) -> Iterator[tuple[Index, Window]]:
         """Yields what is computed: panel by panel, in each group by group, row by row."""
         if self.active is None:
-            yield from self._all_tasks()
+            yield from self._all_tiles()
             return
         for row, col in np.argwhere(self._active()).tolist():
             yield (row, col), self.tiles_window(row, row + 1, col, col + 1)
 
     def _active(self) -> NDArray[np.uint8]:
         """Which tiles of the window are computed, by row and column."""
-        (rows, cols), (down, across) = self.tile, self.task_shape
+        (rows, cols), (down, across) = self.tile, self.tile_counts
         row, col = self.window.row_off // rows, self.window.col_off // cols
         flags = np.frombuffer(self.active or b"", np.uint8).reshape(-1, ceil(self.grid.width / cols))
         return flags[row : row + down, col : col + across]
 
-    def _all_tasks(self) -> Iterator[tuple[Index, Window]]:
-        (rows, cols), wide = self.task_shape, self.panel_tiles
+    def _all_tiles(self) -> Iterator[tuple[Index, Window]]:
+        (rows, cols), wide = self.tile_counts, self.panel_tiles
         for first in range(0, cols, wide):
             for down, across in product(self._groups(0, 0, rows), self._groups(1, first, min(first + wide, cols))):
                 for row, col in product(down, across):
@@ -99,7 +99,7 @@ class Tiling(Value):
         if self.active is not None:
             return self.tiles_window(index[0], index[0] + 1, index[1], index[1] + 1)
         first = index[1] // self.panel_tiles * self.panel_tiles
-        return self.tiles_window(0, self.task_shape[0], first, first + self.panel_tiles)
+        return self.tiles_window(0, self.tile_counts[0], first, first + self.panel_tiles)
 
     def tiles_window(self, row: int, row_end: int, col: int, col_end: int) -> Window:
         """Returns the window of some rows and columns of tiles, which lie on the grid's own tile lines."""
@@ -115,7 +115,7 @@ class Tiling(Value):
 
         Memory then does not grow with the width, for the price of decoding the blocks at their boundaries twice.
         """
-        cols = self.task_shape[1]
+        cols = self.tile_counts[1]
         waiting = self._reach_down * cols * self.tile_buffer_bytes
         wanted = ceil(waiting / PANEL_BYTES)
         boundary = max((r.block[1] for r in self.reads if r.block_bytes), default=0)
@@ -124,8 +124,8 @@ class Tiling(Value):
         return min(cols, ceil(cols / max(1, min(wanted, most)) / across) * across)
 
     @property
-    def task_shape(self) -> tuple[int, int]:
-        """Rows and columns of tasks."""
+    def tile_counts(self) -> tuple[int, int]:
+        """Tiles, down and across."""
         rows, cols = self.tile
         return (
             ceil(self.window.row_end / rows) - self.window.row_off // rows,
@@ -133,14 +133,14 @@ class Tiling(Value):
         )
 
     @property
-    def largest_task(self) -> tuple[int, int]:
+    def largest_tile(self) -> tuple[int, int]:
         """Rows and columns of the largest window that is computed at once: a tile, or less of a small raster."""
         return min(self.tile[0], self.window.height), min(self.tile[1], self.window.width)
 
     @property
-    def task_count(self) -> int:
-        """How many tasks there are."""
-        rows, cols = self.task_shape
+    def tile_count(self) -> int:
+        """How many tiles there are."""
+        rows, cols = self.tile_counts
         return rows * cols if self.active is None else int(np.count_nonzero(self._active()))
 
     @property
@@ -156,11 +156,11 @@ class Tiling(Value):
     @property
     def has_boundaries(self) -> bool:
         """Whether halo cells inside the raster belong to no tile of the same panel, and are read on their own."""
-        return self.exchanges and (self.window.shape != self.grid.shape or self.panel_tiles < self.task_shape[1])
+        return self.exchanges and (self.window.shape != self.grid.shape or self.panel_tiles < self.tile_counts[1])
 
     @property
     def _reach_down(self) -> int:
-        return min(ceil(self.halo[0] / self.tile[0]), self.task_shape[0] - 1)
+        return min(ceil(self.halo[0] / self.tile[0]), self.tile_counts[0] - 1)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -171,8 +171,8 @@ class Tiling(Value):
     def tile_buffers(self) -> int:
         """How many tiles' inputs are held at once."""
         if not self.exchanges:
-            return min(self.workers, self.task_count)
-        return min(self._waiting + 2 * self.workers, self.task_count)
+            return min(self.workers, self.tile_count)
+        return min(self._waiting + 2 * self.workers, self.tile_count)
 
     @property
     def _waiting(self) -> int:
@@ -186,7 +186,7 @@ class Tiling(Value):
     @property
     def tile_buffer_bytes(self) -> int:
         """Bytes of one tile's inputs."""
-        return sum(r.cell_bytes * cells_of(self.largest_task, r.halo) for r in self.reads)
+        return sum(r.cell_bytes * cells_of(self.largest_tile, r.halo) for r in self.reads)
 
     @property
     def source_bytes(self) -> int:
@@ -218,14 +218,14 @@ class Tiling(Value):
         """How many decoded blocks of a read, or runs of small ones, its workers hold."""
         if read.decoding is None or not self.is_shared or not self.cuts(read):
             return self.decoders(read)
-        row = self.largest_task[0], self.largest_task[1] * self.group[1]
+        row = self.largest_tile[0], self.largest_tile[1] * self.group[1]
         planes = len(read.bands) if read.decoding.is_apart else 1
         touched = planes * prod(map(_touched, row, self.run_of(read), self.grid.shape))
         return min(touched * self.groups_read, self.blocks_of(read))
 
     def decoders(self, read: Read) -> int:
         """How many workers decode blocks of a read at the same time."""
-        return min(self.workers, self.task_count, self.blocks_of(read))
+        return min(self.workers, self.tile_count, self.blocks_of(read))
 
     def blocks_of(self, read: Read) -> int:
         """How many blocks of a read there are, or runs of small ones."""
@@ -236,14 +236,14 @@ class Tiling(Value):
         """Rows and columns that a worker decodes together, for a tile."""
         if read.decoding is None:
             return read.block
-        parts = zip(read.decoding.run, self.largest_task, read.block, strict=True)
+        parts = zip(read.decoding.run, self.largest_tile, read.block, strict=True)
         rows, cols = (min(run, ceil(tile / block) * block) for run, tile, block in parts)
         return rows, cols
 
     @property
     def groups_read(self) -> int:
         """How many groups of tiles are read at the same time: as many as one tile for each worker can be of."""
-        workers = min(self.workers, self.task_count)
+        workers = min(self.workers, self.tile_count)
         return min(workers, 1 + ceil((workers - 1) / prod(self.group)))
 
     def group_of(self, index: Index) -> Index:
@@ -273,7 +273,7 @@ def parts_of(tiling: Tiling, workers: int, output_bytes: int) -> Iterator[Window
     Yields:
         Windows that cover each cell exactly once, panel by panel.
     """
-    (rows, cols), wide = tiling.task_shape, tiling.panel_tiles
+    (rows, cols), wide = tiling.tile_counts, tiling.panel_tiles
     firsts = range(0, cols, wide)
     wanted = ceil(_count(tiling, workers, output_bytes) / len(firsts))
     down, across = tiling.group  # whose tiles share blocks
@@ -313,7 +313,7 @@ def unfinished(tiling: Tiling, windows: Iterable[Window], finished: Iterable[Win
     Yields:
         Windows that cover each cell that is left exactly once.
     """
-    left = np.ones(tiling.task_shape, np.bool_)
+    left = np.ones(tiling.tile_counts, np.bool_)
     for window in finished:
         left[_places(tiling, window)] = False
     for window in windows:

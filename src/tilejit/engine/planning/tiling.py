@@ -1,4 +1,4 @@
-"""How large a task is: whole storage blocks, big enough to be worth a call, small enough for the memory given."""
+"""How large a tile is: whole storage blocks, big enough to be worth a call, small enough for the memory given."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ SLOW_PIXELS = 1 << 18
 """The same where a kernel's text does not tell how long a pixel takes: at 20 microseconds a pixel a tile is five
 seconds of work, so that it is divided evenly and a person sees it go on."""
 BUFFER_BYTES = 104_000_000
-"""What the buffers may come to before tasks get narrower: a raster twice as wide then takes no more memory."""
+"""What the buffers may come to before tiles get narrower: a raster twice as wide then takes no more memory."""
 _LARGEST_BLOCK_ROWS = 4096
-"""Beyond this, tasks that hold whole blocks of every file at once are not worth their memory."""
+"""Beyond this, tiles that hold whole blocks of every file at once are not worth their memory."""
 
 
 def fitting_plan(
     plan: Plan, output_blocks: Sequence[tuple[int, int]], tile: tuple[int, int] | None, *, is_slow: bool = False
 ) -> Plan:
-    """Returns the plan with the largest task shape that fits, or refuses it.
+    """Returns the plan with the largest tile that fits, or refuses it.
 
     Args:
         plan: The plan, its tile not chosen yet.
         output_blocks: Storage blocks of the outputs.
-        tile: The task shape asked for, or None.
+        tile: The tile asked for, or None.
         is_slow: Whether a kernel's text does not tell how long a pixel takes.
 
     Raises:
         PlanError: The tile asked for would write parts of blocks.
-        MemoryLimitError: No task shape fits; with the numbers.
+        MemoryLimitError: No tile fits; with the numbers.
     """
     if tile:
         plans = [replace(plan, tile=_asked(tile, output_blocks, plan))]
@@ -73,7 +73,7 @@ def _bound(plan: Plan) -> tuple[int | None, str]:
 
 
 def _by_preference(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[Plan]:
-    """Plans of all task shapes: those that are thrifty, whole blocks before parts; then by what they take."""
+    """Plans of all shapes of tiles: those that are thrifty, whole blocks before parts; then by what they take."""
     shapes = _whole_blocks(plan, output_blocks, pixels), _part_blocks(plan, output_blocks, pixels)
     plans = [replace(plan, tile=tile) for tile in dict.fromkeys((*shapes[0], *shapes[1]))]
     once = [p for p in plans if all(map(p.shares, p.reads))]
@@ -97,27 +97,27 @@ def _asked(tile: tuple[int, int], output_blocks: Sequence[tuple[int, int]], plan
 
 
 def _most_pixels(plan: Plan, *, is_slow: bool) -> int:
-    """The pixels that a task may have: few enough for each worker to get one, where the blocks allow it."""
+    """The pixels that a tile may have: few enough for each worker to get one, where the blocks allow it."""
     most = CHAIN_PIXELS if plan.is_chain else SLOW_PIXELS if is_slow else MOST_PIXELS
     share = plan.window.height * plan.window.width // (plan.workers * plan.processes)
     return max(1, min(most, share))
 
 
 def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[tuple[int, int]]:
-    """Task shapes that hold whole blocks of every file, the largest first."""
+    """Shapes of tiles that hold whole blocks of every file, the largest first."""
     height, width = plan.grid.shape
     out_rows, out_cols = _output_block(output_blocks)
     rows = _common([r.block[0] for r in plan.reads], out_rows, height)
     cols = _common([r.block[1] for r in plan.reads], out_cols, width)
     most = min(ceil(width / cols), max(1, pixels // (rows * cols)))
     shapes = [(rows, count * cols) for count in range(most, 0, -1)]
-    # Strips of a few rows are taken together, as long as there are some tasks for each worker.
+    # Strips of a few rows are taken together, as long as there are some tiles for each worker.
     tall = min(pixels // (rows * most * cols), ceil(height / rows) // (4 * plan.workers))
     return [(tall * rows, most * cols), *shapes] if tall > 1 else shapes
 
 
 def _part_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[tuple[int, int]]:
-    """Task shapes that cut the inputs' blocks, the largest first."""
+    """Shapes of tiles that cut the inputs' blocks, the largest first."""
     files = [r.block for r in plan.reads if r.block_bytes] or [(1, 1)]
     rows, cols = (
         _lengths(max(block[k] for block in files), side, plan.grid.shape[k])
