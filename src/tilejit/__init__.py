@@ -29,7 +29,7 @@ from tilejit.compiler.names import is_valid
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.decorators import Chain, chain, focal, local
 from tilejit.kernel.kernel import Kernel
-from tilejit.kernel.zonal import ZonalKernel, zonal
+from tilejit.kernel.zonal import ZonalKernel, histogram, percentile, zonal
 from tilejit.raster.dispatch import call_chain, call_kernel, call_zonal
 
 __version__ = "0.1.0"
@@ -138,12 +138,14 @@ __all__ = [
     "errors",
     "focal",
     "from_array",
+    "histogram",
     "is_valid",
     "iterate",
     "local",
     "math",
     "merge",
     "open",
+    "percentile",
     "save",
     "zonal",
 ]

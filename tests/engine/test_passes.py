@@ -15,6 +15,7 @@ import tilejit as tj
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.pipeline.journal import Journal
+from tilejit.engine.ranking import Ranking
 from tilejit.engine.reductions import Moments, RankCounts
 from tilejit.engine.zones import Column, ZonalTable
 from tilejit.kernel.counts import Counts
@@ -231,11 +232,12 @@ def test_the_functions_that_reductions_call_are_known_before(dtype, monkeypatch)
         return call(self, *arguments)
 
     monkeypatch.setattr(NativeFunction, "__call__", noted)
-    folds = tuple(map(Column, "abcde", ("sum", "min", "max", "mean", "std")))
+    folds = tuple(map(Column, "abcdefg", ("sum", "min", "max", "mean", "std", "min_row", "variety")))
     for reduction, bands in ((Moments("m"), [values]), (RankCounts("r"), [values]),
-                             (ZonalTable("t", folds), [np.ones((4, 5), "u2"), values])):  # fmt: skip
+                             (ZonalTable("t", folds), [np.ones((4, 5), "u2"), values]),
+                             (Ranking("k", ((0, (50.0,)),)), [np.ones((4, 5), "u2"), values])):  # fmt: skip
         called.clear()
-        state_of(reduction, *bands)
+        reduction.combine(*[state_of(reduction, *bands)] * 2)
         known = reduction.functions([band.dtype for band in bands])
         assert {(function.name, types) for function, types in known} == called
 

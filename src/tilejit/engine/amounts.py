@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.runs import Runs
+    from tilejit.kernel.zonal import Fold
 
     Array = NDArray[Any]
 
@@ -42,6 +43,15 @@ def new_limbs(count: int, unit: int) -> Array:
     return np.zeros((count, _UNITS[unit] + 2 if unit else 0), np.int64)
 
 
+def folded_as(dtype: np.dtype, *, is_weighted: bool) -> np.dtype:
+    """One of few dtypes, for each is compiled; of unsigned integers that int64 does not hold it is float64."""
+    if dtype.kind == "f":
+        return dtype
+    if is_weighted or dtype == np.uint64:
+        return _F64
+    return _I32 if np.can_cast(dtype, _I32) else _I64
+
+
 @dataclass(frozen=True, slots=True)
 class Amounts:
     """How the cells of a band are folded.
@@ -58,12 +68,8 @@ class Amounts:
 
     @property
     def folded_as(self) -> np.dtype:
-        """One of few dtypes, for each is compiled; of unsigned integers that int64 does not hold it is float64."""
-        if self.dtype.kind == "f":
-            return self.dtype
-        if self.is_weighted or self.dtype == np.uint64:
-            return _F64
-        return _I32 if np.can_cast(self.dtype, _I32) else _I64
+        """As `folded_as`."""
+        return folded_as(self.dtype, is_weighted=self.is_weighted)
 
     @property
     def units(self) -> tuple[int, int]:
@@ -74,7 +80,9 @@ class Amounts:
 
     @property
     def functions(self) -> Functions:
-        """The native functions that are called."""
+        """The native functions that `of` calls."""
+        if not self.wants:
+            return []
         number, dtype, shares = (_I64, 0, ""), self.folded_as, (_F64, 1)
         cells, sums = contiguous((dtype, 2)), contiguous(LIMBS, LIMBS)
         if dtype.kind == "i":
@@ -83,13 +91,13 @@ class Amounts:
         flags = contiguous((_U8, 2), RUNS, shares)
         if dtype == _F32:
             types = *cells, *contiguous((_I32, 2)), *flags, *sums, *contiguous((_I32, 2)), number, number
-            return [(loop("clear_nan"), (*cells, flags[0])), (loop("fold_singles"), types)]
+            return [(loop("fold_singles"), types)]
         types = *cells, *flags, *sums, *contiguous((_F64, 2)), number, number
-        return [(loop("clear_nan"), (*cells, flags[0])), (loop("fold_doubles"), types)]
+        return [(loop("fold_doubles"), types)]
 
     def of(self, values: Array, valid: Array, runs: Runs) -> dict[str, Array]:
         """The amounts of one tile, by zone; ``valid`` is where cells count, and NaN does not."""
-        if not {"sums", "squares", "ends"} & self.wants:
+        if not self.wants:
             return {}
         count, dtype = runs.zones.size, self.folded_as
         if dtype.kind == "i":
@@ -161,7 +169,7 @@ class Weights:
         return self.counts if self.shares is None else np.array([quotient(one, 1 << 1074) for one in self.shares])
 
 
-def column_of(fold: str, parts: Mapping[str, Array], weights: Weights) -> Array:
+def column_of(fold: Fold, parts: Mapping[str, Array], weights: Weights) -> Array:
     """A column of amounts: NaN for the mean, the deviation and the extremes of a zone without cells that count."""
     if fold in {"min", "max"}:
         ends, none = parts["low" if fold == "min" else "high"], weights.counts == 0

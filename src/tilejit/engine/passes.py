@@ -10,7 +10,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.graph import Iteration
     from tilejit.engine.planning.planner import Job
+    from tilejit.engine.reductions import Refined
     from tilejit.formats.sink import Sink
     from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Edge
@@ -60,7 +61,7 @@ def run_passes(
         stores: dict[Iteration, TileStore] = {}
         reports = []
         for earlier in job.earlier:
-            one = bound(earlier, _numbers(earlier, results), stores)
+            one = bound(_given(earlier, results), _numbers(earlier, results), stores)
             folder = (scratch or Path()) / str(len(stores))
             if one.iteration is None:
                 report = run(one, ())
@@ -75,7 +76,7 @@ def run_passes(
             for store in stores.values():
                 TileStoreSink(store).sync()
             journal.note_made(numbers, [(store.path, store.sides.hex()) for store in stores.values()])
-        return replace(run_last(bound(job, numbers, stores)), earlier=tuple(reports))
+        return replace(run_last(bound(_given(job, results), numbers, stores)), earlier=tuple(reports))
 
 
 def _kept(job: Job, journal: Journal) -> dict[Iteration, TileStore]:
@@ -87,6 +88,16 @@ def _kept(job: Job, journal: Journal) -> dict[Iteration, TileStore]:
         for one, (path, sides) in zip(repeated, kept, strict=True)
         if one.iteration is not None
     }
+
+
+def _given(job: Job, results: Mapping[tuple[Any, ...], Any]) -> Job:
+    """A job whose reductions have what earlier passes made for them."""
+    rows = zip(job.reduced, job.plan.reductions, strict=True)
+    given = (
+        reduction if reduced.after is None else cast("Refined", reduction).given(results[reduced.after.key])
+        for reduced, reduction in rows
+    )
+    return replace(job, plan=replace(job.plan, partials=(job.plan.partials[0], *given)))
 
 
 def _numbers(job: Job, results: Mapping[tuple[Any, ...], Any]) -> list[float]:

@@ -55,6 +55,13 @@ class Reduction(Partial, Protocol):
         """
 
 
+class Refined(Reduction, Protocol):
+    """A reduction that takes what an earlier pass over the same bands has made."""
+
+    def given(self, result: Any) -> Reduction:
+        """The reduction that has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What `Moments` come to; all but the count are NaN where there is no cell."""

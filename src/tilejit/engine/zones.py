@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tilejit.engine.amounts import LIMBS, RUNS, Amounts, Weights, carried, column_of, loop, new_limbs, whole_numbers
+from tilejit.engine.keys import (
+    NOWHERE,
+    Counted,
+    Targets,
+    classes_of,
+    counted,
+    find_first,
+    key_functions,
+    keys_of,
+    merged,
+    place_functions,
+)
 from tilejit.engine.reductions import contiguous
-from tilejit.engine.runs import Runs, run_functions
+from tilejit.engine.zonal_tile import ZonalTile, tile_functions
+from tilejit.kernel.zonal import Histogram, Percentile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +31,7 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.partials import State
-    from tilejit.engine.runs import Zones
+    from tilejit.engine.runs import Runs, Zones
     from tilejit.kernel.zonal import Fold
     from tilejit.window import Window
 
@@ -30,8 +43,14 @@ _WANTS: Mapping[Fold, tuple[str, ...]] = {
     "std": ("sums", "squares"),
     "min": ("ends",),
     "max": ("ends",),
+    "min_row": ("ends", "low_at"),
+    "min_col": ("ends", "low_at"),
+    "max_row": ("ends", "high_at"),
+    "max_col": ("ends", "high_at"),
 }
 """What each fold takes of the cells; folds of one band share it."""
+OF_CONSTANTS = ("sum", "mean", "std", "min", "max")
+"""Folds of a column whose cells all have one value that need no cells."""
 _FLAGS, _SHARES = (np.dtype(np.uint8), 2), (np.dtype(np.float64), 1)
 
 
@@ -72,22 +91,30 @@ class ZonalTable:
     columns: tuple[Column, ...]
     zones: Zones | None = None
     """Where zones come from; None for the first band."""
+    flips: tuple[bool, bool] = (False, False)
+    """Whether rows and columns of tiles run against the raster's: `Grid.flips`."""
+    targets: Mapping[int, Targets] = field(default_factory=dict, compare=False)
+    """Which prefixes the ranks of percentiles have, by band; of others whole values are counted in one pass."""
 
     state_bytes: ClassVar[int] = 0
     """How many zones there are is not known before; each takes 24 bytes, and 100 for a sum of float32."""
 
     @property
     def cell_bytes(self) -> int:
-        """Zones, a run for each cell at worst, twice, flags, and a copy of a band."""
-        return 8 + 32 + 2 + 8
+        """Zones, a run for each cell at worst, twice, flags, a copy of a band, and its keys."""
+        return 8 + 32 + 2 + 16
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """As of any reduction."""
-        types = contiguous(_FLAGS, RUNS, _SHARES, LIMBS, LIMBS, LIMBS)
-        found: Functions = [(loop("count_cells"), types)]
-        found += run_functions(dtypes[0]) if self.zones is None else self.zones.functions()
+        found: Functions = [(loop("count_cells"), contiguous(_FLAGS, RUNS, _SHARES, LIMBS, LIMBS, LIMBS))]
+        found += tile_functions(self.zones, dtypes)
         for number, dtype in enumerate(dtypes[self.zones is None :]):
-            found += self._amounts(number, dtype).functions
+            amounts = self._amounts(number, dtype)
+            found += amounts.functions
+            if {"low_at", "high_at"} & amounts.wants:
+                found += place_functions(amounts.folded_as)
+            if any(map(keys_name, self._folds(number))):
+                found += key_functions()
         return found
 
     @property
@@ -95,9 +122,16 @@ class ZonalTable:
         """Whether cells may count by a share."""
         return self.zones is not None and self.zones.is_weighted
 
+    def given(self, result: Mapping[int, Targets]) -> ZonalTable:
+        """The table that knows where the ranks of its percentiles lie: see `tilejit.engine.ranking.Ranking`."""
+        return replace(self, targets=result)
+
+    def _folds(self, number: int) -> list[Fold]:
+        return [c.fold for c in self.columns if c.constant is None and c.input == number]
+
     def _amounts(self, number: int, dtype: np.dtype) -> Amounts:
-        folds = (c.fold for c in self.columns if c.constant is None and c.input == number)
-        return Amounts(dtype, frozenset(part for fold in folds for part in _WANTS[fold]), self.is_weighted)
+        parts = frozenset(part for fold in self._folds(number) for part in _WANTS.get(fold, ()))
+        return Amounts(dtype, parts, self.is_weighted)
 
     def init(self) -> State:
         """No zone."""
@@ -113,24 +147,37 @@ class ZonalTable:
 
         Raises:
             ReadError: A zone is no whole number, or none that 64 bits hold.
+            MemoryLimitError: Zones have more distinct values than can be held.
         """
-        runs = Runs.of(cells[0], valid[0]) if self.zones is None else self.zones.runs(window)
+        tile = ZonalTile.of(self.zones, cells, valid, window)
+        runs = tile.runs
         if not runs.zones.size:
             return self.init()
-        first = int(self.zones is None)
-        amounts = [self._amounts(number, values.dtype) for number, values in enumerate(cells[first:])]
-        bands = [np.ascontiguousarray(band, one.folded_as) for band, one in zip(cells[first:], amounts, strict=True)]
-        flags = np.ones(window.shape, np.uint8)
-        for band, known in zip(bands, valid[first:], strict=True):
-            if known is not None:
-                flags &= known
-            if band.dtype.kind == "f":
-                loop("clear_nan")(band, flags)
-        state = {"zone": runs.zones} | self._counted(flags, runs)
-        for number, (one, band) in enumerate(zip(amounts, bands, strict=True)):
-            state |= {f"{number}:{part}": array for part, array in one.of(band, flags, runs).items()}
+        state, ragged = {"zone": runs.zones} | self._counted(tile.flags, runs), dict[str, Any]()
+        for number, band in enumerate(tile.bands):
+            parts = self._amounts(number, tile.dtypes[number]).of(band, tile.flags, runs)
+            parts |= self._places(number, parts, tile)
+            state |= {f"{number}:{part}": array for part, array in parts.items()}
+            ragged |= {f"{number}:{part}": array for part, array in self._keys(number, tile).items()}
         order = np.argsort(runs.zones)
-        return {name: array[order] for name, array in state.items()}
+        return {name: array[order] for name, array in state.items()} | ragged
+
+    def _places(self, number: int, parts: Mapping[str, Array], tile: ZonalTile) -> dict[str, Array]:
+        """Where the extremes of a band lie."""
+        wants = self._amounts(number, tile.dtypes[number]).wants & {"low_at", "high_at"}
+        band, frame = tile.bands[number], tile.frame(self.flips)
+        return {part: find_first(band, tile.flags, tile.runs, parts[part.partition("_")[0]], frame) for part in wants}
+
+    def _keys(self, number: int, tile: ZonalTile) -> dict[str, Any]:
+        """The cells of a band, counted by zone and value, or by class; and how keys become values."""
+        band, found = tile.bands[number], dict[str, Any]()
+        for fold in self._folds(number):
+            name = keys_name(fold, is_ranked=number in self.targets)
+            if name and name not in found:
+                keys = classes_of(band, fold.edges) if isinstance(fold, Histogram) else keys_of(band)
+                targets = self.targets[number] if name == "ranks" else None
+                found |= {name: counted(keys, tile.flags, tile.runs, 0, targets), "dtype": band.dtype.str}
+        return found
 
     def _counted(self, flags: Array, runs: Runs) -> dict[str, Array]:
         """The cells of each zone that count, and that do not; and their shares."""
@@ -147,9 +194,21 @@ class ZonalTable:
         ids.sort(kind="stable")  # which merges what is sorted
         ids = ids[np.append(True, ids[1:] != ids[:-1])]
         places = [np.searchsorted(ids, state["zone"]) for state in (one, other)]
-        return {"zone": ids} | {
-            name: _joined(name, [one[name], other[name]], places, ids.size) for name in one if name != "zone"
-        }
+        joined: State = {"zone": ids}
+        for name, part in one.items():
+            kind = name.partition(":")[2] or name
+            if kind in _JOINS:
+                joined[name] = _joined(kind, [part, other[name]], places, ids.size)
+            elif kind == "dtype":
+                joined[name] = part
+            elif kind != "zone":
+                joined[name] = merged(part, other[name])
+        for name in (name for name in joined if name.endswith("_at")):
+            ends = name.removesuffix("_at")
+            for state, place in zip((one, other), places, strict=True):
+                hidden = state[ends] != joined[ends][place]
+                joined[name][place] = np.minimum(joined[name][place], np.where(hidden, NOWHERE, state[name]))
+        return joined
 
     def finalize(self, state: State) -> dict[str, Array]:
         """The columns, ``zone`` first; then how many cells each zone has with values, and without."""
@@ -162,12 +221,26 @@ class ZonalTable:
             for k, name in enumerate(("known", "unknown"))
         )
         for column in self.columns:
-            parts = {key.partition(":")[2]: array for key, array in state.items() if key.startswith(f"{column.input}:")}
-            if column.constant is None:
-                table[column.name] = column_of(column.fold, parts, known)
-            else:
+            parts = {key.partition(":")[2]: part for key, part in state.items() if key.startswith(f"{column.input}:")}
+            if column.constant is not None:
                 table[column.name] = _of_constant(column.fold, column.constant, known)
+            elif name := keys_name(column.fold, is_ranked=column.input in self.targets):
+                entries = Counted(parts[name], ids, self.is_weighted)
+                table[column.name] = self._of_keys(column, entries, np.dtype(parts["dtype"]))
+            elif isinstance(column.fold, str) and column.fold.endswith(("row", "col")):
+                table[column.name] = _of_places(column.fold, parts)
+            else:
+                table[column.name] = column_of(column.fold, parts, known)
         return table | {"cells": known.column, "nodata": unknown.column}
+
+    def _of_keys(self, column: Column, entries: Counted, dtype: np.dtype) -> Array:
+        fold = column.fold
+        if isinstance(fold, Histogram):
+            return entries.classes(len(fold.edges) - 1)
+        percent = percent_of(fold)
+        if percent is not None:
+            return entries.percentile(percent, dtype, self.targets.get(column.input))
+        return entries.variety() if fold == "variety" else entries.most(dtype, is_least=fold == "minority")
 
 
 def _of_constant(fold: Fold, constant: float, weights: Weights) -> Array:
@@ -178,18 +251,47 @@ def _of_constant(fold: Fold, constant: float, weights: Weights) -> Array:
     return np.where(none, np.nan, value) if none.any() else np.full(none.shape, value)
 
 
-def _joined(name: str, arrays: Sequence[Array], places: Sequence[Array], count: int) -> Array:
-    """A column of two tables."""
-    part, (one, other), (first, second) = name.rpartition(":")[2], arrays, places
-    if part not in {"low", "high"}:
+def percent_of(fold: Fold) -> float | None:
+    """The percent of a percentile; None of other folds."""
+    if isinstance(fold, Percentile):
+        return fold.percent
+    return 50.0 if fold == "median" else None
+
+
+def keys_name(fold: Fold, *, is_ranked: bool = False) -> str:
+    """What the counts are called that a fold is read from; nothing of folds that take no keys."""
+    if isinstance(fold, Histogram):
+        return f"classes {fold.edges}"
+    is_percentile = percent_of(fold) is not None
+    if is_ranked and is_percentile:
+        return "ranks"
+    return "values" if is_percentile or fold in {"majority", "minority", "variety"} else ""
+
+
+def _of_places(fold: str, parts: Mapping[str, Array]) -> Array:
+    """The row or the column of the first of the least or the greatest cells; -1 where no cell counts."""
+    found = parts["low_at" if fold.startswith("min") else "high_at"]
+    return np.where(found == NOWHERE, -1, found >> 32 if fold.endswith("row") else found & 0xFFFFFFFF)
+
+
+_JOINS = {"counts", "sums", "squares", "known", "unknown", "low", "high", "low_at", "high_at"}
+"""Parts of a state that have a row for each zone."""
+
+
+def _joined(kind: str, arrays: Sequence[Array], places: Sequence[Array], count: int) -> Array:
+    """A part of two tables; places of extremes are left for when these are known."""
+    (one, other), (first, second) = arrays, places
+    if kind.endswith("_at"):
+        return np.full(count, NOWHERE)
+    if kind not in {"low", "high"}:
         joined = np.zeros((count, *one.shape[1:]), np.int64)
         joined[first] = one
         both = joined[second] + other
-        joined[second] = both if part == "counts" else carried(both)
+        joined[second] = both if kind == "counts" else carried(both)
         return joined
-    joined = np.full(count, _never(one.dtype, is_least=part == "low"), one.dtype)
+    joined = np.full(count, _never(one.dtype, is_least=kind == "low"), one.dtype)
     joined[first] = one
-    joined[second] = (np.minimum if part == "low" else np.maximum)(joined[second], other)
+    joined[second] = (np.minimum if kind == "low" else np.maximum)(joined[second], other)
     return joined
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tilejit.errors import KernelError
@@ -13,14 +14,87 @@ from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Finish = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
-Fold = Literal["sum", "min", "max", "mean", "std"]
+Word = Literal[
+    "sum", "mean", "std", "min", "max", "min_row", "min_col", "max_row", "max_col",
+    "majority", "minority", "variety", "median",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """The fold that `percentile` makes."""
+
+    percent: float
+    """From 0 to 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """The fold that `histogram` makes."""
+
+    edges: tuple[float, ...]
+    """One more than there are classes, rising."""
+
+
+Fold = Word | Percentile | Histogram
 """How a column of a zonal table takes the values of a zone's cells."""
+
+
+def percentile(percent: float) -> Percentile:
+    """Makes a fold of `zonal`: the value below which so many percent of a zone's cells lie.
+
+    It is exact, with linear interpolation between ranks as `numpy.percentile` has it. Where cells belong to zones by
+    shares it is the least value up to which cells have so many percent of them (``method="inverted_cdf"``).
+
+    Args:
+        percent: From 0 to 100.
+
+    Raises:
+        KernelError: It is no percentage.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.zonal(high=tj.percentile(90))
+        ... def ninth_tenth(value):
+        ...     return value
+        >>> ninth_tenth(np.arange(11.0)[np.newaxis], zones=np.ones((1, 11), int)).compute()["high"]
+        array([9.])
+    """
+    if not 0 <= percent <= 100:
+        raise KernelError(f"percentile({percent!r}): percents are from 0 to 100")
+    return Percentile(float(percent))
+
+
+def histogram(edges: Sequence[float]) -> Histogram:
+    """Makes a fold of `zonal`: how many of a zone's cells lie in each class.
+
+    Args:
+        edges: One more than there are classes, rising. A class has its lower edge, and the last one both, as with
+            `numpy.histogram`; what lies outside is not counted.
+
+    Raises:
+        KernelError: They do not rise, or are fewer than two.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.zonal(classes=tj.histogram([0, 10, 20]))
+        ... def by_height(value):
+        ...     return value
+        >>> by_height(np.float32([[1, 5, 10, 20, 30]]), zones=np.ones((1, 5), int)).compute()["classes"]
+        array([[2, 2]])
+    """
+    found = tuple(float(edge) for edge in edges)
+    if len(found) < 2 or not all(low < high for low, high in pairwise(found)):
+        raise KernelError(f"histogram({list(edges)!r}): give at least two edges, each greater than the one before")
+    return Histogram(found)
 
 
 @dataclass(frozen=True)
@@ -84,9 +158,10 @@ def zonal(*, finish: Finish | None = None, **columns: Fold) -> Callable[[Callabl
     """Declares a kernel that makes a table by zone: map and reduce.
 
     The body gives the values of one pixel, one for each column. Each column folds the values of all cells of a zone:
-    ``"sum"``, ``"min"``, ``"max"``, ``"mean"`` or ``"std"`` (of the population). Sums, means and deviations are exact
-    until they are rounded once, so that they have the same bits for any tiling, threads and executor. Where an input
-    is invalid, the cell does not count.
+    ``"sum"``, ``"mean"``, ``"std"`` (of the population), ``"min"``, ``"max"``, and where the first of the least and the
+    greatest cells lies (``"min_row"``, ``"min_col"``, ``"max_row"``, ``"max_col"``); ``"majority"``, ``"minority"``,
+    ``"variety"``, ``"median"``, `percentile` and `histogram`. Where an input is invalid, the cell does not count. All
+    of them have the same bits for any tiling, threads and executor: docs/zones.md says what each means and takes.
 
     Args:
         finish: Takes the merged table, column -> array, and returns the final columns, which follow ``zone``. Beside
@@ -110,8 +185,11 @@ def zonal(*, finish: Finish | None = None, **columns: Fold) -> Callable[[Callabl
     if not columns:
         raise KernelError('zonal() names its columns and their folds: @tj.zonal(total="sum", high="max")')
     for name, fold in columns.items():
-        if fold not in get_args(Fold):
-            raise KernelError(f"zonal({name}={fold!r}); a fold is one of {', '.join(get_args(Fold))}")
+        if not isinstance(fold, (Percentile, Histogram)) and fold not in get_args(Word):
+            words = ", ".join(get_args(Word))
+            raise KernelError(
+                f"zonal({name}={fold!r}); a fold is one of {words}, tj.percentile(90), tj.histogram(edges)"
+            )
     if taken := {"zone", "cells", "nodata"} & set(columns):
         raise KernelError(f"zonal({taken.pop()}=…): every table has a column of that name: give another one")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.planning.graph import Application, Band, Reduced, ResultBand, SourceBand
 from tilejit.engine.planning.planner import make_job, request_of
-from tilejit.engine.zones import Column, ZonalTable
+from tilejit.engine.ranking import Ranking
+from tilejit.engine.zones import OF_CONSTANTS, Column, ZonalTable, percent_of
 from tilejit.errors import ParameterError
 from tilejit.formats.vector import is_vector
 from tilejit.raster.making import from_array
@@ -111,8 +112,28 @@ def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str
     layer = _layer(zones, grid, parameters) if is_polygons else None
     values, columns = _values(kernel, bands[len(zoned) :], kernel.bind(parameters))
     by, names = "zone" if layer is None else layer.label, ", ".join(name for name, _ in kernel.columns)
-    table = ZonalTable(f"a table by {by}, {names}", columns, None if layer is None else layer.zones)
-    return LazyTable(kernel, Reduced(grid, (*map(_counts, bands[: len(zoned)]), *values), table), layer)
+    table = ZonalTable(f"a table by {by}, {names}", columns, None if layer is None else layer.zones, grid.flips)
+    folded = *map(_counts, bands[: len(zoned)]), *values
+    ranking = _ranking(table, values)
+    after = None if ranking is None else Reduced(grid, folded, ranking)
+    return LazyTable(kernel, Reduced(grid, folded, table, after), layer)
+
+
+def _ranking(table: ZonalTable, values: Sequence[Band]) -> Ranking | None:
+    """What the pass before a table with percentiles makes; none if its values are few enough to be counted at once."""
+    percents: dict[int, list[float]] = {}
+    for column in table.columns:
+        percent = percent_of(column.fold)
+        if percent is not None and not _is_narrow(values[column.input]):
+            percents.setdefault(column.input, []).append(percent)
+    chosen = tuple((number, tuple(found)) for number, found in percents.items())
+    return Ranking("counts by zone and first digits, for percentiles", chosen, table.zones) if chosen else None
+
+
+def _is_narrow(band: Band) -> bool:
+    """Whether a band is known to hold few values."""
+    dtype = band.info.dtype if isinstance(band, SourceBand) and band.values is None else None
+    return dtype is not None and dtype.kind != "f" and dtype.itemsize <= 2
 
 
 def _layer(zones: Any, grid: Grid, parameters: dict[str, Any]) -> PolygonLayer:
@@ -143,10 +164,12 @@ def _values(
     columns = []
     rows = zip(kernel.columns, kernel.plain_results, kernel.same_results, strict=True)
     for (name, fold), result, first in rows:
-        if isinstance(result, (int, float)):
+        if isinstance(result, (int, float)) and fold in OF_CONSTANTS:
             columns.append(Column(name, fold, constant=result))
             continue
-        values.setdefault(first, ResultBand(application, first) if result is None else bands[names.index(result)])
+        values.setdefault(
+            first, bands[names.index(result)] if isinstance(result, str) else ResultBand(application, first)
+        )
         columns.append(Column(name, fold, list(values).index(first)))
     return list(values.values()), tuple(columns)
 

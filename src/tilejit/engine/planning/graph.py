@@ -121,6 +121,8 @@ class Reduced:
     """What is reduced."""
     reduction: Reduction
     """How tiles are reduced."""
+    after: Reduced | None = None
+    """What an earlier pass makes that the reduction is given first, which is a `Refined` one then."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -204,23 +206,30 @@ def inputs_of(made: Waiting) -> tuple[Band, ...]:
     return made.bands if isinstance(made, Reduced) else (ResultBand(made.application, 0),)
 
 
-def _passes_of(bands: Sequence[Band], levels: dict[tuple[Any, ...], tuple[int, Waiting]]) -> int:
+def _passes_of(
+    bands: Sequence[Band], after: Iterable[Reduced], levels: dict[tuple[Any, ...], tuple[int, Waiting]]
+) -> int:
     """How many passes bands wait for; notes in ``levels`` for how many what they take is waiting itself."""
     count = 0
-    for made in _awaited(bands):
+    for made in (*_awaited(bands), *after):
         if _key(made) not in levels:
-            levels[_key(made)] = _passes_of(inputs_of(made), levels), made
+            before = [made.after] if isinstance(made, Reduced) and made.after is not None else []
+            levels[_key(made)] = _passes_of(inputs_of(made), before, levels), made
         count = max(count, levels[_key(made)][0] + 1)
     return count
 
 
-def passes_before(bands: Iterable[Band]) -> list[tuple[Grid, list[Reduced] | Iteration]]:
+def passes_before(bands: Iterable[Band], after: Iterable[Reduced] = ()) -> list[tuple[Grid, list[Reduced] | Iteration]]:
     """Returns the passes that bands wait for, first ones first: a grid, and what is reduced, or iterated.
 
     What is reduced on one grid and waits for equally many passes rides on one pass.
+
+    Args:
+        bands: What is made, or reduced.
+        after: What reductions of them are given.
     """
     levels: dict[tuple[Any, ...], tuple[int, Waiting]] = {}
-    count = _passes_of([*bands], levels)
+    count = _passes_of([*bands], after, levels)
     passes: list[tuple[Grid, list[Reduced] | Iteration]] = []
     for level in range(count):
         found = [made for waiting, made in levels.values() if waiting == level]
