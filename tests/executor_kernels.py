@@ -52,3 +52,13 @@ def labelled(number) -> np.int32:
     """Valid cells take the largest number of their four neighbours."""
     most = max(number[0, 0], number[-1, 0], number[1, 0], number[0, -1], number[0, 1])
     return most if tj.is_valid(number[0, 0]) else math.nan
+
+
+@tj.focal(nodata="kernel")
+def spread(number: np.int16, land: np.uint8) -> np.int16:
+    """The largest number of eight neighbours, on land that is not 0; cells without a number get one."""
+    most = -1
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            most = max(most, number[dy, dx]) if tj.is_valid(number[dy, dx]) else most
+    return (most if most > -1 else -32768) if land[0, 0] != 0 else -32768

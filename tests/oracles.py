@@ -455,6 +455,8 @@ ORACLES: dict[str, Oracle] = {
     ),
     "geodesic_dilation": Oracle(morphology.geodesic_dilation, geodesic_dilation, marked_below),
     "geodesic_erosion": Oracle(morphology.geodesic_erosion, geodesic_erosion, marked_above),
+    "lower_of": Oracle(morphology.lower_of, np.minimum, marked_below),
+    "higher_of": Oracle(morphology.higher_of, np.maximum, marked_above),
     "reconstruct_by_dilation": Oracle(
         morphology.reconstruct_by_dilation, repeated(geodesic_dilation), marked_below
     ),

@@ -63,12 +63,56 @@ def geodesic_erosion(marker, mask):
     return max(mask[0, 0], low) if low < math.inf else math.nan
 
 
+@tj.local(unit="input")
+def lower_of(marker, mask):
+    """The lower of two cells.
+
+    Args:
+        marker: Any quantity.
+        mask: Another, in the same unit.
+
+    Returns:
+        The lower one, in their unit.
+
+    Source:
+        The minimum; what a marker must be cut to before it grows under a mask.
+
+    Example:
+        >>> import numpy as np
+        >>> lower_of(np.float32([[1, 9]]), np.float32([[2, 3]]))
+        array([[1., 3.]], dtype=float32)
+    """
+    return min(marker, mask)
+
+
+@tj.local(unit="input")
+def higher_of(marker, mask):
+    """The higher of two cells.
+
+    Args:
+        marker: Any quantity.
+        mask: Another, in the same unit.
+
+    Returns:
+        The higher one, in their unit.
+
+    Source:
+        The maximum; what a marker must be lifted to before it sinks onto a mask.
+
+    Example:
+        >>> import numpy as np
+        >>> higher_of(np.float32([[1, 9]]), np.float32([[2, 3]]))
+        array([[2., 9.]], dtype=float32)
+    """
+    return max(marker, mask)
+
+
 @tj.chain
 def reconstruct_by_dilation(marker, mask):
     """Morphological reconstruction: the marker grows under the mask until it grows no more.
 
     Args:
-        marker: Any quantity, nowhere above the mask: what is above is cut to it.
+        marker: Any quantity; what is above the mask is cut to it.
         mask: What the result is not above, in the same unit.
 
     Returns:
@@ -84,7 +128,7 @@ def reconstruct_by_dilation(marker, mask):
         >>> reconstruct_by_dilation(np.float32([[5, 0, 0, 0]]), np.float32([[9, 3, 8, 8]]))
         array([[5., 3., 3., 3.]], dtype=float32)
     """
-    return tj.iterate(geodesic_dilation, marker, mask, monotone=True)
+    return tj.iterate(geodesic_dilation, lower_of(marker, mask), mask, monotone=True)
 
 
 @tj.chain
@@ -94,7 +138,7 @@ def reconstruct_by_erosion(marker, mask):
     With a marker of the mask at the raster's edge and of infinity inside, it fills the depressions of a terrain.
 
     Args:
-        marker: Any quantity, nowhere below the mask: what is below is lifted to it.
+        marker: Any quantity; what is below the mask is lifted to it.
         mask: What the result is not below, in the same unit.
 
     Returns:
@@ -110,4 +154,4 @@ def reconstruct_by_erosion(marker, mask):
         >>> reconstruct_by_erosion(np.float32([[1, 9, 9, 9]]), np.float32([[0, 3, 2, 2]]))
         array([[1., 3., 3., 3.]], dtype=float32)
     """
-    return tj.iterate(geodesic_erosion, marker, mask, monotone=True)
+    return tj.iterate(geodesic_erosion, higher_of(marker, mask), mask, monotone=True)

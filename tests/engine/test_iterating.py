@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import tilejit as tj
-from executor_kernels import flooded, heated, labelled
+from executor_kernels import flooded, heated, labelled, spread
 from tilejit.engine import passes
 from tilejit.engine.changes import Changes
 from tilejit.errors import IterationLimitError, KernelError, ParameterError, PlanError, SinkError
@@ -162,6 +163,36 @@ def test_labels_are_scipys(tile, monotone):
     assert found.dtype == np.int32
     assert len(np.unique(found[LAND])) == count
     assert np.array_equal(found, ndimage.maximum(numbers, regions, np.arange(count + 1))[regions] * LAND)
+
+
+@pytest.mark.parametrize("monotone", [False, True])
+def test_annotated_integers_have_their_validity_apart(monotone):
+    """Two seeds, and no number anywhere else: each region gets that of its seeds, or none."""
+    numbers = np.full(LAND.shape, -32768, np.int16)
+    seeds = np.argwhere(LAND)[[0, -1]]
+    numbers[tuple(seeds.T)] = 7, 9
+    lazy = tj.iterate(spread, numbers, LAND.astype(np.uint8), monotone=monotone)
+    regions, count = ndimage.label(LAND, np.ones((3, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.NodataWarning)
+        found = lazy.read(tile=(4, 4))[0]
+    most = ndimage.maximum(numbers, regions, np.arange(count + 1))[regions]
+    assert np.array_equal(found, np.where(LAND, most, -32768))
+
+
+def test_what_is_declared_monotone_and_is_not():
+    wavy = np.random.default_rng(2).integers(0, 50, (8, 8)).astype(np.float32)
+    with pytest.raises(KernelError, match=r"heated is declared monotone, and cells .* rise and fall"):
+        tj.iterate(heated, wavy, edge="reflect", monotone=True).read()
+    with pytest.raises(IterationLimitError, match=r"gone over 5 times, as limit=5 allows"):
+        tj.iterate(endless, wavy, edge="reflect", monotone=True, limit=5).read()
+    with pytest.raises(IterationLimitError, match=r"64 cells still changed in sweep 5"):
+        tj.iterate(endless, wavy, edge="reflect", limit=5).read()
+
+
+@tj.focal
+def endless(z):
+    return max(z[0, 1], z[0, 0]) + 1.0
 
 
 def test_results_are_used_in_other_kernels_and_statistics(tmp_path):

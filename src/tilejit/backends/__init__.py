@@ -16,7 +16,7 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -89,6 +89,19 @@ class Backend(Protocol):
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the generated source."""
+        ...
+
+
+@runtime_checkable
+class SettlingBackend(Backend, Protocol):
+    """A backend that can also go over a tile in place until no cell of it changes any more."""
+
+    def compile_settling(self, kernel: Kernel, signature: Signature, scans: int) -> Launch:
+        """Returns a launch that first settles its first array so, in so many scans at most."""
+        ...
+
+    def settling_functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """Returns the native functions of such a launch."""
         ...
 
 

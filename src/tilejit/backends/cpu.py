@@ -12,6 +12,8 @@ from tilejit.compiler.cpu import cpu_source
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
+from tilejit.compiler.settling import BOTH_WAYS, LIMIT, settling_source
+from tilejit.errors import IterationLimitError, KernelError
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
@@ -51,6 +53,15 @@ class CpuBackend:
         """Returns the module of the serial launch."""
         return cpu_source(kernel, signature, whole=False)
 
+    def compile_settling(self, kernel: Kernel, signature: Signature, scans: int) -> Launch:
+        """Returns a launch that first settles its first array, in place, in so many scans at most."""
+        return _SettlingLaunch(kernel, signature, scans)
+
+    def settling_functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """Returns the functions of such a launch."""
+        settle = _function(kernel, signature, "settle"), _settling_types(kernel, signature)
+        return [settle, *self.functions(kernel, signature)]
+
     def compile_whole(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns the serial launch whose outputs have the shape of its inputs, of which it fills the inner rows.
 
@@ -89,6 +100,34 @@ class CpuLaunch:
         return Counts.of(self._name, self._counters, counts.tolist())
 
 
+class _SettlingLaunch:
+    """Settles a tile before it launches: see `tilejit.compiler.settling`."""
+
+    def __init__(self, kernel: Kernel, signature: Signature, limit: int) -> None:
+        self._launch, self._name, self._limit = _launch(kernel, signature, "tile"), kernel.name, limit
+        self._settle = _function(kernel, signature, "settle")
+        self._settle.load(_settling_types(kernel, signature))
+        self._counts = [np.zeros(len(counters_of(kernel, signature)), np.int64)] * bool(counters_of(kernel, signature))
+
+    def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
+                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
+        """Computes one tile: see `Launch`."""
+        control = new_control() if control is None else control
+        seen, moved = np.zeros((2, len(outputs[0])), np.int64)
+        arguments = (control, *arrays, *outputs, *nodata, *scalars, *self._counts, seen, moved, self._limit)
+        ended = interruptible(lambda: self._settle(*arguments), control)
+        if ended == BOTH_WAYS:
+            raise KernelError(
+                f"{self._name} is declared monotone, and cells of one tile rise and fall: leave monotone= out"
+            )
+        if ended == LIMIT:
+            raise IterationLimitError(
+                f"{self._name}: cells of one tile still change when it has been gone over {self._limit} times, as "
+                f"limit={self._limit} allows: give a higher limit=, or see whether the kernel comes to an end at all"
+            )
+        return self._launch(arrays, outputs, nodata, scalars, control)
+
+
 @functools.lru_cache(maxsize=512)
 def short_pixels(kernel: Kernel) -> int:
     """The pixels that a core computes before somebody who pressed Ctrl-C gets impatient."""
@@ -104,8 +143,14 @@ def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
 
 @functools.lru_cache(maxsize=512)
 def _function(kernel: Kernel, signature: Signature, entry: str) -> NativeFunction:
-    text = cpu_source(kernel, signature, whole=entry == "whole")
+    is_settling = entry == "settle"
+    text = settling_source(kernel, signature) if is_settling else cpu_source(kernel, signature, whole=entry == "whole")
     return NativeFunction(text, entry, kernel.name, kernel.c_functions)
+
+
+def _settling_types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType, ...]:
+    times = _array(np.int64, 1)
+    return *launch_types(kernel, signature), times, times, _number(np.int64)
 
 
 def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tuple[ArgumentType, ...]:

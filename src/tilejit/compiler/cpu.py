@@ -27,6 +27,8 @@ from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tilejit.compiler.emitter import Body
     from tilejit.compiler.form import Form
     from tilejit.compiler.kinds import Signature
@@ -36,7 +38,7 @@ STRIP_PIXELS = 65536
 
 _FAST = "{'contract', 'reassoc', 'nsz', 'arcp', 'afn'}"
 """fast=True: all but nnan and ninf, which would fold tests for NaN to False."""
-_TARGET = Target(
+TARGET = Target(
     module="njit",
     decorator="@njit(**_INLINE)",
     shifted="{0} + {1}",
@@ -82,19 +84,25 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
     It holds ``tile``, from padded inputs to an output of the inner shape, or ``whole``: inputs and outputs have one
     shape, of which the inner part is written.
     """
-    used = math_used(kernel.form) & _TARGET.own_math
-    constants, functions = library_parts(used, signature.compute, "@njit(**_MATH)")
-    functions += [*saturating_casts(_TARGET, kernel, signature), *_bodies(kernel, signature)]
     checked = any(kernel.checked_cells.values())
-    rows = _Rows(_TARGET, kernel, signature, kernel.clean_form, checked, "_row", whole)
+    rows = _Rows(TARGET, kernel, signature, kernel.clean_form, checked, "_row", whole)
     two = has_two_variants(kernel)
+    functions = []
     if two:
-        also = replace(rows, form=_renamed(kernel.form), name="_row_checked", checked=False)
-        functions += [f"{_TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
+        also = replace(rows, form=renamed(kernel.form), name="_row_checked", checked=False)
+        functions += [f"{TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
     functions.append(rows.entry_text(two=two))
     shape = f"{'rows of whole arrays' if whole else 'one tile at a time'}, on the CPU"
+    return module_of(kernel, signature, functions, shape)
+
+
+def module_of(kernel: Body, signature: Signature, functions: Sequence[str], shape: str) -> str:
+    """Returns the text of a module that holds some functions, and before them the body and what it uses."""
+    used = math_used(kernel.form) & TARGET.own_math
+    constants, before = library_parts(used, signature.compute, "@njit(**_MATH)")
+    before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature)]
     fast = _FAST if kernel.fast else "False"
-    return module_text(_TARGET, kernel, signature, functions, constants, shape=shape, fast=fast)
+    return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
 
 
 def has_two_variants(kernel: Body) -> bool:
@@ -107,22 +115,22 @@ def has_two_variants(kernel: Body) -> bool:
 
 
 def _bodies(kernel: Body, signature: Signature) -> list[str]:
-    forms = [kernel.clean_form] + ([_renamed(kernel.form)] if has_two_variants(kernel) else [])
-    texts = [function_text(_TARGET, signature.compute, form, f) for form in forms for f in form.functions]
+    forms = [kernel.clean_form] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
+    texts = [function_text(TARGET, signature.compute, form, f) for form in forms for f in form.functions]
     if not _is_small(kernel, "\n".join(texts)):
         return texts
-    return [text.replace(_TARGET.decorator, _BODY_DECORATOR, 1) for text in texts]
+    return [text.replace(TARGET.decorator, _BODY_DECORATOR, 1) for text in texts]
 
 
 def _is_small(kernel: Body, text: str) -> bool:
     """Whether Numba inlines the body and its functions, and not LLVM."""
     functions = kernel.form.functions
-    names = "|".join([*_TARGET.helpers, *(f.name for f in functions)])
+    names = "|".join([*TARGET.helpers, *(f.name for f in functions)])
     calls = len(re.findall(rf"(?<![\w.])(?<!def )({names})\(", text))
     return calls <= _MOST_CALLS and max(len(device_parameters(f)) for f in functions) <= _MOST_ARGUMENTS
 
 
-def _renamed(form: Form) -> Form:
+def renamed(form: Form) -> Form:
     """The same form with ``_checked`` after every function's name, to stand beside the clean one."""
     names = {f.name: f"_{f.name}_checked" for f in form.functions}
     renamer = Renamer(names)
@@ -152,7 +160,7 @@ class _Rows(Pixels):
     def row_text(self) -> str:
         """A function that goes over the pixels of one row and returns what it counts there."""
         lines = [*self._row(), f"return {self._counts}"]
-        return "\n".join([f"def {self.name}({self._arguments}, _y):", *_indented(lines)])
+        return "\n".join([f"def {self.name}({self._arguments}, _y):", *indented(lines)])
 
     def _row(self) -> list[str]:
         """The loop over the pixels of row ``_y``, and the row's counts."""
@@ -164,7 +172,7 @@ class _Rows(Pixels):
             *(f"_row_{name} = np.int32(0)" for name in self.counters),
             *(line for line, axis in looked_up.items() if axis == "row"),
             f"for _x in range(_out0.shape[1]{f' - {shrink}' if shrink else ''}):",
-            *_indented(pixel),
+            *indented(pixel),
         ]
 
     def _output(self, result: int) -> str:
@@ -179,7 +187,7 @@ class _Rows(Pixels):
             f"def {'whole' if self.whole else 'tile'}(_control, {self._arguments}{counts}):",
             f"    _height = _out0.shape[0]{f' - {2 * rows}' if self.whole and rows else ''}",
             *(f"    _all_{name} = 0" for name in self.counters),
-            *_indented(self._strips() if two else self._all_rows()),
+            *indented(self._strips() if two else self._all_rows()),
             *self._border_columns(),
             *(f"    _counts[{k}] += _all_{name}" for k, name in enumerate(self.counters)),
         ])  # fmt: skip
@@ -190,31 +198,31 @@ class _Rows(Pixels):
         The loop over a row stands here and not in a function of its own: as one that LLVM inlines, along with the body,
         it is 3 to 5 % slower. Inside the strips of two variants it is the other way round, by 8 %.
         """
-        return ["for _y in range(_height):", *_indented(self._unless_stopped(self._row()))]
+        return ["for _y in range(_height):", *indented(self._unless_stopped(self._row()))]
 
     def _unless_stopped(self, row: list[str]) -> list[str]:
         """The lines of a row, done and counted where the launch is to go on."""
         done = [] if self.whole else [_ROW_DONE]
-        return [_UNLESS_STOPPED, *_indented([*row, *(f"_all_{n} += _row_{n}" for n in self.counters), *done])]
+        return [_UNLESS_STOPPED, *indented([*row, *(f"_all_{n} += _row_{n}" for n in self.counters), *done])]
 
     def _strips(self) -> list[str]:
         """The lines that scan one strip after the other and run one variant or the other over its rows."""
         loops = []
         for name in ("_row", "_row_checked"):
             row = f"{self._counts} = " * bool(self.counters) + f"{name}({self._arguments}, _y)"
-            loops.append(["for _y in range(_first, _last):", *_indented(self._unless_stopped([row]))])
+            loops.append(["for _y in range(_first, _last):", *indented(self._unless_stopped([row]))])
         rows = self.form.radius[0]
         clean = ", ".join([*arrays_of(self.kernel.form.body), "_first", f"_last{f' + {2 * rows}' if rows else ''}"])
         return [
             f"_step = max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))",
             "for _strip in range((_height + _step - 1) // _step):",
-            *_indented([
+            *indented([
                 "_first = _strip * _step",
                 "_last = min(_first + _step, _height)",
                 f"if _is_clean({clean}):",
-                *_indented(loops[0]),
+                *indented(loops[0]),
                 "else:",
-                *_indented(loops[1]),
+                *indented(loops[1]),
             ]),
         ]  # fmt: skip
 
@@ -234,7 +242,8 @@ class _Rows(Pixels):
         return ["    for _y in range(_height):", f"        for _x in range({cols}):", *stores]
 
 
-def _indented(lines: list[str]) -> list[str]:
+def indented(lines: list[str]) -> list[str]:
+    """Lines of a block."""
     return [f"    {line}" for line in lines]
 
 

@@ -20,6 +20,7 @@ from tilejit.errors import IterationLimitError, SinkError
 from tilejit.formats.publishing import remove_folder, sweep
 from tilejit.formats.target import require_own, temporary_of
 from tilejit.formats.tile_store import TileStore, TileStoreSink
+from tilejit.kernel.inputs import is_index_edge
 from tilejit.sizes import counted, format_size
 from tilejit.system.files import kind_of
 
@@ -212,14 +213,22 @@ def _tile(box: Window, block: tuple[int, int]) -> tuple[int, int]:
 
 
 def _touched(job: Job, boxes: Iterable[Window]) -> bytes:
-    """A plan's `active` for tiles of which a cell is computed of one that has changed."""
+    """A plan's `active` for tiles of which a cell is computed of one that has changed.
+
+    A tile that is settled comes again for what others have changed, or where its own cells are repeated outside.
+    """
     state, kernel = _state_of(job), job.kernels[0]
+    is_settled = job.plan.steps[0].scans > 0 and not is_index_edge(kernel.edge)
     active = np.zeros(state.shape, np.uint8)
     for box in boxes:
+        own = _tile(box, state.block)
+        was_active = active[own]
         seen = box.expand(*kernel.radius)
         rows = _tiles(range(seen.row_off, seen.row_end), state.grid.height, state.block[0], kernel.edge)
         cols = _tiles(range(seen.col_off, seen.col_end), state.grid.width, state.block[1], kernel.edge)
         active[np.ix_(rows, cols)] = 1
+        if is_settled:
+            active[own] = was_active
     return active.tobytes()
 
 

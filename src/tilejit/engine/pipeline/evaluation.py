@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends import OF, get_backend
+from tilejit.backends import OF, SettlingBackend, get_backend
 from tilejit.compiler.jit.native_function import finish_compiling
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError
@@ -38,7 +38,12 @@ def launches(job: Job) -> tuple[Launch, ...]:
         function.load(types)
     backend = get_backend(job.plan.backend)
     steps = zip(job.kernels, job.plan.steps, strict=True)
-    compiled = tuple(backend.compile(kernel, step.signature) for kernel, step in steps)
+    compiled = tuple(
+        backend.compile_settling(kernel, step.signature, step.scans)
+        if step.scans and isinstance(backend, SettlingBackend)
+        else backend.compile(kernel, step.signature)
+        for kernel, step in steps
+    )
     finish_compiling()
     return compiled
 

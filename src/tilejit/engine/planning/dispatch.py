@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilejit.backends import BACKENDS, get_backend, missing_for_cuda
+from tilejit.backends import BACKENDS, SettlingBackend, get_backend, missing_for_cuda
 from tilejit.compiler.jit.native_function import compiler_of
 from tilejit.errors import BackendError
 from tilejit.formats.codecs import decoders_of, encoders_of
@@ -63,7 +63,15 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
 def functions_of(plan: Plan, kernels: Sequence[Kernel]) -> Functions:
     """Returns the native functions that a run calls: of its kernels, the codecs of its files, and its reductions."""
     backend = get_backend(plan.backend)
-    launches = [f for k, step in zip(kernels, plan.steps, strict=True) for f in backend.functions(k, step.signature)]
+    launches = [
+        function
+        for kernel, step in zip(kernels, plan.steps, strict=True)
+        for function in (
+            backend.settling_functions(kernel, step.signature)
+            if step.scans and isinstance(backend, SettlingBackend)
+            else backend.functions(kernel, step.signature)
+        )
+    ]
     decoders = [
         f for read in plan.reads if read.decoding and (codec := read.decoding.codec) for f in decoders_of(codec)
     ]

@@ -65,8 +65,9 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
     beyond = f", computed with {reach_text(step.halo)}" if step.halo != (0, 0) else ""
     radius = f", radius {step.radius[0]} x {step.radius[1]}" if step.radius != (0, 0) else ""
     heights = f"; {step.heights}" if step.heights else ""
+    scans = f"; each tile in place until it is settled, in {step.scans} scans at most" if step.scans else ""
     awaited = f"; {step.awaited}, of an earlier pass" if step.awaited else ""
-    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{awaited}"
+    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{awaited}{scans}"
 
 
 def reduce_line(reduce: Reduce, planes: Sequence[Plane], partial: Partial) -> str:

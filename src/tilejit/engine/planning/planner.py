@@ -31,7 +31,7 @@ from tilejit.engine.planning.graph import (
     SourceBand,
     Statistic,
     passes_before,
-    with_heights,
+    with_heights,  # fmt: skip
 )
 from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
@@ -119,12 +119,14 @@ def _jobs_of(grid: Grid, made: Sequence[Reduced] | Iteration, settings: Settings
     """One pass that reduces bands; or one that copies the inputs of an iteration, and one that is repeated."""
     if not isinstance(made, Iteration):
         return [_pass_of(grid, [request_of(reduced) for reduced in made], settings)]
+    from tilejit.backends import SettlingBackend, get_backend
     from tilejit.engine.planning.iterations import all_tiles, copies, repeat_of, sweep, tile_of
 
     tile = tile_of(made, settings.tile)
     first = _pass_of(grid, copies(made, tile), replace(settings, tile=None))
-    writes = first.plan.writes
-    sweeps = _pass_of(grid, sweep(made, writes), replace(settings, tile=tile), active=all_tiles(grid.shape, tile))
+    writes, once = first.plan.writes, replace(settings, tile=tile)
+    scans = made.limit if made.monotone and isinstance(get_backend(settings.backend), SettlingBackend) else 0
+    sweeps = _pass_of(grid, sweep(made, writes), once, active=all_tiles(grid.shape, tile), scans=scans)
     repeat = repeat_of(made, writes, settings.scratch or str(temporary_folder()))
     return [replace(first, iteration=made), replace(sweeps, plan=replace(sweeps.plan, repeat=repeat), iteration=made)]
 
@@ -160,9 +162,11 @@ def _pass_of(
     requests: Sequence[Request],
     settings: Settings,
     window: Window | None = None,
+    *,
     active: bytes | None = None,
+    scans: int = 0,
 ) -> Job:
-    """One pass; see `Tiling.active`."""
+    """One pass; see `Tiling.active` and `Step.scans`."""
     builder = Demands(requests)
     for node in builder.steps.values():
         kernel = node.application.kernel
@@ -174,9 +178,10 @@ def _pass_of(
     reads = [_make_read(key, node, planes, numbers) for key, node in builder.reads.items()]
     nodes = _producers_first(builder, requests)
     heights = [with_heights(node.application, grid) for _, node in nodes]
+    made = (_make_step(builder, key, node, planes, numbers) for key, node in nodes)
     steps = [
-        _on_grid(_make_step(builder, key, node, planes, numbers), node.application.kernel, grid, given, note)
-        for (key, node), (given, note) in zip(nodes, heights, strict=True)
+        replace(_on_grid(step, node.application.kernel, grid, *told), scans=scans)
+        for step, (_, node), told in zip(made, nodes, heights, strict=True)
     ]
     outputs = [request for request in requests if request.reduced is None]
     writes = tuple(_make_write(request, planes, numbers) for request in outputs)

@@ -141,6 +141,8 @@ class Step(Value):
     """How far it reads."""
     heights: str = ""
     """The unit that it takes heights to have, and why; empty where it does not ask."""
+    scans: int = 0
+    """How often it may go over a tile in place before it computes that, until no cell changes any more."""
     awaited: str = ""
     """Its parameters that earlier passes make: ``low=percentile(2) of dem.tif``."""
 
