@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import tilejit as tj
 from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.engine.histogram import ClassCounts
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.pipeline.journal import Journal
 from tilejit.engine.ranking import Ranking
@@ -79,6 +80,41 @@ def test_moments_are_exact_and_do_not_depend_on_tiles(array, side, random):
             spread = sum((v - exact / len(values)) ** 2 for v in map(Fraction, values)) / len(values)
             if spread < 2**1023:
                 assert found.std == math.sqrt(float(spread))
+
+
+@pytest.mark.parametrize(("bins", "ends"), [(10, None), (7, (450.0, 600.0)), ([400, 450.5, 451, 700], None)])
+def test_a_histogram_is_numpys(dem, heights, bins, ends):
+    lazy = dem.histogram(bins, ends)
+    assert len(lazy.plan().passes) == (2 if bins == 10 else 1)
+    counts, edges = lazy.compute()
+    expected = np.histogram(heights[~np.isnan(heights)].astype(float), bins, ends)
+    np.testing.assert_array_equal(counts, expected[0])
+    np.testing.assert_array_equal(edges, expected[1])
+
+
+@settings(deadline=None, max_examples=30)
+@given(hnp.arrays("f8", (3, 8), elements=st.integers(-9, 9) | st.floats(-1e3, 1e3)), st.integers(1, 12))
+def test_histograms_of_tiles_are_numpys(array, bins):
+    moments, counts = Moments("m"), ClassCounts("c", bins)
+    counts = counts.given(moments.finalize(state_of(moments, array)))
+    state = counts.combine(state_of(counts, array[:, :3]), state_of(counts, array[:, 3:]))
+    np.testing.assert_array_equal(counts.finalize(state)[0], np.histogram(array, bins)[0])
+
+
+def test_histograms_of_little_and_of_much():
+    counts, edges = raster_of(np.int16([[3, 3, -9]]), nodata=-9).histogram(2).compute()
+    assert (counts.tolist(), edges.tolist()) == ([0, 2], [2.5, 3.0, 3.5])
+    counts, edges = raster_of(np.float32([[np.nan]])).histogram(2).compute()
+    assert (counts.tolist(), edges.tolist()) == ([0, 0], [0.0, 0.5, 1.0])
+    with pytest.raises(tj.TilejitError, match="has no classes: give it range="):
+        raster_of(np.float32([[1, np.inf]])).histogram().compute()
+    for bins, ends, said in (
+        (0, None, "one class or more"),
+        ([3], None, "one class or more"),
+        (3, (2, 1), "edges rise"),
+    ):
+        with pytest.raises(tj.TilejitError, match=said):
+            raster_of(np.float32([[1]])).histogram(bins, ends)
 
 
 def test_infinite_cells_are_counted():
@@ -233,7 +269,7 @@ def test_the_functions_that_reductions_call_are_known_before(dtype, monkeypatch)
 
     monkeypatch.setattr(NativeFunction, "__call__", noted)
     folds = tuple(map(Column, "abcdefg", ("sum", "min", "max", "mean", "std", "min_row", "variety")))
-    for reduction, bands in ((Moments("m"), [values]), (RankCounts("r"), [values]),
+    for reduction, bands in ((Moments("m"), [values]), (ClassCounts.between(3, 0, 9), [values]), (RankCounts("r"), [values]),
                              (ZonalTable("t", folds), [np.ones((4, 5), "u2"), values]),
                              (Ranking("k", ((0, (50.0,)),)), [np.ones((4, 5), "u2"), values])):  # fmt: skip
         called.clear()

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("moments", "count_keys", "alike", "find_runs")
+COMPILED = ("moments", "count_keys", "count_classes", "alike", "find_runs")
 """The functions that are compiled."""
 
 _LIMB, _LOWER = 0xFFFFFFFF, 0x3FFFFFF
@@ -91,6 +91,40 @@ def count_keys(bits: NDArray[Any], counts: NDArray[Any]) -> None:
                 continue
             ordered = word ^ 0xFFFFFFFF if word & 0x80000000 else word ^ 0x80000000
             counts[ordered >> 12] += 1
+
+
+def count_classes(cells: NDArray[Any], edges: NDArray[Any], counts: NDArray[Any], is_even: int) -> None:
+    """Count cells by class; what lies outside, and NaN, is left out.
+
+    Args:
+        cells: (row, col).
+        edges: Of the classes, rising.
+        counts: (class,).
+        is_even: Whether classes are equally wide, so that a product tells about which one it is.
+    """
+    last = len(counts) - 1
+    low, high = edges[0], edges[last + 1]
+    factor = len(counts) / (high - low)
+    for y in range(cells.shape[0]):
+        for x in range(cells.shape[1]):
+            value = np.float64(cells[y, x])
+            if not (low <= value <= high):
+                continue
+            if is_even:
+                k = min(int((value - low) * factor), last)
+                while value < edges[k]:
+                    k -= 1
+                while k < last and value >= edges[k + 1]:
+                    k += 1
+            else:
+                k, end = 0, last
+                while k < end:
+                    middle = (k + end + 1) // 2
+                    if value >= edges[middle]:
+                        k = middle
+                    else:
+                        end = middle - 1
+            counts[k] += 1
 
 
 def alike(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from tilejit.engine.executors import opened
@@ -17,7 +18,11 @@ from tilejit.system.signals import ends_heard
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tilejit.engine.planning.graph import Band
+    from tilejit.engine.planning.plan import Plan
     from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid
 
@@ -51,6 +56,31 @@ class LazyNumber(Statistic):
     def __float__(self) -> float:
         """Computes it, on all cores."""
         return self.of(*run_reduced([self.reduced], repr(self), RunOptions(progress=False)))
+
+
+@dataclass(frozen=True, slots=True)
+class LazyHistogram:
+    """A histogram of a raster that is not computed yet."""
+
+    reduced: Reduced
+    """What it is made of."""
+
+    def plan(self) -> Plan:
+        """Returns how it would be computed: one pass, or two where the first finds the ends."""
+        settings = RunOptions().settings(self.reduced.bands)
+        return make_job(self.reduced.grid, [request_of(self.reduced)], settings).plan
+
+    def compute(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Computes it, on all cores: the counts of the classes, and their edges, one more.
+
+        Raises:
+            ReadError: A block cannot be read, or the ends are found to be infinite.
+        """
+        counts, edges = run_reduced([self.reduced], repr(self), RunOptions(progress=False))[0]
+        return counts, edges
+
+    def __repr__(self) -> str:
+        return f"histogram of {self.reduced.bands[0].label}"
 
 
 class Statistics:
@@ -125,14 +155,44 @@ class Statistics:
         )
         return made if len(made) > 1 else made[0]
 
-    def _moment(self, part: str) -> LazyNumber:
-        from tilejit.engine.reductions import Moments
+    def histogram(self, bins: int | Sequence[float] = 10, range: tuple[float, float] | None = None) -> LazyHistogram:  # noqa: A002
+        """Returns how many of its cells lie in each class, as `numpy.histogram` has it.
 
-        return self._lazy(Moments("count, sum, mean, std, min, max"), part)
+        Args:
+            bins: How many classes of equal width, or their edges, which rise.
+            range: The ends of the classes; None: the least and the greatest cell, which an earlier pass finds.
+
+        Raises:
+            ParameterError: There is no class, or edges or ends do not rise.
+
+        Example:
+            >>> import numpy as np
+            >>> import tilejit as tj
+            >>> counts, edges = tj.from_array(np.float32([[0, 1, 5, 10]])).histogram(2).compute()
+            >>> counts.tolist(), edges.tolist()
+            ([2, 2], [0.0, 5.0, 10.0])
+        """
+        from tilejit.engine.histogram import classes
+
+        reduction = classes(bins, range)
+        after = None if reduction.edges else self._reduced(_moments())
+        return LazyHistogram(self._reduced(reduction, after))
+
+    def _moment(self, part: str) -> LazyNumber:
+        return self._lazy(_moments(), part)
 
     def _lazy(self, reduction: Reduction, part: str, arguments: tuple[float, ...] = ()) -> LazyNumber:
+        return LazyNumber(self._reduced(reduction), part, arguments)
+
+    def _reduced(self, reduction: Reduction, after: Reduced | None = None) -> Reduced:
         if len(self.bands) != 1:
             raise ParameterError(
                 f"a statistic is of one band, and there are {len(self.bands)}: choose one with .band(1)"
             )
-        return LazyNumber(Reduced(self.grid, self.bands, reduction), part, arguments)
+        return Reduced(self.grid, self.bands, reduction, after)
+
+
+def _moments() -> Reduction:
+    from tilejit.engine.reductions import Moments
+
+    return Moments("count, sum, mean, std, min, max")
