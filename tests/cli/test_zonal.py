@@ -34,6 +34,14 @@ def test_a_table_is_written(place, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_histogram_is_a_column_for_each_class(place, capsys):
+    (place / "own.py").write_text(
+        "import tilejit as tj\n\n\n@tj.zonal(at=tj.histogram([0, 150, 300]))\ndef heights(value):\n    return value\n"
+    )
+    assert main(["zonal", "own.py:heights+zonal.median", "dem.tif", "parcels.tif", "--quiet"]) == 0
+    assert capsys.readouterr().out == "zone,at_1,at_2,median\n4,150,150,149.5\n9,0,1,449.5\n"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

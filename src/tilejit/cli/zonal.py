@@ -15,7 +15,9 @@ from tilejit.kernel.zonal import ZonalKernel
 from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from tilejit.engine.polygons import Cells
     from tilejit.grid import Grid
@@ -58,7 +60,7 @@ def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values:
     """Makes a table."""
     from tilejit.formats.target import checked_file
     from tilejit.raster.options import RunOptions
-    from tilejit.raster.tables import csv_text, table_suffix
+    from tilejit.raster.tables import csv_text, flat, table_suffix
     from tilejit.raster.zones import compute_tables
 
     if output is not None:
@@ -73,9 +75,9 @@ def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values:
     if output is not None:
         table.save(output, overwrite=overwrite)
     elif on_terminal():
-        _show(table)
+        _show(flat(table))
     else:
-        click.echo(csv_text(table), nl=False)
+        click.echo(csv_text(flat(table)), nl=False)
 
 
 def _tables(
@@ -125,7 +127,7 @@ def _joined(names: Sequence[str], tables: Sequence[Table]) -> Table:
     return Table(columns | last, tables[0].features, tables[0].notes)
 
 
-def _show(columns: Table) -> None:
+def _show(columns: Mapping[str, NDArray[Any]]) -> None:
     from rich.table import Table as Printed
 
     printed = Printed(*columns)

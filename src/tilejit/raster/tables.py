@@ -102,7 +102,15 @@ class Table(dict[str, "NDArray[Any]"]):
         """Zone, attributes, and columns; an attribute that is called as a column is, gets another name."""
         attributes = {} if self.features is None else self.features.attributes()
         named = {f"feature_{name}" if name in self else name: column for name, column in attributes.items()}
-        return {"zone": self["zone"]} | named | {name: column for name, column in self.items() if name != "zone"}
+        return flat({"zone": self["zone"]} | named | {name: column for name, column in self.items() if name != "zone"})
+
+
+def flat(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Columns with one for each class of a histogram, by its number: ``classes_1``, ``classes_2``."""
+    plain: dict[str, NDArray[Any]] = {}
+    for name, column in columns.items():
+        plain |= {f"{name}_{k}": one for k, one in enumerate(column.T, 1)} if column.ndim == 2 else {name: column}
+    return plain
 
 
 def table_suffix(path: str) -> str:
