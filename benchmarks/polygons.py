@@ -26,7 +26,7 @@ def make_raster(path, size):
     """Rows of noise that repeat, so that a large file stays small."""
     rng = np.random.default_rng(1)
     rows = (500 + 100 * np.sin(np.arange(size) / 700) + rng.normal(0, 5, (512, size))).astype(np.float32)
-    grid = {"height": size, "width": size, "count": 1, "dtype": "float32", "crs": "EPSG:32633"}
+    grid = {"height": size, "width": size, "count": 1, "dtype": "float32", "nodata": -9999, "crs": "EPSG:32633"}
     if size == LARGE:
         rows = np.round(rows[:1] / 50).repeat(512, axis=0) * 50
     with rasterio.open(path, "w", transform=rasterio.Affine(CELL, 0, WEST, 0, -CELL, NORTH), **grid, **OPTIONS) as file:

@@ -195,3 +195,34 @@ def test_mistakes_are_told(dem, parcels, tmp_path):
     said("has 2 layers, one, two: choose one with layer=", tmp_path / "parcels.gpkg")
     said("cannot be read: Layer 'three' could not be opened", tmp_path / "parcels.gpkg", layer="three")
     assert zonal.mean(dem, zones=tmp_path / "parcels.gpkg", layer="two").compute()["cells"][0] > 0
+
+
+def test_a_raster_that_is_stored_south_up(dem, values, parcels):
+    a, b, c, d, e, f = GRID.transform
+    turned = tj.Grid(*GRID.shape, (a, b, c, d, -e, f + e * GRID.height), "EPSG:32633")
+    south_up = tj.from_array(np.ascontiguousarray(values[::-1]), grid=turned)
+    expected = zonal.summary(dem, zones=parcels, cells="fraction").compute()
+    for name, column in zonal.summary(south_up, zones=parcels, cells="fraction").compute(tile=(7, 16)).items():
+        np.testing.assert_array_equal(column, expected[name], name)
+
+
+def test_several_rasters_integers_and_computed_values():
+    counts = tj.from_array(np.int16([[1, -9], [3, 5]]), nodata=-9)
+    weights = tj.from_array(np.float32([[1, 1], [3, 0.5]]))
+    shape = shapely.Polygon([(0, 0), (2, 0), (2, 1.5), (0, 1.5)])
+    table = zonal.weighted_mean(counts, weights, zones=shape, cells="fraction").compute()
+    assert table["mean"].tolist() == [(1 + 9 / 2 + 2.5 / 2) / (1 + 3 / 2 + 0.5 / 2)]
+    assert (table["cells"].tolist(), table["nodata"].tolist()) == ([2.0], [1.0])
+
+
+def test_what_cannot_be_written_leaves_nothing(dem, tmp_path):
+    collection = {"type": "Feature", "properties": {"odd": object()}, "geometry": SHAPES[0].__geo_interface__}
+    table = zonal.mean(dem, zones=collection).compute()
+    with pytest.raises(tj.TilejitError, match=r"table\.parquet: cannot be written: "):
+        table.save(tmp_path / "table.parquet")
+    with pytest.raises(tj.TilejitError, match="a table is written as CSV, Parquet or GeoPackage"):
+        table.save(tmp_path / "table.xlsx")
+    plain = zonal.mean(np.ones((2, 2), np.float32), zones=np.ones((2, 2), np.uint8)).compute()
+    with pytest.raises(tj.TilejitError, match="have no geometries: write"):
+        plain.save(tmp_path / "table.gpkg")
+    assert not list(tmp_path.iterdir())

@@ -32,8 +32,8 @@ _STEPS = 2.0**40
 """Steps of a cell in which heights are counted: `polygon_loops`."""
 _CHUNK = 32
 """Edges that are looked at together when those of a tile are looked for."""
-_PANEL, _PROBE = (128, 1024), (32, 256)
-"""Rows and columns that are filled at a time: 2 MB of covers and areas; and where a centre is looked for."""
+_PANEL, _PROBE = (64, 1024), (32, 256)
+"""Rows and columns that are filled at a time: 1 MB of covers and areas; and where a centre is looked for."""
 _LOOPS = Path(__file__).with_name("polygon_loops.py")
 _I32, _I64, _F64 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64)
 _BUFFERS = (_F64, 2), (_F64, 2), (_I64, 2), (_I32, 2), (_F64, 1)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import ParameterError, SinkError
-from tilejit.formats.publishing import new_file, write_text
+from tilejit.formats.publishing import failed, new_file, write_text
 from tilejit.formats.target import checked_file
 from tilejit.formats.vector import optional_module
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -87,11 +87,12 @@ class Table(dict[str, "NDArray[Any]"]):
         if suffix == ".csv":
             write_text(name, target, csv_text(columns), overwrite=overwrite)
             return
+        write = _write_parquet if suffix == ".parquet" else _geopackage_writer(self._features(), target.stem)
         with new_file(name, target, overwrite=overwrite) as temporary:
-            if suffix == ".parquet":
-                _write_parquet(temporary, columns)
-            else:
-                _write_geopackage(temporary, target.stem, columns, self._features())
+            try:
+                write(temporary, columns)
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                raise failed(name, "cannot be written", error, str(temporary)) from error
 
     def _features(self) -> Features:
         if self.features is None:
@@ -129,7 +130,8 @@ def table_suffix(path: str) -> str:
 def csv_text(columns: Mapping[str, NDArray[Any]]) -> str:
     """Columns as CSV, with a line of their names first."""
     text = io.StringIO()
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    plain = (column.astype(str) if column.dtype.kind == "M" else column for column in columns.values())
+    rows = zip(*(column.tolist() for column in plain), strict=True)
     csv.writer(text, lineterminator="\n").writerows([tuple(columns), *rows])
     return text.getvalue()
 
@@ -139,8 +141,12 @@ def _write_parquet(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     parquet.write_table(pyarrow.table(dict(columns)), path)
 
 
-def _write_geopackage(path: Path, layer: str, columns: Mapping[str, NDArray[Any]], features: Features) -> None:
+def _geopackage_writer(features: Features, layer: str) -> Callable[[Path, Mapping[str, NDArray[Any]]], None]:
     shapely, pyogrio = optional_module("shapely"), optional_module("pyogrio")
-    plain = {name: column.astype(np.uint8) if column.dtype == bool else column for name, column in columns.items()}
-    pyogrio.raw.write(path, shapely.to_wkb(features.shapes), list(plain.values()), list(plain), layer=layer,
-                      driver="GPKG", geometry_type="Unknown", crs=features.crs)  # fmt: skip
+
+    def write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+        plain = {name: column.astype(np.uint8) if column.dtype == bool else column for name, column in columns.items()}
+        pyogrio.raw.write(path, shapely.to_wkb(features.shapes), list(plain.values()), list(plain), layer=layer,
+                          driver="GPKG", geometry_type="Unknown", crs=features.crs)  # fmt: skip
+
+    return write
