@@ -148,6 +148,9 @@ class Shares:
 
     is_weighted = True
 
+    def strips(self, window):
+        yield slice(None), window
+
     def runs(self, window):
         rows, cols = (axis.ravel().astype(np.int32) for axis in np.indices(window.shape))
         rows, cols, slots = np.tile(rows, 2), np.tile(cols, 2), np.repeat(np.int32([0, 1]), rows.size)

@@ -171,6 +171,9 @@ class Rows:
 
     is_weighted = False
 
+    def strips(self, window):
+        yield slice(None), window
+
     def runs(self, window):
         rows = np.tile(np.arange(window.height, dtype=np.int32), 2)
         zones = np.append(np.arange(window.row_off, window.row_end), -1)
@@ -194,6 +197,9 @@ class Parts:
     """One zone, which cells belong to by a share that their column tells."""
 
     is_weighted = True
+
+    def strips(self, window):
+        yield slice(None), window
 
     def runs(self, window):
         rows, cols = (axis.ravel().astype(np.int32) for axis in np.indices(window.shape))

@@ -206,6 +206,19 @@ def test_a_raster_that_is_stored_south_up(dem, values, parcels):
         np.testing.assert_array_equal(column, expected[name], name)
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_deep_overlap_is_folded_strip_by_strip(dem, values, parcels, monkeypatch, step):
+    a, b, c, d, e, f = GRID.transform
+    place = (a, b, c, d, -e, f + e * GRID.height) if step < 0 else GRID.transform
+    raster = tj.from_array(np.ascontiguousarray(values[::step]), grid=tj.Grid(*GRID.shape, place, "EPSG:32633"))
+    lazy = zonal.summary(raster, zones=parcels, cells="fraction")
+    expected = lazy.compute()
+    monkeypatch.setattr("tilejit.engine.polygons._STRIP", 20)
+    assert len(list(lazy.layer.zones.strips(tj.Window(0, 0, *GRID.shape)))) > 5
+    for name, column in lazy.compute().items():
+        np.testing.assert_array_equal(column, expected[name], name)
+
+
 def test_several_rasters_integers_and_computed_values():
     counts = tj.from_array(np.int16([[1, -9], [3, 5]]), nodata=-9)
     weights = tj.from_array(np.float32([[1, 1], [3, 0.5]]))

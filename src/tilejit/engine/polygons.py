@@ -34,6 +34,8 @@ _CHUNK = 32
 """Edges that are looked at together when those of a tile are looked for."""
 _PANEL, _PROBE = (64, 1024), (32, 256)
 """Rows and columns that are filled at a time: 1 MB of covers and areas; and where a centre is looked for."""
+_STRIP = 1 << 17
+"""Rows times polygons that are folded at a time."""
 _LOOPS = Path(__file__).with_name("polygon_loops.py")
 _I32, _I64, _F64 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64)
 _BUFFERS = (_F64, 2), (_F64, 2), (_I64, 2), (_I32, 2), (_F64, 1)
@@ -114,6 +116,14 @@ class PolygonZones:
         numbers = (_NUMBER,) * 4
         return [(_loop("fill"), (*contiguous(*_POLYGONS, (_I64, 1)), *numbers, *contiguous(*_BUFFERS, (_I64, 1))))]
 
+    def strips(self, window: Window) -> Iterator[tuple[slice, Window]]:
+        """See `tilejit.engine.runs.Zones`: as many rows as have half a million runs of polygons without many edges."""
+        near = int(np.count_nonzero(self._near(self._seen(window))))
+        rows = max(_STRIP // max(near, 1), 1)
+        for strip in tiles(*window.shape, rows, window.width):
+            top = window.height - strip.row_end if self.grid.flips[0] else strip.row_off
+            yield slice(top, top + strip.height), strip.shifted(window.row_off, window.col_off)
+
     def runs(self, window: Window) -> Runs:
         """The runs of a tile, as bodies see it; the raster's first tile names all zones, so that each gets a row."""
         is_first, window = window.row_off == window.col_off == 0, self._seen(window)
@@ -127,6 +137,12 @@ class PolygonZones:
         shares = np.concatenate([part for _, part in found]) if found and self.is_weighted else None
         slots, rows, starts, stops = places.T
         return Runs(chosen, slots, rows, starts, stops, shares)
+
+    def _near(self, window: Window) -> NDArray[np.bool_]:
+        """Which polygons may meet a window."""
+        top, bottom, left, right = self.bounds.T
+        near = (top < window.row_end) & (bottom > window.row_off) & (left < window.col_end) & (right > window.col_off)
+        return np.asarray(near, np.bool_)
 
     def _found(self, chosen: Array, window: Window) -> Iterator[tuple[Array, Array]]:
         """Slots, rows, starts and stops, with shares, of panel after panel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,7 +54,9 @@ class Ranking:
 
     def of(self, cells: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None], window: Window) -> State:
         """The counts of one tile: see `tilejit.engine.reductions.Reduction.of`."""
-        tile = ZonalTile.of(self.zones, cells, valid, window)
+        return functools.reduce(self.combine, map(self._of, ZonalTile.strips(self.zones, cells, valid, window)))
+
+    def _of(self, tile: ZonalTile) -> State:
         if not tile.runs.zones.size:
             return self.init()
         bands = ((number, tile.bands[number]) for number, _ in self.percents)

@@ -11,6 +11,8 @@ from tilejit.engine.reductions import contiguous, loop
 from tilejit.errors import ReadError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from tilejit.compiler.jit.native_function import Functions
@@ -85,6 +87,9 @@ class Zones(Protocol):
     @property
     def is_weighted(self) -> bool:
         """Whether runs may have shares."""
+
+    def strips(self, window: Window) -> Iterator[tuple[slice, Window]]:
+        """Rows of a tile that are folded at a time, for their runs take bounded memory: north-up, and their window."""
 
     def runs(self, window: Window) -> Runs:
         """The runs of a tile, whose rows and columns count from the window's, north-up.

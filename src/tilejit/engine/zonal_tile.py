@@ -12,7 +12,7 @@ from tilejit.engine.reductions import contiguous
 from tilejit.engine.runs import Runs, run_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,15 @@ class ZonalTile:
     """(row, col): where cells count, for all bands hold data."""
     window: Window
     """Where it lies."""
+
+    @classmethod
+    def strips(
+        cls, zones: Zones | None, cells: Sequence[Array], valid: Sequence[NDArray[np.bool_] | None], window: Window
+    ) -> Iterator[ZonalTile]:
+        """The tile of a window; of zones that overlap deeply, in pieces: see `of`."""
+        for rows, part in [(slice(None), window)] if zones is None else zones.strips(window):
+            known = [None if flags is None else flags[rows] for flags in valid]
+            yield cls.of(zones, [band[rows] for band in cells], known, part)
 
     @classmethod
     def of(

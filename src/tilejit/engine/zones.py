@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -149,7 +150,9 @@ class ZonalTable:
             ReadError: A zone is no whole number, or none that 64 bits hold.
             MemoryLimitError: Zones have more distinct values than can be held.
         """
-        tile = ZonalTile.of(self.zones, cells, valid, window)
+        return functools.reduce(self.combine, map(self._of, ZonalTile.strips(self.zones, cells, valid, window)))
+
+    def _of(self, tile: ZonalTile) -> State:
         runs = tile.runs
         if not runs.zones.size:
             return self.init()
