@@ -311,9 +311,8 @@ def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tupl
     forms = [copy_form(request, b) if isinstance(b, SourceBand) else None for b in request.bands]
     chosen = tuple(plane_of(numbers, b, form, "nodata", NO_HALO) for b, form in zip(request.bands, forms, strict=True))
     dtype = np.result_type(*(planes[p].dtype for p in chosen)) if request.dtype is None else request.dtype
-    given = request.nodata
-    if given is None:
-        given = _kept_nodata(request, [planes[p] for p in chosen], dtype)
+    taken = [planes[p] for p in chosen]
+    given = _kept_nodata(request, taken, dtype) if request.nodata is None else request.nodata
     is_sure = all(planes[p].nodata is None and planes[p].dtype.kind != "f" for p in chosen)
     all_valid = is_sure and not any(form and form[1] for form in forms)
     nodata = None if given is None and dtype.kind != "f" and all_valid else plain_nodata(dtype, given)
