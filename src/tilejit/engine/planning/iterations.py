@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from tilejit.backends import SettlingBackend, get_backend
 from tilejit.engine.changes import Changes
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Iteration, Reduced, ResultBand, SourceBand
@@ -87,6 +88,11 @@ def sweep(iteration: Iteration, writes: Sequence[Write]) -> list[Request]:
     changes = Reduced(iteration.grid, both, Changes(iteration.grid.flips))
     state = Request((result,), nodata=iteration.bands[0].nodata, storage=lambda _: Storage(block=tile), is_scratch=True)
     return [state, Request(both, reduced=changes)]
+
+
+def scans_of(iteration: Iteration, backend: str) -> int:
+    """How often a tile may be gone over in place: not at all where that may come to another end, or cannot be done."""
+    return iteration.limit if iteration.monotone and isinstance(get_backend(backend), SettlingBackend) else 0
 
 
 def repeat_of(iteration: Iteration, writes: Sequence[Write], folder: str) -> Repeat:

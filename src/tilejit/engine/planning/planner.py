@@ -119,14 +119,12 @@ def _jobs_of(grid: Grid, made: Sequence[Reduced] | Iteration, settings: Settings
     """One pass that reduces bands; or one that copies the inputs of an iteration, and one that is repeated."""
     if not isinstance(made, Iteration):
         return [_pass_of(grid, [request_of(reduced) for reduced in made], settings)]
-    from tilejit.backends import SettlingBackend, get_backend
-    from tilejit.engine.planning.iterations import all_tiles, copies, repeat_of, sweep, tile_of
+    from tilejit.engine.planning.iterations import all_tiles, copies, repeat_of, scans_of, sweep, tile_of
 
     tile = tile_of(made, settings.tile)
     first = _pass_of(grid, copies(made, tile), replace(settings, tile=None))
-    writes, once = first.plan.writes, replace(settings, tile=tile)
-    scans = made.limit if made.monotone and isinstance(get_backend(settings.backend), SettlingBackend) else 0
-    sweeps = _pass_of(grid, sweep(made, writes), once, active=all_tiles(grid.shape, tile), scans=scans)
+    writes, scans, active = first.plan.writes, scans_of(made, settings.backend), all_tiles(grid.shape, tile)
+    sweeps = _pass_of(grid, sweep(made, writes), replace(settings, tile=tile), active=active, scans=scans)
     repeat = repeat_of(made, writes, settings.scratch or str(temporary_folder()))
     return [replace(first, iteration=made), replace(sweeps, plan=replace(sweeps.plan, repeat=repeat), iteration=made)]
 
@@ -153,8 +151,7 @@ def bound(job: Job, numbers: Iterable[float], stores: Mapping[Iteration, Source]
     pairs = zip(job.kernels, job.parameters, strict=True)
     parameters = tuple({n: number(kernel, n, v) for n, v in given.items()} for kernel, given in pairs)
     sources = tuple(stores[s] if isinstance(s, Iteration) else s for s in job.sources)
-    plan = replace(job.plan, earlier=())
-    return replace(job, parameters=parameters, sources=sources, earlier=(), plan=plan)
+    return replace(job, parameters=parameters, sources=sources, earlier=(), plan=replace(job.plan, earlier=()))
 
 
 def _pass_of(
