@@ -209,6 +209,7 @@ def compiler() -> str:
     return f"numba {_version('numba')} llvmlite {_version('llvmlite')}"
 
 
+@functools.cache
 def _version(package: str) -> str:
     """The version of a package; `importlib.metadata.version` reads all that a package says of itself, 5 ms each."""
     told = importlib.metadata.distribution(package).read_text("METADATA") or ""
