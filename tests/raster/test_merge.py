@@ -19,7 +19,7 @@ import tilejit as tj
 from sinks_for_tests import Written
 from tilejit.cli import main
 from tilejit.errors import SinkError, SourceError
-from tilejit.formats.folders import merging, shards
+from tilejit.formats.folders import shards
 from tilejit.formats.registry import open_sink
 from tilejit.formats.sink import OutputProfile
 from tilejit.grid import Grid, Metric
@@ -282,7 +282,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, monkeypatch, stage):
         raise KeyboardInterrupt
 
     if stage == "copy":
-        monkeypatch.setattr(merging._Copy, "_append", interrupt)
+        monkeypatch.setattr("tilejit.raster.merging.CachedAppendFile.append", interrupt)
     else:
         monkeypatch.setattr("tilejit.formats.output.sync_path", interrupt)
     with pytest.raises(KeyboardInterrupt):

@@ -1,1 +1,1 @@
-"""Outputs of many files, which many machines can write: shards under a VRT, Zarr; and shards into one file."""
+"""Outputs of many files, which many machines can write: shards under a VRT, Zarr."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import CodecError
+from tilejit.formats.append_file import write_all
 from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.source import Decoding, storage_of
@@ -124,10 +125,7 @@ class TagArray:
         """Write others into their place."""
         if numbers.max(initial=0) > np.iinfo(self.dtype).max:
             raise OSError(f"the directory's numbers are {self.dtype}, and cannot be {numbers.max()}")
-        left, offset = memoryview(numbers.astype(self.dtype).tobytes()), self.position
-        while left:
-            written = os.pwrite(descriptor, left, offset)
-            left, offset = left[written:], offset + written
+        write_all(descriptor, memoryview(numbers.astype(self.dtype).tobytes()), self.position)
 
 
 @dataclass(frozen=True, slots=True)
