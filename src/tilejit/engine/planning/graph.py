@@ -219,20 +219,22 @@ def _passes_of(
     return count
 
 
-def passes_before(bands: Iterable[Band], after: Iterable[Reduced] = ()) -> list[tuple[Grid, list[Reduced] | Iteration]]:
+def passes_before(
+    bands: Iterable[Band], waiting: Iterable[Reduced] = ()
+) -> list[tuple[Grid, list[Reduced] | Iteration]]:
     """Returns the passes that bands wait for, first ones first: a grid, and what is reduced, or iterated.
 
     What is reduced on one grid and waits for equally many passes rides on one pass.
 
     Args:
         bands: What is made, or reduced.
-        after: What reductions of them are given.
+        waiting: What is made of some of them, and may wait for a pass of its own.
     """
     levels: dict[tuple[Any, ...], tuple[int, Waiting]] = {}
-    count = _passes_of([*bands], after, levels)
+    count = _passes_of([*bands], [one.after for one in waiting if one.after is not None], levels)
     passes: list[tuple[Grid, list[Reduced] | Iteration]] = []
     for level in range(count):
-        found = [made for waiting, made in levels.values() if waiting == level]
+        found = [made for count_before, made in levels.values() if count_before == level]
         by_grid: dict[int, list[Reduced]] = {}
         grids: list[Grid] = []
         for reduced in (made for made in found if isinstance(made, Reduced)):

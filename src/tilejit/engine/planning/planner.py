@@ -108,8 +108,7 @@ def make_job(grid: Grid, requests: Sequence[Request], settings: Settings, window
         MemoryLimitError: It does not fit the memory given.
         ParameterError: A grid quantity is not known for this grid.
     """
-    after = [request.reduced.after for request in requests if request.reduced and request.reduced.after]
-    before = passes_before([band for request in requests for band in request.bands], after)
+    before = passes_before([band for r in requests for band in r.bands], [r.reduced for r in requests if r.reduced])
     jobs = tuple(job for where, made in before for job in _jobs_of(where, made, settings))
     job = _pass_of(grid, requests, settings, window)
     return replace(job, plan=replace(job.plan, earlier=tuple(each.plan for each in jobs)), earlier=jobs)
