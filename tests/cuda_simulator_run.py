@@ -248,6 +248,40 @@ def notes(rng):
     return tuple(part for one in both for part in one[0]), tuple(part for one in both for part in one[1])
 
 
+@tj.focal
+def roughness(t: tj.Stack):
+    total = 0.0
+    for k in range(len(t)):
+        total += abs(t[k, 0, 1] - t[k, 0, -1])
+    return total + t[-1, 1, 0]
+
+
+@tj.local(nodata="kernel")
+def valid_layers(t: tj.Stack, qa: tj.Stack[np.uint16], which):
+    n = 0
+    for k in range(len(t)):
+        if tj.is_valid(t[k]) and qa[k] & 1 == 0:
+            n += 1
+    return n + (qa[int(which)] if n > 1 else 0)
+
+
+def stacks(rng):
+    t, qa = np.stack([holed(rng) for _ in range(4)]), rng.integers(0, 9, (4, *SHAPE)).astype(np.uint16)
+    which = rng.integers(-4, 4, SHAPE).astype(np.float32)
+    both = on_arrays(roughness, t), on_arrays(valid_layers, t, qa, which)
+    return tuple(one[0][0] for one in both), tuple(one[1][0] for one in both)
+
+
+def missing_layers(rng):
+    """A layer that is not there is told, and nothing else is read."""
+    t, which = np.stack([numbers(rng)] * 2), np.full(SHAPE, 2, np.float32)
+    try:
+        valid_layers(t, t.astype(np.uint16), which, backend="cuda")
+    except tj.errors.KernelError as error:
+        return (np.array("is of no layer of the stack, which has 2" in str(error)),), (np.array(1) == 1,)
+    raise AssertionError("no error")
+
+
 FEATURES = {
     "while with break": lambda rng: on_arrays(while_break, holed(rng)),
     "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
@@ -275,6 +309,8 @@ FEATURES = {
     "edge reflect": lambda rng: on_arrays(rise_with("reflect"), holed(rng)),
     "edge wrap": lambda rng: on_arrays(rise_with("wrap"), holed(rng)),
     "edge constant": lambda rng: on_arrays(rise_with(3.5), holed(rng)),
+    "stacks": stacks,
+    "a layer that is not there": missing_layers,
     "several threads": threads,
     "several shapes": wider_then_smaller,
 }

@@ -62,13 +62,22 @@ def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.GROUND_WIDTH) -> tuple[np.uint
     return qa & 3, z * x, row + z
 
 
+@tj.focal
+def roughness(t: tj.Stack):
+    total = 0.0
+    for k in range(len(t)):
+        total += t[k, 0, 1] - t[k, 0, -1]
+    return total
+
+
 @tj.local
 def located(z, *, x=tj.X) -> np.float32:
     return z * x
 
 
 OTHERS = {
-    k.name: (k, "float32") for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several, located)
+    k.name: (k, "float32")
+    for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several, roughness, located)
 }
 TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)
          for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip

@@ -26,6 +26,7 @@ leave_current_folder()  # before what follows is imported from there
 from tilejit import errors, math
 from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.names import is_valid
+from tilejit.compiler.parameters import Stack
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.decorators import Chain, chain, focal, local
 from tilejit.kernel.kernel import Kernel
@@ -75,6 +76,7 @@ _LAZY = {
     "merge": "tilejit.raster.merging:merge",
     "open": "tilejit.raster.making:open_raster",
     "save": "tilejit.raster.running:save",
+    "stack": "tilejit.raster.making:stack",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.iterating import iterate
-    from tilejit.raster.making import from_array
+    from tilejit.raster.making import from_array, stack
     from tilejit.raster.making import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.raster.merging import merge
     from tilejit.raster.raster import Raster
@@ -126,6 +128,7 @@ __all__ = [
     "Quantity",
     "Raster",
     "Report",
+    "Stack",
     "Tile",
     "TilejitError",
     "Window",
@@ -147,5 +150,6 @@ __all__ = [
     "open",
     "percentile",
     "save",
+    "stack",
     "zonal",
 ]

@@ -14,6 +14,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tilejit.backends import STOP, get_backend, new_control, on_threads
 from tilejit.backends.cpu import CpuBackend, short_pixels
@@ -67,7 +68,7 @@ class _ArrayJob:
 
     @property
     def shape(self) -> tuple[int, int]:
-        height, width = self.arrays[0].shape
+        *_, height, width = self.arrays[0].shape
         return height, width
 
     def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Counts]:
@@ -125,8 +126,8 @@ class _ArrayJob:
         """Computes one piece."""
         reach = self.kernel.radius[0]
         rows = slice(piece.row_off - reach, piece.row_end + reach)
-        arrays, parts = ([array[rows] for array in given] for given in (self.arrays, outputs))
-        valid = [None if known is None else known[rows] for known in self.valid]
+        arrays, parts = ([_from(array, rows) for array in given] for given in (self.arrays, outputs))
+        valid = [None if known is None else _from(known, rows) for known in self.valid]
         return self._launch(launch, piece, arrays, parts, valid, control)
 
     def _strip(self, window: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
@@ -147,17 +148,18 @@ class _ArrayJob:
         halo = window.expand(*self.kernel.radius)
         edge = self.kernel.edge
         rows, cols = np.arange(halo.row_off, halo.row_end), np.arange(halo.col_off, halo.col_end)
-        valid = np.ones(halo.shape, np.uint8)
+        shape = *array.shape[:-2], *halo.shape
+        valid = np.ones(shape, np.uint8)
         known = self.valid[index]
         if is_index_edge(edge):
-            taken = inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)
-            return array[taken], valid if known is None else known[taken]
+            taken = ..., inside_index(rows, self.shape[0], edge)[:, None], inside_index(cols, self.shape[1], edge)
+            return np.ascontiguousarray(array[taken]), valid if known is None else np.ascontiguousarray(known[taken])
         is_float = self.kernel.rasters[index].dtype is None
         inside = halo.intersection(Window(0, 0, *self.shape))
         outside = (np.nan if is_float else 0) if edge == "nodata" else edge
-        padded = np.full(halo.shape, outside, self.signature.compute if is_float else array.dtype)
-        place = inside.slices(halo)
-        part = inside.slices(Window(0, 0, *self.shape))
+        padded = np.full(shape, outside, self.signature.compute if is_float else array.dtype)
+        place = ..., *inside.slices(halo)
+        part = ..., *inside.slices(Window(0, 0, *self.shape))
         padded[place] = array[part]
         if edge == "nodata":
             valid[...] = 0
@@ -184,6 +186,14 @@ class _ArrayJob:
         nodata = [nodata_value(dtype, None) for dtype in self.signature.outputs]
         scalars = scalar_values(self.kernel, self.parameters, self.signature.compute, window, None)
         return launch(passed, outputs, nodata, scalars, control)
+
+
+def _from(array: Array, rows: slice) -> Array:
+    """Some rows. Of layers all rows from there: so they stay C-contiguous, and the launch reads no more than it writes.
+
+    The view of the last layer ends as many rows behind the array as the first one begins in it.
+    """
+    return array[rows] if array.ndim == 2 else as_strided(array[:, rows.start :], array.shape, array.strides)
 
 
 def _taken(pieces: deque[Window]) -> Window | None:
@@ -222,23 +232,30 @@ def run_on_arrays(
     workers: int,
     out: Array | Sequence[Array] | None = None,
 ) -> Any:
-    """Runs a kernel over arrays of one shape, (row, col) or (1, row, col); the results are what the inputs came in."""
+    """Runs a kernel over arrays of one shape, (row, col) or (1, row, col); the results are what the inputs came in.
+
+    Stacks are (layer, row, col); their results come in what one layer would.
+    """
     given = [given_array(v, f"{kernel.name}: {r.name}") for v, r in zip(inputs, kernel.rasters, strict=True)]
-    masks = [None if g.mask is None and g.nodata is None else g.invalid() for g in given]
-    cells = [_as_taken(kernel, k, g.plane) for k, g in enumerate(given)]
+    stacked = [raster.is_stack for raster in kernel.rasters]
+    pairs = list(zip(given, stacked, strict=True))
+    masks = [None if g.mask is None and g.nodata is None else g.invalid(stacked=s) for g, s in pairs]
+    cells = [_as_taken(kernel, k, g.layers if s else g.plane) for k, (g, s) in enumerate(pairs)]
     arrays = tuple(_blanked(kernel, k, c, masks[k]) for k, c in enumerate(cells))
     valid = tuple(
         None if mask is None or raster.dtype is None else np.ascontiguousarray(~mask).view(np.uint8)
         for mask, raster in zip(masks, kernel.rasters, strict=True)
     )
-    shapes = {a.shape for a in arrays}
+    shapes = {a.shape[-2:] for a in arrays}
     if len(shapes) > 1:
         named = ", ".join(f"{r.name} {a.shape}" for r, a in zip(kernel.rasters, arrays, strict=True))
         raise KernelError(f"{kernel.name}: the arrays differ in shape ({named}); they must lie on one grid")
+    if any(stacked):
+        kernel.check_layers([len(array) if array.ndim == 3 else 1 for array in arrays])
     # Results are as wide as what is given, whether or not a mask makes floats of it.
     signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
     job = _ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers, signature)
-    container = Container.of(given)
+    container = Container.of([g.first if s else g for g, s in pairs])
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
         check_out(kernel.name, outs, job.signature.outputs, container.shape(job.shape), given)
@@ -291,13 +308,14 @@ def _blanked(kernel: Kernel, index: int, cells: Array, invalid: NDArray[np.bool_
 def _as_taken(kernel: Kernel, index: int, array: Array) -> Array:
     """An input in the dtype that the kernel takes, C-contiguous."""
     parameter = kernel.rasters[index]
-    if array.ndim == 2 and array.dtype in _AS_THEY_ARE and parameter.dtype is None and array.flags.c_contiguous:
+    is_shaped = array.ndim == (3 if parameter.is_stack else 2)
+    if is_shaped and array.dtype in _AS_THEY_ARE and parameter.dtype is None and array.flags.c_contiguous:
         return array
-    if array.ndim != 2:
-        raise KernelError(
-            f"{kernel.name}: {parameter.name} has the shape {array.shape}; a raster is one band, (rows, columns): "
-            "pass array[0]"
-        )
+    if not is_shaped or not len(array):
+        wanted = "a stack is (layers, rows, columns)" if parameter.is_stack else (
+            "a raster is one band, (rows, columns): pass array[0]"
+        )  # fmt: skip
+        raise KernelError(f"{kernel.name}: {parameter.name} has the shape {array.shape}; {wanted}")
     if not is_real(array.dtype):
         raise KernelError(
             f"{kernel.name}: {parameter.name} is {array.dtype}; rasters hold integers and floats of up to 64 bits: "

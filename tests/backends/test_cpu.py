@@ -53,7 +53,7 @@ def _expected_nodata(kernel, valid):
     result = np.zeros((height - 2 * rows, width - 2 * cols), bool)
     for mask, raster in zip(valid, kernel.rasters, strict=True):
         cells = set(kernel.form.footprint[raster.name])
-        for dy, dx in cells | ({(0, 0)} if cells else set()):
+        for _, dy, dx in cells | ({(0, 0, 0)} if cells else set()):
             top, left = rows + dy, cols + dx
             result |= mask[top : top + result.shape[0], left : left + result.shape[1]] == 0
     return result

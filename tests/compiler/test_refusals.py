@@ -115,7 +115,7 @@ def f(z):
 """,
         "f",
         "unknown function z.sqrt",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "string": (
         """
@@ -287,7 +287,7 @@ def f(z):
 """,
         "f",
         "np.where works on arrays",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "np.float32": (
         """
@@ -316,8 +316,82 @@ def f(z):
     return «len»(z)
 """,
         "f",
-        "len cannot be called from a body",
-        "a body has scalars only",
+        "len of something that is no stack",
+        "len counts the layers of a parameter that is annotated with tj.Stack",
+    ),
+    "a stack as a value": (
+        """
+@tj.local
+def f(t: tj.Stack):
+    return «t» * 2.0
+""",
+        "f",
+        "t is a stack, and one value is needed",
+        "choose a layer: t[0]",
+    ),
+    "two indices of a stack": (
+        """
+@tj.focal
+def f(t: tj.Stack):
+    return «t[0, 1]»
+""",
+        "f",
+        "a cell of a stack has one index or three, and this has 2",
+        "write t[k], or t[k, dy, dx]: layer, rows south, columns east",
+    ),
+    "neighbours of a stack in a local body": (
+        """
+@tj.local
+def f(t: tj.Stack):
+    return «t[0, 0, 1]»
+""",
+        "f",
+        "neighbours in a local body",
+        "a local body sees one pixel: write t[k], or declare it with @tj.focal",
+    ),
+    "a float as a layer": (
+        """
+@tj.local
+def f(t: tj.Stack, z):
+    return t[«z»]
+""",
+        "f",
+        "the index of a layer is a float",
+        "layers are numbered: t[0], t[1], …",
+    ),
+    "a loop over a stack": (
+        """
+@tj.local
+def f(t: tj.Stack):
+    s = 0.0
+    for v in «t»:
+        s += v
+    return s
+""",
+        "f",
+        "iterates over the raster t",
+        "loop over its layers: for k in range(len(t)): … t[k]",
+    ),
+    "a stack that is assigned to": (
+        """
+@tj.local
+def f(t: tj.Stack):
+    «t» = 1.0
+    return t
+""",
+        "f",
+        "t is a stack, and one value is needed",
+        "choose a layer: t[0]",
+    ),
+    "an annotation of a stack": (
+        """
+@tj.local
+def f(«t: tj.Stack[str]»):
+    return t[0]
+""",
+        "f",
+        "t is annotated str",
+        "a raster takes bool, int8 to int64 and uint8 to uint64: t: np.uint16",
     ),
     "random module": (
         """
@@ -328,7 +402,7 @@ def f(z):
 """,
         "f",
         "random.random cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "builtin pow": (
         """
@@ -1052,7 +1126,7 @@ def f(z):
 """,
         "f",
         "h cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "no return": (
         """
@@ -1285,7 +1359,7 @@ def f(z):
 """,
         "f",
         "unknown function a.g",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "unicode caret": (
         """
@@ -1328,7 +1402,7 @@ def f(z):
 """,
         "f",
         "unknown function D.get",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "ternary tuple": (
         """
@@ -1382,7 +1456,7 @@ def f(z):
 """,
         "f",
         "type cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "isinstance": (
         """
@@ -1392,7 +1466,7 @@ def f(z):
 """,
         "f",
         "isinstance cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "float inf str": (
         """
@@ -1436,7 +1510,7 @@ def f(z):
 """,
         "f",
         "g cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "list captured index": (
         """
@@ -1540,7 +1614,7 @@ def f(z):
 """,
         "f",
         "np.clip works on arrays",
-        "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions",
+        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
     ),
     "async for": (
         """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import interruptible, new_control
-from tilejit.compiler.cpu import cpu_source
+from tilejit.compiler.cpu import cpu_source, lane_dtypes
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
@@ -47,7 +47,7 @@ class CpuBackend:
 
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Returns the function of the serial launch."""
-        return [(_function(kernel, signature, "tile"), launch_types(kernel, signature))]
+        return [(_function(kernel, signature, "tile"), _types(kernel, signature))]
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the module of the serial launch."""
@@ -79,8 +79,8 @@ class CpuLaunch:
     def __init__(
         self, function: Callable[..., Any], kernel: Kernel, signature: Signature, short: int | None = None
     ) -> None:
-        self._function, self._name, self._counters = function, kernel.name, counters_of(kernel, signature)
-        self._short = short
+        self._function, self._kernel, self._counters = function, kernel, counters_of(kernel, signature)
+        self._short, self._lanes = short, lane_dtypes(kernel, signature)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
@@ -88,16 +88,17 @@ class CpuLaunch:
         control = new_control() if control is None else control
         arguments = (control, *arrays, *outputs, *nodata, *scalars)
         if self._short is None or outputs[0].size <= self._short:
-            return self._call(arguments)
-        return interruptible(lambda: self._call(arguments), control)
+            return self._call(arguments, arrays, outputs[0].shape[1])
+        return interruptible(lambda: self._call(arguments, arrays, outputs[0].shape[1]), control)
 
-    def _call(self, arguments: Sequence[Any]) -> Counts:
+    def _call(self, arguments: Sequence[Any], arrays: Sequence[NDArray[Any]], width: int) -> Counts:
+        lanes = [np.empty(width, dtype) for dtype in self._lanes]
         if not self._counters:
-            self._function(*arguments)
+            self._function(*arguments, *lanes)
             return Counts()
         counts = np.zeros(len(self._counters), np.int64)
-        self._function(*arguments, counts)
-        return Counts.of(self._name, self._counters, counts.tolist())
+        self._function(*arguments, counts, *lanes)
+        return Counts.of_launch(self._kernel, self._counters, counts.tolist(), arrays)
 
 
 class _SettlingLaunch:
@@ -137,7 +138,7 @@ def short_pixels(kernel: Kernel) -> int:
 @functools.lru_cache(maxsize=512)
 def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
     function = _function(kernel, signature, entry)
-    function.load(launch_types(kernel, signature))
+    function.load(_types(kernel, signature))
     return CpuLaunch(function, kernel, signature, short_pixels(kernel) if entry == "tile" else None)
 
 
@@ -153,6 +154,12 @@ def _settling_types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType,
     return *launch_types(kernel, signature), times, times, _number(np.int64)
 
 
+def _types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType, ...]:
+    """What a compiled launch is called with here."""
+    lanes = (_array(dtype, 1) for dtype in lane_dtypes(kernel, signature))
+    return *launch_types(kernel, signature), *lanes
+
+
 def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tuple[ArgumentType, ...]:
     """Returns what a compiled launch is called with: control, inputs, outputs, nodata, scalars and counters.
 
@@ -160,7 +167,8 @@ def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tup
     """
     inputs: list[ArgumentType] = []
     for raster, dtype in zip(kernel.rasters, signature.inputs, strict=True):
-        inputs += [_array(dtype)] if raster.dtype is None else [_array(dtype), _array(np.uint8)]
+        dimensions = 3 if raster.is_stack else 2
+        inputs += [_array(dtype, dimensions), *[_array(np.uint8, dimensions)] * (raster.dtype is not None)]
     numbers = {Kind.FLOAT: _number(signature.compute), Kind.INT: _number(np.int64), Kind.BOOL: _number(np.bool_)}
     varies = [s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index for s in kernel.scalars]
     scalars = [_array(signature.compute, 1) if is_line else numbers[s.kind]

@@ -148,7 +148,7 @@ class _Launch:
             workspace.download(zip([*results, *counter], [*outputs, *[counts] * bool(self.counters)], strict=True))
         if control is not None:
             control[ROWS] += height
-        return Counts.of(self.kernel.name, self.counters, counts.tolist())
+        return Counts.of_launch(self.kernel, self.counters, counts.tolist(), arrays)
 
 
 @functools.cache

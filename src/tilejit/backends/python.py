@@ -13,6 +13,7 @@ import numpy as np
 
 from tilejit.backends import ROWS, STOP, new_control
 from tilejit.backends.scalars import MOST, Notes, Scalars
+from tilejit.compiler.form import ALL
 from tilejit.compiler.kinds import Kind
 from tilejit.kernel.counts import COUNTERS, Counts
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends import Launch, LaunchControl
+    from tilejit.compiler.form import Cell
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel
@@ -56,7 +58,7 @@ class _InvalidInt(int):
 
 
 class _Cells:
-    """The cells around one pixel of a padded array; beyond the radius is no data, and a note."""
+    """The cells around one pixel of padded layers; beyond the radius is no data, and a note."""
 
     def __init__(self, array: NDArray[Any], valid: NDArray[np.uint8] | None, compute: Any, radius: tuple[int, int],
                  notes: Notes) -> None:  # fmt: skip
@@ -64,24 +66,45 @@ class _Cells:
         self.row = self.col = 0
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
-        if any(abs(step) > reach for step, reach in zip(offset, self.radius, strict=True)):
-            self.notes.found.add("beyond")
+        return self.cell(0, *offset)
+
+    def cell(self, layer: int, dy: int, dx: int) -> Any:
+        is_near = all(abs(step) <= reach for step, reach in zip((dy, dx), self.radius, strict=True))
+        is_there = -len(self.array) <= layer < len(self.array)
+        self.notes.found |= {note for note, holds in (("beyond", is_near), ("missing", is_there)) if not holds}
+        if not (is_near and is_there):
             return self.compute(np.nan) if self.valid is None else _InvalidInt(0)
-        row, col = self.row + offset[0] + self.radius[0], self.col + offset[1] + self.radius[1]
-        value = self.array[row, col]
+        row, col = self.row + dy + self.radius[0], self.col + dx + self.radius[1]
+        value = self.array[layer, row, col]
         if self.valid is None:
             return self.compute(value)
         if value > MOST:  # a uint64
             self.notes.found.add("saturated")
         held = min(int(value), MOST)
-        return held if self.valid[row, col] else _InvalidInt(held)
+        return held if self.valid[layer, row, col] else _InvalidInt(held)
 
-    def is_valid(self, offset: tuple[int, int]) -> bool:
-        return _is_valid(self[offset])
+    def is_valid(self, cell: Cell) -> bool:
+        layers = range(len(self.array)) if cell[0] == ALL else (cell[0],)
+        return all(_is_valid(self.cell(layer, *cell[1:])) for layer in layers)
+
+
+class _Stack(_Cells):
+    """The cells around one pixel in each layer of a stack."""
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int | Cell) -> Any:  # type: ignore[override]
+        return self.cell(*index) if isinstance(index, tuple) else self.cell(index, 0, 0)
 
 
 def _is_valid(value: Any) -> bool:
     return bool(not isinstance(value, _InvalidInt) and value == value)  # noqa: PLR0124
+
+
+def _layers(array: NDArray[Any]) -> NDArray[Any]:
+    """An array as (layer, row, col): a plane is one layer."""
+    return array if array.ndim == 3 else array[np.newaxis]
 
 
 class _Interpreter:
@@ -97,7 +120,7 @@ class _Interpreter:
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
         control, before = (new_control(), 0) if control is None else (control, int(control[ROWS]))
         cells = self._cells(arrays)
-        collisions = beyond = saturated = 0
+        collisions = beyond = saturated = missing = 0
         with np.errstate(all="ignore"):
             for row, col in itertools.product(*map(range, outputs[0].shape)):
                 if control[STOP]:
@@ -108,21 +131,24 @@ class _Interpreter:
                 results = self._pixel(cells, self._scalars(scalars, row, col))
                 beyond += "beyond" in self.notes.found
                 saturated += "saturated" in self.notes.found
+                missing += "missing" in self.notes.found
                 for k, output in enumerate(outputs):
                     value, is_held = (None, False) if results is None else _stored(results[k], output.dtype)
                     saturated += is_held
                     collisions += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
         control[ROWS] = before + outputs[0].shape[0]
-        return Counts.of(self.kernel.name, COUNTERS, [collisions, beyond, saturated])
+        counts = [collisions, beyond, saturated, missing]
+        return Counts.of_launch(self.kernel, COUNTERS, counts, arrays)
 
     def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:
         remaining = iter(arrays)
         cells = {}
         for raster in self.kernel.rasters:
-            array = next(remaining)
-            valid = next(remaining) if raster.dtype is not None else None
-            cells[raster.name] = _Cells(array, valid, self.signature.compute.type, self.kernel.radius, self.notes)
+            kind = _Stack if raster.is_stack else _Cells
+            array = _layers(next(remaining))
+            valid = _layers(next(remaining)) if raster.dtype is not None else None
+            cells[raster.name] = kind(array, valid, self.signature.compute.type, self.kernel.radius, self.notes)
         return cells
 
     def _scalars(self, scalars: Sequence[Any], row: int, col: int) -> dict[str, Any]:
@@ -147,7 +173,7 @@ class _Interpreter:
     def _pixel(self, cells: dict[str, _Cells], scalars: dict[str, Any]) -> tuple[Any, ...] | None:
         """The body's results, or None where the pixel is nodata."""
         is_valid = self.kernel.nodata != "propagate" or all(
-            cells[name].is_valid(offset) for name, offsets in self.form.footprint.items() for offset in offsets
+            cells[name].is_valid(cell) for name, footprint in self.form.footprint.items() for cell in footprint
         )
         self.notes.found.clear()
         if not is_valid:

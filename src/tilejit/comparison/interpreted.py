@@ -107,7 +107,7 @@ class PlainBody:
         for raster in self.kernel.rasters:
             array = next(arrays)
             whole = array == array if raster.dtype is None else next(arrays) != 0  # noqa: PLR0124 - NaN differs
-            for dy, dx in self.kernel.checked_cells[raster.name]:
+            for _, dy, dx in self.kernel.checked_cells[raster.name]:
                 top, left = rows + dy, cols + dx
                 valid &= whole[top : top + height, left : left + width]
         return valid.tolist()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
+from tilejit.compiler.cells import lower_length
 from tilejit.compiler.form import MATH, call, is_call, load, targets
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.names import IMPORTS, MISSING, is_valid
@@ -29,7 +30,7 @@ _OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "a
              "arccosh": "acosh", "arctanh": "atanh"}  # fmt: skip
 """What NumPy calls a function of ``math``."""
 
-_KNOWN = "a body may call abs, min, max, int, float, bool, round, math.*, tj.is_valid and plain functions"
+_KNOWN = "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions"
 
 
 def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
@@ -51,6 +52,8 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
                    f"write math.{name}, and {IMPORTS['math']} above the kernel" if bare else _KNOWN)  # fmt: skip
     if function is is_valid:
         return _is_valid(scope, node, lower)
+    if function is len:
+        return lower_length(scope, node)
     if is_c_function(function):
         return _c_call(scope, node, function, lower)
     word = getattr(function, "__name__", "")
@@ -182,7 +185,7 @@ def _instead(name: str, function: object) -> str:
         return "write int(x)" if issubclass(function, np.integer) else "leave it out: floats have one precision"
     if _is_numpy(function) and _OF_NUMPY.get(base, base) in MATH:
         return f"write math.{_OF_NUMPY.get(base, base)}"
-    return {"sum": "add up in a for loop", "pow": "write x ** y", "len": "a body has scalars only",
+    return {"sum": "add up in a for loop", "pow": "write x ** y",
             "divmod": "write x // y and x % y"}.get(base, _KNOWN)  # fmt: skip
 
 

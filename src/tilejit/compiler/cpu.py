@@ -22,15 +22,20 @@ from tilejit.compiler.emitter import (
     module_text,
 )
 from tilejit.compiler.form import OWN, copied
+from tilejit.compiler.interchange import interchanged
 from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
+from tilejit.compiler.together import Together, lanes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
     from tilejit.compiler.emitter import Body
     from tilejit.compiler.form import Form
+    from tilejit.compiler.interchange import Nest
     from tilejit.compiler.kinds import Signature
 
 STRIP_PIXELS = 65536
@@ -85,7 +90,8 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
     shape, of which the inner part is written.
     """
     checked = any(kernel.checked_cells.values())
-    rows = _Rows(TARGET, kernel, signature, kernel.clean_form, checked, "_row", whole)
+    form = _first_form(kernel)
+    rows = _Rows(TARGET, kernel, signature, form, checked, "_row", whole, interchanged(kernel, form))
     two = has_two_variants(kernel)
     functions = []
     if two:
@@ -105,18 +111,37 @@ def module_of(kernel: Body, signature: Signature, functions: Sequence[str], shap
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
 
 
+def lane_dtypes(kernel: Body, signature: Signature) -> list[np.dtype]:
+    """Returns the dtypes of the arrays of one row that a launch takes last, for variables of all its pixels."""
+    form = _first_form(kernel)
+    nest, checked = interchanged(kernel, form), any(kernel.checked_cells.values())
+    return [] if nest is None else list(lanes_of(nest, Pixels(TARGET, kernel, signature, form, checked)).values())
+
+
 def has_two_variants(kernel: Body) -> bool:
     """Whether tiles without invalid cells run other code than tiles with them.
 
-    They do where the body asks for validity. Where tilejit checks it, one variant that always checks is up to 1.4 times
-    as fast as scanning for a second one, because the cells are in registers already (docs/performance.md).
+    They do where the body asks for validity of planes; stacks without an invalid cell are rare. Where tilejit checks
+    it, one variant that always checks is up to 1.4 times as fast as scanning for a second one, because the cells are
+    in registers already (docs/performance.md).
     """
-    return kernel.nodata == "kernel" and kernel.form.asks_validity
+    has_stacks = any(window.is_stack for window in kernel.form.body.windows)
+    return kernel.nodata == "kernel" and kernel.form.asks_validity and not has_stacks
+
+
+def _first_form(kernel: Body) -> Form:
+    """The body for cells that are valid; for all where only the body knows, and there is one variant."""
+    is_clean = kernel.nodata == "propagate" or has_two_variants(kernel)
+    return kernel.clean_form if is_clean else kernel.form
 
 
 def _bodies(kernel: Body, signature: Signature) -> list[str]:
-    forms = [kernel.clean_form] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
-    texts = [function_text(TARGET, signature.compute, form, f) for form in forms for f in form.functions]
+    forms = [_first_form(kernel)] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
+    nest = interchanged(kernel, forms[0])
+    functions = [(form, f) for form in forms for f in form.functions]
+    if nest is not None:
+        functions = [*functions[:-1], *((forms[0], f) for f in nest.functions)]
+    texts = [function_text(TARGET, signature.compute, form, f) for form, f in functions]
     if not _is_small(kernel, "\n".join(texts)):
         return texts
     return [text.replace(TARGET.decorator, _BODY_DECORATOR, 1) for text in texts]
@@ -148,9 +173,18 @@ class _Rows(Pixels):
     whole: bool
     """Whether outputs have the shape of the inputs; otherwise they are smaller by the radius on every side."""
 
+    nest: Nest | None = None
+    """The body with loops over layers outside, where it has such."""
+
     @property
     def _arguments(self) -> str:
         return ", ".join(arguments_of(self.kernel, self.signature))
+
+    @property
+    def _lanes(self) -> str:
+        """The arrays for variables of all pixels of a row."""
+        lanes = {} if self.nest is None else lanes_of(self.nest, self)
+        return "".join(f", {name}" for name in lanes)
 
     @property
     def _counts(self) -> str:
@@ -167,13 +201,17 @@ class _Rows(Pixels):
         shrink = 2 * self.form.radius[1] if self.whole else 0
         looked_up, values = self.scalars()
         at_pixels = [line for line, axis in looked_up.items() if axis == "col"]
-        pixel = [*at_pixels, *self.lines(values, self._output, _COUNTED.format)]
-        return [
-            *(f"_row_{name} = np.int32(0)" for name in self.counters),
-            *(line for line, axis in looked_up.items() if axis == "row"),
-            f"for _x in range(_out0.shape[1]{f' - {shrink}' if shrink else ''}):",
-            *indented(pixel),
-        ]
+        pixels = f"for _x in range(_out0.shape[1]{f' - {shrink}' if shrink else ''}):"
+
+        def for_pixels(lines: list[str]) -> list[str]:
+            return [pixels, *indented([*at_pixels, *lines])]
+
+        before = [line for line, axis in looked_up.items() if axis == "row"]
+        if self.nest is None:
+            row = for_pixels(self.lines(values, self._output, _COUNTED.format))
+        else:
+            row = Together(self, self.nest, values, for_pixels).lines(self.endings(self._output, _COUNTED.format))
+        return [*(f"_row_{name} = np.int32(0)" for name in self.counters), *before, *row]
 
     def _output(self, result: int) -> str:
         rows, cols = self.form.radius if self.whole else (0, 0)
@@ -184,7 +222,7 @@ class _Rows(Pixels):
         rows, counts = self.form.radius[0], ", _counts" if self.counters else ""
         return "\n".join([
             "@njit(**_NATIVE)",
-            f"def {'whole' if self.whole else 'tile'}(_control, {self._arguments}{counts}):",
+            f"def {'whole' if self.whole else 'tile'}(_control, {self._arguments}{counts}{self._lanes}):",
             f"    _height = _out0.shape[0]{f' - {2 * rows}' if self.whole and rows else ''}",
             *(f"    _all_{name} = 0" for name in self.counters),
             *indented(self._strips() if two else self._all_rows()),

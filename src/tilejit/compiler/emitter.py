@@ -20,7 +20,7 @@ from tilejit.compiler.source import bare
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.compiler.form import Form, Function, Offset
+    from tilejit.compiler.form import Cell, Form, Function
     from tilejit.compiler.kinds import Signature
     from tilejit.compiler.parameters import ScalarParameter
     from tilejit.compiler.source import FunctionSource
@@ -108,7 +108,7 @@ class Body(Protocol):
         """For tiles in which every cell is valid."""
 
     @property
-    def checked_cells(self) -> Mapping[str, frozenset[Offset]]:
+    def checked_cells(self) -> Mapping[str, frozenset[Cell]]:
         """For each raster, the cells whose validity is asked for each pixel."""
 
     @property
@@ -175,6 +175,11 @@ def function_text(target: Target, compute: np.dtype, form: Form, function: Funct
     return f"{target.decorator}\ndef {function.name}({', '.join(device_parameters(function))}):\n{lines}\n"
 
 
+def expression_text(target: Target, compute: np.dtype, form: Form, node: ast.AST) -> str:
+    """An expression or a statement of a form's body as text."""
+    return unparse(_Speller(target, float_name(compute), form, form.body).visit(copied(node)))
+
+
 def device_parameters(function: Function) -> list[str]:
     """The parameters of a generated function: arrays (with validity for integers), the pixel, scalars."""
     arrays = arrays_of(function)
@@ -203,8 +208,8 @@ class _Speller(ast.NodeTransformer):
         if name in {"_read", "_valid", "_whole"}:
             return self._wrapping(node.args[0]) if name == "_whole" else self._cell(name, node)  # type: ignore[arg-type]
         arguments = [self.visit(a) for a in node.args]
-        if name == "_float":
-            return call(self.float_name, *arguments)
+        if name in {"_float", "_count"}:
+            return call(self.float_name, *arguments) if name == "_float" else _layers_of(arguments[0])
         if name in {"_math", "_c"}:
             return self._math(arguments) if name == "_math" else self._c_function(arguments)
         if name == "_select" and not self.target.has_select:
@@ -219,10 +224,11 @@ class _Speller(ast.NodeTransformer):
         return call("i64", ast.BinOp(left, node.op, right))
 
     def _cell(self, name: str, node: ast.Call) -> ast.expr:
-        raster, *offsets = node.args
+        raster, *layer, dy, dx = node.args
         array = raster.id  # type: ignore[attr-defined]
-        places = zip(("_y", "_x"), map(self.visit, offsets), self.radius, strict=True)
-        index = ", ".join(self.target.index(*place) for place in places)
+        places = zip(("_y", "_x"), map(self.visit, (dy, dx)), self.radius, strict=True)
+        layers = (self.target.running.format(unparse(self.visit(k))) for k in layer)
+        index = ", ".join([*layers, *(self.target.index(*place) for place in places)])
         kind = self.float_name if self.kinds[array] is Kind.FLOAT else "i64"
         text = f"_{array}_valid[{index}] != 0" if name == "_valid" else f"{kind}({array}[{index}])"
         return ast.parse(text, mode="eval").body
@@ -255,6 +261,10 @@ class _Speller(ast.NodeTransformer):
                 passed.append(load(f"_{argument.id}_valid"))  # type: ignore[attr-defined]
         pixel = [load("_y"), load("_x")] if count else []
         return call(helper.name, *passed, *pixel, *arguments[count:])
+
+
+def _layers_of(stack: ast.expr) -> ast.expr:
+    return ast.parse(f"i64({unparse(stack)}.shape[0])", mode="eval").body
 
 
 def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import functools
 import itertools
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tilejit.compiler.calls import lower_call, refuse_undefined
-from tilejit.compiler.folding import interval_of
+from tilejit.compiler.cells import lower_name, lower_subscript
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.kinds import Kind, Quantity, article
 from tilejit.compiler.names import MISSING
@@ -19,7 +16,6 @@ from tilejit.compiler.scope import Scope, Value, aside, branched, cast, choice, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.compiler.form import Neighbourhood
 
 _BITS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
 _ANNOTATE = "annotate the raster with its integer dtype: def f(qa: np.uint16)"
@@ -47,53 +43,6 @@ def condition(scope: Scope, node: ast.expr) -> ast.expr:
     return ast.Compare(value.node, [ast.NotEq()], [zero])
 
 
-def _read(scope: Scope, node: ast.AST, window: Neighbourhood, dy: ast.expr, dx: ast.expr) -> Value:
-    """The read of a cell; beyond the radius, where offsets known only while running may lead, is no data."""
-    tests: list[ast.expr] = []
-    (row, rows), (col, cols) = (_offset(scope, node, axis, offset, tests) for axis, offset in enumerate((dy, dx)))
-    scope.program.footprint[window.raster] |= {(y, x) for y in rows for x in cols}
-    cell = call("_read", load(window.name), row, col)
-    number = _held_within(scope, cell) if scope.program.dtypes[window.raster] == np.uint64 else cell
-    if not tests:
-        return Value(number, window.kind, cell=cell)
-    inside = scope.held("inside", functools.reduce(lambda a, b: ast.BinOp(a, ast.BitAnd(), b), tests))
-    scope.remark("beyond", ast.UnaryOp(ast.Not(), inside))
-    nothing = load("_NAN") if window.kind is Kind.FLOAT else ast.Constant(0)
-    return Value(call("_select", inside, number, nothing), window.kind, cell=cell, inside=inside)
-
-
-def _offset(scope: Scope, node: ast.AST, axis: int, offset: ast.expr, tests: list[ast.expr]) -> tuple[ast.expr, range]:
-    """One offset of a cell, and what it may be; ``tests`` gets those of one that is known only while running."""
-    value = lower(scope, offset)
-    if value.kind is not Kind.INT:
-        scope.fail(offset, f"an offset is {article(value.kind)}", "offsets are integers: z[-1, 1]")
-    span = interval_of(offset, scope.intervals)
-    declared = scope.program.radius
-    if span is not None:
-        if declared is not None and max(-span[0], span[1]) > declared[axis]:
-            scope.fail(node, f"reads {max(-span[0], span[1])} cells away, beyond the declared radius {declared[axis]}",
-                       "declare a larger radius= or leave it out")  # fmt: skip
-        return value.node, range(span[0], span[1] + 1)
-    if declared is None:
-        scope.fail(offset, f"the offset {ast.unparse(offset)} is known only while running",
-                   "declare how far it reaches: @tj.focal(radius=3)")  # fmt: skip
-    reach = declared[axis]
-    held = scope.held("offset", value.node)
-    tests += [ast.Compare(held, [ast.GtE()], [ast.Constant(-reach)]),
-              ast.Compare(held, [ast.LtE()], [ast.Constant(reach)])]  # fmt: skip
-    # The cell is read before it is chosen or not, and one past the buffer would crash the process.
-    clamped = call("_minimum", call("_maximum", held, ast.Constant(-reach)), ast.Constant(reach))
-    return clamped, range(-reach, reach + 1)
-
-
-def _held_within(scope: Scope, cell: ast.expr) -> ast.expr:
-    """A uint64 cell as a signed integer: what that does not hold has its sign bit set, and becomes the largest."""
-    held = scope.held("cell", cell)
-    test = scope.held("test", ast.Compare(held, [ast.Lt()], [ast.Constant(0)]))
-    scope.remark("saturated", test)
-    return call("_select", test, ast.Constant(2**63 - 1), held)
-
-
 def _constant(scope: Scope, node: ast.Constant) -> Value:
     if isinstance(node.value, bool):
         return Value(ast.Constant(node.value), Kind.BOOL)
@@ -107,7 +56,7 @@ def _constant(scope: Scope, node: ast.Constant) -> Value:
 def _name(scope: Scope, node: ast.Name) -> Value:
     window = scope.windows.get(node.id)
     if window is not None:
-        return _read(scope, node, window, ast.Constant(0), ast.Constant(0))
+        return lower_name(scope, node, window, lower)
     if node.id in scope.kinds:
         if node.id not in scope.assigned:
             scope.fail(node, f"{node.id} may be used before it has a value", "assign it on every path that leads here")
@@ -147,13 +96,7 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
                        "index a tuple with literals, or with the variables of loops over literal ranges")  # fmt: skip
         scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",
                    "pass arrays as positional parameters, and constant weights as a captured tuple")  # fmt: skip
-    if not scope.program.is_focal:
-        scope.fail(node, "a subscript in a local body",
-                   f"a local body sees one pixel: write {window.name}, or declare it with @tj.focal")  # fmt: skip
-    if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
-        scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows south, columns east")
-    dy, dx = node.slice.elts
-    return _read(scope, node, window, dy, dx)
+    return lower_subscript(scope, node, window, lower)
 
 
 def _binary(scope: Scope, node: ast.BinOp) -> Value:

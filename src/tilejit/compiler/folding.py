@@ -277,10 +277,14 @@ def _loads(node: ast.AST, name: str) -> int:
     return sum(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in ast.walk(node))
 
 
+COUNT = 1 << 90
+"""What the number of a stack's layers is in an interval: so large that what is added to it is told from it again."""
+
+
 def interval_of(node: ast.expr, variables: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
     """Returns the least and largest value of an integer, or None where it depends on anything but ``variables``.
 
-    It is the reach of ``z[dy, 2 * dx]`` over loop variables.
+    It is the reach of ``z[dy, 2 * dx]`` over loop variables. ``len(t)`` may be one of them, and is COUNT.
 
     Example:
         >>> interval_of(ast.parse("2 * dy - 1", mode="eval").body, {"dy": (-2, 2)})
@@ -288,8 +292,8 @@ def interval_of(node: ast.expr, variables: Mapping[str, tuple[int, int]]) -> tup
     """
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return node.value, node.value
-    if isinstance(node, ast.Name):
-        return variables.get(node.id)
+    if isinstance(node, (ast.Name, ast.Call)):
+        return variables.get(ast.unparse(node))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         sides = [(0, 0), interval_of(node.operand, variables)]
         op: ast.operator = ast.Sub() if isinstance(node.op, ast.USub) else ast.Add()

@@ -3,8 +3,9 @@
 The functions are Python syntax trees. Where targets differ they hold a call of a reserved name:
 
 =====================  ====================================================================================
-``_read(z, dy, dx)``   the cell of ``z`` at an offset, as a value of the body
+``_read(z, dy, dx)``   the cell of ``z`` at an offset, as a value of the body; of a stack, ``_read(t, k, dy, dx)``
 ``_valid(z, dy, dx)``  whether that cell of an integer raster is valid
+``_count(t)``          how many layers a stack has
 ``_float(e)``          ``e`` in the compute dtype (literals too)
 ``_math(name, …)``     a function of ``math``
 ``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tilejit.compiler.c_functions import CFunction
+    from tilejit.compiler.source import FunctionSource
 
 _TO_FLOAT = {
     1: ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp",
@@ -54,14 +56,16 @@ NAN_PASSES = {*OWN, "sqrt", "tan", "asin", "acos", "sinh", "cosh", "tanh", "expm
 MULTIPLIED_OUT = 64
 """``x ** n`` with a literal n up to this is multiplications, by squares; beyond, and for other powers, it is pow."""
 
-NOTES = ("beyond", "undefined", "saturated")
+NOTES = ("beyond", "undefined", "saturated", "missing")
 """What a function may note of its pixel, in variables of these names with a leading underscore: that it asked for cells
 beyond the declared radius; that it made an integer of NaN, so that the pixel has no results; that it read a uint64 that
-no integer of a body holds."""
+no integer of a body holds; that it asked for a layer that a stack does not have, which ends the run."""
 
 Tree = TypeVar("Tree")
-Offset = tuple[int, int]
-"""A neighbour: rows south, columns east."""
+Cell = tuple[int, int, int]
+"""What is read around a pixel: the layer, rows south, columns east. A plane has one layer, 0; layers of a stack below 0
+count from its last, and `ALL` is each of them."""
+ALL = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Neighbourhood:
     """The kind of its cells."""
     raster: str
     """The kernel's raster parameter that it stands for."""
+    is_stack: bool = False
+    """Whether it has any number of layers; a plane has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class Function:
     """Whether it returns a tuple."""
     notes: tuple[str, ...] = ()
     """Which of NOTES it may note: it returns them behind its results."""
+    kinds: tuple[tuple[str, Kind], ...] = ()
+    """The kinds of its author's variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +108,8 @@ class Form:
 
     functions: tuple[Function, ...]
     """Helpers before their callers; the body comes last."""
-    footprint: dict[str, frozenset[Offset]]
-    """For each raster, the offsets that it is read at; a box where they are not literals.
+    footprint: dict[str, frozenset[Cell]]
+    """For each raster, the cells that are read of it; a box where offsets are not literals, and all layers likewise.
 
     Of a focal body under which nodata propagates, the centre is one of them wherever there are any.
     """
@@ -113,6 +121,8 @@ class Form:
     """Whether the body asks ``is_valid`` or ``math.isnan`` of a cell."""
     c_functions: tuple[CFunction, ...] = ()
     """The C functions that it calls, in order of the first call."""
+    asked: tuple[tuple[int, FunctionSource, ast.expr], ...] = ()
+    """Layers that stacks may not have, and where: literal numbers, or ALL where only the run shows which."""
 
     @property
     def takes_valid_cells_only(self) -> bool:

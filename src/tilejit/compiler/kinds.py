@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Kind(IntEnum):
@@ -71,6 +74,17 @@ def integer_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
     """
     wide = any(d.kind in "iu" and not np.can_cast(d, np.int32, "safe") for d in dtypes)
     return np.dtype(np.int64 if wide else np.int32)
+
+
+def common_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
+    """Returns the dtype that the layers of a stack are handed over in: their own, or where they differ a float's.
+
+    Example:
+        >>> common_dtype([np.dtype("uint16"), np.dtype("uint16")]), common_dtype([np.dtype("uint8"), np.dtype("int16")])
+        (dtype('uint16'), dtype('float32'))
+    """
+    found = tuple(dict.fromkeys(dtypes))
+    return found[0] if len(found) == 1 else compute_dtype(found)
 
 
 def is_real(dtype: np.dtype) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tilejit.compiler.checks import check_syntax
 from tilejit.compiler.expressions import lower
-from tilejit.compiler.folding import unroll
+from tilejit.compiler.folding import COUNT, unroll
 from tilejit.compiler.form import NOTES, Form, Function, Neighbourhood, assign, load, stored
 from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tilejit.compiler.c_functions import CFunction
     from tilejit.compiler.kinds import Kind
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+
+    Parameter = tuple[Kind, str, bool]
+    """A parameter that is a raster: the kind of its cells, the kernel's own that it stands for, and whether a stack."""
 
 
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
@@ -41,12 +44,14 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         footprint={r.name: frozenset() for r in rasters},
         c_functions={f.pointer: f for f in c_functions}, taken={f.name for f in c_functions},
     )  # fmt: skip
-    _lower(program, source, {r.name: (r.kind, r.name) for r in rasters}, {s.name: s.kind for s in scalars}, {})
+    windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
+    _lower(program, source, windows, {s.name: s.kind for s in scalars}, {})
     rows, cols = radius or (0, 0)
-    for dy, dx in itertools.chain.from_iterable(program.footprint.values()):
+    for _, dy, dx in itertools.chain.from_iterable(program.footprint.values()):
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
     return Form(tuple(program.functions.values()), program.footprint, (rows, cols), program.has_while,
-                program.asks_validity, tuple(program.c_functions.values()))  # fmt: skip
+                program.asks_validity, tuple(program.c_functions.values()),
+                tuple((*asked, node) for node, asked in program.asked.items()))  # fmt: skip
 
 
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
@@ -56,13 +61,13 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
     check_syntax(source)
     wanted, reaching = window_parameters(source), reaching_parameters(source)
     literals: dict[str, int] = {}
-    windows: dict[str, tuple[Kind, str]] = {}
+    windows: dict[str, Parameter] = {}
     passed: list[ast.expr] = []
     values: dict[str, Value] = {}
     for name, argument in bind(scope.source, node, source).items():
-        if name in wanted:
-            window = _passed_window(scope, argument, source, name)
-            windows[name] = (window.kind, window.raster)
+        if name in wanted or _stack_of(scope, argument) is not None:
+            window = _stack_of(scope, argument) or _passed_window(scope, argument, source, name)
+            windows[name] = (window.kind, window.raster, window.is_stack)
             passed.append(load(window.name))
         elif name in reaching and isinstance(argument, ast.Constant) and type(argument.value) is int:
             literals[name] = argument.value
@@ -71,6 +76,12 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
     kinds = {name: value.kind for name, value in values.items()}
     lowered = _lower(scope.program, source, windows, kinds, literals)
     return lowered, passed + [v.node for v in values.values()]
+
+
+def _stack_of(scope: Scope, argument: ast.expr) -> Neighbourhood | None:
+    """The stack that a call passes as a whole."""
+    window = scope.windows.get(argument.id) if isinstance(argument, ast.Name) else None
+    return window if window is not None and window.is_stack else None
 
 
 def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, name: str) -> Neighbourhood:
@@ -84,7 +95,7 @@ def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, nam
     return window
 
 
-def _lower(program: Program, source: FunctionSource, windows: dict[str, tuple[Kind, str]], kinds: dict[str, Kind],
+def _lower(program: Program, source: FunctionSource, windows: dict[str, Parameter], kinds: dict[str, Kind],
            literals: dict[str, int]) -> Function:  # fmt: skip
     """Lowers a function for the kinds and the literals of a call, once for all calls of these."""
     key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals)))
@@ -95,12 +106,15 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, tuple[Ki
     names = Names(source)
     program.locals |= names.locals
     renamed = _renamed(names.locals, program.taken)
-    held = {n: Neighbourhood(renamed.get(n, n), kind, raster) for n, (kind, raster) in windows.items()}
+    held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
     tree = unroll(source.tree, names, literals)
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))
     is_tuple = any(isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple) for n in ast.walk(tree))
-    start = Scope(program, source, names, held, dict(kinds), renamed, uniform=uniform, returns_tuple=is_tuple)
+    is_known = names.resolve(load("len")) is len
+    lengths = {f"len({name})": (COUNT, COUNT) for name, window in held.items() if window.is_stack and is_known}
+    start = Scope(program, source, names, held, dict(kinds), renamed, intervals=lengths, uniform=uniform,
+                  returns_tuple=is_tuple)  # fmt: skip
     scope, body = _until_kinds_settle(start, tree)
     program.active.pop()
     notes = tuple(note for note in NOTES if note in scope.notes)
@@ -109,7 +123,8 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, tuple[Ki
     parameters = tuple(renamed.get(k, k) for k in kinds)
     body = [ast.fix_missing_locations(s) for s in narrowed(body, parameters, dtypes)]
     program.functions[key] = Function(program.free_name(source.name), tuple(held.values()), parameters, tuple(body),
-                                      joined_kinds(scope.returns), scope.returns_tuple, notes)  # fmt: skip
+                                      joined_kinds(scope.returns), scope.returns_tuple, notes,
+                                      tuple((scope.name(n), kind) for n, kind in scope.kinds.items()))  # fmt: skip
     return program.functions[key]
 
 
@@ -151,7 +166,9 @@ def _shadow_reassigned(scope: Scope, tree: ast.FunctionDef) -> list[ast.stmt]:
     """``red = red * 0.0001``: the raster's name becomes a variable that starts as the pixel's own value."""
     prologue: list[ast.stmt] = []
     for name in sorted(scope.windows.keys() & set(stored(tree))):
-        value = lower(scope, load(name))
+        names = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name)
+        first = next(n for n in names if isinstance(n.ctx, ast.Store))
+        value = lower(scope, ast.copy_location(load(name), first))
         del scope.windows[name]
         scope.renamed[name] = f"_{name}_here"
         scope.note(name, value.kind)
@@ -162,5 +179,6 @@ def _shadow_reassigned(scope: Scope, tree: ast.FunctionDef) -> list[ast.stmt]:
 def _read_whole(scope: Scope) -> list[ast.stmt]:
     """Reads of uint64 pixels, which may not fit: a pixel that a body sees as one value is read before it begins."""
     subscripted = window_parameters(scope.source)
-    wide = [n for n, w in scope.windows.items() if scope.program.dtypes[w.raster] == np.uint64 and n not in subscripted]
+    planes = [(n, w.raster) for n, w in scope.windows.items() if not w.is_stack and n not in subscripted]
+    wide = [n for n, raster in planes if scope.program.dtypes[raster] == np.uint64]
     return [s for name in wide for s in aside(scope, lower, load(name))[0]]

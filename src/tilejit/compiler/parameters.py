@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import operator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
 
 import numpy as np
 
@@ -28,19 +28,61 @@ CALL_OPTIONS = {"backend", "workers", "out", "edge"}
 _INTEGERS = "bool, int8 to int64 and uint8 to uint64"
 
 
+Cell = TypeVar("Cell")
+
+
+class Stack(Generic[Cell]):
+    """What a kernel's parameter is annotated with that takes a whole Raster: any number of bands, or dates.
+
+    In the body ``t[k]`` is the pixel of layer ``k``, and ``t[k, dy, dx]`` a neighbour in it; ``len(t)`` is how many
+    layers there are, and negative ``k`` count from the end. ``tj.Stack[np.uint16]`` takes integers as they are. All
+    stacks of one kernel have the same number of layers.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.local
+        ... def mean(t: tj.Stack):
+        ...     total = 0.0
+        ...     for k in range(len(t)):
+        ...         total += t[k]
+        ...     return total / len(t)
+        >>> mean(np.float32([[[1, 2]], [[3, 6]]]))
+        array([[2., 4.]], dtype=float32)
+    """
+
+    def __len__(self) -> int:
+        """How many layers it has."""
+        raise NotImplementedError
+
+    def __getitem__(self, cell: int | tuple[int, int, int]) -> Cell:
+        """The cell of a layer, at the pixel or so many rows south and columns east of it."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
 class RasterParameter:
-    """A positional parameter: one band of a raster."""
+    """A positional parameter: one band of a raster, or all of them."""
 
     name: str
     """Its name in the signature."""
     dtype: np.dtype | None
     """The integer dtype that it is annotated with, or None: it arrives in the compute dtype."""
+    is_stack: bool = False
+    """Whether it takes any number of bands, and not one."""
 
     @property
     def kind(self) -> Kind:
         """The kind of a cell inside the body."""
         return Kind.FLOAT if self.dtype is None else Kind.INT
+
+    @property
+    def annotation(self) -> str:
+        """What follows its name where its author wrote it: ``: Stack[uint16]``."""
+        cells = "" if self.dtype is None else str(self.dtype)
+        if not self.is_stack:
+            return cells and f": {cells}"
+        return f": Stack{cells and f'[{cells}]'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +154,7 @@ def read_parameters(
         source.fail(None, "no raster parameter",
                     "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
     annotations = _annotations(source)
-    rasters = tuple(RasterParameter(a.arg, _raster_dtype(source, a, annotations.get(a.arg))) for a in positional)
+    rasters = tuple(_raster(source, a, annotations.get(a.arg)) for a in positional)
     for argument in arguments.kwonlyargs:
         if argument.arg in CALL_OPTIONS:
             source.fail(argument, f"{argument.arg} is an option of every kernel's call",
@@ -152,6 +194,12 @@ def _dtype(annotation: Any) -> np.dtype:
 def _shown(annotation: object) -> str:
     """How an error names an annotation: ``str``, not ``<class 'str'>``."""
     return annotation.__name__ if isinstance(annotation, type) else repr(annotation)
+
+
+def _raster(source: FunctionSource, node: ast.arg, annotation: object) -> RasterParameter:
+    is_stack = annotation is Stack or get_origin(annotation) is Stack
+    cells = next(iter(get_args(annotation)), None) if is_stack else annotation
+    return RasterParameter(node.arg, _raster_dtype(source, node, cells), is_stack)
 
 
 def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:

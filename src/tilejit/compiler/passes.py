@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.form import MATH, NAN_PASSES, OWN, call, is_call, stored
+from tilejit.compiler.form import ALL, MATH, NAN_PASSES, OWN, call, is_call, stored
 from tilejit.compiler.kinds import Kind
 from tilejit.math import float32, float64
 
@@ -108,8 +108,8 @@ def _is_float(node: ast.expr, known: Mapping[str, Kind]) -> bool:
     return isinstance(node, ast.Name) and known.get(node.id) is Kind.FLOAT
 
 
-Cells = frozenset[tuple[str, int, int]]
-"""Cells whose NaN would make a value NaN: raster, dy, dx."""
+Cells = frozenset[tuple[str, int, int, int]]
+"""Cells whose NaN would make a value NaN: raster, layer, dy, dx."""
 
 
 class _OpaqueError(Exception):
@@ -136,21 +136,43 @@ class _Carrier:
 
     def __init__(self, functions: Mapping[str, Function], windows: Mapping[str, str], known: dict[str, Cells]) -> None:
         self.functions, self.windows, self.known = functions, windows, known
+        self.layer = ""
+        """The variable of the loop over layers that it is in."""
 
     def results(self, function: Function) -> list[Cells]:
         for statement in function.body:
             if isinstance(statement, ast.Return) and statement.value is not None:
                 return self.parts(statement.value)
-            if not isinstance(statement, ast.Assign):
-                raise _OpaqueError
-            target = statement.targets[0]
-            if isinstance(target, ast.Name):
-                self.known[target.id] = self.cells(statement.value)
-            elif isinstance(target, ast.Tuple):
-                self.known.update(zip(stored(target), self.parts(statement.value), strict=True))
+            if isinstance(statement, ast.For):
+                self.loop(statement)
             else:
-                raise _OpaqueError
+                self.assignment(statement)
         raise _OpaqueError
+
+    def assignment(self, statement: ast.stmt) -> None:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        if isinstance(target, ast.Name):
+            self.known[target.id] = self.cells(statement.value)  # type: ignore[attr-defined]
+        elif isinstance(target, ast.Tuple):
+            self.known.update(zip(stored(target), self.parts(statement.value), strict=True))  # type: ignore[attr-defined]
+        else:
+            raise _OpaqueError
+
+    def loop(self, loop: ast.For) -> None:
+        """A loop over all layers: what a variable takes in in each round stays, if its own NaN does."""
+        bounds = loop.iter.args if isinstance(loop.iter, ast.Call) else []
+        if self.layer or len(bounds) != 1 or not is_call(bounds[0], "_count") or not isinstance(loop.target, ast.Name):
+            raise _OpaqueError
+        before, changed = dict(self.known), set(stored(*loop.body))
+        own = {name: (f"={name}", 0, 0, 0) for name in changed}
+        self.layer = loop.target.id
+        self.known |= {name: frozenset({mark}) for name, mark in own.items()}
+        for statement in loop.body:
+            self.assignment(statement)
+        self.layer = ""
+        for name, mark in own.items():
+            cells = self.known[name] - set(own.values()) | before.get(name, frozenset())
+            self.known[name] = cells if mark in self.known[name] else frozenset()
 
     def parts(self, node: ast.expr) -> list[Cells]:
         """Of each element of a tuple, which a helper may return."""
@@ -177,10 +199,12 @@ class _Carrier:
     def called(self, node: ast.Call) -> list[Cells]:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name == "_read":
-            raster, dy, dx = node.args
-            if not (isinstance(raster, ast.Name) and isinstance(dy, ast.Constant) and isinstance(dx, ast.Constant)):
+            raster, *index = node.args
+            places = [ALL if self.layer and _is_name(i, self.layer) else _literal(i) for i in index]
+            if not isinstance(raster, ast.Name) or ALL in places[-2:]:
                 raise _OpaqueError
-            return [frozenset({(self.windows[raster.id], int(dy.value), int(dx.value))})]  # type: ignore[arg-type]
+            layer, dy, dx = places if len(places) == 3 else (0, *places)
+            return [frozenset({(self.windows[raster.id], layer, dy, dx)})]
         if name == "_math":
             function, *arguments = node.args
             if not isinstance(function, ast.Constant) or function.value not in NAN_PASSES:
@@ -188,6 +212,8 @@ class _Carrier:
             return [frozenset().union(*map(self.cells, arguments))]
         if name in {"_float", "abs"}:
             return [self.cells(node.args[0])]
+        if name == "_count":
+            return [frozenset()]
         helper = self.functions.get(name)
         if helper is None:
             raise _OpaqueError
@@ -195,6 +221,19 @@ class _Carrier:
         windows = {w.name: self.windows[a.id] for w, a in zip(helper.windows, node.args, strict=False)}  # type: ignore[attr-defined]
         known = {p: self.cells(a) for p, a in zip(helper.scalars, node.args[count:], strict=True)}
         return _Carrier(self.functions, windows, known).results(helper)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _literal(node: ast.expr) -> int:
+    """An offset, or the number of a layer, that is a literal; layers may be counted from the end."""
+    if isinstance(node, ast.Constant):
+        return int(node.value)  # type: ignore[arg-type]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and is_call(node.left, "_count"):
+        return -_literal(node.right)
+    raise _OpaqueError
 
 
 def _is_positive_power(node: ast.BinOp) -> bool:

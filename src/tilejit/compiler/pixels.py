@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.emitter import arrays_of, device_parameters, float_name, most_below
+from tilejit.compiler.form import ALL
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.compiler.emitter import Body, Target
-    from tilejit.compiler.form import Form, Neighbourhood
+    from tilejit.compiler.form import Form, Function, Neighbourhood
     from tilejit.compiler.kinds import Signature
 
     Count = Callable[[str, str], str]
@@ -37,12 +38,14 @@ def counters_of(kernel: Body, signature: Signature) -> tuple[str, ...]:
     """What a launch counts, each into an element of its last argument; where that is nothing, there is none.
 
     Collisions with nodata: NaN equals nothing, so only other nodata values collide. Pixels that asked for cells beyond
-    the radius. Results that their integer type does not hold, and cells that no integer of a body does.
+    the radius. Results that their integer type does not hold, and cells that no integer of a body does. Pixels that
+    asked for layers that are not there.
     """
     notes = kernel.form.body.notes
     saturates = any(map(_saturates, kernel.form.body.results, signature.outputs))
     known = {"collisions": not all(signature.nan_nodata), "beyond": "beyond" in notes}
     known["saturated"] = saturates or "saturated" in notes
+    known["missing"] = "missing" in notes
     return tuple(name for name, is_there in known.items() if is_there)
 
 
@@ -85,29 +88,62 @@ class Pixels:
 
         ``scalars`` is what the body is called with; ``cell`` names the cell of an output.
         """
+        return [*self._checks(), *self.call(self.form.body, scalars), *self.endings(cell, count)]
+
+    def endings(self, cell: Callable[[int], str], count: Count) -> list[str]:
+        """The lines that store what the body has returned."""
         settling, settled = self._settling(count)
-        return [*self._checks(), *self._call(scalars), *settling, *self._stores(cell, count, checked=settled)]
+        return [*settling, *self._stores(cell, count, checked=settled)]
 
     def _checks(self) -> list[str]:
         """Fold the validity of the cells that need it into ``_ok``."""
-        windows = self.form.body.windows
-        return ["_ok = True", *(line for w in windows for line in self._validity(w))] if self.checked else []
+        if not self.checked:
+            return []
+        through = [f"    {line}" for line in self.layer_checks()]
+        stack = next((w.name for w in self.form.body.windows if w.is_stack), "")
+        return [
+            "_ok = True",
+            *self.cell_checks(),
+            *([f"for _layer in range({stack}.shape[0]):", *through] * bool(through)),
+        ]
 
-    def _validity(self, window: Neighbourhood) -> list[str]:
+    def cell_checks(self) -> list[str]:
+        """The lines that check planes, and layers by their numbers."""
+        return [line for w in self.form.body.windows for line in self._validity(w, every=False)] if self.checked else []
+
+    def layer_checks(self) -> list[str]:
+        """The lines that check layer ``_layer`` of stacks of which any may be read."""
+        return [line for w in self.form.body.windows for line in self._validity(w, every=True)] if self.checked else []
+
+    def _validity(self, window: Neighbourhood, *, every: bool) -> list[str]:
         array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
         test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
+        cells, lines = sorted(self.kernel.checked_cells[window.raster]), []
+        for number in sorted({k for k, _, _ in cells if (k == ALL) is every}):
+            offsets = [(dy, dx) for k, dy, dx in cells if k == number]
+            layer = f"{self._layer(array, number)}, " if window.is_stack else ""
+            lines += self._of_layer(array, layer, offsets, test)
+        return lines
+
+    def _layer(self, array: str, number: int) -> str:
+        """The index of a layer of a stack, by its number."""
+        if number == ALL:
+            return self.target.running.format("_layer")
+        return self.target.running.format(number if number >= 0 else f"{array}.shape[0] - {-number}")
+
+    def _of_layer(self, array: str, layer: str, offsets: list[tuple[int, int]], test: str) -> list[str]:
+        """The lines that check cells of one layer."""
 
         def written_out(offsets: list[tuple[int, int]]) -> list[str]:
-            return [f"_ok = _ok & ({test.format(f'{array}[{self._index(*offset)}]')})" for offset in offsets]
+            return [f"_ok = _ok & ({test.format(f'{array}[{layer}{self._index(*offset)}]')})" for offset in offsets]
 
-        offsets = sorted(self.kernel.checked_cells[window.raster])
         if len(offsets) <= _WRITTEN_OUT:
             return written_out(offsets)
         lines = []
         for row in sorted({dy for dy, _ in offsets}):
             cols = [dx for dy, dx in offsets if dy == row]
             if cols == list(range(cols[0], cols[-1] + 1)):
-                moved = f"{array}[{self._index(row, cols[0])} + {self.target.running.format('_k')}]"
+                moved = f"{array}[{layer}{self._index(row, cols[0])} + {self.target.running.format('_k')}]"
                 lines += [f"for _k in range({len(cols)}):", f"    _ok = _ok & ({test.format(moved)})"]
             else:
                 lines += written_out([(row, dx) for dx in cols])
@@ -118,8 +154,8 @@ class Pixels:
         row, col = self.form.radius
         return f"{self.target.moved('_y', dy + row)}, {self.target.moved('_x', dx + col)}"
 
-    def _call(self, scalars: list[str]) -> list[str]:
-        body = self.form.body
+    def call(self, body: Function, scalars: list[str]) -> list[str]:
+        """The line that calls the body, or what is left of it, and takes its results and notes."""
         own = range(len(body.results))
         comma = "," if body.is_tuple and len(body.results) == 1 and not body.notes else ""
         results = ", ".join([*(f"_v{k}" for k in own), *(f"_{note}" for note in body.notes)]) + comma

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilejit.compiler.c_functions import CFunction
-from tilejit.compiler.form import NOTES, Neighbourhood, Offset, assign, call, load
+from tilejit.compiler.form import NOTES, Cell, Neighbourhood, assign, call, load
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ RESERVED = {"f32", "f64", "i32", "i64", "u64", "np", "math", "njit", "prange", "
             "abs", "range", "round", "min", "max", "bool", "float"}  # fmt: skip
 """Names of the generated module; a variable of such a name, or with a leading underscore, gets a trailing one."""
 
-_CHEAP_CALLS = {"_read", "_valid", "_float", "_minimum", "_maximum", "_select", "_cut", "_whole", "abs", "int"}
+_CHEAP_CALLS = {"_read", "_valid", "_count", "_float", "_minimum", "_maximum", "_select", "_cut", "_whole", "abs",
+                "int"}  # fmt: skip
 _CHEAP_MATH = {"sqrt", "fabs", "isnan", "isinf", "isfinite", "degrees", "radians", "floor", "ceil", "rint"}
 _LIMIT = 240
 """Syntax nodes that both sides of a choice may come to: beyond some tens of operations a jump is cheaper."""
@@ -66,11 +67,13 @@ class Program:
     """Lowers a helper for the kinds of one call; returns it and the call's arguments."""
     uniform: set[str]
     """Scalars of the body that are the same for every pixel."""
-    footprint: dict[str, frozenset[Offset]]
+    footprint: dict[str, frozenset[Cell]]
     c_functions: dict[CPointer, CFunction]
     """Both variants stand in one module, where each C function has one name: the second one is given the first's."""
     asks_validity: bool = False
     has_while: bool = False
+    asked: dict[ast.expr, tuple[int, FunctionSource]] = field(default_factory=dict)
+    """Subscripts that ask for a layer which a stack may not have; see `Form.asked`."""
     functions: dict[object, Function] = field(default_factory=dict)
     active: list[Callable[..., object]] = field(default_factory=list)
     """The functions that are being lowered, each called by the one before."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from tilejit.compiler.calls import lower_call
 from tilejit.compiler.expressions import condition, lower
-from tilejit.compiler.folding import interval_of, literal_range
+from tilejit.compiler.folding import COUNT, interval_of, literal_range
 from tilejit.compiler.form import assign, load, stored, targets
 from tilejit.compiler.kinds import Kind, article
-from tilejit.compiler.names import MISSING
+from tilejit.compiler.names import MISSING, parameter_names
 from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
 from tilejit.sizes import counted
 
@@ -38,7 +38,18 @@ def _assign(scope: Scope, node: ast.Assign) -> Lowered:
         return _assign_many(scope, node)
     if isinstance(target, ast.Tuple):
         return _unpack(scope, node, target), True
-    return [_store(scope, target, lower(scope, node.value))], True
+    store = _store(scope, target, lower(scope, node.value))
+    _note_interval(scope, target, node.value)
+    return [store], True
+
+
+def _note_interval(scope: Scope, target: ast.expr, value: ast.expr) -> None:
+    """Notes between which numbers of layers a variable lies that is assigned once: ``last = len(t) - 1``."""
+    span = interval_of(value, scope.intervals)
+    if span is None or max(map(abs, span)) < COUNT // 2 or not isinstance(target, ast.Name):
+        return
+    if [*parameter_names(scope.source), *stored(scope.source.tree)].count(target.id) == 1:
+        scope.intervals = {**scope.intervals, target.id: span}
 
 
 def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:
@@ -76,6 +87,8 @@ def _unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]
         scope.fail(node, f"{counted(len(values), 'value')} for {counted(len(target.elts), 'variable')}",
                    "give each value one variable")  # fmt: skip
     stores = [_store(scope, element, value) for element, value in zip(target.elts, values, strict=True)]
+    for element, written in zip(target.elts, getattr(node.value, "elts", ()), strict=False):
+        _note_interval(scope, element, written)
     names = ast.Tuple([s.targets[0] for s in stores], ast.Store())
     if result and all(isinstance(s.value, ast.Name) for s in stores):  # no cast: straight into the variables
         return [ast.Assign([names], result[0].value)]
@@ -160,8 +173,10 @@ def _range_arguments(scope: Scope, node: ast.For) -> tuple[list[ast.expr], list[
     """The bounds of a loop, as written and lowered."""
     iterable = node.iter
     if isinstance(iterable, ast.Name) and iterable.id in scope.windows:
-        scope.fail(iterable, f"iterates over the raster {iterable.id}",
-                   "loop over offsets: for dy in range(-1, 2): … z[dy, dx]")  # fmt: skip
+        instead = "loop over offsets: for dy in range(-1, 2): … z[dy, dx]"
+        if scope.windows[iterable.id].is_stack:
+            instead = f"loop over its layers: for k in range(len({iterable.id})): … {iterable.id}[k]"
+        scope.fail(iterable, f"iterates over the raster {iterable.id}", instead)
     function = scope.names.resolve(iterable.func) if isinstance(iterable, ast.Call) else MISSING
     if function is not range or not isinstance(iterable, ast.Call):
         scope.fail(iterable, f"loops over {ast.unparse(iterable)}", "a for loop goes over range(...)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,14 +50,28 @@ class Given:
         """The cells of the only band, (row, col); of several bands all."""
         return self.cells[0] if _is_stacked(self.cells) else self.cells
 
-    def invalid(self) -> Mask | None:
-        """Where the plane has no data, besides NaN; None for nowhere."""
-        plane = self.plane
-        found = self.mask[0] if self.mask is not None and _is_stacked(self.mask) else self.mask
-        key = nodata_key(plane.dtype, self.nodata)
-        if key is not None and not np.isnan(key) and plane.size:
-            valid = np.empty(plane.shape, np.uint8)
-            set_valid(valid, plane, key)
+    @property
+    def layers(self) -> Array:
+        """The cells, (layer, row, col): a plane is one layer."""
+        return self.cells[np.newaxis] if self.cells.ndim == 2 else self.cells
+
+    @property
+    def first(self) -> Given:
+        """The first layer alone, as it would have come."""
+        if self.cells.ndim != 3:
+            return self
+        labelled = None if self.labelled is None else self.labelled.isel({self.labelled.dims[0]: 0}, drop=True)
+        return replace(self, cells=self.cells[0], labelled=labelled)
+
+    def invalid(self, *, stacked: bool = False) -> Mask | None:
+        """Where the plane, or each of the layers, has no data, besides NaN; None for nowhere."""
+        cells = self.layers if stacked else self.plane
+        found = None if self.mask is None else self.mask.reshape(cells.shape)
+        key = nodata_key(cells.dtype, self.nodata)
+        if key is not None and not np.isnan(key) and cells.size:
+            valid = np.empty(cells.shape, np.uint8)
+            for flags, layer in zip(valid, cells, strict=True) if stacked else ((valid, cells),):
+                set_valid(flags, layer, key)
             found = valid == 0 if found is None else found | (valid == 0)
         return found if found is not None and found.any() else None
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tilejit.compiler.form import ALL
 from tilejit.errors import NodataWarning
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
 
-COUNTERS = ("collisions", "beyond", "saturated")
+    from tilejit.kernel.kernel import Kernel
+
+
+COUNTERS = ("collisions", "beyond", "saturated", "missing")
 """What is counted."""
 
 
@@ -40,8 +46,27 @@ class Counts:
     """Output without a nodata value -> cells without data."""
 
     @classmethod
+    def of_launch(
+        cls, kernel: Kernel, counters: Sequence[str], counts: Sequence[int], arrays: Sequence[NDArray[Any]]
+    ) -> Counts:
+        """What a launch of a kernel over arrays counted, and how often.
+
+        Raises:
+            KernelError: Pixels asked for layers that are not in their stacks.
+        """
+        told = dict(zip(counters, counts, strict=True))
+        if missing := told.pop("missing", 0):
+            (source, node), *others = [(source, node) for number, source, node in kernel.form.asked if number == ALL]
+            layers = next(len(array) for array in arrays if array.ndim == 3)
+            also = f", or another of {len(others) + 1} such subscripts" if others else ""
+            source.fail(node, f"{ast.unparse(node)}{also} is of no layer of the stack, which has {layers}, at "
+                        f"{counted(missing, 'pixel')}",
+                        "keep the index within range(len(…)), or test it with if before")  # fmt: skip
+        return cls.of(kernel.name, list(told), list(told.values()))
+
+    @classmethod
     def of(cls, kernel: str, counters: Sequence[str], counts: Sequence[int]) -> Counts:
-        """What a launch of a kernel counted, and how often."""
+        """What is told of pixels of a kernel, and how often."""
         found = {name: int(count) for name, count in zip(counters, counts, strict=True) if count}
         named = {name: {kernel: count} for name, count in found.items() if name != "collisions"}
         return cls(found.get("collisions", 0), **named)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tilejit.compiler.form import ALL
 from tilejit.compiler.kinds import Kind, Quantity, Signature, compute_dtype, integer_dtype
 from tilejit.compiler.lowering import lower_body
 from tilejit.compiler.names import window_parameters
@@ -22,7 +23,7 @@ from tilejit.sizes import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tilejit.compiler.form import Form, Offset
+    from tilejit.compiler.form import Cell, Form
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.compiler.source import FunctionSource
 
@@ -102,14 +103,14 @@ class Kernel(RasterFunction):
         return replace(clean, footprint=self.form.footprint, radius=self.form.radius)
 
     @functools.cached_property
-    def checked_cells(self) -> dict[str, frozenset[Offset]]:
+    def checked_cells(self) -> dict[str, frozenset[Cell]]:
         """For each raster, the cells whose validity is asked for each pixel: NaN of the others finds its own way."""
         if self.nodata != "propagate":
             return {}
         itself = carried(self.form)
         return {
-            raster: frozenset((dy, dx) for dy, dx in offsets if (raster, dy, dx) not in itself)
-            for raster, offsets in self.form.footprint.items()
+            raster: frozenset(cell for cell in cells if (raster, *cell) not in itself)
+            for raster, cells in self.form.footprint.items()
         }
 
     @property
@@ -138,27 +139,28 @@ class Kernel(RasterFunction):
 
     @functools.cached_property
     def windows(self) -> frozenset[str]:
-        """The rasters that it subscripts, itself or in a helper; the others it sees as one value."""
-        return frozenset(window_parameters(self.source))
+        """The rasters that it subscripts, itself or in a helper, and stacks; the others it sees as one value."""
+        return frozenset({*window_parameters(self.source), *(r.name for r in self.rasters if r.is_stack)})
 
     @functools.cached_property
     def border_is_nodata(self) -> bool:
         """Whether every pixel within the radius of the raster's border reads a cell outside, which makes it nodata."""
         if self.nodata != "propagate" or self.edge != "nodata":
             return False
-        offsets = [offset for cells in self.form.footprint.values() for offset in cells]
-        return all({-reach, reach} <= {offset[axis] for offset in offsets} for axis, reach in enumerate(self.radius))
+        cells = [cell for cells in self.form.footprint.values() for cell in cells]
+        return all({-reach, reach} <= {cell[axis] for cell in cells} for axis, reach in enumerate(self.radius, 1))
 
     @property
-    def deciding_inputs(self) -> tuple[int, ...]:
-        """The inputs of which each makes all results nodata where it is nodata all over.
+    def deciding_inputs(self) -> tuple[tuple[int, frozenset[int]], ...]:
+        """The inputs, with their layers, of which each makes all results nodata where it is nodata all over.
 
         Those whose cells the body reads, be it in a branch: where nodata propagates, any of them does. There is none of
         a kernel that deals with nodata itself.
         """
         if self.nodata != "propagate":
             return ()
-        return tuple(k for k, raster in enumerate(self.rasters) if self.form.footprint.get(raster.name))
+        cells = [self.form.footprint.get(raster.name, frozenset()) for raster in self.rasters]
+        return tuple((k, frozenset(layer for layer, _, _ in found)) for k, found in enumerate(cells) if found)
 
     @functools.cached_property
     def operations(self) -> int:
@@ -192,7 +194,7 @@ class Kernel(RasterFunction):
             )
         if self.kind == "focal" and self.nodata == "propagate":
             # A lone hole stays one, also of a body that skips the centre.
-            centred = {r: offsets | {(0, 0)} if offsets else offsets for r, offsets in form.footprint.items()}
+            centred = {r: cells | {(layer, 0, 0) for layer, _, _ in cells} for r, cells in form.footprint.items()}
             form = replace(form, footprint=centred)
         return form
 
@@ -220,6 +222,26 @@ class Kernel(RasterFunction):
         return compute_dtype(
             tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
         )
+
+    def check_layers(self, counts: Sequence[int]) -> None:
+        """Refuses stacks of unlike numbers of layers, and those that lack one which the body reads.
+
+        Args:
+            counts: How many layers each raster has.
+
+        Raises:
+            ParameterError: Stacks differ in their number of layers.
+            KernelError: With the line that reads the layer.
+        """
+        stacks = {r.name: count for r, count in zip(self.rasters, counts, strict=True) if r.is_stack}
+        if len(set(stacks.values())) > 1:
+            said = ", ".join(f"{name} has {count}" for name, count in stacks.items())
+            raise ParameterError(f"{self.name}: the stacks of a kernel have one number of layers: {said}")
+        for count in set(stacks.values()):
+            for number, source, node in self.form.asked:
+                if number != ALL and not -count <= number < count:
+                    source.fail(node, f"layer {number} of a stack of {counted(count, 'layer')}",
+                                f"layers are numbered 0 to {count - 1}, and from the end -1 to {-count}")  # fmt: skip
 
     def with_edge(self, edge: Edge) -> Kernel:
         """Returns this kernel as it would be with another edge in its decorator.
@@ -261,7 +283,8 @@ class Kernel(RasterFunction):
         arrays = [np.asanyarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
         forms = [None if r.dtype else compute for r in self.rasters]
-        cells = [_Cells(a, row, col, form, self.radius) for a, form in zip(arrays, forms, strict=True)]
+        kinds = [_Layers if r.is_stack else _Cells for r in self.rasters]
+        cells = [k(a, row, col, form, self.radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
@@ -290,16 +313,30 @@ class _Cells:
 
     def __init__(self, array: np.ndarray, row: int, col: int, compute: np.dtype | None,
                  radius: tuple[int, int]) -> None:  # fmt: skip
-        self._array, self._row, self._col, self._compute, self._radius = array, row, col, compute, radius
+        self._layers = array if array.ndim == 3 else array[np.newaxis]
+        self._row, self._col, self._compute, self._radius = row, col, compute, radius
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
-        row, col = self._row + offset[0], self._col + offset[1]
-        inside = 0 <= row < self._array.shape[0] and 0 <= col < self._array.shape[1]
-        inside = inside and all(abs(step) <= reach for step, reach in zip(offset, self._radius, strict=True))
-        inside = inside and self._array[row, col] is not np.ma.masked
+        return self._cell(0, *offset)
+
+    def _cell(self, layer: int, dy: int, dx: int) -> Any:
+        array, row, col = self._layers[layer], self._row + dy, self._col + dx
+        inside = 0 <= row < array.shape[0] and 0 <= col < array.shape[1]
+        inside = inside and all(abs(step) <= reach for step, reach in zip((dy, dx), self._radius, strict=True))
+        inside = inside and array[row, col] is not np.ma.masked
         if self._compute is None:
-            return int(self._array[row, col]) if inside else 0
-        return self._compute.type(self._array[row, col] if inside else np.nan)
+            return int(array[row, col]) if inside else 0
+        return self._compute.type(array[row, col] if inside else np.nan)
+
+
+class _Layers(_Cells):
+    """The same in each layer of a stack."""
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: int | Cell) -> Any:  # type: ignore[override]
+        return self._cell(*index) if isinstance(index, tuple) else self._cell(index, 0, 0)
 
 
 def check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> None:

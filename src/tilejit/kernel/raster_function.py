@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tilejit.compiler.kinds import Kind, LazyScalar
-from tilejit.compiler.parameters import REQUIRED
+from tilejit.compiler.parameters import REQUIRED, Stack
 from tilejit.errors import KernelError, ParameterError
 from tilejit.sizes import counted
 
@@ -26,6 +26,11 @@ class Dispatch(Protocol):
 
 
 _TYPES: dict[Kind, type] = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float}
+
+
+def _annotation(raster: RasterParameter) -> Any:
+    cells = inspect.Parameter.empty if raster.dtype is None else raster.dtype.type
+    return cells if not raster.is_stack else Stack if raster.dtype is None else Stack[cells]  # type: ignore[valid-type]
 
 
 class _Signature:
@@ -84,7 +89,7 @@ class RasterFunction:
     @property
     def usage(self) -> str:
         """Its parameters as its author wrote them: ``(z, *, dx=GROUND_WIDTH)``."""
-        parts = [r.name if r.dtype is None else f"{r.name}: {r.dtype}" for r in self.rasters]
+        parts = [f"{r.name}{r.annotation}" for r in self.rasters]
         if self.scalars:
             parts.append("*")
         for scalar in self.scalars:
@@ -95,10 +100,7 @@ class RasterFunction:
     def call_signature(self) -> inspect.Signature:
         """What a call takes: the rasters, the scalars, and the options that every kernel has."""
         one, named = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
-        parameters = [
-            inspect.Parameter(r.name, one, annotation=inspect.Parameter.empty if r.dtype is None else r.dtype.type)
-            for r in self.rasters
-        ]
+        parameters = [inspect.Parameter(r.name, one, annotation=_annotation(r)) for r in self.rasters]
         parameters += [
             inspect.Parameter(s.name, named, default=s.default, annotation=_TYPES[s.kind]) for s in self.scalars
         ]
@@ -129,7 +131,7 @@ class RasterFunction:
 
         Args:
             *inputs: One for each positional parameter: arrays of one shape, (row, col) or (1, row, col), masked ones
-                and xarray's too; or single-band Rasters on one grid.
+                and xarray's too; or single-band Rasters on one grid. A stack is a (layer, row, col) array, or a Raster.
             **options: The keyword-only parameters; ``edge=`` for another edge than the decorator's; with arrays also
                 ``backend=``, ``workers=`` and ``out=`` (an array, or a tuple of them, to compute into).
 

@@ -27,7 +27,7 @@ from tilejit.raster.running import check_one_grid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,6 +110,33 @@ def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = Non
     return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
 
 
+def stack(rasters: Iterable[Raster | str | os.PathLike[str]]) -> Raster:
+    """Makes one Raster of the bands of several: the dates of many files, as a kernel takes them by `tilejit.Stack`.
+
+    It is lazy, and nothing but a Raster of several bands, as `tilejit.open` makes one of a file that has them: such a
+    file needs no stack.
+
+    Args:
+        rasters: Rasters on one grid, or paths, in the order of the layers.
+
+    Raises:
+        ParameterError: There is none.
+        GridMismatchError: They lie on different grids.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> dates = tj.stack(tj.from_array(np.full((2, 2), year, np.int16)) for year in range(2016, 2024))
+        >>> len(dates), dates.grid.shape
+        (8, (2, 2))
+    """
+    found = [one if isinstance(one, Raster) else open_raster(one) for one in rasters]
+    if not found:
+        raise ParameterError("stack of no rasters: give at least one")
+    check_one_grid(found, [f"stack: raster {k}" for k in range(1, len(found) + 1)])
+    return Raster(found[0].grid, tuple(band for raster in found for band in raster.bands))
+
+
 def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
     """Applies a kernel to Rasters lazily; see `Kernel.__call__`."""
     for parameter, raster in zip(kernel.rasters, inputs, strict=True):
@@ -118,21 +145,21 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
                 f"{kernel.name}: {parameter.name} is {type(raster).__name__}, and another input is a Raster: "
                 "give Rasters only (tj.from_array(array, grid=raster.grid) makes one), or arrays only"
             )
-        if len(raster) != 1:
+        if len(raster) != 1 and not parameter.is_stack:
             raise ParameterError(
                 f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {len(raster)}: "
                 "choose one with .band(1), or tj.open(path, band=1)"
             )
     check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
-    bands = tuple(raster.bands[0] for raster in inputs)
-    application = Application(kernel, bands, kernel.bind(parameters))
+    kernel.check_layers([len(raster) for raster in inputs])
+    application = Application(kernel, tuple(raster.bands for raster in inputs), kernel.bind(parameters))
     return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))
 
 
 def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
     """Applies a chain to Rasters lazily; see `Chain.__call__`."""
     for parameter, raster in zip(chain.rasters, inputs, strict=True):
-        if not isinstance(raster, Raster) or len(raster) != 1:
+        if not isinstance(raster, Raster) or (len(raster) != 1 and not parameter.is_stack):
             given = f"{len(raster)} bands" if isinstance(raster, Raster) else type(raster).__name__
             raise ParameterError(
                 f"{chain.name} takes one band as {parameter.name}, not {given}: "
@@ -164,7 +191,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
 
     for old in within:
         kernel = old.kernel if old.kernel.kind != "focal" else old.kernel.with_edge(edge)
-        made[id(old)] = replace(old, kernel=kernel, inputs=tuple(map(anew, old.inputs)))
+        made[id(old)] = replace(old, kernel=kernel, ports=tuple(tuple(map(anew, port)) for port in old.ports))
     return tuple(map(anew, bands))
 
 
@@ -210,7 +237,7 @@ def run_chain(
 
     given = [given_array(v, f"{chain.name}: {r.name}") for v, r in zip(inputs, chain.rasters, strict=True)]
     for parameter, one in zip(chain.rasters, given, strict=True):
-        if one.plane.ndim != 2:
+        if one.plane.ndim != 2 and not parameter.is_stack:
             raise KernelError(
                 f"{chain.name}: {parameter.name} has the shape {one.cells.shape}; a raster is one band, "
                 "(rows, columns): pass array[0]"
@@ -218,7 +245,8 @@ def run_chain(
     raster = apply_chain(chain, [raster_of(one) for one in given], parameters)
     requests = [Request((band,)) for band in raster.bands]
     job = make_job(raster.grid, requests, RunOptions(backend=backend, workers=workers).settings(raster.bands))
-    container, writes = Container.of(given), job.plan.writes
+    pairs = zip(given, chain.rasters, strict=True)
+    container, writes = Container.of([g.first if r.is_stack else g for g, r in pairs]), job.plan.writes
     shape = container.shape(raster.grid.shape)
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tilejit.window import Window
 
 
+_MOST_NAMES = 3
+"""Files that messages name one by one."""
+
+
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Raster(Statistics):
     """A grid and a promise: bands that are read and computed when they are asked for.
@@ -64,7 +68,9 @@ class Raster(Statistics):
     @property
     def label(self) -> str:
         """What messages call it."""
-        return ", ".join(dict.fromkeys(_file_label(band) for band in self.bands))
+        names = list(dict.fromkeys(_file_label(band) for band in self.bands))
+        more = len(names) - _MOST_NAMES
+        return ", ".join(names) if more <= 1 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
     def plan(
         self,

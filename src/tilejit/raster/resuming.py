@@ -153,7 +153,7 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
         kind = f"{read.dtype}{' and validity' * read.valid}, halo {read.halo}, edge {read.edge}"
         yield f"read {number + 1}", f"{read.source}, bands {read.bands} as {kind}, scales {read.scales}"
     for number, step in enumerate(plan.steps, 1):
-        taken = ", ".join(f"{o.plane} as {o.dtype}" for o in step.operands)
+        taken = ", ".join(f"{' and '.join(map(str, o.planes))} as {o.dtype}" for o in step.operands)
         yield f"step {number}", f"{step.kernel}: planes {taken} to {step.results}, nodata {step.nodata}"
 
 

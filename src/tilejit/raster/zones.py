@@ -159,7 +159,7 @@ def _values(
     kernel: ZonalKernel, bands: Sequence[Band], parameters: Mapping[str, Any]
 ) -> tuple[list[Band], tuple[Column, ...]]:
     """What a table folds, each once: bands as they are stored, and what is computed of them."""
-    application = Application(kernel, tuple(bands), parameters)
+    application = Application(kernel, tuple((band,) for band in bands), parameters)
     names, values = [raster.name for raster in kernel.rasters], dict[Any, Band]()
     columns = []
     rows = zip(kernel.columns, kernel.plain_results, kernel.same_results, strict=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends import OF, SettlingBackend, get_backend
+from tilejit.compiler.form import ALL
 from tilejit.compiler.jit.native_function import finish_compiling
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
     from tilejit.backends import Launch, LaunchControl
     from tilejit.engine.partials import State
-    from tilejit.engine.pipeline.tile_buffers import TileBuffer
+    from tilejit.engine.pipeline.tile_buffers import Block, TileBuffer
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
     from tilejit.engine.planning.steps import Halo, Operand, Step, Write
+    from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window
 
     Array = NDArray[Any]
@@ -48,6 +51,20 @@ def launches(job: Job) -> tuple[Launch, ...]:
     return compiled
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of a plane, as kernels see them."""
+
+    cells: Array
+    """(row, col)."""
+    valid: Array | None = None
+    """Their validity where it is apart."""
+    block: Block | None = None
+    """Where they are read to, with what lies beside them."""
+    index: int = 0
+    """Which plane of the block they are."""
+
+
 class Evaluator:
     """Runs the steps of a plan on tile after tile, in buffers of its own that are allocated once."""
 
@@ -57,8 +74,7 @@ class Evaluator:
         self._outputs = [self._flat(w.dtype, (0, 0), len(w.planes)) for w in self.plan.writes]
         self._direct = self.plan.written_directly()
         self._deciding = [
-            tuple(step.operands[k].plane for k in kernel.deciding_inputs)
-            for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
+            tuple(_deciding(step, kernel)) for step, kernel in zip(self.plan.steps, job.kernels, strict=True)
         ]
         self._owners = [_owner(self.plan, step) for step in self.plan.steps]
         self._results = {
@@ -68,7 +84,7 @@ class Evaluator:
             if p not in self._direct
         }
         self._operands = {
-            (k, i): (self._flat(o.dtype, o.halo), self._flat(np.dtype(np.uint8), o.halo) if o.valid else None)
+            (k, i): [self._flat(d, o.halo, len(o.planes)) for d in (o.dtype, *[np.dtype(np.uint8)] * o.valid)]
             for k, s in enumerate(self.plan.steps)
             for i, o in enumerate(s.operands)
             if not o.direct
@@ -110,7 +126,7 @@ class Evaluator:
             counts += told
         return outputs, (asdict(counts), *self._reduced(planes, buffer.window))
 
-    def _reduced(self, planes: Sequence[tuple[Array, Array | None]], window: Window) -> Iterator[State]:
+    def _reduced(self, planes: Sequence[Cells], window: Window) -> Iterator[State]:
         """The states of this tile of what is reduced."""
         for reduce, reduction in zip(self.plan.reduces, self.plan.reductions, strict=True):
             cells, valid = zip(*(self._own(number, planes, window) for number in reduce.planes), strict=True)
@@ -120,53 +136,47 @@ class Evaluator:
                 label = self.plan.planes[reduce.planes[0]].label
                 raise ReadError(f"{label}, {window}: {error}") from error
 
-    def _own(
-        self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window
-    ) -> tuple[Array, NDArray[np.bool_] | None]:
+    def _own(self, number: int, planes: Sequence[Cells], window: Window) -> tuple[Array, NDArray[np.bool_] | None]:
         """The tile's own cells of a plane, and where they are valid, if NaN does not tell."""
-        plane, (cells, flags) = self.plan.planes[number], planes[number]
+        plane, flags = self.plan.planes[number], planes[number].valid
         place = window.slices(window.expand(*plane.halo))
-        cells = cells[place]
+        cells = planes[number].cells[place]
         if flags is not None:
             return cells, flags[place] != 0
         told = plane.nodata is None or np.isnan(plane.nodata)
         return cells, None if told else cells != plane.nodata
 
-    def _write(
-        self, w: int, planes: Sequence[tuple[Array, Array | None]], outputs: list[Array], seen: Array, window: Window
-    ) -> Counts:
+    def _write(self, w: int, planes: Sequence[Cells], outputs: list[Array], seen: Array, window: Window) -> Counts:
         """Completes an output: what no kernel wrote straight into it, whose ``seen`` is the output as bodies see it."""
         write, counts = self.plan.writes[w], Counts()
-        if all(is_constant(planes[plane][0]) for plane in write.planes):
+        if all(is_constant(planes[plane].cells) for plane in write.planes):
             outputs[w] = constant(np.full(len(write.planes), write.nodata, write.dtype), window.shape)
             return counts
         for b, plane in enumerate(write.planes):
-            if is_constant(planes[plane][0]):
+            if is_constant(planes[plane].cells):
                 outputs[w][b] = write.nodata
             elif self._direct.get(plane) != (w, b):
                 counts += self._finish(write, planes, plane, seen[b], window)
         return counts
 
-    def _is_blank(
-        self, number: int, planes: Sequence[tuple[Array, Array | None]], window: Window, area: Window
-    ) -> bool:
+    def _is_blank(self, number: int, planes: Sequence[Cells], window: Window, area: Window) -> bool:
         """Whether a plane has no valid cell in ``area``."""
-        plane, (cells, valid) = self.plan.planes[number], planes[number]
+        plane, valid = self.plan.planes[number], planes[number].valid
         place = area.slices(window.expand(*plane.halo))
-        return is_nodata_tile(cells[place], None if valid is None else valid[place], plane.nodata)
+        return is_nodata_tile(planes[number].cells[place], None if valid is None else valid[place], plane.nodata)
 
     def _step(
         self,
         number: int,
         window: Window,
-        planes: list[tuple[Array, Array | None]],
+        planes: list[Cells],
         outputs: Sequence[Array],
         control: LaunchControl,
     ) -> Counts:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
         if any(self._is_blank(plane, planes, window, area) for plane in self._deciding[number]):
-            planes += [(cells, None) for cells in self._blank_results(step, area)]
+            planes += map(Cells, self._blank_results(step, area))
             return Counts()
         results = []
         for plane in step.results:
@@ -175,36 +185,33 @@ class Evaluator:
         arrays, nodata, scalars = self._arguments(number, window, planes)
         counts = self.compiled[number](arrays, results, nodata, scalars, control)
         self._outside(step, area, results)
-        planes += [(r, None) for r in results]
+        planes += map(Cells, results)
         return counts
 
     def first_arguments(self, buffer: TileBuffer) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
         return self._arguments(0, buffer.window, self._planes(buffer))
 
-    def _planes(self, buffer: TileBuffer) -> list[tuple[Array, Array | None]]:
+    def _planes(self, buffer: TileBuffer) -> list[Cells]:
         """The cells of a tile's inputs as kernels see them, and their validity where it is apart.
 
         All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
         """
-        planes: list[tuple[Array, Array | None]] = []
-        for layer in buffer.layers:
-            cells, valid = layer.cells[:, *self._facing], layer.valid
-            flags = [None] * len(cells) if valid is None else valid[:, *self._facing]
-            planes += list(zip(cells, flags, strict=True))
-        return planes
+        return [
+            Cells(cells[self._facing], None if block.valid is None else block.valid[k][self._facing], block, k)
+            for block in buffer.blocks
+            for k, cells in enumerate(block.cells)
+        ]
 
     def _arguments(
-        self, number: int, window: Window, planes: Sequence[tuple[Array, Array | None]]
+        self, number: int, window: Window, planes: Sequence[Cells]
     ) -> tuple[list[Array], list[Any], list[Any]]:
         """A launch's arrays, nodata values and scalars."""
         step, kernel = self.plan.steps[number], self.job.kernels[number]
         arrays: list[Array] = []
-        for index, operand in enumerate(step.operands):
-            cells, valid = self._operand(number, index, operand, planes, window)
-            arrays.append(cells)
-            if valid is not None:
-                arrays.append(valid)
+        for index, (operand, raster) in enumerate(zip(step.operands, kernel.rasters, strict=True)):
+            found = _in_place(operand, planes) if operand.direct else self._gathered(number, index, planes, window)
+            arrays += found if raster.is_stack else [array[0] for array in found]
         nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
         area, bound = window.expand(*step.halo), self.job.parameters[number]
         return arrays, nodata, scalar_values(kernel, bound, step.signature.compute, area, self.plan.grid)
@@ -227,41 +234,35 @@ class Evaluator:
         for result, nodata, number in zip(results, step.nodata, step.results, strict=True):
             fill_outside(result[self._facing], area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
 
-    def _operand(
-        self, number: int, index: int, operand: Operand, planes: Sequence[tuple[Array, Array | None]], window: Window
-    ) -> tuple[Array, Array | None]:
-        """The plane as the kernel wants it: cropped to its halo, integers with nodata turned into floats with NaN."""
-        cells, valid = planes[operand.plane]
-        if operand.direct:
-            # A plane that is known to be blank has no cells, until a kernel wants them.
-            return np.ascontiguousarray(cells), valid if operand.valid else None
-        plane = self.plan.planes[operand.plane]
-        wanted = window.expand(*operand.halo)
-        place = wanted.slices(window.expand(*plane.halo))
-        flat, flat_valid = self._operands[number, index]
-        target = _shaped(flat, wanted.shape)
-        part = cells[place]
-        convert(part, target)
-        key = nodata_key(part.dtype, plane.nodata) if part.dtype.kind != "f" else None
-        if flat_valid is None:
-            if key is not None:
-                set_nan(target, part, key)
-            return target, None
-        target_valid = _shaped(flat_valid, wanted.shape)
-        if valid is not None:
-            np.copyto(target_valid, valid[place])
-        else:
-            set_valid(target_valid, part, key)
-        return target, target_valid
+    def _gathered(self, number: int, index: int, planes: Sequence[Cells], window: Window) -> list[Array]:
+        """Planes as the kernel wants them: cropped to its halo, integers with nodata turned into floats with NaN.
 
-    def _finish(
-        self, write: Write, planes: Sequence[tuple[Array, Array | None]], number: int, output: Array, window: Window
-    ) -> Counts:
+        Behind the cells comes their validity, if it is asked for.
+        """
+        operand = self.plan.steps[number].operands[index]
+        wanted = window.expand(*operand.halo)
+        shape = len(operand.planes), *wanted.shape
+        found = [flat[: prod(shape)].reshape(shape) for flat in self._operands[number, index]]
+        for k, taken in enumerate(operand.planes):
+            plane, own = self.plan.planes[taken], planes[taken]
+            place = wanted.slices(window.expand(*plane.halo))
+            part = own.cells[place]
+            target, *flags = (array[k] for array in found)
+            convert(part, target)
+            key = nodata_key(part.dtype, plane.nodata) if part.dtype.kind != "f" else None
+            if not flags:
+                set_nan(target, part, key)
+            elif own.valid is not None:
+                np.copyto(flags[0], own.valid[place])
+            else:
+                set_valid(flags[0], part, key)
+        return found
+
+    def _finish(self, write: Write, planes: Sequence[Cells], number: int, output: Array, window: Window) -> Counts:
         """Copies a plane into its output, with the nodata value that the file has; returns collisions with that."""
         plane = self.plan.planes[number]
         place = window.slices(window.expand(*plane.halo))
-        cells, valid = planes[number]
-        cells = cells[place]
+        cells, valid = planes[number].cells[place], planes[number].valid
         if write.nodata is None or (plane.nodata == write.nodata and output.dtype == cells.dtype):
             return _cast(write, cells, output, None)
         has_nan = cells.dtype.kind == "f" and (plane.nodata is None or np.isnan(plane.nodata))
@@ -269,6 +270,24 @@ class Evaluator:
             return _cast(write, cells, output, None)
         invalid = np.isnan(cells) if has_nan else cells == plane.nodata if valid is None else valid[place] == 0
         return _cast(write, cells, output, invalid) + _replace(output, invalid, write.nodata)
+
+
+def _deciding(step: Step, kernel: Kernel) -> Iterator[int]:
+    """The planes of which each makes all results nodata where it is nodata all over."""
+    for k, layers in kernel.deciding_inputs:
+        taken = step.operands[k].planes
+        yield from taken if ALL in layers else (taken[layer] for layer in layers)
+
+
+def _in_place(operand: Operand, planes: Sequence[Cells]) -> list[Array]:
+    """The planes of an operand where they lie, and behind them their validity, if it is asked for."""
+    first = planes[operand.planes[0]]
+    if first.block is None:
+        # A plane that is known to be blank has no cells, until a kernel wants them.
+        return [np.ascontiguousarray(first.cells)[np.newaxis]]
+    own = slice(first.index, first.index + len(operand.planes))
+    arrays = [first.block.cells, first.block.valid]
+    return [array[own] for array in arrays[: 1 + operand.valid] if array is not None]
 
 
 def _owner(plan: Plan, step: Step) -> int | None:

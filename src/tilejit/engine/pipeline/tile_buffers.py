@@ -9,10 +9,13 @@ decodes those cells itself, but for the columns that the panel before has left a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.engine.planning.tiles import cells_of
 from tilejit.kernel.inputs import fill_outside, inside_index
 from tilejit.window import Window
 
@@ -44,6 +47,26 @@ class Layer:
             yield self.valid
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The cells of reads of one form that follow one another, so that a stack of them is one array."""
+
+    reads: tuple[Read, ...]
+    """What it holds."""
+    cells: NDArray[Any]
+    """(plane, row, col), contiguous: the bands of the first read, of the second, and so on."""
+    valid: NDArray[np.uint8] | None
+    """The validity of integer cells, of the same shape."""
+
+    def layers(self) -> Iterator[Layer]:
+        """Yields the cells of each read."""
+        first = 0
+        for read in self.reads:
+            own = slice(first, first + len(read.bands))
+            yield Layer(read, self.cells[own], None if self.valid is None else self.valid[own])
+            first = own.stop
+
+
 class TileMemory:
     """The memory of one buffer, allocated once and used for tile after tile."""
 
@@ -51,23 +74,20 @@ class TileMemory:
         self._flat = []
         self.shared = [plan.shares(read) for read in plan.reads]
         """Of which reads each block is decoded once, though tiles may cut it."""
-        height, width = plan.largest_tile
-        for read in plan.reads:
-            count = len(read.bands) * (height + 2 * read.halo[0]) * (width + 2 * read.halo[1])
-            valid = np.empty(count, np.uint8) if read.valid else None
-            self._flat.append((read, np.empty(count, read.dtype), valid))
+        for (dtype, halo, is_valid), found in groupby(plan.reads, lambda r: (r.dtype, r.halo, r.valid)):
+            reads = tuple(found)
+            count = sum(len(read.bands) for read in reads) * cells_of(plan.largest_tile, halo)
+            self._flat.append((reads, np.empty(count, dtype), np.empty(count, np.uint8) if is_valid else None))
 
-    def layers(self, window: Window) -> list[Layer]:
+    def blocks(self, window: Window) -> list[Block]:
         """Contiguous views for the tile ``window``."""
-        layers = []
-        for read, cells, valid in self._flat:
-            rows, cols = window.height + 2 * read.halo[0], window.width + 2 * read.halo[1]
-            shape = len(read.bands), rows, cols
-            count = int(np.prod(shape))
-            layers.append(
-                Layer(read, cells[:count].reshape(shape), None if valid is None else valid[:count].reshape(shape))
-            )
-        return layers
+        blocks = []
+        for reads, cells, valid in self._flat:
+            (down, across), planes = reads[0].halo, sum(len(read.bands) for read in reads)
+            shape = planes, window.height + 2 * down, window.width + 2 * across
+            views = (None if a is None else a[: prod(shape)].reshape(shape) for a in (cells, valid))
+            blocks.append(Block(reads, *views))  # type: ignore[arg-type]
+        return blocks
 
 
 class Boundaries:
@@ -112,11 +132,14 @@ class TileBuffer:
     """What the panel before has left to this one, and this one leaves to the next."""
     is_exchanging: bool = True
     """Whether it is handed cells of its halo; otherwise it reads all of it."""
+    blocks: list[Block] = field(init=False)
+    """Its cells, in the order of the plan's planes."""
     layers: list[Layer] = field(init=False)
-    """Its cells, one layer for each read."""
+    """The same, one layer for each read."""
 
     def __post_init__(self) -> None:
-        self.layers = self.memory.layers(self.window)
+        self.blocks = self.memory.blocks(self.window)
+        self.layers = [layer for block in self.blocks for layer in block.layers()]
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import compute_dtype
+from tilejit.compiler.kinds import common_dtype, compute_dtype
 from tilejit.engine.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.errors import PlanError
 from tilejit.formats.sink import Storage
@@ -123,24 +123,26 @@ class Demands:
         for node in [n for n in self.steps.values() if n.application is application]:
             kernel = application.kernel
             halo = halo_sum(node.halo, kernel.radius)
-            for k, band in enumerate(taken_bands(application)):
-                if isinstance(band, SourceBand):
-                    dtype, valid = read_form(kernel, k, band, halo)
-                    self._demand_read(band, dtype, valid=valid, edge=kernel.edge, halo=halo)
-                    continue
-                if kernel.edge == "wrap" and halo != NO_HALO:
-                    raise PlanError(
-                        f"{kernel.name} wraps around the raster's edge, and its input {band.label} is computed: "
-                        f"save {band.label} to a file first, then open that"
-                    )
-                self._demand_step(band.application, kernel.edge, halo)
+            for k, port in enumerate(taken_ports(application)):
+                dtype, valid = read_form(kernel, k, port, halo)
+                for band in port:
+                    if isinstance(band, SourceBand):
+                        self._demand_read(band, dtype, valid=valid, edge=kernel.edge, halo=halo)
+                        continue
+                    if kernel.edge == "wrap" and halo != NO_HALO:
+                        raise PlanError(
+                            f"{kernel.name} wraps around the raster's edge, and its input {band.label} is computed: "
+                            f"save {band.label} to a file first, then open that"
+                        )
+                    self._demand_step(band.application, kernel.edge, halo)
 
 
-def taken_bands(application: Application) -> list[Band]:
-    """An application's inputs, as its kernel takes them."""
-    rasters = application.kernel.rasters
-    pairs = zip(application.inputs, rasters, strict=True)
-    return [band.for_kernel(raster.dtype) if isinstance(band, SourceBand) else band for band, raster in pairs]
+def taken_ports(application: Application) -> list[list[Band]]:
+    """An application's inputs, as its kernel takes them: the bands of each raster parameter."""
+    return [
+        [band.for_kernel(raster.dtype) if isinstance(band, SourceBand) else band for band in port]
+        for port, raster in zip(application.ports, application.kernel.rasters, strict=True)
+    ]
 
 
 def plane_of(
@@ -171,29 +173,34 @@ def storable(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
 
 
-def read_form(kernel: Kernel, index: int, band: SourceBand, halo: Halo) -> tuple[np.dtype, bool]:
-    """Returns the dtype that a band is read as for a kernel's parameter, and whether validity is read beside it.
+def read_form(kernel: Kernel, index: int, port: Sequence[Band], halo: Halo) -> tuple[np.dtype, bool]:
+    """Returns the dtype that bands are read as for a kernel's parameter, and whether validity is read beside them.
 
     Integers without nodata stay as they are and are cast in the loop; where a cell may be invalid they are read as
-    floats, with NaN there.
+    floats, with NaN there. All bands of a stack have one form.
 
     Raises:
-        PlanError: The parameter is annotated with an integer dtype that cannot hold the band's values.
+        PlanError: The parameter is annotated with an integer dtype that cannot hold the bands' values.
     """
-    native, wanted = storable(band.info.dtype), kernel.rasters[index].dtype
-    if wanted is not None:
+    bands, wanted = [band for band in port if isinstance(band, SourceBand)], kernel.rasters[index].dtype
+    if wanted is None:
+        outside = halo != NO_HALO and kernel.edge not in {"nearest", "reflect", "wrap"}
+        return common_dtype(_float_form(band, outside=outside) for band in bands), False
+    for band in bands:
+        native = storable(band.info.dtype)
         if native.kind == "f" or not np.can_cast(native, wanted, "safe"):
             raise PlanError(
                 f"{kernel.name} takes {kernel.rasters[index].name} as {wanted}, and {band.label} holds {native}: "
                 f"annotate the parameter with a dtype that holds it"
             )
-        return wanted, True
-    if native.kind == "f":
-        return native, False
-    outside = halo != NO_HALO and kernel.edge not in {"nearest", "reflect", "wrap"}
-    if band.info.may_be_invalid or outside:
-        return compute_dtype((native,)), False
-    return native, False
+    return wanted, True
+
+
+def _float_form(band: SourceBand, *, outside: bool) -> np.dtype:
+    """What a band is read as for a float; ``outside`` says whether cells beyond the raster are without data."""
+    native = storable(band.info.dtype)
+    is_whole = native.kind == "f" or not (band.info.may_be_invalid or outside)
+    return native if is_whole else compute_dtype((native,))
 
 
 def _read_key(band: SourceBand, dtype: np.dtype, valid: bool, edge: Edge, halo: Halo) -> tuple[Any, ...]:

@@ -76,10 +76,15 @@ class Application:
 
     kernel: Kernel
     """The kernel."""
-    inputs: tuple[Band, ...]
-    """One band for each of its raster parameters."""
+    ports: tuple[tuple[Band, ...], ...]
+    """The bands of each of its raster parameters: one of a plane, any number of a stack."""
     parameters: Mapping[str, Any]
     """Its bound keyword-only parameters; grid quantities are still Quantity values."""
+
+    @property
+    def inputs(self) -> tuple[Band, ...]:
+        """All bands that it takes, in order."""
+        return tuple(band for port in self.ports for band in port)
 
 
 @dataclass(frozen=True, slots=True)

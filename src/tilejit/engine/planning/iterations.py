@@ -81,8 +81,8 @@ def stores_of(iteration: Iteration, writes: Sequence[Write]) -> list[TileStore]:
 def sweep(iteration: Iteration, writes: Sequence[Write]) -> list[Request]:
     """The requests for one sweep, over the tiles that `copies` are written to: new cells, and which have changed."""
     stores, tile = stores_of(iteration, writes), writes[0].block
-    inputs = tuple(SourceBand(store, store.bands[0]) for store in stores)
-    result = ResultBand(replace(iteration.application, inputs=inputs), 0)
+    ports = tuple((SourceBand(store, store.bands[0]),) for store in stores)
+    result = ResultBand(replace(iteration.application, ports=ports), 0)
     # A source of its own: what the kernel reads may be written over while it is computed.
     both = (SourceBand(replace(stores[0]), stores[0].bands[0]), result)
     changes = Reduced(iteration.grid, both, Changes(iteration.grid.flips))

@@ -71,7 +71,7 @@ class Plan(Tiling):
     def is_chain(self) -> bool:
         """Whether a step takes what another one makes."""
         made = {p for step in self.steps for p in step.results}
-        return any(o.plane in made for step in self.steps for o in step.operands)
+        return any(not made.isdisjoint(o.planes) for step in self.steps for o in step.operands)
 
     @property
     def nodata_values(self) -> list[float | None]:
@@ -106,7 +106,7 @@ class Plan(Tiling):
             apart = [p for p in step.results if p not in direct]
             total += sum(self.planes[p].dtype.itemsize * cells_of(tile, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
-            total += sum((o.dtype.itemsize + o.valid) * cells_of(tile, o.halo) for o in copies)
+            total += sum(o.cell_bytes * cells_of(tile, o.halo) for o in copies)
         reducing = (p.cell_bytes * cells_of(tile, (0, 0)) + 2 * p.state_bytes for p in self.reductions)
         return total + sum(w.raw_bytes(Window(0, 0, *tile)) for w in self.writes) + sum(reducing)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tilejit.engine.partials import Partial
     from tilejit.engine.planning.iterations import Repeat
-    from tilejit.engine.planning.steps import Halo, Plane, Read, Reduce, Step, Write
+    from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
     from tilejit.window import Window
 
 
@@ -61,13 +61,19 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def step_line(step: Step, planes: Sequence[Plane]) -> str:
     """What is computed of which planes."""
-    inputs = ", ".join(Path(planes[o.plane].label).name for o in step.operands)
+    inputs = ", ".join(_operand_text(operand, planes) for operand in step.operands)
     beyond = f", computed with {reach_text(step.halo)}" if step.halo != (0, 0) else ""
     radius = f", radius {step.radius[0]} x {step.radius[1]}" if step.radius != (0, 0) else ""
     heights = f"; {step.heights}" if step.heights else ""
     scans = f"; each tile in place until it is settled, in {step.scans} scans at most" if step.scans else ""
     awaited = f"; {step.awaited}, of an earlier pass" if step.awaited else ""
     return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{awaited}{scans}"
+
+
+def _operand_text(operand: Operand, planes: Sequence[Plane]) -> str:
+    """A plane by its name, and a stack by how many layers it has."""
+    count = len(operand.planes)
+    return Path(planes[operand.planes[0]].label).name if count == 1 else f"stack of {count}"
 
 
 def reduce_line(reduce: Reduce, planes: Sequence[Plane], partial: Partial) -> str:

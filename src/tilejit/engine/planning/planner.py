@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import compute_dtype
+from tilejit.compiler.kinds import common_dtype, compute_dtype
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.planning.demands import (
     NO_HALO,
@@ -21,7 +21,7 @@ from tilejit.engine.planning.demands import (
     read_form,
     requested_applications,
     storable,
-    taken_bands,
+    taken_ports,
 )
 from tilejit.engine.planning.dispatch import compiler_of_plan
 from tilejit.engine.planning.graph import (
@@ -224,7 +224,8 @@ def _make_read(key: tuple[Any, ...], node: ReadNode, planes: list[Plane], number
         own = by_number[band].nodata
         marked = node.dtype.kind != "f" and not node.valid and holds_nodata(node.dtype, own)
         turned = any(node.source.grid.flips)
-        planes.append(Plane(label, node.dtype, node.halo, node.edge, own if marked else None, turned))
+        nodata = own if marked else None
+        planes.append(Plane(label, node.dtype, node.halo, node.edge, nodata, turned, is_read=True))
     source, storage = node.source, storage_of(node.source)
     return Read(
         source.name,
@@ -247,15 +248,21 @@ def _make_step(
 ) -> Step:
     kernel = node.application.kernel
     halo = halo_sum(node.halo, kernel.radius)
-    taken = taken_bands(node.application)
+    ports = taken_ports(node.application)
+    forms = [read_form(kernel, k, port, halo) for k, port in enumerate(ports)]
     inputs = [
-        plane_of(numbers, b, read_form(kernel, k, b, halo) if isinstance(b, SourceBand) else None, kernel.edge, halo)
-        for k, b in enumerate(taken)
+        tuple(plane_of(numbers, band, form, kernel.edge, halo) for band in port)
+        for port, form in zip(ports, forms, strict=True)
     ]
-    operands = tuple(_operand(kernel, k, number, planes, halo) for k, number in enumerate(inputs))
+    operands = tuple(_operand(kernel, k, taken, planes, halo) for k, taken in enumerate(inputs))
     # Results are as wide as what the inputs hold, whether or not nodata makes floats of it.
-    pairs = zip(taken, inputs, strict=True)
-    held = [storable(b.info.dtype) if isinstance(b, SourceBand) else planes[n].dtype for b, n in pairs]
+    held = [
+        common_dtype(
+            storable(band.info.dtype) if isinstance(band, SourceBand) else planes[number].dtype
+            for band, number in zip(port, taken, strict=True)
+        )
+        for port, taken in zip(ports, inputs, strict=True)
+    ]
     outputs = kernel.signature(held).outputs
     given = [builder.nodata.value(ResultBand(node.application, k), dtype) for k, dtype in enumerate(outputs)]
     signature = kernel.signature(held, given)
@@ -289,18 +296,24 @@ def _on_grid(step: Step, kernel: Kernel, grid: Grid, given: Mapping[str, Any], h
     return replace(step, signature=signature, heights=heights, awaited=awaited)
 
 
-def _operand(kernel: Kernel, index: int, number: int, planes: Sequence[Plane], halo: Halo) -> Operand:
-    plane, wanted = planes[number], kernel.rasters[index].dtype
-    whole = plane.halo == halo and not plane.turned
-    if wanted is not None:
+def _operand(kernel: Kernel, index: int, numbers: tuple[int, ...], planes: Sequence[Plane], halo: Halo) -> Operand:
+    taken, wanted = [planes[number] for number in numbers], kernel.rasters[index].dtype
+    beside = len(numbers) == 1 or (
+        all(p.is_read for p in taken) and numbers == tuple(range(numbers[0], numbers[-1] + 1))
+    )
+    whole = beside and all(plane.halo == halo and not plane.turned for plane in taken)
+    if wanted is None:
+        forms = [compute_dtype((p.dtype,)) if p.dtype.kind != "f" and p.nodata is not None else p.dtype for p in taken]
+        dtype = common_dtype(forms)
+        marked = any(p.dtype.kind != "f" and p.nodata is not None for p in taken)
+        direct = whole and not marked and all(p.dtype == dtype for p in taken)
+        return Operand(numbers, dtype, halo, valid=False, direct=direct)
+    for plane in taken:
         if plane.dtype.kind == "f" or not np.can_cast(plane.dtype, wanted, "safe"):
             raise PlanError(
                 f"{kernel.name} takes {kernel.rasters[index].name} as {wanted}, and {plane.label} gives {plane.dtype}"
             )
-        return Operand(number, wanted, halo, valid=True, direct=whole and plane.nodata is None)
-    marked = plane.dtype.kind != "f" and plane.nodata is not None
-    dtype = compute_dtype((plane.dtype,)) if marked else plane.dtype
-    return Operand(number, dtype, halo, valid=False, direct=whole and not marked)
+    return Operand(numbers, wanted, halo, valid=True, direct=whole and all(p.nodata is None for p in taken))
 
 
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:

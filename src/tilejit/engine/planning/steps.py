@@ -89,10 +89,10 @@ class Read(Value):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Operand(Value):
-    """An input of a step: a plane, as the kernel wants it."""
+    """An input of a step: a (layer, row, col) array of planes, as the kernel wants them."""
 
-    plane: int
-    """The plane's number."""
+    planes: tuple[int, ...]
+    """The planes' numbers: one, or those of a stack's layers."""
     dtype: np.dtype
     """The dtype of the array that is passed."""
     halo: Halo
@@ -100,7 +100,12 @@ class Operand(Value):
     valid: bool
     """Whether its validity is passed too."""
     direct: bool
-    """Whether the plane is passed as it is; otherwise it is cropped or converted first."""
+    """Whether the planes are passed where they are; otherwise they are gathered, cropped or converted first."""
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes that one cell of all its layers takes in memory."""
+        return len(self.planes) * (self.dtype.itemsize + self.valid)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -119,6 +124,8 @@ class Plane(Value):
     """The value of invalid cells; None where validity is apart or nothing is invalid."""
     turned: bool = False
     """Whether kernels see it turned around: it is read, and its rows or columns do not run south and east."""
+    is_read: bool = False
+    """Whether it is read: planes of one dtype and halo that are read one after the other lie so in memory."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

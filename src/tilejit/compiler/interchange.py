@@ -1,0 +1,232 @@
+"""Loops over a stack's layers, taken out of the loop over the pixels of a row.
+
+A layer is a plane of memory. A pixel that goes through all layers reads one cell of each, megabytes apart; a row that
+does reads whole cache lines, and is vector code. So a body is cut into runs of statements, each computed for all
+pixels of a row before the next: ``for k: for x: total[x] += t[k, y, x]``. Variables that several runs have become
+arrays as long as a row, which a launch is given. Each pixel does the same arithmetic in the same order: the bits are
+the same. A mean of 50 layers of 1024 x 1024 takes 16 ms instead of 180, a loop by hand 17.
+
+A body is left as it is where a loop's bounds differ between pixels, where a pixel may leave the loop, return before its
+end, or must not be computed with: its statements then run pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tilejit.compiler.form import NOTES, Function, load, stored
+from tilejit.compiler.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tilejit.compiler.emitter import Body
+    from tilejit.compiler.form import Form
+
+_UNIFORM_CALLS = {"_count", "_whole", "_minimum", "_maximum", "int", "abs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Statements that are computed for one pixel of a row after the other."""
+
+    function: Function
+    """What computes them: it returns variables, the last one of a body the results."""
+    variables: tuple[str, ...]
+    """The variables that it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop that all pixels of a row go through together."""
+
+    target: str
+    bounds: tuple[ast.expr, ...]
+    block: tuple[Run | Loop, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it goes over all layers."""
+        first = self.bounds[0]
+        return len(self.bounds) == 1 and isinstance(first, ast.Call) and ast.unparse(first.func) == "_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """A body whose loops over layers stand outside the loop over the pixels of a row."""
+
+    before: tuple[ast.stmt, ...]
+    """Assignments that are the same for all pixels."""
+    block: tuple[Run | Loop, ...]
+    """What is computed; a run that ends the body is the last."""
+    shared: dict[str, Kind]
+    """The variables that several runs have."""
+
+    @property
+    def functions(self) -> list[Function]:
+        """The functions of all runs."""
+        return [run.function for run in runs_of(self.block)]
+
+
+class _UnfitError(Exception):
+    """The body is left as it is."""
+
+
+def interchanged(kernel: Body, form: Form) -> Nest | None:
+    """Returns a body with its loops over layers outside, or None where it has none that can be."""
+    body = form.body
+    if form.takes_valid_cells_only or not any(w.is_stack for w in body.windows):
+        return None
+    pairs = zip(kernel.scalars, body.scalars, strict=True)
+    uniform = [name for s, name in pairs if s.quantity is None or s.quantity.axis == "grid"]
+    try:
+        return _Cutter(body, set(uniform)).nest()
+    except _UnfitError:
+        return None
+
+
+def runs_of(block: Sequence[Run | Loop]) -> Iterator[Run]:
+    """Yields the runs of a block and of its loops, in order."""
+    for part in block:
+        yield from (part,) if isinstance(part, Run) else runs_of(part.block)
+
+
+@dataclass(slots=True)
+class _Statements:
+    """What becomes a run."""
+
+    statements: list[ast.stmt]
+    names: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = {n.id for s in self.statements for n in ast.walk(s) if isinstance(n, ast.Name)}
+
+
+_Part = _Statements | tuple[ast.For, "list[_Part]"]
+
+
+class _Cutter:
+    """Cuts one body."""
+
+    def __init__(self, body: Function, uniform: set[str]) -> None:
+        self.body, self.uniform = body, uniform
+        self.stacks = {w.name for w in body.windows if w.is_stack}
+        self.counts = stored(*body.body)
+        self.before: list[ast.stmt] = []
+        self.runs: list[_Statements] = []
+
+    def nest(self) -> Nest:
+        """The whole body."""
+        if set(self.counts) & set(self.body.scalars):
+            raise _UnfitError
+        parts = self.parts(self.body.body, set())
+        if len(parts) == 1 or not isinstance(parts[-1], _Statements):
+            raise _UnfitError
+        if any(_returns(s) for run in self.runs if run is not parts[-1] for s in run.statements):
+            raise _UnfitError
+        own = [name for name in dict.fromkeys(self.counts) if name not in self.uniform]
+        names = [name for name in own if sum(name in run.names for run in self.runs) > 1]
+        kinds = {**dict(self.body.kinds), **{f"_{note}": Kind.BOOL for note in NOTES}}
+        if not kinds.keys() >= set(names):
+            raise _UnfitError
+        shared = {name: kinds[name] for name in names}
+        return Nest(tuple(self.before), tuple(self.made(part, shared) for part in parts), shared)
+
+    def parts(self, statements: Sequence[ast.stmt], targets: set[str]) -> list[_Part]:
+        """Cuts a block; ``targets`` are the variables of the loops around it."""
+        result: list[_Part] = []
+        rest: list[ast.stmt] = []
+        for statement in (single for s in statements for single in _singly(s)):
+            if isinstance(statement, ast.For) and self.is_loop(statement):
+                self.close(rest, result, targets)
+                rest = []
+                name = statement.target.id  # type: ignore[attr-defined]
+                self.uniform.add(name)
+                result.append((statement, self.parts(statement.body, {*targets, name})))
+            elif not targets and self.is_same_for_all(statement):
+                self.before.append(statement)
+                self.uniform.add(statement.targets[0].id)  # type: ignore[attr-defined]
+            else:
+                rest.append(statement)
+        self.close(rest, result, targets)
+        return result
+
+    def close(self, statements: list[ast.stmt], result: list[_Part], targets: set[str]) -> None:
+        """Makes a run of statements, none of which has the variable of a loop that it does not stand in."""
+        if not statements:
+            return
+        run = _Statements(statements)
+        loops = self.uniform & set(self.counts) - {n for s in self.before for n in stored(s)}
+        if run.names & loops - targets:
+            raise _UnfitError
+        self.runs.append(run)
+        result.append(run)
+
+    def is_loop(self, loop: ast.For) -> bool:
+        """Whether all pixels go through a loop alike, and read layers in it."""
+        names = {n.id for s in loop.body for n in ast.walk(s) if isinstance(n, ast.Name)}
+        is_alike = isinstance(loop.iter, ast.Call) and all(map(self.is_uniform, loop.iter.args))
+        is_once = isinstance(loop.target, ast.Name) and self.counts.count(loop.target.id) == 1
+        leaves = any(map(_leaves, loop.body)) or any(map(_returns, loop.body))
+        return bool(names & self.stacks) and is_alike and is_once and not leaves
+
+    def is_uniform(self, node: ast.expr) -> bool:
+        """Whether an integer is the same for all pixels of a row."""
+        if isinstance(node, ast.Name):
+            return node.id in self.uniform
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            return node.func.id == "_count" or (node.func.id in _UNIFORM_CALLS and all(map(self.is_uniform, node.args)))
+        if isinstance(node, ast.BinOp):
+            return self.is_uniform(node.left) and self.is_uniform(node.right)
+        return isinstance(node, ast.Constant) or (isinstance(node, ast.UnaryOp) and self.is_uniform(node.operand))
+
+    def is_same_for_all(self, statement: ast.stmt) -> bool:
+        """Whether a statement assigns such an integer, for good: ``n = len(t)``."""
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+            return False
+        name = statement.targets[0].id
+        is_integer = dict(self.body.kinds).get(name) is Kind.INT
+        return is_integer and self.counts.count(name) == 1 and self.is_uniform(statement.value)
+
+    def made(self, part: _Part, shared: dict[str, Kind]) -> Run | Loop:
+        """What a part becomes."""
+        if not isinstance(part, _Statements):
+            loop, block = part
+            bounds = tuple(loop.iter.args)  # type: ignore[attr-defined]
+            return Loop(loop.target.id, bounds, tuple(self.made(p, shared) for p in block))  # type: ignore[attr-defined]
+        changed = set(stored(*part.statements))
+        variables = tuple(name for name in shared if name in changed)
+        windows = tuple(w for w in self.body.windows if w.name in part.names)
+        given = (*self.body.scalars, *sorted(self.uniform - set(self.body.scalars)), *shared)
+        taken = tuple(name for name in given if name in part.names)
+        name = f"_{self.body.name}_{self.runs.index(part) + 1}"
+        if part is self.runs[-1]:
+            return Run(Function(name, windows, taken, tuple(part.statements), self.body.results,
+                                self.body.is_tuple, self.body.notes), ())  # fmt: skip
+        values: list[ast.expr] = [load(v) for v in variables]
+        is_tuple = len(values) != 1
+        returned = ast.Return(ast.Tuple(values, ast.Load()) if is_tuple else values[0])
+        body = (*part.statements, ast.fix_missing_locations(returned))
+        return Run(Function(name, windows, taken, body, tuple(shared[v] for v in variables), is_tuple), variables)
+
+
+def _singly(statement: ast.stmt) -> list[ast.stmt]:
+    """``a, b = x, y`` as two assignments, where neither value needs a variable's old one."""
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Tuple):
+        return [statement]
+    pairs = list(zip(statement.targets[0].elts, statement.value.elts, strict=True))  # type: ignore[attr-defined]
+    read = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
+    return [statement] if read & set(stored(statement)) else [ast.Assign([t], v, lineno=0) for t, v in pairs]
+
+
+def _returns(statement: ast.stmt) -> bool:
+    return any(isinstance(node, ast.Return) for node in ast.walk(statement))
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    """Whether a statement may leave the loop around it, or its round."""
+    if isinstance(statement, ast.If):
+        return any(map(_leaves, (*statement.body, *statement.orelse)))
+    return isinstance(statement, (ast.Break, ast.Continue))
