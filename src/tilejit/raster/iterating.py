@@ -80,6 +80,8 @@ def iterate(
         raise KernelError(f"iterate({name}): only what sees its neighbours comes to an end: give a @tj.focal kernel")
     if len(kernel.results) != 1:
         raise KernelError(f"{kernel.name} returns {len(kernel.results)} values, and an iteration goes on with one")
+    if any(raster.is_stack for raster in kernel.rasters):
+        raise KernelError(f"{kernel.name} takes a stack, and an iteration goes over planes: give each its parameter")
     edge = parameters.pop("edge", None)
     kernel = kernel if edge is None else kernel.with_edge(edge)
     given = (state, *constants)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import common_dtype, compute_dtype
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.planning.demands import (
     NO_HALO,
@@ -18,10 +17,7 @@ from tilejit.engine.planning.demands import (
     copy_form,
     halo_sum,
     plane_of,
-    read_form,
     requested_applications,
-    storable,
-    taken_ports,
 )
 from tilejit.engine.planning.dispatch import compiler_of_plan
 from tilejit.engine.planning.graph import (
@@ -33,8 +29,9 @@ from tilejit.engine.planning.graph import (
     passes_before,
     with_heights,  # fmt: skip
 )
+from tilejit.engine.planning.operands import operands_of
 from tilejit.engine.planning.plan import Plan
-from tilejit.engine.planning.steps import Halo, Operand, Plane, Read, Reduce, Step, Write
+from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
 from tilejit.formats.output import can_be_written
@@ -248,21 +245,7 @@ def _make_step(
 ) -> Step:
     kernel = node.application.kernel
     halo = halo_sum(node.halo, kernel.radius)
-    ports = taken_ports(node.application)
-    forms = [read_form(kernel, k, port, halo) for k, port in enumerate(ports)]
-    inputs = [
-        tuple(plane_of(numbers, band, form, kernel.edge, halo) for band in port)
-        for port, form in zip(ports, forms, strict=True)
-    ]
-    operands = tuple(_operand(kernel, k, taken, planes, halo) for k, taken in enumerate(inputs))
-    # Results are as wide as what the inputs hold, whether or not nodata makes floats of it.
-    held = [
-        common_dtype(
-            storable(band.info.dtype) if isinstance(band, SourceBand) else planes[number].dtype
-            for band, number in zip(port, taken, strict=True)
-        )
-        for port, taken in zip(ports, inputs, strict=True)
-    ]
+    operands, held = operands_of(node.application, halo, planes, numbers)
     outputs = kernel.signature(held).outputs
     given = [builder.nodata.value(ResultBand(node.application, k), dtype) for k, dtype in enumerate(outputs)]
     signature = kernel.signature(held, given)
@@ -294,26 +277,6 @@ def _on_grid(step: Step, kernel: Kernel, grid: Grid, given: Mapping[str, Any], h
     signature = replace(step.signature, counts_down=grid.flips) if counts else step.signature
     awaited = ", ".join(f"{name}={value!r}" for name, value in given.items() if isinstance(value, Statistic))
     return replace(step, signature=signature, heights=heights, awaited=awaited)
-
-
-def _operand(kernel: Kernel, index: int, numbers: tuple[int, ...], planes: Sequence[Plane], halo: Halo) -> Operand:
-    taken, wanted = [planes[number] for number in numbers], kernel.rasters[index].dtype
-    beside = len(numbers) == 1 or (
-        all(p.is_read for p in taken) and numbers == tuple(range(numbers[0], numbers[-1] + 1))
-    )
-    whole = beside and all(plane.halo == halo and not plane.turned for plane in taken)
-    if wanted is None:
-        forms = [compute_dtype((p.dtype,)) if p.dtype.kind != "f" and p.nodata is not None else p.dtype for p in taken]
-        dtype = common_dtype(forms)
-        marked = any(p.dtype.kind != "f" and p.nodata is not None for p in taken)
-        direct = whole and not marked and all(p.dtype == dtype for p in taken)
-        return Operand(numbers, dtype, halo, valid=False, direct=direct)
-    for plane in taken:
-        if plane.dtype.kind == "f" or not np.can_cast(plane.dtype, wanted, "safe"):
-            raise PlanError(
-                f"{kernel.name} takes {kernel.rasters[index].name} as {wanted}, and {plane.label} gives {plane.dtype}"
-            )
-    return Operand(numbers, wanted, halo, valid=True, direct=whole and all(p.nodata is None for p in taken))
 
 
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:
