@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from tilejit.backends import OF, SettlingBackend, get_backend
 from tilejit.compiler.form import ALL
 from tilejit.compiler.jit.native_function import finish_compiling
+from tilejit.engine.pipeline.tile_buffers import Cells, in_place
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError
 from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_valid
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
     from tilejit.backends import Launch, LaunchControl
     from tilejit.engine.partials import State
-    from tilejit.engine.pipeline.tile_buffers import Block, TileBuffer
+    from tilejit.engine.pipeline.tile_buffers import TileBuffer
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
-    from tilejit.engine.planning.steps import Halo, Operand, Step, Write
+    from tilejit.engine.planning.steps import Halo, Step, Write
     from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window
 
@@ -49,20 +50,6 @@ def launches(job: Job) -> tuple[Launch, ...]:
     )
     finish_compiling()
     return compiled
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """The cells of a plane, as kernels see them."""
-
-    cells: Array
-    """(row, col)."""
-    valid: Array | None = None
-    """Their validity where it is apart."""
-    block: Block | None = None
-    """Where they are read to, with what lies beside them."""
-    index: int = 0
-    """Which plane of the block they are."""
 
 
 class Evaluator:
@@ -105,7 +92,7 @@ class Evaluator:
             For each write its (band, row, col) array, which lives until the next run; and for each partial of the plan
             the state of this tile.
         """
-        planes = self._planes(buffer)
+        planes = buffer.planes(self._facing)
         control[OF] = sum(buffer.window.height + 2 * step.halo[0] for step in self.plan.steps)
         outputs = []
         for write, flat in zip(self.plan.writes, self._outputs, strict=True):
@@ -190,18 +177,7 @@ class Evaluator:
 
     def first_arguments(self, buffer: TileBuffer) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
-        return self._arguments(0, buffer.window, self._planes(buffer))
-
-    def _planes(self, buffer: TileBuffer) -> list[Cells]:
-        """The cells of a tile's inputs as kernels see them, and their validity where it is apart.
-
-        All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
-        """
-        return [
-            Cells(cells[self._facing], None if block.valid is None else block.valid[k][self._facing], block, k)
-            for block in buffer.blocks
-            for k, cells in enumerate(block.cells)
-        ]
+        return self._arguments(0, buffer.window, buffer.planes(self._facing))
 
     def _arguments(
         self, number: int, window: Window, planes: Sequence[Cells]
@@ -210,7 +186,7 @@ class Evaluator:
         step, kernel = self.plan.steps[number], self.job.kernels[number]
         arrays: list[Array] = []
         for index, (operand, raster) in enumerate(zip(step.operands, kernel.rasters, strict=True)):
-            found = _in_place(operand, planes) if operand.direct else self._gathered(number, index, planes, window)
+            found = in_place(operand, planes) if operand.direct else self._gathered(number, index, planes, window)
             arrays += found if raster.is_stack else [array[0] for array in found]
         nodata = [d.type(v) for d, v in zip(step.signature.outputs, step.nodata, strict=True)]
         area, bound = window.expand(*step.halo), self.job.parameters[number]
@@ -277,17 +253,6 @@ def _deciding(step: Step, kernel: Kernel) -> Iterator[int]:
     for k, layers in kernel.deciding_inputs:
         taken = step.operands[k].planes
         yield from taken if ALL in layers else (taken[layer] for layer in layers)
-
-
-def _in_place(operand: Operand, planes: Sequence[Cells]) -> list[Array]:
-    """The planes of an operand where they lie, and behind them their validity, if it is asked for."""
-    first = planes[operand.planes[0]]
-    if first.block is None:
-        # A plane that is known to be blank has no cells, until a kernel wants them.
-        return [np.ascontiguousarray(first.cells)[np.newaxis]]
-    own = slice(first.index, first.index + len(operand.planes))
-    arrays = [first.block.cells, first.block.valid]
-    return [array[own] for array in arrays[: 1 + operand.valid] if array is not None]
 
 
 def _owner(plan: Plan, step: Step) -> int | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.engine.planning.plan import Plan
-    from tilejit.engine.planning.steps import Read
+    from tilejit.engine.planning.steps import Operand, Read
     from tilejit.formats.source import Source
 
 
@@ -65,6 +65,20 @@ class Block:
             own = slice(first, first + len(read.bands))
             yield Layer(read, self.cells[own], None if self.valid is None else self.valid[own])
             first = own.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of a plane, as kernels see them."""
+
+    cells: NDArray[Any]
+    """(row, col)."""
+    valid: NDArray[np.uint8] | None = None
+    """Their validity where it is apart."""
+    block: Block | None = None
+    """Where they are read to, with what lies beside them."""
+    index: int = 0
+    """Which plane of the block they are."""
 
 
 class TileMemory:
@@ -146,6 +160,17 @@ class TileBuffer:
         """Bytes of its cells and of their validity."""
         return sum(array.nbytes for layer in self.layers for array in layer.arrays())
 
+    def planes(self, facing: tuple[slice, slice]) -> list[Cells]:
+        """The cells as kernels see them.
+
+        All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
+        """
+        return [
+            Cells(cells[facing], None if block.valid is None else block.valid[k][facing], block, k)
+            for block in self.blocks
+            for k, cells in enumerate(block.cells)
+        ]
+
     def decoded(self, read: Read, whole: Window) -> Window:
         """The cells that the tile reads: its own, and those of its halo that lie beyond the panel inside ``whole``."""
         halo, own, panel = self.window.expand(*read.halo), self.window, self.panel
@@ -211,6 +236,17 @@ class TileBuffer:
             edge = layer.read.edge if isinstance(layer.read.edge, str) else 1
             for valid in () if layer.valid is None else layer.valid:
                 fill_outside(valid, halo, shape, edge, 0)
+
+
+def in_place(operand: Operand, planes: Sequence[Cells]) -> list[NDArray[Any]]:
+    """Returns the planes of an operand where they lie, and behind them their validity, if it is asked for."""
+    first = planes[operand.planes[0]]
+    if first.block is None:
+        # A plane that is known to be blank has no cells, until a kernel wants them.
+        return [np.ascontiguousarray(first.cells)[np.newaxis]]
+    own = slice(first.index, first.index + len(operand.planes))
+    arrays = [first.block.cells, first.block.valid]
+    return [array[own] for array in arrays[: 1 + operand.valid] if array is not None]
 
 
 def _wrap(layer: Layer, halo: Window, shape: tuple[int, int], source: Source) -> None:
