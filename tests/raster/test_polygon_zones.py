@@ -187,7 +187,7 @@ def test_mistakes_are_told(dem, parcels, tmp_path):
     said("feature 0 is no GeoJSON geometry", [{"type": "Polygon", "coordinates": [[1]]}])
     said("cells='middle': it is one of 'centre', 'fraction', 'touched'", SHAPES, cells="middle")
     said("layer='one' is a file's", SHAPES, layer="one")
-    said("nothing.gpkg: cannot be opened: No such file", tmp_path / "nothing.gpkg")
+    said("nothing.gpkg: cannot be opened as polygons: No such file", tmp_path / "nothing.gpkg")
     far = geopandas.GeoDataFrame(geometry=[shapely.box(-80, -89, 100, 95)], crs="EPSG:4326")
     said("feature 0 has points that are nowhere in WGS 84 / UTM", far)
     for layer in ("one", "two"):
@@ -239,3 +239,16 @@ def test_what_cannot_be_written_leaves_nothing(dem, tmp_path):
     with pytest.raises(tj.TilejitError, match="have no geometries: write"):
         plain.save(tmp_path / "table.gpkg")
     assert not list(tmp_path.iterdir())
+
+
+@tj.zonal(cells_of_it="sum")
+def number(value):
+    return 1
+
+
+def test_nothing_valid_and_nothing_read_have_rows(parcels):
+    empty = tj.from_array(np.full(GRID.shape, np.nan, np.float32), grid=GRID)
+    table = zonal.mean(empty, zones=parcels, cells="fraction").compute()
+    assert (len(table["mean"]), np.isnan(table["mean"]).all(), table["cells"].sum()) == (7, True, 0)
+    read = number(empty, zones=parcels, cells="fraction").compute()
+    np.testing.assert_array_equal(read["cells_of_it"], table["nodata"])

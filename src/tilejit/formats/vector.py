@@ -141,7 +141,10 @@ def _read_file(path: str, layer: str | int | None) -> Features:
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     except pyogrio.errors.DataSourceError as error:
-        raise SourceError(f"{path}: cannot be opened: {str(error).removeprefix(f'{path}: ')}") from error
+        raise SourceError(
+            f"{path}: cannot be opened as polygons: {str(error).removeprefix(f'{path}: ')}; a raster of zones is given "
+            f"as tj.open({path!r})"
+        ) from error
     if layer is None and len(layers) > 1:
         raise ParameterError(f"{path}: has {len(layers)} layers, {', '.join(layers)}: choose one with layer=…")
     chosen = layer if layer is not None or not layers else layers[0]

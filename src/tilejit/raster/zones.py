@@ -171,7 +171,8 @@ def _values(
             first, bands[names.index(result)] if isinstance(result, str) else ResultBand(application, first)
         )
         columns.append(Column(name, fold, list(values).index(first)))
-    return list(values.values()), tuple(columns)
+    # Where zones are polygons, and a body gives numbers only, there is nothing else to tell what a tile is.
+    return list(values.values()) or [ResultBand(application, 0)], tuple(columns)
 
 
 def _counts(band: Any) -> Any:
