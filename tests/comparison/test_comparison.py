@@ -28,7 +28,7 @@ from tilejit.comparison.by_hand import parallel_source
 from tilejit.comparison.child import differences
 from tilejit.comparison.comparison import HEADINGS, Comparison, Row, with_limits
 from tilejit.comparison.interpreted import PlainBody, spread
-from tilejit.comparison.measures import INSIDE, Measurement, Roofline, TrialSpec, kernel_name, limit_of
+from tilejit.comparison.measures import INSIDE, Measurement, Roofline, TrialSpec, limit_of
 from tilejit.comparison.page import look_of
 from tilejit.comparison.runner import _held_to, run_trial
 from tilejit.comparison.sample import SampleFiles, make_sample
@@ -157,18 +157,12 @@ class TestEveryStrategy:
 
 
 class TestTheDoor:
-    def test_a_kernel_of_a_console_is_refused(self):
+    def test_a_kernel_of_a_console(self, dem, tmp_path):
         text, scope = "@tj.local\ndef same(z):\n    return z\n", {"__name__": "__main__", "tj": tj}
         linecache.cache["<console>"] = len(text), None, text.splitlines(keepends=True), "<console>"
         exec(compile(text, "<console>", "exec"), scope)  # noqa: S102 - as IPython does
-        with pytest.raises(KernelError, match="put it into a file"):
-            kernel_name(scope["same"])
-
-    def test_names_by_which_others_find_a_kernel(self, kernels):
-        assert kernel_name(find_kernel("slope")) == "tilejit_kernels.terrain:slope"
-        where, _, name = kernel_name(kernels.slope).rpartition(":")
-        assert name == "slope"
-        assert Path(where).samefile(kernels.__file__)
+        task = TrialSpec("numba", 1, scope["same"], ((str(dem), 1),), {}, 150, 0.1, str(tmp_path / "reference.npy"))
+        assert run_trial(task, tmp_path / "cache").pixels == 150 * 200
 
     def test_a_script_that_compares_when_it_is_imported_is_refused(self, kernels, dem, monkeypatch):
         monkeypatch.setenv(INSIDE, "1")
@@ -215,13 +209,15 @@ class TestTheDoor:
         cells = np.add.outer(np.arange(40.0), np.arange(50.0)).astype(np.float32)
         result = tj.compare(kernels.both, cells, cores=[1], seconds=0.02, strategies="numba", edge=7.0)
         assert [r.is_right for r in result.rows] == [True, True]
-        assert {task.edge for task in tasks} == {7.0}
+        assert {task.kernel.edge for task in tasks} == {7.0}
         with pytest.raises(KernelError, match="has no edge"):
             tj.compare(kernels.root, cells, edge="wrap")
 
 
 def spec_of(kernels, name, path, tmp_path, **options):
-    return TrialSpec(strategy=options.pop("strategy", REFERENCE), cores=1, kernel=f"{kernels.__file__}:{name}",
+    kernel = getattr(kernels, name)
+    kernel = kernel.with_edge(options.pop("edge")) if "edge" in options else kernel
+    return TrialSpec(strategy=options.pop("strategy", REFERENCE), cores=1, kernel=kernel,
                 inputs=((str(path), 1),), parameters={}, rows=options.pop("rows", 150), seconds=0.1,
                 reference=str(tmp_path / "reference.npy"), **options)  # fmt: skip
 

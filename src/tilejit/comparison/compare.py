@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.comparison.comparison import Comparison, Row, with_limits
-from tilejit.comparison.measures import INSIDE, TrialSpec, kernel_name
+from tilejit.comparison.measures import INSIDE, TrialSpec
 from tilejit.comparison.runner import run_roofline, run_trial
 from tilejit.comparison.sample import SampleFiles, make_sample
 from tilejit.comparison.strategies import REFERENCE, STRATEGIES
@@ -62,7 +62,7 @@ def compare(
     compared with tilejit's. Files are decoded and results stay in memory: how they are written is the same for all.
 
     Args:
-        kernel: The kernel; it lies in a file or a module, so that other processes find it.
+        kernel: The kernel.
         *inputs: A path, a Raster of one band, or an array for each raster parameter.
         cores: Counts of cores; None for 1, 2, 4 … up to those that there are.
         seconds: How long the fastest strategy should take for the sample; no slower one runs much longer than that.
@@ -77,7 +77,7 @@ def compare(
         The figures; print it.
 
     Raises:
-        KernelError: Other processes cannot find the kernel, or it has no such edge.
+        KernelError: The kernel cannot go to other processes, or it has no such edge.
         ParameterError: An input, a parameter, a count of cores or a strategy is not as it should be.
         BackendError: tilejit's own threads did not run.
         SinkError: The report cannot be written there; nothing is measured.
@@ -154,9 +154,8 @@ class _Comparing:
         tell: Tell,
     ) -> None:  # fmt: skip
         self._kernel, self._rasters = kernel, rasters
-        self._edge = kernel.edge if kernel.kind == "focal" else None
         self._parameters = {n: v.item() if isinstance(v, np.generic) else v for n, v in parameters.items()}
-        self._name, self._seconds, self._folder, self._tell = kernel_name(kernel), seconds, folder, tell
+        self._seconds, self._folder, self._tell = seconds, folder, tell
         self._cache = folder / "cache"
 
     def compare(self, strategies: Sequence[Strategy], counts: Sequence[int]) -> Comparison:
@@ -209,8 +208,9 @@ class _Comparing:
     def _spec(self, name: str, cores: int, sample: SampleFiles, reference: Path) -> TrialSpec:
         share = min(1.0, _MOST_TIMES * cores / self._most)
         rows = min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP)
-        return TrialSpec(name, cores, self._name, sample.inputs, self._parameters, rows, self._seconds,
-                         str(reference), self._edge)  # fmt: skip
+        return TrialSpec(
+            name, cores, self._kernel, sample.inputs, self._parameters, rows, self._seconds, str(reference)
+        )
 
 
 def _machine() -> str:

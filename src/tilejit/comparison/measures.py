@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.errors import KernelError
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tilejit.kernel.kernel import Edge, Kernel
+    from tilejit.kernel.kernel import Kernel
 
 INSIDE = "TILEJIT_COMPARING"
 """Set in every child to the pid of the process that compares. A script that compares when it is imported, as children
@@ -34,14 +30,12 @@ class TrialSpec:
 
     strategy: str
     cores: int
-    kernel: str  # as `tilejit.kernel.discovery.find_kernel` finds it
+    kernel: Kernel
     inputs: tuple[tuple[str, int], ...]  # a file and a band for each raster parameter
     parameters: dict[str, Any]
     rows: int
     seconds: float
     reference: str
-    edge: Edge | None = None  # None for what the kernel declares
-    search_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,35 +188,3 @@ def _largest_stage(found: Measurement, cores: int, roofline: Roofline, known: Ma
         return Limit("bandwidth", f"computing moves {100 * bandwidth:.0f} % of the bytes that a copy does in its time")
     share = 100 * min(1.0, arithmetic)
     return Limit("arithmetic", f"computing goes at {share:.0f} % of its speed on cells that are in the cache")
-
-
-def kernel_name(kernel: Kernel) -> str:
-    """Returns the name by which another process finds a kernel: ``module:name``, or ``file.py:name``.
-
-    Raises:
-        KernelError: It was typed into a console or a notebook, where no other process can find it.
-
-    Example:
-        >>> from tilejit.kernel.discovery import find_kernel
-        >>> kernel_name(find_kernel("slope"))
-        'tilejit_kernels.terrain:slope'
-    """
-    file = Path(kernel.source.function.__code__.co_filename)
-    if _is_importable(kernel.module, file):
-        return f"{kernel.module}:{kernel.name}"
-    if not file.is_file():
-        raise KernelError(
-            f"{kernel.name} is defined in {file}, where other processes cannot find it: "
-            "put it into a file, and give my_kernels.py:name or import it from there"
-        )
-    return f"{file.resolve()}:{kernel.name}"
-
-
-def _is_importable(module: str, file: Path) -> bool:
-    """Whether a new process that imports the module gets this very file."""
-    if module == "__main__":
-        return False
-    if "." in module:  # files that are loaded by their path have plain names
-        return True
-    spec = importlib.machinery.PathFinder.find_spec(module)
-    return spec is not None and Path(spec.origin or "") == file

@@ -74,7 +74,7 @@ def run_roofline(spec: TrialSpec, counts: Sequence[int], cache: Path) -> Rooflin
 @contextmanager
 def _told(spec: TrialSpec) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tilejit-") as folder:
-        Path(folder, SPEC).write_bytes(pickle.dumps(spec))
+        Path(folder, SPEC).write_bytes(pickle.dumps((sys.path, pickle.dumps(spec))))
         yield Path(folder)
 
 
@@ -90,7 +90,7 @@ def _result(folder: Path, code: int, errors: IO[str]) -> Any:
 
 def _environment(spec: TrialSpec, cache: Path) -> dict[str, str]:
     """The child's variables: it finds the modules that this process finds, and none in the current folder else."""
-    path = os.pathsep.join(p for p in spec.search_path if p)
+    path = os.pathsep.join(p for p in sys.path if p)
     own = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "TILEJIT_CACHE_DIR": str(cache), INSIDE: str(os.getpid())}
     return {**os.environ, **own, "NUMBA_NUM_THREADS": str(spec.cores)}
 

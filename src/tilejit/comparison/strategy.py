@@ -20,7 +20,6 @@ from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import make_job
-from tilejit.kernel.discovery import find_single_kernel
 from tilejit.raster.making import apply_kernel, open_raster
 from tilejit.raster.options import RunOptions
 from tilejit.window import Window, tiles
@@ -57,8 +56,7 @@ class Workload:
     """A spec's kernel applied to its inputs, in this process."""
 
     def __init__(self, spec: TrialSpec) -> None:
-        kernel = find_single_kernel(spec.kernel)
-        self.kernel = kernel if spec.edge is None else kernel.with_edge(spec.edge)
+        self.kernel = spec.kernel
         """The kernel."""
         rasters = [open_raster(path, band=band) for path, band in spec.inputs]
         self.raster = apply_kernel(self.kernel, rasters, spec.parameters)
