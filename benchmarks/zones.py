@@ -1,12 +1,15 @@
-"""Tables by zone and a stretch by percentiles, file to file, beside hand-written loops and xarray-spatial.
+"""Tables by zone and a stretch by percentiles, file to file, beside hand-written loops, SciPy and xarray-spatial.
 
 ``python benchmarks/zones.py FOLDER [SIZE] [ROUNDS]``: SIZE x SIZE float32 by 4,000 zones, ZSTD level 1, medians of
-rounds that take turns. The hand-written way reads windows with rasterio on all cores and folds them in a Numba loop of
-float64 sums; every way gives the same counts and extremes, and sums that differ in their last digits.
+rounds that take turns: seconds, and seconds of cores, which other work on the machine changes less. The hand-written
+way reads windows with rasterio on all cores and folds them in a Numba loop of float64 sums; every way gives the same
+counts and extremes, and sums that differ in their last digits. Reading alone is what tilejit's readers take for the
+same windows. Polygons, with exactextract and rasterstats, are in `benchmarks/polygons.py`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
@@ -18,8 +21,10 @@ import numpy as np
 import rasterio
 from numba import njit
 from rasterio.windows import Window
+from scipy import ndimage
 
 import tilejit as tj
+from tilejit_kernels import zonal
 
 ZONES, TILE = 4000, 1024
 OPTIONS = {"driver": "GTiff", "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd", "zstd_level": 1}
@@ -28,6 +33,12 @@ OPTIONS = {"driver": "GTiff", "tiled": True, "blockxsize": 512, "blockysize": 51
 @tj.zonal(count="sum", total="sum", low="min", high="max")
 def stats(value):
     return 1, value, value, value
+
+
+@tj.zonal(majority="majority", variety="variety")
+def most(value):
+    whole = math.floor(value)
+    return whole, whole
 
 
 @tj.local
@@ -94,6 +105,35 @@ def by_tilejit(folder, _size):
     return stats(tj.open(folder / "values.tif"), zones=tj.open(folder / "zones.tif")).compute()
 
 
+def reading_alone(folder, size):
+    """What tilejit takes to read both files, window by window on all cores."""
+    bands = [tj.open(folder / f"{name}.tif").bands[0] for name in ("values", "zones")]
+
+    def read(row):
+        for band in bands:
+            band.source.read(
+                [1], tj.Window(row, 0, min(512, size - row), size), np.empty((1, 512, size), band.info.dtype)
+            )
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(read, range(0, size, 512)))
+
+
+def medians_by_tilejit(folder, _size):
+    return zonal.median(tj.open(folder / "values.tif"), zones=tj.open(folder / "zones.tif")).compute()
+
+
+def medians_by_scipy(folder, _size):
+    """In memory, on one core: it sorts all cells."""
+    with rasterio.open(folder / "zones.tif") as zones, rasterio.open(folder / "values.tif") as values:
+        return {"median": ndimage.median(values.read(1), zones.read(1), np.arange(ZONES))}
+
+
+def majorities_by_tilejit(folder, _size):
+    table = most(tj.open(folder / "values.tif"), zones=tj.open(folder / "zones.tif"))
+    return table.compute()
+
+
 def by_xarray_spatial(folder, _size):
     """In memory: it has no way over blocks of files for this but dask's."""
     import rioxarray
@@ -130,14 +170,14 @@ def stretch_by_hand(folder, size):
 
 
 def race(ways, folder, size, rounds):
-    """Median seconds of each way, in turns."""
-    seconds = {name: [] for name in ways}
+    """Median seconds, and seconds of cores, of each way, in turns."""
+    found = {name: [] for name in ways}
     for _ in range(rounds + 1):  # the first compiles
         for name, way in ways.items():
-            begin = time.perf_counter()
+            begin, cores = time.perf_counter(), time.process_time()
             way(folder, size)
-            seconds[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(found[1:]) for name, found in seconds.items()}
+            found[name].append((time.perf_counter() - begin, time.process_time() - cores))
+    return {name: tuple(map(statistics.median, zip(*times[1:], strict=True))) for name, times in found.items()}
 
 
 def main():
@@ -147,15 +187,21 @@ def main():
     one, other = by_tilejit(folder, size), by_hand(folder, size)
     for name in ("count", "low"):
         np.testing.assert_array_equal(one[name], other[name][one["zone"]])
-    tables = {"tilejit": by_tilejit, "rasterio threads, Numba by hand": by_hand}
+    tables = {"tilejit": by_tilejit, "rasterio threads, Numba by hand": by_hand, "reading alone": reading_alone}
+    medians = {"tilejit": medians_by_tilejit, "tilejit, majority and variety": majorities_by_tilejit}
     if size <= 8192:
         tables["xarray-spatial, in memory"] = by_xarray_spatial
+        medians["scipy.ndimage, in memory"] = medians_by_scipy
     stretches = {"tilejit": stretch_by_tilejit, "rasterio threads, NumPy": stretch_by_hand}
-    for title, ways in ((f"{ZONES} zones", tables), ("stretch from 2 to 98 %", stretches)):
+    jobs = {f"{ZONES} zones": tables, f"medians of {ZONES} zones": medians, "stretch from 2 to 98 %": stretches}
+    for title, ways in jobs.items():
         found = race(ways, folder, size, rounds)
         print(f"{size} x {size}, {title}")
-        for name, median in found.items():
-            print(f"  {name:32} {median:6.2f} s   tilejit takes {found['tilejit'] / median:.2f} of it")
+        for name, (seconds, cores) in found.items():
+            share, of_cores = (mine / its for mine, its in zip(found["tilejit"], (seconds, cores), strict=True))
+            print(
+                f"  {name:32} {seconds:6.2f} s, {cores:6.2f} of cores   tilejit takes {share:.2f} of it, {of_cores:.2f}"
+            )
 
 
 if __name__ == "__main__":

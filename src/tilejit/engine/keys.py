@@ -129,8 +129,8 @@ def classes_of(values: Array, edges: Sequence[float]) -> Array:
     return found.astype(np.int64)
 
 
-def counted(keys: Array, valid: Array, runs: Runs, shift: int = 0, targets: Targets | None = None) -> Array:
-    """The entries of one tile.
+def counted(keys: Array, valid: Array, runs: Runs, shift: int = 0, targets: Targets | None = None) -> list[Array]:
+    """The entries of one tile: one piece of what `merged` takes.
 
     Args:
         keys: (row, col).
@@ -149,15 +149,45 @@ def counted(keys: Array, valid: Array, runs: Runs, shift: int = 0, targets: Targ
         if count >= 0:
             break
         size *= 8
-    used = table[:, 0] >= 0
-    entries = np.stack([runs.zones[table[used, 0]], table[used, 1], counts[used]], axis=1)
-    return _checked(entries[np.lexsort((entries[:, 1], entries[:, 0]))])
+    used = np.flatnonzero(table[:, 0] >= 0)
+    order = np.argsort(runs.zones)
+    ranks, keys = np.argsort(order)[table[used, 0]], table[used, 1]
+    used = used[_order(ranks, keys)]
+    return [_checked(np.stack([runs.zones[table[used, 0]], table[used, 1], counts[used]], axis=1))]
 
 
-def merged(one: Array, other: Array) -> Array:
-    """The entries of both."""
+def _order(ranks: Array, keys: Array) -> Array:
+    """What sorts entries by zone and key; where both fit in one number a sort of that takes a fifth of the time."""
+    low, high = (keys.min(), keys.max()) if keys.size else (0, 0)
+    if int(high) - int(low) < 1 << 32:
+        return np.argsort((ranks << 32) | (keys - low))
+    return np.lexsort((keys, ranks))
+
+
+def merged(one: Sequence[Array], other: Sequence[Array]) -> list[Array]:
+    """The entries of both, in pieces of which each is less than half as long as the one before.
+
+    So an entry is merged as often as its piece doubles, and not with each tile.
+    """
+    pieces = sorted([*one, *other], key=len, reverse=True)
+    while len(pieces) > 1 and 2 * len(pieces[-1]) >= len(pieces[-2]):
+        pieces[-2:] = [_merged(*pieces[-2:])]
+        pieces.sort(key=len, reverse=True)
+    return pieces
+
+
+def whole(pieces: Sequence[Array]) -> Array:
+    """The entries of all pieces."""
+    entries = np.zeros((0, 3), np.int64)
+    for piece in reversed(pieces):
+        entries = _merged(entries, piece)
+    return entries
+
+
+def _merged(one: Array, other: Array) -> Array:
     entries = np.empty((len(one) + len(other), 3), np.int64)
-    return _checked(entries[: loop("merge_entries")(one, other, entries)].copy())
+    count = loop("merge_entries")(one, other, entries)
+    return _checked(entries[:count] if 4 * count > 3 * len(entries) else entries[:count].copy())
 
 
 def _checked(entries: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tilejit.engine.keys import Counted, Targets, counted, key_functions, keys_of, merged, prefix_shift
+from tilejit.engine.keys import Counted, Targets, counted, key_functions, keys_of, merged, prefix_shift, whole
 from tilejit.engine.zonal_tile import ZonalTile, tile_functions
 
 if TYPE_CHECKING:
@@ -69,14 +69,15 @@ class Ranking:
         """Both together."""
         if not one or not other:
             return one or other
-        return {number: (shift, merged(entries, other[number][1])) for number, (shift, entries) in one.items()}
+        return {number: (shift, merged(pieces, other[number][1])) for number, (shift, pieces) in one.items()}
 
     def finalize(self, state: State) -> dict[int, Targets]:
         """The prefixes of each band."""
         is_weighted = self.zones is not None and self.zones.is_weighted
         found = {}
         for number, percents in self.percents:
-            shift, entries = state.get(number, (0, np.zeros((0, 3), np.int64)))
+            shift, pieces = state.get(number, (0, []))
+            entries = whole(pieces)
             counts = Counted(entries, np.unique(entries[:, 0]), is_weighted)
             found[number] = counts.targets(percents, shift)
         return found

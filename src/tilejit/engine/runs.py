@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ _TABLE = 1 << 10
 """How many places the hash table of a tile's zones begins with; half of them are filled at most."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Runs:
     """The zones of a tile: a run is cells of one row that belong to one zone. Runs of several zones may overlap.
 
@@ -70,7 +71,7 @@ class Runs:
                 return cls(ids[: told[0]], run_slots, rows, starts, stops)
             size *= 8
 
-    @property
+    @cached_property
     def where(self) -> Array:
         """What loops take of them: (run, 4), slots, rows, starts, stops."""
         return np.stack([self.slots, self.rows, self.starts, self.stops], axis=1)

@@ -20,6 +20,7 @@ from tilejit.engine.keys import (
     keys_of,
     merged,
     place_functions,
+    whole,
 )
 from tilejit.engine.reductions import contiguous
 from tilejit.engine.zonal_tile import ZonalTile, tile_functions
@@ -228,7 +229,7 @@ class ZonalTable:
             if column.constant is not None:
                 table[column.name] = _of_constant(column.fold, column.constant, known)
             elif name := keys_name(column.fold, is_ranked=column.input in self.targets):
-                entries = Counted(parts[name], ids, self.is_weighted)
+                entries = Counted(whole(parts[name]), ids, self.is_weighted)
                 table[column.name] = self._of_keys(column, entries, np.dtype(parts["dtype"]))
             elif isinstance(column.fold, str) and column.fold.endswith(("row", "col")):
                 table[column.name] = _of_places(column.fold, parts)
