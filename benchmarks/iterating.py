@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import tilejit as tj
+from tilejit.engine.pipeline.report import peak_memory
 from tilejit_kernels.morphology import geodesic_dilation, reconstruct_by_dilation
 
 OPTIONS = {"compress": "zstd", "zstd_level": 1, "predictor": 3}
@@ -45,7 +45,7 @@ def by_tilejit(folder):
     rasters = tj.open(folder / "marker.tif"), tj.open(folder / "mask.tif")
     report = reconstruct_by_dilation(*rasters).save(folder / "tilejit.tif", overwrite=True, profile=OPTIONS)
     sweeps = report.earlier[-1]
-    return f"{sweeps.sweeps} sweeps of {sweeps.tasks} tiles, {sweeps.seconds:.1f} s"
+    return f"{sweeps.sweeps} sweeps of {sweeps.tiles} tiles, {sweeps.seconds:.1f} s"
 
 
 def by_tilejit_on_one_core(folder):
@@ -57,7 +57,7 @@ def by_sweeps(folder):
     """Without what monotone= allows."""
     rasters = tj.open(folder / "marker.tif"), tj.open(folder / "mask.tif")
     report = tj.iterate(geodesic_dilation, *rasters).save(folder / "sweeps.tif", overwrite=True, profile=OPTIONS)
-    return f"{report.earlier[-1].sweeps} sweeps of {report.earlier[-1].tasks} tiles"
+    return f"{report.earlier[-1].sweeps} sweeps of {report.earlier[-1].tiles} tiles"
 
 
 def by_scikit_image(folder):
@@ -81,14 +81,15 @@ WAYS = {
 
 
 def run(name, folder):
-    """Seconds, peak memory in MB and a note of one way, in this process."""
+    """Seconds, core seconds, peak memory in MB and a note of one way, in this process."""
     if name == "scikit-image":
         import skimage.morphology  # noqa: F401
     import rasterio  # noqa: F401
 
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     note = WAYS[name](folder)
-    print(json.dumps([time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, note]))
+    took = time.perf_counter() - begin, time.process_time() - cpu
+    print(json.dumps([*took, peak_memory() / 1e6, note]))
 
 
 def main():
@@ -110,8 +111,9 @@ def main():
     print(f"{size} x {size} float32, {size * size * 4 / 1e6:.0f} MB a raster")
     peer = statistics.median(row[0] for row in found["scikit-image"])
     for name, rows in found.items():
-        seconds, memory = (statistics.median(row[k] for row in rows) for k in (0, 1))
-        print(f"  {name:24} {seconds:7.2f} s, {seconds / peer:5.2f} of scikit-image, {memory:6.0f} MB  {rows[-1][2]}")
+        seconds, cores, memory = (statistics.median(row[k] for row in rows) for k in (0, 1, 2))
+        ratio = f"{seconds / peer:5.2f} of scikit-image, {cores:7.2f} core seconds"
+        print(f"  {name:24} {seconds:7.2f} s, {ratio}, {memory:6.0f} MB  {rows[-1][3]}")
 
 
 if __name__ == "__main__":

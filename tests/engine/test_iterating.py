@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
-import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +175,7 @@ def test_annotated_integers_have_their_validity_apart(monotone):
     numbers[tuple(seeds.T)] = 7, 9
     lazy = tj.iterate(spread, numbers, LAND.astype(np.uint8), monotone=monotone)
     regions, count = ndimage.label(LAND, np.ones((3, 3)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.NodataWarning)
+    with pytest.warns(tj.NodataWarning, match="nodata value .-32768"):
         found = lazy.read(tile=(4, 4))[0]
     most = ndimage.maximum(numbers, regions, np.arange(count + 1))[regions]
     assert np.array_equal(found, np.where(LAND, most, -32768))
@@ -218,15 +219,51 @@ def raised(z, *, by):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["processes"])
 @pytest.mark.parametrize("monotone", [False, True])
-def test_on_executors(tmp_path, executor, monotone):
+def test_on_executors(tmp_path, monotone):
     marker, mask = files(tmp_path, **dict(zip(("marker", "mask"), terrain(5, (40, 30)), strict=True)))
     lazy = tj.iterate(geodesic_dilation, marker, mask, monotone=monotone)
-    lazy.save(
-        tmp_path / "out.tif", executor=executor, workers=2, tile=(32, 32), profile={"blockxsize": 32, "blockysize": 32}
-    )
+    options = {"tile": (16, 16), "profile": {"blockxsize": 16, "blockysize": 16}}
+    with ThreadPoolExecutor(2) as pool:
+        lazy.save(tmp_path / "out.tif", executor="processes" if monotone else pool, **options)
     assert same(tj.open(tmp_path / "out.tif").read(), lazy.read())
+    assert left_in(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+import tilejit as tj
+from tilejit.formats.tile_store import TileStoreSink
+from tilejit_kernels.morphology import geodesic_dilation
+
+write, count = TileStoreSink.write, iter(range(20))
+
+
+def killed(*arguments):
+    if next(count) == 19:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*arguments)
+
+
+TileStoreSink.write = killed
+marker, mask = (tj.open(f"{sys.argv[1]}/{name}.tif") for name in ("marker", "mask"))
+lazy = tj.iterate(geodesic_dilation, marker, mask)
+lazy.save(f"{sys.argv[1]}/out.tif", resume=bool(sys.argv[2]), tile=(16, 16), profile={"blockxsize": 16, "blockysize": 16})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nothing kills so")
+@pytest.mark.parametrize("resume", [False, True])
+def test_after_a_kill_the_next_run_leaves_nothing(tmp_path, resume):
+    marker, mask = files(tmp_path, **dict(zip(("marker", "mask"), terrain(7, (40, 30)), strict=True)))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "yes" * resume], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(left_in(tmp_path)) > 0
+    lazy = tj.iterate(geodesic_dilation, marker, mask)
+    lazy.save(tmp_path / "out.tif", resume=resume, tile=(16, 16), profile={"blockxsize": 16, "blockysize": 16})
+    wanted = reconstruction(marker.read()[0], mask.read()[0]).astype(np.float32)
+    assert np.array_equal(tj.open(tmp_path / "out.tif").read()[0], wanted, equal_nan=True)
     assert left_in(tmp_path) == []
 
 

@@ -165,7 +165,7 @@ def _copy_inputs(job: Job, run: Runner, folder: Path) -> Report:
     for store in stores:
         with Path(store.path).open("xb") as file:
             file.truncate(store.file_bytes)
-    return run(job, [TileStoreSink(store) for store in stores])
+    return replace(run(job, [TileStoreSink(store) for store in stores]), sweeps=1)
 
 
 def _located(store: TileStore, folder: Path) -> TileStore:
@@ -187,7 +187,7 @@ def _iterate(job: Job, run: Runner, folder: Path, tell: Callable[[str], object])
     for number in range(1, limit + 1):
         tell(f"sweep {number}, {counted(job.plan.tile_count, 'tile')}")
         state = _state_of(job)
-        report = run(job, [TileStoreSink(state.turned())])
+        report = replace(run(job, [TileStoreSink(state.turned())]), sweeps=1)
         changed: Changed = report.results[1]
         reports = report if reports is None else reports.then(report)
         if not changed.cells:

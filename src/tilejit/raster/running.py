@@ -197,7 +197,9 @@ def save_in_thread(
 
 def warning_of(label: str, report: Report, job: Job) -> NodataWarning | None:
     """What the caller of a run that made ``label`` is to be warned of."""
-    return report.counts.warning(printable(label), job.plan.nodata_values, "give another with nodata=")
+    counts = sum((one.counts for one in report.earlier if one.sweeps), report.counts)
+    values = [value for plan in job.plan.passes if plan.repeat or plan is job.plan for value in plan.nodata_values]
+    return counts.warning(printable(label), values, "give another with nodata=")
 
 
 def _claimed(paths: Sequence[str], executor: Executor | None) -> AbstractContextManager[None]:

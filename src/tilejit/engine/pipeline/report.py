@@ -95,13 +95,13 @@ class Report:
     """What ran the tiles."""
     resumed: int = 0
     """Pixels that an earlier run had finished."""
-    sweeps: int = 1
-    """How often a pass was run."""
+    sweeps: int = 0
+    """How often a pass of an iteration was run; 0 of what is none."""
     earlier: tuple[Report, ...] = ()
     """What the passes before did, whose results the kernels took."""
 
     def then(self, other: Report) -> Report:
-        """What two sweeps of a pass did together; the results are those of the second."""
+        """What sweeps of a pass did together: results are those of the last, but pixels are told of in each sweep."""
         stages = {name: self.stages[name] + other.stages[name] for name in STAGES}
         added = ("seconds", "cpu_seconds", "pixels", "tiles", "bytes_read", "source_bytes", "output_bytes", "sweeps")
         sums = {name: getattr(self, name) + getattr(other, name) for name in added}
