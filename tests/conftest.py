@@ -8,7 +8,7 @@ import pytest
 
 from tilejit.compiler.jit.native_function import loader
 
-LONGEST = ("test_benchmarks.py", "test_random_bodies.py")
+LONGEST = ("test_benchmarks.py", "test_random_bodies.py", "test_resuming.py")
 """Test files that come first: at the end one of them would leave the other cores with nothing to do."""
 
 

@@ -9,6 +9,7 @@ outputs are given, and prints how many of the four were there then, and what the
 """
 
 import json
+import math
 import os
 import random
 import signal
@@ -23,8 +24,8 @@ from tilejit.engine.pipeline import journal
 from tilejit.formats import publishing
 
 OPTIONS = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
-LONGEST = 0.25
-"""Seconds after which a run is killed at the latest."""
+SHARE = 0.25
+"""A run is killed at the latest after this share of what a whole one takes, however busy the machine is."""
 
 
 def raster(dem):
@@ -109,10 +110,13 @@ def at_names(dem, folder, overwrite):
 def at_moments(dem, folder, suffix, kills, seed):
     journal.SECONDS = 0.02
     rng, lines, done = random.Random(seed), [], 0  # noqa: S311 - moments, no secrets
+    begun = time.monotonic()
     raster(dem).save(folder / f"first{suffix}", executor="serial", **OPTIONS)
+    longest = SHARE * (time.monotonic() - begun)
     while len(lines) < kills:
         path = folder / f"run{done}{suffix}"
-        while killed(forked(run, dem, path), rng.uniform(0, LONGEST)):
+        # The last of the kills was enough: this run may end.
+        while killed(forked(run, dem, path), rng.uniform(0, longest) if len(lines) < kills else math.inf):
             left = list(folder.glob(".*.jsonl"))
             assert len(left) <= 1, left
             if path.exists() and not left:

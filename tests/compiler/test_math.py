@@ -54,7 +54,9 @@ def pasted(dtype):
     lines = ["import numpy as np", "import numba"]
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
-            lines.append('@numba.njit(error_model="numpy", forceinline=True)')
+            lines.append(
+                '@numba.njit(error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)'
+            )
         if isinstance(node, ast.FunctionDef | ast.Assign):
             lines.append(ast.get_source_segment(source, node))
     namespace = {}
