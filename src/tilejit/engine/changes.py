@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tilejit.formats.cells import chunks
 from tilejit.window import Window
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ def _different(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
     if before.dtype.kind != "f":
         flags: NDArray[np.bool_] = before != after
         return flags
-    bits = np.dtype(f"u{before.dtype.itemsize}")
-    different: NDArray[np.bool_] = before.view(bits) != after.view(bits)
-    if different.any():
-        different &= ~(np.isnan(before) & np.isnan(after))
+    bits, different = np.dtype(f"u{before.dtype.itemsize}"), np.empty(before.shape, np.bool_)
+    for rows in chunks(before):
+        one, other = before[rows], after[rows]
+        np.not_equal(one.view(bits), other.view(bits), out=different[rows])
+        if different[rows].any():
+            different[rows] &= ~(np.isnan(one) & np.isnan(other))
     return different

@@ -82,6 +82,9 @@ def fill(out: NDArray[Any], valid: NDArray[np.uint8] | None, cells: NDArray[Any]
 
 def convert(cells: NDArray[Any], out: NDArray[Any]) -> None:
     """Copy cells as GDAL does: integers round, halves away from 0, and clamp; NaN becomes 0."""
+    if cells.dtype == out.dtype:
+        np.copyto(out, cells)
+        return
     if out.dtype.kind == "f" or np.can_cast(cells.dtype, out.dtype, "safe"):
         # Files hold NaN of any bits, and some of them signal.
         with np.errstate(over="ignore", invalid="ignore"):

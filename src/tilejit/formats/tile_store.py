@@ -81,15 +81,17 @@ class TileStore:
     def _sides(self) -> NDArray[np.uint8]:
         return np.frombuffer(self.sides, np.uint8).reshape(self.shape)
 
-    def tiles(self, window: Window) -> Iterator[tuple[int, Window]]:
-        """Yields where each tile that a window touches lies in the file, and in the raster."""
+    def tiles(self, window: Window) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
+        """Yields for each tile that a window touches where it lies in the file, its first row and column, and its size.
+
+        As plain numbers: there are nine for each tile with its halo.
+        """
         (rows, cols), (height, width), across = self.block, self.grid.shape, self.shape[1]
         down = range(window.row_off // rows, ceil(window.row_end / rows))
         for row, col in product(down, range(window.col_off // cols, ceil(window.col_end / cols))):
             number, first, left = row * across + col, row * rows, col * cols
             place = 2 * number + (self.sides[number] if self.sides else 0)
-            tile = Window(first, left, min(rows, height - first), min(cols, width - left))
-            yield place * self.place_bytes, tile
+            yield place * self.place_bytes, (first, left, min(rows, height - first), min(cols, width - left))
 
     def read(
         self,
@@ -111,13 +113,13 @@ class TileStore:
         except OSError as error:
             raise ReadError(f"{self.name}: its tiles are no longer there: {error}") from error
         try:
-            for offset, tile in self.tiles(window):
-                part = tile.intersection(window)
-                skipped, pitch = part.row_off - tile.row_off, tile.width * size
-                stored = os.pread(descriptor, part.height * pitch, offset + skipped * pitch)
-                cells = np.frombuffer(stored, info.dtype).reshape(part.height, tile.width)
-                cells = cells[:, part.col_off - tile.col_off :][:, : part.width]
-                rows, cols = part.slices(window)
+            for offset, (row, col, height, width) in self.tiles(window):
+                top, bottom = max(row, window.row_off), min(row + height, window.row_end)
+                left, right = max(col, window.col_off), min(col + width, window.col_end)
+                stored = os.pread(descriptor, (bottom - top) * width * size, offset + (top - row) * width * size)
+                cells = np.frombuffer(stored, info.dtype).reshape(bottom - top, width)[:, left - col : right - col]
+                rows = slice(top - window.row_off, bottom - window.row_off)
+                cols = slice(left - window.col_off, right - window.col_off)
                 for i in range(len(bands)):
                     fill(out[i, rows, cols], None if valid is None else valid[i, rows, cols], cells, key)
         except (OSError, ValueError) as error:
@@ -171,7 +173,7 @@ class TileStoreSink(MemorySink):
             descriptor = os.open(store.path, os.O_WRONLY)
             try:
                 for offset, tile in store.tiles(window):
-                    cells = np.ascontiguousarray(array[0][tile.slices(window)])
+                    cells = np.ascontiguousarray(array[0][Window(*tile).slices(window)])
                     write_all(descriptor, cells.data.cast("B"), offset)
             finally:
                 os.close(descriptor)
