@@ -192,6 +192,10 @@ def test_zones_may_come_from_elsewhere_and_overlap(side):
     assert table.finalize(state)["total"].tolist() == [values.sum(), *values.sum(axis=1)]
 
 
+def share_of(cols):
+    return np.rint(2.0**40 / (1.0 + cols)) / 2.0**40
+
+
 @dataclass(frozen=True)
 class Parts:
     """One zone, which cells belong to by a share that their column tells."""
@@ -203,7 +207,7 @@ class Parts:
 
     def runs(self, window):
         rows, cols = (axis.ravel().astype(np.int32) for axis in np.indices(window.shape))
-        return Runs(np.array([5]), np.zeros_like(rows), rows, cols, cols + 1, 1 / (1.0 + window.col_off + cols))
+        return Runs(np.array([5]), np.zeros_like(rows), rows, cols, cols + 1, share_of(window.col_off + cols))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
@@ -215,7 +219,7 @@ def test_cells_that_count_by_a_share(dtype):
         part = values[:, x : {0: 4, 4: 5, 5: 9}[x]]
         found = table.of([part], [part != 0], Window(0, x, *part.shape))
         state = found if state is None else table.combine(found, state)
-    shares = np.tile(1 / (1.0 + np.arange(9)), (8, 1))
+    shares = np.tile(share_of(np.arange(9)), (8, 1))
     known, amounts = shares[values != 0], (values * shares)[values != 0]
     found = {name: column[0] for name, column in table.finalize(state).items()}
     exact = [float(sum(map(Fraction, part.tolist()))) for part in (known, amounts)]

@@ -5,7 +5,8 @@ import types
 
 import numpy as np
 import pytest
-from rasterio.features import rasterize
+import rasterio
+import rasterio.features
 
 import tilejit as tj
 from tilejit_kernels import zonal
@@ -67,7 +68,12 @@ def test_cells_are_those_that_gdal_burns(dem, values, cells):
     shapes = [shape for shape, name in zip(SHAPES, NAMES, strict=True) if name in {"pit", "half", "two"}]
     table = zonal.summary(dem, zones=shapes, cells=cells).compute()
     for row, shape in enumerate(shapes):
-        mask = rasterize([shape], GRID.shape, transform=(*GRID.transform, 0, 0, 1), all_touched=cells == "touched") != 0
+        mask = (
+            rasterio.features.rasterize(
+                [shape], GRID.shape, transform=(*GRID.transform, 0, 0, 1), all_touched=cells == "touched"
+            )
+            != 0
+        )
         inside = values[mask & ~np.isnan(values)]
         assert (table["count"][row], table["nodata"][row]) == (inside.size, np.isnan(values[mask]).sum())
         assert (table["min"][row], table["max"][row]) == (inside.min(), inside.max())
@@ -252,3 +258,26 @@ def test_nothing_valid_and_nothing_read_have_rows(parcels):
     assert (len(table["mean"]), np.isnan(table["mean"]).all(), table["cells"].sum()) == (7, True, 0)
     read = number(empty, zones=parcels, cells="fraction").compute()
     np.testing.assert_array_equal(read["cells_of_it"], table["nodata"])
+
+
+@tj.zonal(count="sum", total="sum", low="min", high="max")
+def stats(value):
+    return 1, value, value, value
+
+
+@pytest.mark.parametrize("cells", ["centre", "fraction", "touched"])
+def test_real_zones_as_polygons_are_what_they_are_as_a_raster(test_data, cells):
+    """Outlines of a raster's own zones run along the borders of cells: nothing is shared, and nothing is left out."""
+    files = (test_data / "dem" / "lf_elev_220_mt_hood_utm.tif", test_data / "zones" / "lf_fbfm40_220_mt_hood_utm.tif")
+    grid = tj.open(files[0]).grid.part(tj.Window(200, 300, 60, 90))
+    heights, zones = (tj.open(file).read(tj.Window(200, 300, 60, 90)) for file in files)
+    dem = tj.from_array(heights, grid=grid)
+    outlines = list(rasterio.features.shapes(zones, transform=rasterio.Affine(*grid.transform)))
+    numbers = np.array([number for _, number in outlines], int)
+    table = stats(dem, zones=[shape for shape, _ in outlines], cells=cells).compute(tile=(32, 32))
+    assert len(outlines) > 500
+    assert not table["outside"].any()
+    expected = stats(dem, zones=tj.from_array(zones, grid=dem.grid)).compute()
+    for number, *row in zip(*expected.values(), strict=True):
+        count, total, low, high = (table[name][numbers == number] for name in ("count", "total", "low", "high"))
+        assert [count.sum(), total.sum(), low.min(), high.max()] == row

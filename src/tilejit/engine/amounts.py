@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 _LOOPS = Path(__file__).with_name("zonal_loops.py")
-_UNITS = {149: 10, 298: 19, 1074: 68, 2148: 135}
-"""Limbs of 32 bits that sums of floats take, by their unit, of which a whole has 2 ** so many: that of float32 and of
-its squares, and the same of float64."""
+SHARE_UNIT = 40
+"""A whole has 2 ** so many units of a share."""
+_UNITS = {SHARE_UNIT: 4, 149: 10, 298: 19, 189: 13, 338: 21, 1074: 68, 2148: 135}
+"""Limbs of 32 bits that sums take, by their unit, of which a whole has 2 ** so many: that of shares; of float32 and its
+squares, and of both times shares; and of float64, and its squares."""
 _UNIT_OF = {limbs: unit for unit, limbs in _UNITS.items()} | {4: 0, 6: 0}
 """The unit of sums with so many limbs; those of integers and of their squares count ones."""
 _U8, _I32, _I64, _F32, _F64 = (np.dtype(name) for name in ("u1", "i4", "i8", "f4", "f8"))
@@ -74,8 +76,9 @@ class Amounts:
     @property
     def units(self) -> tuple[int, int]:
         """Those of sums and squares; 0 where none are asked for."""
-        unit = 149 if self.folded_as == _F32 and not self.is_weighted else 1074
-        square = unit if self.is_weighted else 2 * unit
+        unit, square = (149, 298) if self.folded_as == _F32 else (1074, 2148)
+        if self.is_weighted:  # float64 is rounded to its own unit
+            unit, square = (unit + SHARE_UNIT, square + SHARE_UNIT) if self.folded_as == _F32 else (unit, unit)
         return unit if {"sums", "squares"} & self.wants else 0, square if "squares" in self.wants else 0
 
     @property
@@ -156,7 +159,7 @@ def whole_numbers(limbs: Array) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much of each zone counts: cells, or sums of shares in units of 2 ** -1074."""
+    """How much of each zone counts: cells, or sums of shares in their units."""
 
     counts: Array
     """(zone,) cells."""
@@ -166,7 +169,15 @@ class Weights:
     @property
     def column(self) -> Array:
         """As a table has it."""
-        return self.counts if self.shares is None else np.array([quotient(one, 1 << 1074) for one in self.shares])
+        return self.counts if self.shares is None else np.array([quotient(one, 1 << SHARE_UNIT) for one in self.shares])
+
+    def units(self, unit: int) -> list[int]:
+        """In units of which a whole has 2 ** so many."""
+        return (
+            [n << unit for n in self.counts.tolist()]
+            if self.shares is None
+            else [n << unit - SHARE_UNIT for n in self.shares]
+        )
 
 
 def column_of(fold: Fold, parts: Mapping[str, Array], weights: Weights) -> Array:
@@ -180,14 +191,14 @@ def column_of(fold: Fold, parts: Mapping[str, Array], weights: Weights) -> Array
         if unit == 0 and all(-(2**63) <= total < 2**63 for total in sums):
             return np.array(sums, np.int64)
         return np.array([_plain(*row, 1 << unit) for row in zip(sums, infinite, strict=True)], np.float64)
-    counts = weights.counts.tolist() if weights.shares is None else weights.shares
-    one = 1 << (unit if weights.shares is None else 0)  # shares are in the unit of their sums
     if fold == "mean":
-        divisors = [count * one for count in counts]
-        rows = zip(sums, infinite, divisors, strict=True)
+        rows = zip(sums, infinite, weights.units(unit), strict=True)
         return np.array([_plain(*row) if row[2] else math.nan for row in rows])
-    squares = whole_numbers(parts["squares"])
-    unit = 0 if weights.shares else one
+    squares, counts = whole_numbers(parts["squares"]), weights.counts.tolist()
+    if weights.shares is not None:
+        fine = _UNIT_OF[parts["squares"].shape[1] - 2]
+        sums, counts = [total << fine - unit for total in sums], weights.units(fine)
+    unit = 0 if weights.shares is not None else 1 << unit
     return np.array([_deviation(*row, unit) for row in zip(counts, sums, squares, infinite, strict=True)])
 
 

@@ -25,7 +25,7 @@ _STEPS = float(1 << 40)
 
 
 def rounded(height: float) -> float:
-    """A height within a row as covers count it."""
+    """A height within a row as covers count it, or a share."""
     return math.floor(height * _STEPS + 0.5) / _STEPS
 
 
@@ -192,6 +192,7 @@ def emit(  # noqa: PLR0917 - as above
     cells: int,
 ) -> int:
     """Append a run, or lengthen the last one; returns how many there are."""
+    share = rounded(share)
     if start == stop or share <= 0:
         return count
     share = 1.0 if cells == TOUCHED else min(share, 1.0)

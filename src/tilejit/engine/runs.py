@@ -47,7 +47,7 @@ class Runs:
     stops: NDArray[np.int32]
     """(run,) column after the last."""
     shares: NDArray[np.float64] | None = None
-    """(run,) share of each of its cells that belongs to the zone, in (0, 1]; None: all of it."""
+    """(run,) share of each of its cells that belongs to the zone, a multiple of 2 ** -40 in (0, 1]; None: all of it."""
 
     @classmethod
     def of(cls, zones: Array, valid: NDArray[np.bool_] | None) -> Runs:

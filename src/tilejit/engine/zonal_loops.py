@@ -33,6 +33,7 @@ _LIMB, _LOWER = 0xFFFFFFFF, 0x3FFFFFF
 _LEAST, _MOST = np.int32(-0x80000000), np.int32(0x7FFFFFFF)
 _WHOLE = 6755399441055744.0  # 1.5 * 2 ** 52: what is added to it is rounded to an integer, in its last 51 bits
 _WHOLE_BITS = np.int64(0x4338000000000000)
+_SHARE_UNIT = 40  # that of `amounts`
 _PIECE = 1024
 """Cells whose digits are summed at once, so that 64 bits hold the sums."""
 
@@ -71,13 +72,13 @@ def count_cells(  # noqa: PLR0917 - as above
         counts[slot, 1] += left
         if known.size > 0:
             if shares.size == 0 or shares[run] == 1.0:
-                add(known[slot], np.float64(count), 1074)
-                add(unknown[slot], np.float64(left), 1074)
+                add(known[slot], np.float64(count), _SHARE_UNIT)
+                add(unknown[slot], np.float64(left), _SHARE_UNIT)
                 continue
             for _ in range(count):
-                add(known[slot], shares[run], 1074)
+                add(known[slot], shares[run], _SHARE_UNIT)
             for _ in range(left):
-                add(unknown[slot], shares[run], 1074)
+                add(unknown[slot], shares[run], _SHARE_UNIT)
 
 
 def place(limbs: NDArray[Any], position: Any, part: Any) -> None:

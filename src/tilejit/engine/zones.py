@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tilejit.engine.amounts import LIMBS, RUNS, Amounts, Weights, carried, column_of, loop, new_limbs, whole_numbers
+from tilejit.engine.amounts import (
+    LIMBS,
+    RUNS,
+    SHARE_UNIT,
+    Amounts,
+    Weights,
+    carried,
+    column_of,
+    loop,
+    new_limbs,
+    whole_numbers,
+)
 from tilejit.engine.keys import (
     NOWHERE,
     Counted,
@@ -185,7 +196,7 @@ class ZonalTable:
 
     def _counted(self, flags: Array, runs: Runs) -> dict[str, Array]:
         """The cells of each zone that count, and that do not; and their shares."""
-        size, unit = runs.zones.size, 1074 if self.is_weighted else 0
+        size, unit = runs.zones.size, SHARE_UNIT if self.is_weighted else 0
         counts, known, unknown = np.zeros((size, 2), np.int64), new_limbs(size, unit), new_limbs(size, unit)
         loop("count_cells")(flags, runs.where, runs.weights, counts, known, unknown)
         return {"counts": counts} | ({"known": carried(known), "unknown": carried(unknown)} if unit else {})
