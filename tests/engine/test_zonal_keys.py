@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 import tilejit as tj
@@ -179,6 +182,43 @@ def test_cells_that_count_by_a_share():
         expected = np.percentile(values.ravel(), [50, 90], weights=shares, method="inverted_cdf")
         assert [found["d"][row], found["e"][row]] == expected.tolist()
         np.testing.assert_allclose(found["f"][row], np.histogram(values, EDGES, weights=shares.reshape(12, 9))[0], 1e-9)
+
+
+values_of_cells = st.sampled_from(["f4", "f8"]).flatmap(
+    lambda dtype: hnp.arrays(dtype, (6, 7), elements=hnp.from_dtype(np.dtype(dtype), allow_infinity=False))
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(values_of_cells | hnp.arrays("i8", (6, 7)) | hnp.arrays("i4", (6, 7), elements=st.integers(-2, 2)),
+       hnp.arrays("i4", (6, 7), elements=st.integers(0, 2)), st.integers(1, 6), st.floats(0, 100), st.randoms())  # fmt: skip
+def test_any_tiles_in_any_order_give_what_numpy_finds(values, zones, side, percent, random):
+    folds = ("majority", "variety", tj.percentile(percent), "min_row", "min_col")
+    table, ranking = ZonalTable("t", tuple(map(Column, "abcde", folds))), Ranking("r", ((0, (percent,)),))
+
+    def total(reduction):
+        windows = [
+            Window(y, x, min(side, 6 - y), min(side, 7 - x)) for y in range(0, 6, side) for x in range(0, 7, side)
+        ]
+        random.shuffle(windows)
+        state = reduction.init()
+        for window in windows:
+            rows, cols = window.slices(Window(0, 0, 6, 7))
+            state = reduction.combine(state, reduction.of([zones[rows, cols], values[rows, cols]], [None] * 2, window))
+        return reduction.finalize(state)
+
+    found = total(table.given(total(ranking)))
+    for row, zone in enumerate(found["zone"]):
+        inside = (zones == zone) & ~np.isnan(values.astype(float))
+        cells = values[inside] + 0
+        if not cells.size:
+            continue
+        distinct, counts = np.unique(cells, return_counts=True)
+        assert (found["a"][row], found["b"][row]) == (distinct[counts.argmax()], distinct.size)
+        with np.errstate(all="ignore"):
+            assert found["c"][row] == np.percentile(cells.astype(float), percent) or np.ptp(cells.astype(float)) > 1e300
+        first = np.argwhere(inside & (values == cells.min()))[0]
+        assert (found["d"][row], found["e"][row]) == tuple(first)
 
 
 def test_more_values_than_can_be_held(monkeypatch):

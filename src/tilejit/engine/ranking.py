@@ -41,8 +41,8 @@ class Ranking:
     """Where zones come from; None for the first band."""
 
     state_bytes: ClassVar[int] = 0
-    cell_bytes: ClassVar[int] = 8 + 32 + 2 + 16
-    """Zones, a run for each cell at worst, twice, flags, a copy of a band, and its keys."""
+    cell_bytes: ClassVar[int] = 8 + 16 + 2 + 16
+    """Zones, a run for each cell at worst, flags, a copy of a band, and its keys."""
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """As of any reduction."""

@@ -67,8 +67,9 @@ class Runs:
             told = np.zeros(1, np.int64)
             count = loop("find_runs")(cells, flags, keys, slots, ids, places, told)
             if count >= 0:
-                run_slots, rows, starts, stops = places[:count].T
-                return cls(ids[: told[0]], run_slots, rows, starts, stops)
+                found = cls(ids[: told[0]], *places[:count].T)
+                vars(found)["where"] = places[:count]
+                return found
             size *= 8
 
     @cached_property

@@ -114,8 +114,8 @@ class ZonalTable:
 
     @property
     def cell_bytes(self) -> int:
-        """Zones, a run for each cell at worst, twice, flags, a copy of a band, and its keys."""
-        return 8 + 32 + 2 + 16
+        """Zones, a run for each cell at worst, flags, a copy of a band, and its keys if there are any."""
+        return 8 + 16 + 2 + 8 + 8 * any(keys_name(column.fold) != "" for column in self.columns)
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
         """As of any reduction."""
