@@ -20,8 +20,9 @@ from tilejit.engine import passes
 from tilejit.engine.changes import Changes
 from tilejit.errors import IterationLimitError, KernelError, ParameterError, PlanError, SinkError
 from tilejit.formats.tile_store import TileStoreSink
+from tilejit.raster.making import launches_of
 from tilejit.window import Window
-from tilejit_kernels.morphology import geodesic_dilation, geodesic_erosion
+from tilejit_kernels.morphology import geodesic_dilation, geodesic_erosion, reconstruct_by_dilation
 
 GRID = (30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0)
 MARK, LAND = np.zeros((8, 11), np.float32), np.random.default_rng(3).random((8, 11)) < 0.7
@@ -265,6 +266,13 @@ def test_after_a_kill_the_next_run_leaves_nothing(tmp_path, resume):
     wanted = reconstruction(marker.read()[0], mask.read()[0]).astype(np.float32)
     assert np.array_equal(tj.open(tmp_path / "out.tif").read()[0], wanted, equal_nan=True)
     assert left_in(tmp_path) == []
+
+
+def test_a_window_is_of_the_whole_and_chains_show_what_they_repeat():
+    lazy = tj.iterate(flooded, MARK, LAND.astype(np.uint8), monotone=True)
+    assert np.array_equal(lazy.read(Window(2, 3, 4, 5), tile=(3, 3))[0], lazy.read()[0, 2:6, 3:8], equal_nan=True)
+    kernels = [kernel.name for kernel, _ in launches_of(reconstruct_by_dilation, [np.dtype(np.float32)] * 2)]
+    assert kernels == ["lower_of", "geodesic_dilation"]
 
 
 def test_the_limit_is_an_error_with_what_still_changes(tmp_path):

@@ -267,4 +267,5 @@ def launches_of(chain: Chain, dtypes: Sequence[np.dtype]) -> list[tuple[Kernel, 
     required = {s.name: s.convert(1) for s in chain.scalars if s.default is REQUIRED}
     raster = apply_chain(chain, rasters, required)
     job = make_job(grid, [Request(raster.bands)], Settings("cpu", "", workers=1))
-    return [(kernel, step.signature) for kernel, step in zip(job.kernels, job.plan.steps, strict=True)]
+    jobs = (*job.earlier, job)
+    return [(kernel, step.signature) for one in jobs for kernel, step in zip(one.kernels, one.plan.steps, strict=True)]
