@@ -79,13 +79,16 @@ def dem(tmp_path_factory):
 SMALL = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
 
 
+GROWTH = 1.1
+
+
 def outputs(dem):
     """A focal chain with nodata, one of two bands, and one of another type."""
     rough = slopes(smooth(tj.open(dem)))
     return {
         "rough.tif": rough,
         "scaled.tif": scaled(smooth(tj.open(dem)), factor=3),
-        "steps.tif": counted(tj.open(dem)),
+        "steps.tif": counted(tj.open(dem), growth=GROWTH),
     }
 
 
@@ -264,6 +267,7 @@ def test_the_same_bits_from_mpi_ranks(dem, wanted, tmp_path):
 def test_the_command_line_under_mpiexec(dem, wanted, tmp_path):
     kernel = f"{Path(__file__).parents[1] / 'executor_kernels.py'}:counted"
     command = [sys.executable, "-m", "tilejit", "run", kernel, dem, "-o", tmp_path / "out.tif", "--executor", "mpi"]
+    command += ["-p", f"growth={GROWTH}"]
     whole = [MPIEXEC, "-n", "3", *command]
     done = subprocess.run(whole, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -284,13 +288,13 @@ from executor_kernels import counted
 from tilejit.cli.commands import run_commands
 from mpi4py import MPI
 
-dem, folder, kernel = sys.argv[1:]
+dem, folder, kernel, growth = sys.argv[1:]
 rank = os.environ["PMI_RANK"]
-raster = counted(tj.open(dem))
+raster = counted(tj.open(dem), growth=float(growth))
 raster.save(f"{folder}/{rank}.tif", progress=False)
 assert (rasterio.open(f"{folder}/{rank}.tif").read() == raster.compute()).all()
 MPI.COMM_WORLD.Barrier()
-code = run_commands(["run", kernel, dem, "-o", f"{folder}/out.tif", "--quiet"])
+code = run_commands(["run", kernel, dem, "-o", f"{folder}/out.tif", "--quiet", "-p", f"growth={growth}"])
 print(rank, "ended with", code, flush=True)
 """
 
@@ -301,7 +305,7 @@ def test_ranks_that_all_run_the_whole_are_refused(dem, wanted, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(FORGOTTEN)
     kernel = f"{Path(__file__).parents[1] / 'executor_kernels.py'}:counted"
-    command = [MPIEXEC, "-n", "3", sys.executable, script, dem, tmp_path, kernel]
+    command = [MPIEXEC, "-n", "3", sys.executable, script, dem, tmp_path, kernel, str(GROWTH)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
     assert sorted(line[-1] for line in done.stdout.splitlines()) == ["0", "1", "1"], done.stdout + done.stderr
     assert len(re.findall(r"this is rank \d of the 3 of an MPI program.*give the executor .mpi.", done.stderr)) == 2
