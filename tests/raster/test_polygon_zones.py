@@ -191,6 +191,7 @@ def test_mistakes_are_told(dem, parcels, tmp_path):
     said("feature 1 is a LineString: zones are polygons", [SHAPES[0], shapely.LineString([(0, 0), (1, 1)])])
     said("feature 0 has coordinates that are no finite numbers", [shapely.Polygon([(0, 0), (1, np.inf), (1, 1)])])
     said("feature 0 is no GeoJSON geometry", [{"type": "Polygon", "coordinates": [[1]]}])
+    said("feature 1 is a str: zones are polygons, or one file of them", [SHAPES[0], "parcels.gpkg"])
     said("cells='middle': it is one of 'centre', 'fraction', 'touched'", SHAPES, cells="middle")
     said("layer='one' is a file's", SHAPES, layer="one")
     said("nothing.gpkg: cannot be opened as polygons: No such file", tmp_path / "nothing.gpkg")

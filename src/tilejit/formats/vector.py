@@ -175,6 +175,10 @@ def _read_objects(zones: Any) -> Features:
             shapes.append(one)
             properties.append({})
             continue
+        if not _is_one(one):
+            raise ParameterError(
+                f"feature {len(shapes)} is a {type(one).__name__}: zones are polygons, or one file of them"
+            )
         plain = one if isinstance(one, Mapping) else one.__geo_interface__
         crs = crs or _json_crs(plain)
         for feature in plain["features"] if plain.get("type") == "FeatureCollection" else [plain]:
