@@ -12,8 +12,7 @@ from tilejit.compiler.cpu import cpu_source, lane_dtypes
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
-from tilejit.compiler.settling import BOTH_WAYS, LIMIT, settling_source
-from tilejit.errors import IterationLimitError, KernelError
+from tilejit.errors import IterationLimitError, KernelError, TilejitError
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
@@ -117,16 +116,21 @@ class _SettlingLaunch:
         seen, moved = np.zeros((2, len(outputs[0])), np.int64)
         arguments = (control, *arrays, *outputs, *nodata, *scalars, *self._counts, seen, moved, self._limit)
         ended = interruptible(lambda: self._settle(*arguments), control)
+        if ended:
+            raise self._unsettled(ended)
+        return self._launch(arrays, outputs, nodata, scalars, control)
+
+    def _unsettled(self, ended: int) -> TilejitError:
+        from tilejit.compiler.settling import BOTH_WAYS
+
         if ended == BOTH_WAYS:
-            raise KernelError(
+            return KernelError(
                 f"{self._name} is declared monotone, and cells of one tile rise and fall: leave monotone= out"
             )
-        if ended == LIMIT:
-            raise IterationLimitError(
-                f"{self._name}: cells of one tile still change when it has been gone over {self._limit} times, as "
-                f"limit={self._limit} allows: give a higher limit=, or see whether the kernel comes to an end at all"
-            )
-        return self._launch(arrays, outputs, nodata, scalars, control)
+        return IterationLimitError(
+            f"{self._name}: cells of one tile still change when it has been gone over {self._limit} times, as "
+            f"limit={self._limit} allows: give a higher limit=, or see whether the kernel comes to an end at all"
+        )
 
 
 @functools.lru_cache(maxsize=512)
@@ -144,8 +148,12 @@ def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
 
 @functools.lru_cache(maxsize=512)
 def _function(kernel: Kernel, signature: Signature, entry: str) -> NativeFunction:
-    is_settling = entry == "settle"
-    text = settling_source(kernel, signature) if is_settling else cpu_source(kernel, signature, whole=entry == "whole")
+    if entry == "settle":
+        from tilejit.compiler.settling import settling_source  # which few runs need
+
+        text = settling_source(kernel, signature)
+    else:
+        text = cpu_source(kernel, signature, whole=entry == "whole")
     return NativeFunction(text, entry, kernel.name, kernel.c_functions)
 
 
