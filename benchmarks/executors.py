@@ -25,7 +25,7 @@ import numpy as np
 import tilejit as tj
 from tilejit.engine.executors import open_executor
 from tilejit.engine.executors.processes import ProcessesExecutor
-from tilejit.engine.planning import tiles
+from tilejit.engine.planning import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,7 +118,7 @@ def overhead(raster: tj.Raster, **options) -> float:
 
 def overheads(folder: Path, names: Iterable[str], tasks: int, rounds: int) -> None:
     raster = tiny_tiles(folder, tasks)
-    tiles._PART_BYTES = 1  # a part for each tile, which no run of its own accord has
+    parts._PART_BYTES = 1  # a part for each tile, which no run of its own accord has
     print(f"overhead of a tile, about {tasks} tiles, median of {rounds}:")
     for name in names:
         if name == "threads":

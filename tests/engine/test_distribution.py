@@ -40,8 +40,8 @@ from tilejit.engine.executors.base import FuturesExecutor, Outcome, SerialExecut
 from tilejit.engine.executors.dask import DaskExecutor
 from tilejit.engine.executors.processes import ProcessesExecutor
 from tilejit.engine.pipeline.tile_buffers import TileBuffer
-from tilejit.engine.planning import tiles as tiles_module
-from tilejit.engine.planning.tiles import parts_of
+from tilejit.engine.planning import parts
+from tilejit.engine.planning.parts import parts_of
 from tilejit.errors import KernelError, ParameterError, PlanError, ReadError, SinkError, SourceError, TilejitError
 from tilejit.formats.in_memory import ArraySink
 from tilejit.formats.registry import open_sink
@@ -734,7 +734,7 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path, monkeypatch, ex
     It fails where 1,400 bytes of a tile are kept, in whichever process.
     """
     if part_bytes:
-        monkeypatch.setattr(tiles_module, "_PART_BYTES", part_bytes)
+        monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
     with opened(executor, 2) as pool:
         options = {"executor": pool} if executor else {"workers": 2}
         few = peak_over(SIDE // 4, tmp_path, **options)

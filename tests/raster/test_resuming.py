@@ -28,7 +28,7 @@ from tilejit.cli import main
 from tilejit.engine.executors.base import SerialExecutor
 from tilejit.engine.pipeline import journal, run
 from tilejit.engine.pipeline.journal import Journal
-from tilejit.engine.planning.tiles import unfinished
+from tilejit.engine.planning.parts import unfinished
 from tilejit.errors import PlanError, ReadError, SinkError
 from tilejit.formats.folders import shards
 from tilejit.formats.folders.folder_sink import FolderSink

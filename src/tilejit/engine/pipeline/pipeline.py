@@ -235,7 +235,8 @@ def _sources_ready(job: Job) -> Iterator[None]:
         _readers.update(files.keys())
     try:
         for source in {id(s): s for s in job.sources}.values():
-            held = sum(job.plan.blocks_held(r) for r, s in zip(job.plan.reads, job.sources, strict=True) if s is source)
+            own = (read for read, s in zip(job.plan.reads, job.sources, strict=True) if s is source)
+            held = sum(job.plan.blocks_held(read) for read in own if job.plan.keeps(read))
             make_ready(source, min(job.plan.workers, job.plan.tile_count), held)
         yield
     finally:

@@ -12,7 +12,7 @@ from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run
 from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
-from tilejit.engine.planning.tiles import parts_of, unfinished
+from tilejit.engine.planning.parts import parts_of, unfinished
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.registry import stored_bytes
 

@@ -8,7 +8,7 @@ from math import ceil, isnan, prod
 from typing import TYPE_CHECKING, cast
 
 from tilejit.engine.partials import CountsPartial, Partial
-from tilejit.engine.planning.plan_text import read_line, reduce_line, repeat_line, step_line, write_line
+from tilejit.engine.planning.plan_text import read_lines, reduce_line, repeat_line, step_line, write_line
 from tilejit.engine.planning.tiles import Tiling, cells_of
 from tilejit.errors import printable
 from tilejit.sizes import counted, format_size
@@ -119,18 +119,23 @@ class Plan(Tiling):
     def boundary_bytes(self) -> int:
         """Bytes of the columns that panels leave to the next: of one boundary, for each is let go of when taken."""
         has_panels = self.exchanges and self.panel_tiles < self.tile_counts[1]
-        return sum(r.cell_bytes * r.halo[1] for r in self.reads) * self.window.height if has_panels else 0
+        strips = sum(count * r.cell_bytes * r.halo[1] for r, count in self.alike)
+        return strips * self.window.height if has_panels else 0
 
-    def decoding_bytes_of(self, read: Read) -> int:
-        """Bytes that the workers take to decode blocks of a read."""
+    def _decoding_of(self, read: Read) -> tuple[int, int]:
+        """Bytes that decoding blocks of a read takes for itself, and those that other reads take after it."""
         decoding, held = read.decoding, self.blocks_held(read)
         if decoding is None:
-            return min(self.workers, self.tile_count) * read.block_bytes
+            return min(self.workers, self.tile_count) * read.block_bytes, 0
         rows, cols = self.run_of(read)
         if decoding.by_rows:
             rows = min(rows, self.largest_tile[0] + 2 * read.halo[0])
         share = rows * cols / prod(decoding.run)
-        return ceil(share * (self.decoders(read) * decoding.thread_bytes + held * decoding.run_bytes))
+        blocks, threads = (
+            ceil(share * held * decoding.run_bytes),
+            ceil(share * self.decoders(read) * decoding.thread_bytes),
+        )
+        return (blocks, threads) if self.keeps(read) else (0, blocks + threads)
 
     @property
     def memory(self) -> int:
@@ -150,8 +155,9 @@ class Plan(Tiling):
 
     @property
     def decoding_bytes(self) -> int:
-        """Bytes that the workers take to decode blocks of each file."""
-        return sum(map(self.decoding_bytes_of, self.reads))
+        """Bytes that the workers take to decode blocks: a thread decodes for one read after the other."""
+        found = [(count, *self._decoding_of(read)) for read, count in self.alike]
+        return sum(count * own for count, own, _ in found) + max((passing for *_, passing in found), default=0)
 
     @property
     def encoding_bytes(self) -> int:
@@ -205,7 +211,7 @@ class Plan(Tiling):
             lines += _facing_lines(self.grid)
         if self.window.shape != self.grid.shape:
             lines.append(f"window    {self.window}")
-        lines += [read_line(read) for read in self.reads]
+        lines += read_lines(self.reads)
         lines += [step_line(step, self.planes) for step in self.steps]
         lines += [reduce_line(r, self.planes, p) for r, p in zip(self.reduces, self.reductions, strict=True)]
         lines += [write_line(write, self.window) for write in self.writes]

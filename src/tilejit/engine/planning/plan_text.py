@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,35 @@ if TYPE_CHECKING:
     from tilejit.window import Window
 
 
+_MANY = 4
+"""Files that one line tells of together."""
+
+
 def reach_text(halo: Halo) -> str:
     """How far beyond a tile: ``halo 1``, ``halo 1 x 2``."""
     return f"halo {halo[0]}" if halo[0] == halo[1] else f"halo {halo[0]} x {halo[1]}"
 
 
-def read_line(read: Read) -> str:
-    """What is read, as what, and how."""
+def read_lines(reads: Sequence[Read]) -> list[str]:
+    """What is read, as what, and how; many files that are read alike, one after the other, in one line."""
+    lines = []
+    for _, group in groupby(reads, lambda r: (r.bands, r.dtype, r.halo, r.edge, r.valid, r.block, r.reader, r.scales)):
+        found = list(group)
+        lines += [_read_line(found)] if len(found) >= _MANY else [_read_line([read]) for read in found]
+    return lines
+
+
+def _read_line(reads: Sequence[Read]) -> str:
+    read, sizes = reads[0], [each.stored_bytes for each in reads]
+    source = read.source if len(reads) == 1 else f"{len(reads)} files, {read.source} to {reads[-1].source},"
     bands = f" band{'s' * (len(read.bands) > 1)} {_ranges(read.bands)}"
-    stored = f", {format_size(read.stored_bytes)} stored" if read.stored_bytes is not None else ""
+    known = [size for size in sizes if size is not None]
+    stored = f", {format_size(sum(known))} stored" if len(known) == len(sizes) else ""
     edge = f", edge {read.edge}" if read.halo != (0, 0) else ""
     blocks = f"blocks {read.block[0]} x {read.block[1]}{stored}, " if read.block_bytes else ""
     valid = " and which cells are valid" if read.valid else ""
     form = f"{read.dtype}{valid}{_scales(read)}"
-    return f"read      {read.source}{bands} as {form}, {reach_text(read.halo)}{edge}, {blocks}{read.reader}"
+    return f"read      {source}{bands} as {form}, {reach_text(read.halo)}{edge}, {blocks}{read.reader}"
 
 
 def _scales(read: Read) -> str:
@@ -71,9 +87,11 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
 
 
 def _operand_text(operand: Operand, planes: Sequence[Plane]) -> str:
-    """A plane by its name, and a stack by how many layers it has."""
-    count = len(operand.planes)
-    return Path(planes[operand.planes[0]].label).name if count == 1 else f"stack of {count}"
+    """A plane by its name, and a stack by how many layers it has: dates of as many files, or bands of one."""
+    files = {planes[number].label.partition("[")[0] for number in operand.planes}
+    if len(operand.planes) == 1:
+        return Path(planes[operand.planes[0]].label).name
+    return f"stack of {len(operand.planes)} {'dates' if len(files) == len(operand.planes) else 'bands'}"
 
 
 def reduce_line(reduce: Reduce, planes: Sequence[Plane], partial: Partial) -> str:

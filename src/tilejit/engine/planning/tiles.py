@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, product
 from math import ceil, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tilejit.engine.planning.steps import Halo, Index, Read, Value
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -24,16 +24,6 @@ PANEL_BYTES = 35_000_000
 16384 columns of float32 just fits."""
 BOUNDARY_SHARE = 0.02
 """The most of a raster that panels may decode a second time: the column of blocks to the right of a boundary."""
-
-
-_PARTS = 8
-"""Parts for each worker: the last to end is then a sixteenth behind on the average."""
-_LEAST_PARTS = 2
-"""The same where blocks at their boundaries would be decoded too often."""
-_BOUNDARY_SHARE = 0.1
-"""The most of a raster's rows that is decoded twice, but for the least parts."""
-_PART_BYTES = 256_000_000
-"""Bytes of inputs and outputs of a part: what is lost with a worker, and what it holds where results are sent home."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -55,6 +45,15 @@ class Tiling(Value):
     active: bytes | None = None
     """For each tile of the grid, row by row, whether it is computed: 0 or 1. Each then reads its halo itself. None: all
     tiles are, and hand each other their halos."""
+    alike: tuple[tuple[Read, int], ...] = field(init=False, repr=False)
+    """One of all reads that tiles see alike, and how many there are: hundreds of dates are one."""
+
+    def __post_init__(self) -> None:
+        found: dict[Any, tuple[Read, int]] = {}
+        for read in self.reads:
+            key = read.block, read.block_bytes, read.decoding, read.halo, read.cell_bytes, len(read.bands)
+            found[key] = read, found.get(key, (read, 0))[1] + 1
+        object.__setattr__(self, "alike", tuple(found.values()))
 
     def tiles(self) -> Iterator[tuple[Index, Window]]:
         """Yields what is computed: panel by panel, in each group by group, row by row."""
@@ -88,7 +87,7 @@ class Tiling(Value):
     @property
     def group(self) -> tuple[int, int]:
         """Rows and columns of tiles that come one after the other, because they cut the same blocks."""
-        files = [r for r in self.reads if r.block_bytes]
+        files = [r for r, _ in self.alike if r.block_bytes]
         down, across = (
             max((ceil(min(r.block[k], self.grid.shape[k]) / self.tile[k]) for r in files), default=1) for k in (0, 1)
         )
@@ -118,7 +117,7 @@ class Tiling(Value):
         cols = self.tile_counts[1]
         waiting = self._reach_down * cols * self.tile_buffer_bytes
         wanted = ceil(waiting / PANEL_BYTES)
-        boundary = max((r.block[1] for r in self.reads if r.block_bytes), default=0)
+        boundary = max((r.block[1] for r, _ in self.alike if r.block_bytes), default=0)
         most = 1 + int(BOUNDARY_SHARE * self.window.width / boundary) if boundary else wanted
         across = self.group[1]
         return min(cols, ceil(cols / max(1, min(wanted, most)) / across) * across)
@@ -146,7 +145,7 @@ class Tiling(Value):
     @property
     def halo(self) -> Halo:
         """The largest halo of the reads."""
-        return (max((r.halo[0] for r in self.reads), default=0), max((r.halo[1] for r in self.reads), default=0))
+        return (max((r.halo[0] for r, _ in self.alike), default=0), max((r.halo[1] for r, _ in self.alike), default=0))
 
     @property
     def exchanges(self) -> bool:
@@ -186,7 +185,7 @@ class Tiling(Value):
     @property
     def tile_buffer_bytes(self) -> int:
         """Bytes of one tile's inputs."""
-        return sum(r.cell_bytes * cells_of(self.largest_tile, r.halo) for r in self.reads)
+        return sum(count * r.cell_bytes * cells_of(self.largest_tile, r.halo) for r, count in self.alike)
 
     @property
     def source_bytes(self) -> int:
@@ -214,9 +213,13 @@ class Tiling(Value):
         is_wide = read.block[1] >= self.grid.width
         return read.decoding is not None and self.is_shared and (all(fits) or is_wide)
 
+    def keeps(self, read: Read) -> bool:
+        """Whether decoded blocks of a read stay until all tiles that cut them have them."""
+        return read.decoding is not None and self.is_shared and self.cuts(read)
+
     def blocks_held(self, read: Read) -> int:
         """How many decoded blocks of a read, or runs of small ones, its workers hold."""
-        if read.decoding is None or not self.is_shared or not self.cuts(read):
+        if read.decoding is None or not self.keeps(read):
             return self.decoders(read)
         row = self.largest_tile[0], self.largest_tile[1] * self.group[1]
         planes = len(read.bands) if read.decoding.is_apart else 1
@@ -260,90 +263,3 @@ def _touched(tile: int, block: int, extent: int) -> int:
 def cells_of(tile: tuple[int, int], halo: Halo) -> int:
     """How many cells a tile has with its halo."""
     return (tile[0] + 2 * halo[0]) * (tile[1] + 2 * halo[1])
-
-
-def parts_of(tiling: Tiling, workers: int, output_bytes: int) -> Iterator[Window]:
-    """Cuts a window into rectangles of whole tiles: runs of rows of tiles, or of the tiles of a row.
-
-    Args:
-        tiling: The tiles.
-        workers: How many parts are computed at once.
-        output_bytes: Bytes of the outputs before compression.
-
-    Yields:
-        Windows that cover each cell exactly once, panel by panel.
-    """
-    (rows, cols), wide = tiling.tile_counts, tiling.panel_tiles
-    firsts = range(0, cols, wide)
-    wanted = ceil(_count(tiling, workers, output_bytes) / len(firsts))
-    down, across = tiling.group  # whose tiles share blocks
-    for first in firsts:
-        end = min(first + wide, cols)
-        for row, row_end in _runs(0, ceil(rows / down), wanted):
-            for col, col_end in _runs(0, ceil((end - first) / across), wanted // ceil(rows / down)):
-                ends = min(row_end * down, rows), min(first + col_end * across, end)
-                yield tiling.tiles_window(row * down, ends[0], first + col * across, ends[1])
-
-
-def _count(tiling: Tiling, workers: int, output_bytes: int) -> int:
-    """How many parts there had better be."""
-    bytes_in_all = tiling.source_bytes + output_bytes
-    count = max(_PARTS * workers, ceil(bytes_in_all / _PART_BYTES))
-    boundary = 2 * max((r.block[0] for r in tiling.reads if r.block_bytes and r.halo[0]), default=0)
-    if boundary:
-        count = max(_LEAST_PARTS * workers, min(count, 1 + int(_BOUNDARY_SHARE * tiling.window.height / boundary)))
-    return count
-
-
-def _runs(start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
-    """Cuts a range into about so many runs of about the same length."""
-    count = max(1, min(wanted, end - start))
-    edges = [start + k * (end - start) // count for k in range(count + 1)]
-    yield from pairwise(edges)
-
-
-def unfinished(tiling: Tiling, windows: Iterable[Window], finished: Iterable[Window]) -> Iterator[Window]:
-    """Leaves tiles out of parts, and cuts what is left of each into few rectangles.
-
-    Args:
-        tiling: The tiles.
-        windows: The parts: whole tiles.
-        finished: What is left out: whole tiles.
-
-    Yields:
-        Windows that cover each cell that is left exactly once.
-    """
-    left = np.ones(tiling.tile_counts, np.bool_)
-    for window in finished:
-        left[_places(tiling, window)] = False
-    for window in windows:
-        rows, cols = _places(tiling, window)
-        for row, row_end, col, col_end in _rectangles(left[rows, cols]):
-            yield tiling.tiles_window(rows.start + row, rows.start + row_end, cols.start + col, cols.start + col_end)
-
-
-def _places(tiling: Tiling, window: Window) -> tuple[slice, slice]:
-    """The rows and the columns of tiles that a window is."""
-    (rows, cols), whole = tiling.tile, tiling.window
-    first_row, first_col = whole.row_off // rows, whole.col_off // cols
-    return (
-        slice(window.row_off // rows - first_row, ceil(window.row_end / rows) - first_row),
-        slice(window.col_off // cols - first_col, ceil(window.col_end / cols) - first_col),
-    )
-
-
-def _rectangles(left: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
-    """Cuts what is True into rectangles: the same columns of rows that follow each other are one."""
-    open_runs: dict[tuple[int, int], int] = {}
-    for row in range(len(left) + 1):
-        runs = _true_runs(left[row]) if row < len(left) else []
-        for run in [r for r in open_runs if r not in runs]:
-            yield open_runs.pop(run), row, *run
-        for run in runs:
-            open_runs.setdefault(run, row)
-
-
-def _true_runs(row: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The first and the end of each run of True."""
-    edges = np.flatnonzero(np.diff(row, prepend=False, append=False))
-    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]

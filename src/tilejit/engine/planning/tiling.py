@@ -76,9 +76,9 @@ def _by_preference(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels:
     """Plans of all shapes of tiles: those that are thrifty, whole blocks before parts; then by what they take."""
     shapes = _whole_blocks(plan, output_blocks, pixels), _part_blocks(plan, output_blocks, pixels)
     plans = [replace(plan, tile=tile) for tile in dict.fromkeys((*shapes[0], *shapes[1]))]
-    once = [p for p in plans if all(map(p.shares, p.reads))]
+    once = [p for p in plans if all(p.shares(read) for read, _ in p.alike)]
     thrifty = [p for p in once if p.buffer_bytes <= BUFFER_BYTES]
-    often = [p for p in plans if not all(map(p.shares, p.reads))]
+    often = [p for p in plans if not all(p.shares(read) for read, _ in p.alike)]
     return [*thrifty, *sorted(once, key=lambda p: p.memory), *often]
 
 
@@ -107,8 +107,8 @@ def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: 
     """Shapes of tiles that hold whole blocks of every file, the largest first."""
     height, width = plan.grid.shape
     out_rows, out_cols = _output_block(output_blocks)
-    rows = _common([r.block[0] for r in plan.reads], out_rows, height)
-    cols = _common([r.block[1] for r in plan.reads], out_cols, width)
+    rows = _common([r.block[0] for r, _ in plan.alike], out_rows, height)
+    cols = _common([r.block[1] for r, _ in plan.alike], out_cols, width)
     most = min(ceil(width / cols), max(1, pixels // (rows * cols)))
     shapes = [(rows, count * cols) for count in range(most, 0, -1)]
     # Strips of a few rows are taken together, as long as there are some tiles for each worker.
@@ -118,7 +118,7 @@ def _whole_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: 
 
 def _part_blocks(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[tuple[int, int]]:
     """Shapes of tiles that cut the inputs' blocks, the largest first."""
-    files = [r.block for r in plan.reads if r.block_bytes] or [(1, 1)]
+    files = [r.block for r, _ in plan.alike if r.block_bytes] or [(1, 1)]
     rows, cols = (
         _lengths(max(block[k] for block in files), side, plan.grid.shape[k])
         for k, side in enumerate(_output_block(output_blocks))

@@ -19,6 +19,7 @@ from tilejit.formats.cells import convert, nodata_key, scratch, set_nan, set_val
 from tilejit.formats.files import absolute_name, check_unchanged, read_tags, size_of, states_of
 from tilejit.formats.gdal.crs import grid_of
 from tilejit.formats.gdal.library import Environment, cause_of, complaints, load_rasterio, quiet, speechless
+from tilejit.formats.open_files import OpenFile, has_room
 from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.system.limits import open_files_hint
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _MOST_BLOCK_BYTES = 1 << 30
 """GDAL decodes whole blocks: a file whose block is bigger cannot be read in windows at all."""
 _numbers = itertools.count()
+_memory = threading.local()
+"""What a thread needs beside, whatever it reads."""
 
 
 def open_rasterio(path: str | os.PathLike[str]) -> RasterioSource:
@@ -59,11 +62,10 @@ class RasterioSource:
         self.storage = SourceStorage("through GDAL", environment=self.environment)
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._handles: list[Any] = []
-        self._idle: list[Any] = []
+        self._handles: list[OpenFile[Any]] = []
+        self._idle: list[OpenFile[Any]] = []
         try:
-            with speechless():
-                dataset = self._handle()
+            with speechless(), self._handle().held(self._open) as dataset:
                 self.driver: str = dataset.driver
                 """GDAL's name of the format."""
                 self.grid: Grid = grid_of(path, dataset)
@@ -116,9 +118,10 @@ class RasterioSource:
         """Open a handle for each of so many threads, here and now; see `tilejit.formats.source.make_ready`."""
         del blocks  # GDAL has a cache of its own
         check_unchanged(self.name, self.storage.files)
-        handles = [self._new_handle() for _ in range(threads - len(self._idle))]
-        with self._lock:
-            self._idle += handles
+        while len(self._idle) < threads and has_room():
+            handle = self._new_handle()
+            with handle.held(self._open), self._lock:
+                self._idle.append(handle)
 
     def close(self) -> None:
         """Close every thread's handle; a later read opens the file again, so that a lazy Raster runs twice."""
@@ -163,40 +166,40 @@ class RasterioSource:
         return cells
 
     def _read(self, bands: tuple[int, ...], window: Window, out: NDArray[Any], *, masks: bool = False) -> None:
-        dataset = self._handle()
-        read = dataset.read_masks if masks else dataset.read
         place = (window.row_off, window.row_end), (window.col_off, window.col_end)
         what = f"{'the mask of band' if masks else 'band'} {', '.join(map(str, bands))}, {window}"
-        try:
-            with self.environment.entered(), complaints() as said:
-                read(list(bands), window=place, out=out)
-        except Exception as error:
-            raise ReadError(f"{self.name}: cannot read {what}: {cause_of(error, self.name)}") from error
+        handle = self._handle()
+        with handle.held(self._open) as dataset:
+            read = dataset.read_masks if masks else dataset.read
+            try:
+                with self.environment.entered(), complaints() as said:
+                    read(list(bands), window=place, out=out)
+            except Exception as error:
+                raise ReadError(f"{self.name}: cannot read {what}: {cause_of(error, self.name)}") from error
         if said:
-            # GDAL keeps the block, and says nothing the next time.
-            self._drop_handle()
+            handle.close()  # GDAL keeps the block, and says nothing the next time
             raise ReadError(
                 f"{self.name}: cannot read {what}: a block is damaged: {'; '.join(dict.fromkeys(said))} "
                 "(gdal_translate copies what GDAL makes of it)"
             )
 
-    def _drop_handle(self) -> None:
-        """Close this thread's dataset, with the blocks that it keeps."""
-        dataset, self._local.dataset = self._local.dataset, None
-        with self._lock:
-            self._handles.remove(dataset)
-        dataset.close()
-
-    def _handle(self) -> Any:
-        """This thread's dataset, opened on its first read."""
-        dataset = getattr(self._local, "dataset", None)
-        if dataset is None:
+    def _handle(self) -> OpenFile[Any]:
+        """This thread's own."""
+        handle: OpenFile[Any] | None = getattr(self._local, "handle", None)
+        if handle is None:
             with self._lock:
-                dataset = self._idle.pop() if self._idle else None
-            dataset = self._local.dataset = dataset or self._new_handle()
-        return dataset
+                handle = self._idle.pop() if self._idle else None
+            handle = self._local.handle = handle or self._new_handle()
+        return handle
 
-    def _new_handle(self) -> Any:
+    def _new_handle(self) -> OpenFile[Any]:
+        handle = OpenFile(_close)
+        with self._lock:
+            self._handles.append(handle)
+        return handle
+
+    def _open(self) -> Any:
+        """A dataset of the file, which is still the one that the source was made of."""
         with self.environment.entered():
             dataset = _open(self.name)
         try:
@@ -204,14 +207,16 @@ class RasterioSource:
         except BaseException:
             dataset.close()
             raise
-        with self._lock:
-            self._handles.append(dataset)
         return dataset
 
     def _scratch(self, window: Window, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
         """This thread's own (row, col) buffer."""
         size = window.height * window.width * dtype.itemsize
-        return scratch(self._local, name, size).view(dtype).reshape(window.shape)
+        return scratch(_memory, name, size).view(dtype).reshape(window.shape)
+
+
+def _close(dataset: Any) -> None:
+    dataset.close()
 
 
 def _open(path: str) -> Any:

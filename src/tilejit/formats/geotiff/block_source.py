@@ -17,6 +17,7 @@ from tilejit.formats.files import check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import open_rasterio
 from tilejit.formats.geotiff.blocks import BlockRun, KnownBlocks, Place, SharedBlocks
 from tilejit.formats.geotiff.tiff_directory import read_layout
+from tilejit.formats.open_files import OpenFile
 from tilejit.formats.source import check_request
 from tilejit.kernel.nodata import is_constant
 from tilejit.system.limits import open_files_hint
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
     Spans = NDArray[np.int64]
     """(block, 2): the first byte of each, and how many there are."""
+
+
+_memory = threading.local()
+"""What a thread needs to decode, whatever it reads."""
 
 
 def open_file(path: str | os.PathLike[str]) -> Source:
@@ -79,24 +84,15 @@ class BlockSource:
         self._missing = [_missing_cell(source, layout, band) for band in self.bands]
         self._known = KnownBlocks(layout.block_bytes)
         self._shared = SharedBlocks()
-        self._lock = threading.Lock()
-        self._local = threading.local()
-        self._file: int | None = None
-        self._descriptor()
-        source.close()
+        self._file = OpenFile[int](os.close)
+        with self._file.held(self._open):
+            source.close()
 
     def __reduce__(self) -> tuple[Callable[..., Source], tuple[Any, ...]]:
         return self._gdal.environment.call, (open_file, self.name)
 
     def __repr__(self) -> str:
         return f"BlockSource({self.name!r})"
-
-    def __del__(self) -> None:
-        # A lazy Raster is dropped without being closed, at the end of Python too, where nothing is imported any more.
-        # GDAL's handles close themselves.
-        file: int | None = getattr(self, "_file", None)
-        if file is not None:
-            os.close(file)
 
     def read(
         self,
@@ -124,16 +120,14 @@ class BlockSource:
     def ready(self, threads: int, blocks: int) -> None:
         """Open the file again if it was closed; threads share it. Each may decode a block at the same time."""
         check_unchanged(self.name, self.storage.files)
-        self._shared.resize(blocks or threads)
-        self._descriptor()
+        self._shared.resize(blocks or threads, keeps=bool(blocks))
+        with self._file.held(self._open):
+            pass
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
-        with self._lock:
-            file, self._file = self._file, None
-            self._local, self._shared = threading.local(), SharedBlocks()
-        if file is not None:
-            os.close(file)
+        self._shared.clear()
+        self._file.close()
         self._gdal.close()
 
     def _runs(self, window: Window) -> Iterator[tuple[BlockRun, Window, Window]]:
@@ -210,7 +204,7 @@ class BlockSource:
         return out
 
     def _decode_block(self, number: int, out: NDArray[Any]) -> NDArray[Any]:
-        data = scratch(self._local, "stored", int(self._layout.counts[number]))
+        data = scratch(_memory, "stored", int(self._layout.counts[number]))
         self._fill(data, int(self._layout.offsets[number]))
         known = self._known.get(data, out.shape)
         if known is not None:
@@ -223,7 +217,7 @@ class BlockSource:
         """Decode blocks one under the other, and put tiles beside each other."""
         data, spans = self._stored(slice(number, number + run.count))
         rows, cols, samples = len(out) // run.rows, out.shape[1] // run.cols, out.shape[2]
-        stack = out if run.cols == 1 else scratch(self._local, "stack", out.nbytes).view(out.dtype)
+        stack = out if run.cols == 1 else scratch(_memory, "stack", out.nbytes).view(out.dtype)
         self._decode_stack(number, data, spans, stack.reshape(-1, cols, samples))
         if stack is not out:
             beside = stack.reshape(run.cols, rows, cols, samples).transpose(1, 0, 2, 3)
@@ -261,7 +255,7 @@ class BlockSource:
     def _stored(self, numbers: slice) -> tuple[NDArray[np.uint8], Spans]:
         """Blocks as stored, read by as few calls as they lie in pieces of the file."""
         offsets, counts = self._layout.offsets[numbers], self._layout.counts[numbers]
-        data = scratch(self._local, "stored", int(counts.sum()))
+        data = scratch(_memory, "stored", int(counts.sum()))
         ends = np.cumsum(counts)
         spans = np.stack((ends - counts, counts), axis=1)
         follows = offsets[1:] == offsets[:-1] + counts[:-1]
@@ -273,18 +267,12 @@ class BlockSource:
     def _fill(self, data: NDArray[np.uint8], offset: int) -> None:
         """Read bytes. A mapped file would be a signal instead of an error where it has been cut short."""
         done = 0
-        while done < data.size:
-            got = os.preadv(self._descriptor(), [data[done:].data], offset + done)
-            if got == 0:
-                raise CodecError(f"the file ends {data.size - done:,} bytes before it, at byte {offset + done:,}")
-            done += got
-
-    def _descriptor(self) -> int:
-        file = self._file
-        if file is None:
-            with self._lock:
-                file = self._file = self._file if self._file is not None else self._open()
-        return file
+        with self._file.held(self._open) as file:
+            while done < data.size:
+                got = os.preadv(file, [data[done:].data], offset + done)
+                if got == 0:
+                    raise CodecError(f"the file ends {data.size - done:,} bytes before it, at byte {offset + done:,}")
+                done += got
 
     def _open(self) -> int:
         """Opens the file, which is still the one that the source was made of."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _RATIO = 128
 """A block of one value takes less than this part of its bytes with any codec (LZW 0.6 %, DEFLATE 0.1 %)."""
+_MOST_SPARE = 32
+"""Pieces of memory that are kept for the next blocks: as many as threads decode at once, on most machines."""
 _MOST_KNOWN = 64
 """Shapes and values that are remembered of one file: few hold more that come again."""
 
@@ -139,18 +142,29 @@ class SharedBlocks:
         (1,)
     """
 
+    _spare: ClassVar[deque[NDArray[np.uint8]]] = deque(maxlen=_MOST_SPARE)
+    """Memory of blocks that nobody keeps, of all rasters: hundreds are read one after the other."""
+
     def __init__(self) -> None:
-        self._most = 1
+        self._most, self._keeps = 1, True
         self._places: dict[Hashable, Held] = {}
         self._changed = threading.Condition(threading.Lock())
 
-    def resize(self, most: int) -> None:
-        """Say how many there are at most; without, there is one."""
+    def resize(self, most: int, *, keeps: bool = True) -> None:
+        """Say how many there are at most, and whether they stay when no thread holds them; without, one stays."""
         with self._changed:
-            self._most = max(1, most)
+            self._most, self._keeps = max(1, most), keeps
             while len(self._places) > self._most and (key := self._unused()) is not None:
                 del self._places[key]
             self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Let go of all blocks that no thread holds, and of spare memory; one stays from now on."""
+        self.resize(1, keeps=False)
+        with self._changed:
+            for key in [key for key, place in self._places.items() if not place.users]:
+                del self._places[key]
+            self._spare.clear()
 
     def hold(self, key: Hashable) -> _Hold:
         """Hold a block while its context lasts; the caller decodes it where its cells are not there."""
@@ -179,14 +193,16 @@ class SharedBlocks:
         """Let go of a block."""
         with self._changed:
             place.users -= 1
-            if place.cells is None:  # it could not be decoded
+            if place.cells is None or not (self._keeps or place.users):  # it could not be decoded, or nobody wants it
                 del self._places[key]
+                if not place.users:
+                    self._spare.append(place.memory)
             self._changed.notify_all()
 
     def _free_place(self) -> Held | None:
         """A place that no thread holds, or a new one; None where all are held."""
         if len(self._places) < self._most:
-            return Held()
+            return Held(self._spare.pop()) if self._spare else Held()
         key = self._unused()
         return None if key is None else Held(self._places.pop(key).memory)
 
