@@ -356,7 +356,7 @@ def test_a_run_closes_no_file_under_another(tmp_path, monkeypatch):
         if window.row_off == 0:
             is_reading.set()
             assert may_read.wait(30)
-            assert self._file is not None
+            assert self._file.is_open
         read(self, bands, window, out, valid)
 
     monkeypatch.setattr(BlockSource, "read", held)
@@ -366,7 +366,7 @@ def test_a_run_closes_no_file_under_another(tmp_path, monkeypatch):
         raster.read(tj.Window(32, 0, 16, 16))
         may_read.set()
         assert slow.result().min() == 1
-    assert raster.bands[0].source._file is None
+    assert not raster.bands[0].source._file.is_open
 
 
 def test_a_source_is_let_go_of_with_its_raster(tmp_path):
