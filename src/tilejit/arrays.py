@@ -308,11 +308,11 @@ def _blanked(kernel: Kernel, index: int, cells: Array, invalid: NDArray[np.bool_
 def _as_taken(kernel: Kernel, index: int, array: Array) -> Array:
     """An input in the dtype that the kernel takes, C-contiguous."""
     parameter = kernel.rasters[index]
-    is_shaped = array.ndim == (3 if parameter.is_stack else 2)
+    is_shaped = array.ndim == 3 and len(array) > 0 if parameter.is_stack else array.ndim == 2
     if is_shaped and array.dtype in _AS_THEY_ARE and parameter.dtype is None and array.flags.c_contiguous:
         return array
-    if not is_shaped or not len(array):
-        wanted = "a stack is (layers, rows, columns)" if parameter.is_stack else (
+    if not is_shaped:
+        wanted = "a stack is (layers, rows, columns), of one layer or more" if parameter.is_stack else (
             "a raster is one band, (rows, columns): pass array[0]"
         )  # fmt: skip
         raise KernelError(f"{kernel.name}: {parameter.name} has the shape {array.shape}; {wanted}")

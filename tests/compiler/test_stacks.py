@@ -176,6 +176,11 @@ def test_stacks_of_a_kernel_have_one_number_of_layers():
         clear(MASKED, layers()[:4])
 
 
+def test_a_stack_of_no_layers_is_refused():
+    with pytest.raises(KernelError, match=r"t has the shape \(0, .*of one layer or more"):
+        mean(layers()[:0])
+
+
 def test_a_pixel_is_run_in_plain_python():
     cells = layers(holes=False)
     assert mean.debug(cells, 3, 2) == pytest.approx(cells[:, 3, 2].mean())
