@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.engine.partials import gathered
 from tilejit.engine.reductions import contiguous
 from tilejit.errors import MemoryLimitError
 
@@ -165,15 +166,8 @@ def _order(ranks: Array, keys: Array) -> Array:
 
 
 def merged(one: Sequence[Array], other: Sequence[Array]) -> list[Array]:
-    """The entries of both, in pieces of which each is less than half as long as the one before.
-
-    So an entry is merged as often as its piece doubles, and not with each tile.
-    """
-    pieces = sorted([*one, *other], key=len, reverse=True)
-    while len(pieces) > 1 and 2 * len(pieces[-1]) >= len(pieces[-2]):
-        pieces[-2:] = [_merged(*pieces[-2:])]
-        pieces.sort(key=len, reverse=True)
-    return pieces
+    """The entries of both, in pieces: see `tilejit.engine.partials.gathered`."""
+    return gathered([*one, *other], len, _merged)
 
 
 def whole(pieces: Sequence[Array]) -> Array:

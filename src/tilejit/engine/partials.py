@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+_Piece = TypeVar("_Piece")
 State = Any
 """What a partial has so far: of JSON's types, so that a journal keeps it and any process takes it."""
 
@@ -60,6 +61,25 @@ class CountsPartial:
     def finalize(self, state: State) -> Counts:
         """The counts."""
         return Counts(**state)
+
+
+def gathered(
+    pieces: Iterable[_Piece], size: Callable[[_Piece], int], join: Callable[[_Piece, _Piece], _Piece]
+) -> list[_Piece]:
+    """Joins pieces of a state that grows with its tiles, until each has less than half the size of the one before.
+
+    So what a tile holds is joined as often as its piece doubles, and not with each tile that comes after it.
+
+    Example:
+        >>> import operator
+        >>> gathered(["a", "b", "cdefgh"], len, operator.add)
+        ['cdefgh', 'ab']
+    """
+    found = sorted(pieces, key=size, reverse=True)
+    while len(found) > 1 and 2 * size(found[-1]) >= size(found[-2]):
+        found[-2:] = [join(*found[-2:])]
+        found.sort(key=size, reverse=True)
+    return found
 
 
 class Totals:

@@ -20,6 +20,7 @@ from tilejit.engine.amounts import (
     new_limbs,
     whole_numbers,
 )
+from tilejit.engine.joining import Piece, joined, size_of
 from tilejit.engine.keys import (
     NOWHERE,
     Counted,
@@ -29,10 +30,10 @@ from tilejit.engine.keys import (
     find_first,
     key_functions,
     keys_of,
-    merged,
     place_functions,
     whole,
 )
+from tilejit.engine.partials import gathered
 from tilejit.engine.reductions import contiguous
 from tilejit.engine.zonal_tile import ZonalTile, tile_functions
 from tilejit.kernel.zonal import Histogram, Percentile
@@ -148,7 +149,7 @@ class ZonalTable:
 
     def init(self) -> State:
         """No zone."""
-        return {"zone": np.zeros(0, np.int64)}
+        return []
 
     def of(self, cells: Sequence[Array], valid: Sequence[NDArray[np.bool_] | None], window: Window) -> State:
         """The table of one tile.
@@ -162,12 +163,14 @@ class ZonalTable:
             ReadError: A zone is no whole number, or none that 64 bits hold.
             MemoryLimitError: Zones have more distinct values than can be held.
         """
-        return functools.reduce(self.combine, map(self._of, ZonalTile.strips(self.zones, cells, valid, window)))
+        state = self.init()
+        for tile in ZonalTile.strips(self.zones, cells, valid, window):
+            if tile.runs.zones.size:
+                state = self.combine(state, [self._of(tile)])
+        return state
 
-    def _of(self, tile: ZonalTile) -> State:
+    def _of(self, tile: ZonalTile) -> Piece:
         runs = tile.runs
-        if not runs.zones.size:
-            return self.init()
         state, ragged = {"zone": runs.zones} | self._counted(tile.flags, runs), dict[str, Any]()
         for number, band in enumerate(tile.bands):
             parts = self._amounts(number, tile.dtypes[number]).of(band, tile.flags, runs)
@@ -202,41 +205,23 @@ class ZonalTable:
         return {"counts": counts} | ({"known": carried(known), "unknown": carried(unknown)} if unit else {})
 
     def combine(self, one: State, other: State) -> State:
-        """Both together, zone by zone."""
-        if not one["zone"].size or not other["zone"].size:
-            return one if one["zone"].size else other
-        ids = np.concatenate([one["zone"], other["zone"]])
-        ids.sort(kind="stable")  # which merges what is sorted
-        ids = ids[np.append(True, ids[1:] != ids[:-1])]
-        places = [np.searchsorted(ids, state["zone"]) for state in (one, other)]
-        joined: State = {"zone": ids}
-        for name, part in one.items():
-            kind = name.partition(":")[2] or name
-            if kind in _JOINS:
-                joined[name] = _joined(kind, [part, other[name]], places, ids.size)
-            elif kind == "dtype":
-                joined[name] = part
-            elif kind != "zone":
-                joined[name] = merged(part, other[name])
-        for name in (name for name in joined if name.endswith("_at")):
-            ends = name.removesuffix("_at")
-            for state, place in zip((one, other), places, strict=True):
-                hidden = state[ends] != joined[ends][place]
-                joined[name][place] = np.minimum(joined[name][place], np.where(hidden, NOWHERE, state[name]))
-        return joined
+        """Both together, in pieces, for there may be millions of zones."""
+        return gathered([*one, *other], size_of, joined)
 
     def finalize(self, state: State) -> dict[str, Array]:
         """The columns, ``zone`` first; then how many cells each zone has with values, and without."""
-        ids, table = state["zone"], {"zone": state["zone"]}
-        if not ids.size:
-            return table | {name: np.zeros(0) for name in (*(c.name for c in self.columns), "cells", "nodata")}
-        counts = state["counts"]
+        if not state:
+            names = *(column.name for column in self.columns), "cells", "nodata"
+            return {"zone": np.zeros(0, np.int64)} | {name: np.zeros(0) for name in names}
+        piece = functools.reduce(joined, reversed(state))
+        ids, counts = piece["zone"], piece["counts"]
+        table = {"zone": ids}
         known, unknown = (
-            Weights(counts[:, k], whole_numbers(state[name]) if name in state else None)
+            Weights(counts[:, k], whole_numbers(piece[name]) if name in piece else None)
             for k, name in enumerate(("known", "unknown"))
         )
         for column in self.columns:
-            parts = {key.partition(":")[2]: part for key, part in state.items() if key.startswith(f"{column.input}:")}
+            parts = {key.partition(":")[2]: part for key, part in piece.items() if key.startswith(f"{column.input}:")}
             if column.constant is not None:
                 table[column.name] = _of_constant(column.fold, column.constant, known)
             elif name := keys_name(column.fold, is_ranked=column.input in self.targets):
@@ -287,31 +272,3 @@ def _of_places(fold: str, parts: Mapping[str, Array]) -> Array:
     """The row or the column of the first of the least or the greatest cells; -1 where no cell counts."""
     found = parts["low_at" if fold.startswith("min") else "high_at"]
     return np.where(found == NOWHERE, -1, found >> 32 if fold.endswith("row") else found & 0xFFFFFFFF)
-
-
-_JOINS = {"counts", "sums", "squares", "known", "unknown", "low", "high", "low_at", "high_at"}
-"""Parts of a state that have a row for each zone."""
-
-
-def _joined(kind: str, arrays: Sequence[Array], places: Sequence[Array], count: int) -> Array:
-    """A part of two tables; places of extremes are left for when these are known."""
-    (one, other), (first, second) = arrays, places
-    if kind.endswith("_at"):
-        return np.full(count, NOWHERE)
-    if kind not in {"low", "high"}:
-        joined = np.zeros((count, *one.shape[1:]), np.int64)
-        joined[first] = one
-        both = joined[second] + other
-        joined[second] = both if kind == "counts" else carried(both)
-        return joined
-    joined = np.full(count, _never(one.dtype, is_least=kind == "low"), one.dtype)
-    joined[first] = one
-    joined[second] = (np.minimum if kind == "low" else np.maximum)(joined[second], other)
-    return joined
-
-
-def _never(dtype: np.dtype, *, is_least: bool) -> float:
-    """What is never the least value of a zone, or never the greatest."""
-    if dtype.kind == "f":
-        return np.inf if is_least else -np.inf
-    return int(np.iinfo(dtype).max if is_least else np.iinfo(dtype).min)
