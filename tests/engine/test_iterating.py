@@ -32,8 +32,7 @@ TILES = [(1, 1), (2, 2), (3, 3), (7, 7), (16, 16)]
 
 def reconstruction(marker, mask, method="dilation"):
     """scikit-image's, over valid cells."""
-    from skimage.morphology import reconstruction as reconstructed
-
+    reconstructed = pytest.importorskip("skimage.morphology").reconstruction
     outside = -np.inf if method == "dilation" else np.inf
     wide, held = (np.where(np.isnan(a) | np.isnan(mask), outside, a).astype(np.float64) for a in (marker, mask))
     clipped = np.minimum(wide, held) if method == "dilation" else np.maximum(wide, held)
@@ -72,7 +71,6 @@ def test_flooding_is_scipys_propagation(tile, monotone):
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 10**6), st.sampled_from(TILES[2:]), st.sampled_from(["dilation", "erosion"]), st.booleans())
 def test_reconstruction_is_scikit_images(seed, tile, method, monotone):
-    pytest.importorskip("skimage")
     marker, mask = terrain(seed)
     if method == "erosion":
         marker, mask = -marker, -mask
