@@ -117,6 +117,10 @@ def _raster(one: Any) -> Raster:
 
 def _check(kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any]) -> None:
     """Refuses what planning refuses, before any process is started."""
+    if any(raster.is_stack for raster in kernel.rasters):
+        raise ParameterError(
+            f"{kernel.name} takes a stack, and strategies are compared over planes: compare another kernel"
+        )
     if len(rasters) != len(kernel.rasters):
         names = ", ".join(r.name for r in kernel.rasters)
         raise ParameterError(

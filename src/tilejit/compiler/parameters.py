@@ -28,7 +28,12 @@ CALL_OPTIONS = {"backend", "workers", "out", "edge"}
 _INTEGERS = "bool, int8 to int64 and uint8 to uint64"
 
 
-Cell = TypeVar("Cell")
+if TYPE_CHECKING:
+    import typing_extensions  # which type checkers have of their own
+
+    Cell = typing_extensions.TypeVar("Cell", default=float)
+else:
+    Cell = TypeVar("Cell")
 
 
 class Stack(Generic[Cell]):

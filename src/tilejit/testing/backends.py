@@ -11,7 +11,7 @@ import numpy as np
 import tilejit as tj
 from tilejit.arrays import run_on_arrays
 from tilejit.backends import get_backend
-from tilejit.errors import NodataWarning
+from tilejit.errors import KernelError, NodataWarning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,14 @@ def _by_place(z):
 @tj.local
 def _rounded(z) -> np.int16:
     return z * 1000
+
+
+@tj.local
+def _of_layers(t: tj.Stack, which):
+    total = 0.0
+    for k in range(len(t)):
+        total += t[k] * k
+    return total - t[int(which)] + t[-1]
 
 
 def _cells(dtype: type, *, holes: bool = False) -> Array:
@@ -138,6 +146,18 @@ class BackendTests:
     def test_loops_that_wait_for_data(self) -> None:
         """``while``, where NaN must not enter."""
         self.same(_steps, _cells(np.float32, holes=True))
+
+    def test_stacks(self) -> None:
+        """Any number of layers, and one that the pixel chooses; of one that is not there, an error."""
+        stack, which = np.stack([_cells(np.float32, holes=True)] * 3), _cells(np.float32) % 3
+        self.same(_of_layers, stack, which)
+        self.same(_of_layers, stack[:1], which * 0)
+        said = ""
+        try:
+            run_on_arrays(_of_layers, (stack[:2], which), {}, backend=self.name, workers=2)
+        except KernelError as error:
+            said = str(error)
+        assert "is of no layer of the stack, which has 2" in said
 
     def test_integers(self) -> None:
         """Bits of annotated integers, and results rounded and saturated."""
