@@ -129,6 +129,8 @@ def test_errors_have_the_same_text(tmp_path, before):
 
 def test_threads_and_forks(tmp_path):
     _passes(tmp_path, """
+    import warnings
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
     calls = [threading.Thread(target=lambda n=n: times(n)(1)) for n in range(4, 8)]
     for call in calls: call.start()
     if os.fork() == 0:

@@ -1865,7 +1865,7 @@ def test_a_plain_prompt_has_no_text():
 def test_a_frozen_program_is_told_how_to_carry_text(monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(KernelError, match=r"f: its source .*frozen program.*collection_mode={'my_kernels': 'pyz\+py'}"):
-        exec(compile("@tj.local\ndef f(z):\n    return z\n", "main.py", "exec"), {"tj": tj, "__name__": "__main__"})  # noqa: S102
+        exec(compile("@tj.local\ndef f(z):\n    return z\n", "frozen.py", "exec"), {"tj": tj, "__name__": "__main__"})  # noqa: S102
 
 
 def test_parameters_are_refused_with_their_names(tmp_path):

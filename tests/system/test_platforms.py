@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 zarr = pytest.importorskip("zarr")
 
 PROGRAM = '''
-import builtins, ctypes, errno, io, os, shutil, signal, sys, types
+import asyncio, builtins, concurrent.futures.thread, ctypes, errno, io, os, shutil, signal, sys, types
 import click, imagecodecs, llvmlite.binding, multiprocessing.popen_fork, multiprocessing.spawn, numba, rasterio.shutil, rich.console, tempfile, tifffile
 # What has been imported has looked for what its system has, and goes on.
 

@@ -157,19 +157,12 @@ def _read(function: Any) -> FunctionSource:
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
-        if getattr(sys, "frozen", False):
-            raise KernelError(
-                f"{name}: its source text is not in this frozen program, and a kernel is compiled from its text: write "
-                "it in a module beside the main script, as my_kernels.py, and have that collected with its text "
-                "(PyInstaller: Analysis(…, module_collection_mode={'my_kernels': 'pyz+py'}))"
-            ) from error
-        raise KernelError(
-            f"{name}: its source text cannot be found ({error}); a kernel is compiled from its text, "
-            "so write it in a file or a notebook cell, not in exec, at the plain prompt or in a pipe into python -"
-        ) from error
+        raise _textless(name, str(error)) from error
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     tree = _parsed(lines, first)
     if not isinstance(tree, ast.AsyncFunctionDef) and name != "<lambda>" and not _is_text_of(tree, function):
+        if getattr(sys, "frozen", False):
+            raise _textless(name, f"what stands in {filename} is another's")
         raise KernelError(
             f"{filename}:{first}: {name}: the file was changed since {name} was imported: what stands there is not "
             "what Python runs\n  restart Python, or reload the module"
@@ -183,6 +176,20 @@ def _read(function: Any) -> FunctionSource:
         )
     tree.decorator_list = []
     return FunctionSource(function, tree, filename, tuple(line.rstrip("\r\n") for line in lines), first)
+
+
+def _textless(name: str, why: str) -> KernelError:
+    """The error for a function without text."""
+    if getattr(sys, "frozen", False):
+        return KernelError(
+            f"{name}: its source text is not in this frozen program, and a kernel is compiled from its text: write "
+            "it in a module beside the main script, as my_kernels.py, and have that collected with its text "
+            "(PyInstaller: Analysis(…, module_collection_mode={'my_kernels': 'pyz+py'}))"
+        )
+    return KernelError(
+        f"{name}: its source text cannot be found ({why}); a kernel is compiled from its text, "
+        "so write it in a file or a notebook cell, not in exec, at the plain prompt or in a pipe into python -"
+    )
 
 
 def _recall_main(code: CodeType) -> None:
