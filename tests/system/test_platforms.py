@@ -35,6 +35,8 @@ for name in ("resource", "fcntl", "pwd", "grp", "termios"):
     sys.modules[name] = None
 
 os_open, io_open, shutil._use_fd_functions, tempfile._O_TMPFILE_WORKS = os.open, io.open, False, False
+shutil._rmtree_impl = getattr(shutil, "_rmtree_unsafe", None)
+os.process_cpu_count = os.cpu_count
 shutil.disk_usage = lambda folder: shutil._ntuple_diskusage(1 << 40, 0, 1 << 40)
 
 class Library(ctypes.CDLL):
