@@ -1,6 +1,7 @@
 """What the README and docs/ show works: their Python runs, their commands too, and their links lead somewhere."""
 
 import importlib
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.warp import transform_geom
 
 import tilejit as tj
 from tilejit.cli import main
@@ -30,6 +32,14 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+WEST, SOUTH, EAST, NORTH = 500_300.0, 5_298_500.0, 501_500.0, 5_299_700.0
+PARCEL = {
+    "type": "Polygon",
+    "coordinates": [[(WEST, SOUTH), (EAST, SOUTH), (EAST, NORTH), (WEST, NORTH), (WEST, SOUTH)]],
+}
+"""A square in the CRS of the rasters."""
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A working folder with the rasters that the examples name; what they import is forgotten afterwards."""
@@ -40,6 +50,8 @@ def place(tmp_path, monkeypatch):
             transform=rasterio.Affine(30, 0, 500_000, 0, -30, 5_300_000),
         ) as file:  # fmt: skip
             file.write(np.stack([cells + k for k in range(count)]))
+            box = transform_geom("EPSG:32633", "EPSG:4326", PARCEL)
+    (tmp_path / "parcels.geojson").write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": box}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
@@ -91,6 +103,7 @@ def test_the_commands_run(place, capsys):
     for block in blocks(README, "python"):
         if saved(place, block) is None:
             exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the page's own text
+    pytest.importorskip("pyogrio", reason="tables by polygons need the extra vector")
     commands = [line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("tilejit ")]
     assert len(commands) >= 6
     for command in commands:
