@@ -233,8 +233,10 @@ def test_a_tile_whose_own_cells_are_nodata_is_not_computed_whatever_surrounds_it
 
 
 def test_which_inputs_decide():
-    found = {kernel.name: kernel.deciding_inputs for kernel in (spread, filled, two, first, branches, bits)}
+    kernels, plane = (spread, filled, two, first, branches, bits), frozenset({0})
+    found = {kernel.name: tuple(k for k, layers in kernel.deciding_inputs) for kernel in kernels}
     assert found == {"spread": (0,), "filled": (), "two": (0, 1), "first": (0,), "branches": (0, 1), "bits": (0, 1)}
+    assert {layers for kernel in kernels for _, layers in kernel.deciding_inputs} == {plane}
 
 
 def test_validity_apart_is_looked_at():
