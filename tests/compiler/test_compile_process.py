@@ -142,6 +142,29 @@ def test_threads_and_forks(tmp_path):
     """)  # fmt: skip
 
 
+def test_forks_while_others_load_machine_code(tmp_path):
+    """LLVM's locks are not held when a process is made: two of three such children would wait for ever."""
+    _passes(tmp_path, """
+    import warnings
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
+    assert times(4)(1) == 4 and times(5)(1) == 5
+    loaded, ends = [], threading.Event()
+    def load():
+        while not ends.is_set():
+            loaded.append(times(4))
+            loaded[-1](1)
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads: thread.start()
+    for _ in range(20):
+        if os.fork() == 0:
+            signal.alarm(20)
+            os._exit(times(5)(2) - 10)
+        assert os.wait()[1] == 0
+    ends.set()
+    for thread in threads: thread.join()
+    """)  # fmt: skip
+
+
 def test_without_standard_streams(tmp_path):
     _passes(tmp_path, before="import os\nfor k in (0, 1): os.close(k)\n")
 

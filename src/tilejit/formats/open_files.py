@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tilejit.system.limits import most_open_files
+from tilejit.system.signals import lock_that_forks_await
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 _MOST, _OTHERS = 512, 64
 """Files of rasters that are open at once at most, and what the limit of the system leaves to others, as outputs."""
-_lock = threading.RLock()
+_lock = lock_that_forks_await()
 _order: dict[int, weakref.ref[OpenFile]] = {}  # type: ignore[type-arg]
 """Those that are open, by identity; that which was held longest ago first."""
 
@@ -108,7 +109,8 @@ def has_room() -> bool:
 def _make_room() -> None:
     """Closes files until one more may be open, or all others are held."""
     with _lock:
-        files = [file for held in _order.values() if (file := held()) is not None]
+        # Of a list: a file that goes meanwhile takes itself out.
+        files = [file for held in list(_order.values()) if (file := held()) is not None]
     for file in files:
         if has_room():
             return

@@ -107,6 +107,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def lock_that_forks_await() -> threading.RLock:
+    """Makes a lock that nobody but the forking thread holds while this process forks.
+
+    One that another thread held would never be free in the child. The fork waits for as long as it is held.
+    """
+    lock = threading.RLock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
+
+
 class AwaitedThread(threading.Thread):
     """A thread that tells its end itself: one whose `join` Ctrl-C interrupts counts as ended in Python 3.11 and 3.12.
 

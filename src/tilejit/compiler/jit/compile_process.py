@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tilejit.compiler.jit import object_compiler
+from tilejit.compiler.jit.machine_code import llvm_at_work
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[A
         if compiled is not None:
             return compiled
     try:
-        return object_compiler.compile_function(object_compiler.module_of(text, name, objects), function, types)
+        with llvm_at_work:
+            return object_compiler.compile_function(object_compiler.module_of(text, name, objects), function, types)
     except object_compiler.UnfitError as error:
         raise BackendError(str(error)) from error
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tilejit.errors import BackendError
+from tilejit.system.signals import lock_that_forks_await
 
 ArgumentType = tuple["np.dtype[Any]", int, str]
 """A number or an array: its dtype, its dimensions (0 for a number), and its layout: ``C``, or ``A`` for strided."""
@@ -23,6 +24,9 @@ BARE = '"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False'
 counting of an array's owners. Both need Numba to be there, and a fifth of the time that it takes to compile."""
 OPTIONS = f'"error_model": "numpy", {BARE}'
 """What one that is called from Python has."""
+
+llvm_at_work = lock_that_forks_await()
+"""Held while LLVM loads or compiles here: locks of its own that another thread had would never be free in a fork."""
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
 _FINE = (0, -2)
@@ -86,7 +90,8 @@ class MachineCode:
     """
 
     def __init__(self, types: Sequence[ArgumentType], code: ObjectCode) -> None:
-        address, self._owner = code.load()
+        with llvm_at_work:
+            address, self._owner = code.load()
         parameters: list[Any] = [_POINTER, _POINTER]
         for dtype, ndim, _ in types:
             if ndim:
