@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinks_for_tests import Written, write_all
@@ -291,6 +291,7 @@ def test_a_constant_block_is_one(data):
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_blocks_partition_the_raster(data):
     """What is cut out, put together again, is the raster."""
     shape = data.draw(st.tuples(*[st.integers(1, 40)] * 2))

@@ -1,10 +1,10 @@
 """Loops over a stack's layers, taken out of the loop over the pixels of a row.
 
 A layer is a plane of memory. A pixel that goes through all layers reads one cell of each, megabytes apart; a row that
-does reads whole cache lines, and is vector code. So a body is cut into runs of statements, each computed for all
-pixels of a row before the next: ``for k: for x: total[x] += t[k, y, x]``. Variables that several runs have become
-arrays as long as a row, which a launch is given. Each pixel does the same arithmetic in the same order: the bits are
-the same. A mean of 50 layers of 1024 x 1024 takes 16 ms instead of 180, a loop by hand 17.
+does reads whole cache lines, and is vector code. So a body is cut into sections, each computed for all pixels of a row
+before the next: ``for k: for x: total[x] += t[k, y, x]`` (loop fission and interchange). Variables of several sections
+become arrays as long as a row, which a launch is given. Each pixel does the same arithmetic in the same order: the bits
+are the same. A mean of 50 layers of 1024 x 1024 takes 16 ms instead of 180, a loop by hand 17.
 
 A body is left as it is where a loop's bounds differ between pixels, where a pixel may leave the loop, return before its
 end, or must not be computed with: its statements then run pixel by pixel.
@@ -29,7 +29,7 @@ _UNIFORM_CALLS = {"_count", "_whole", "_minimum", "_maximum", "int", "abs"}
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Section:
     """Statements that are computed for one pixel of a row after the other."""
 
     function: Function
@@ -44,7 +44,7 @@ class Loop:
 
     target: str
     bounds: tuple[ast.expr, ...]
-    block: tuple[Run | Loop, ...]
+    block: tuple[Section | Loop, ...]
 
     @property
     def is_whole(self) -> bool:
@@ -59,15 +59,15 @@ class Nest:
 
     before: tuple[ast.stmt, ...]
     """Assignments that are the same for all pixels."""
-    block: tuple[Run | Loop, ...]
-    """What is computed; a run that ends the body is the last."""
+    block: tuple[Section | Loop, ...]
+    """What is computed; a section that ends the body is the last."""
     shared: dict[str, Kind]
-    """The variables that several runs have."""
+    """The variables that several sections have."""
 
     @property
     def functions(self) -> list[Function]:
-        """The functions of all runs."""
-        return [run.function for run in runs_of(self.block)]
+        """The functions of all sections."""
+        return [section.function for section in sections_of(self.block)]
 
 
 class _UnfitError(Exception):
@@ -87,15 +87,15 @@ def interchanged(kernel: Body, form: Form) -> Nest | None:
         return None
 
 
-def runs_of(block: Sequence[Run | Loop]) -> Iterator[Run]:
-    """Yields the runs of a block and of its loops, in order."""
+def sections_of(block: Sequence[Section | Loop]) -> Iterator[Section]:
+    """Yields the sections of a block and of its loops, in order."""
     for part in block:
-        yield from (part,) if isinstance(part, Run) else runs_of(part.block)
+        yield from (part,) if isinstance(part, Section) else sections_of(part.block)
 
 
 @dataclass(slots=True)
 class _Statements:
-    """What becomes a run."""
+    """What becomes a section."""
 
     statements: list[ast.stmt]
     names: set[str] = field(init=False)
@@ -115,7 +115,7 @@ class _Cutter:
         self.stacks = {w.name for w in body.windows if w.is_stack}
         self.counts = stored(*body.body)
         self.before: list[ast.stmt] = []
-        self.runs: list[_Statements] = []
+        self.sections: list[_Statements] = []
 
     def nest(self) -> Nest:
         """The whole body."""
@@ -124,10 +124,10 @@ class _Cutter:
         parts = self.parts(self.body.body, set())
         if len(parts) == 1 or not isinstance(parts[-1], _Statements):
             raise _UnfitError
-        if any(_returns(s) for run in self.runs if run is not parts[-1] for s in run.statements):
+        if any(_returns(s) for section in self.sections if section is not parts[-1] for s in section.statements):
             raise _UnfitError
         own = [name for name in dict.fromkeys(self.counts) if name not in self.uniform]
-        names = [name for name in own if sum(name in run.names for run in self.runs) > 1]
+        names = [name for name in own if sum(name in section.names for section in self.sections) > 1]
         kinds = {**dict(self.body.kinds), **{f"_{note}": Kind.BOOL for note in NOTES}}
         if not kinds.keys() >= set(names):
             raise _UnfitError
@@ -154,15 +154,15 @@ class _Cutter:
         return result
 
     def close(self, statements: list[ast.stmt], result: list[_Part], targets: set[str]) -> None:
-        """Makes a run of statements, none of which has the variable of a loop that it does not stand in."""
+        """Makes a section of statements, none of which has the variable of a loop that it does not stand in."""
         if not statements:
             return
-        run = _Statements(statements)
+        section = _Statements(statements)
         loops = self.uniform & set(self.counts) - {n for s in self.before for n in stored(s)}
-        if run.names & loops - targets:
+        if section.names & loops - targets:
             raise _UnfitError
-        self.runs.append(run)
-        result.append(run)
+        self.sections.append(section)
+        result.append(section)
 
     def is_loop(self, loop: ast.For) -> bool:
         """Whether all pixels go through a loop alike, and read layers in it."""
@@ -190,7 +190,7 @@ class _Cutter:
         is_integer = dict(self.body.kinds).get(name) is Kind.INT
         return is_integer and self.counts.count(name) == 1 and self.is_uniform(statement.value)
 
-    def made(self, part: _Part, shared: dict[str, Kind]) -> Run | Loop:
+    def made(self, part: _Part, shared: dict[str, Kind]) -> Section | Loop:
         """What a part becomes."""
         if not isinstance(part, _Statements):
             loop, block = part
@@ -201,15 +201,15 @@ class _Cutter:
         windows = tuple(w for w in self.body.windows if w.name in part.names)
         given = (*self.body.scalars, *sorted(self.uniform - set(self.body.scalars)), *shared)
         taken = tuple(name for name in given if name in part.names)
-        name = f"_{self.body.name}_{self.runs.index(part) + 1}"
-        if part is self.runs[-1]:
-            return Run(Function(name, windows, taken, tuple(part.statements), self.body.results,
+        name = f"_{self.body.name}_{self.sections.index(part) + 1}"
+        if part is self.sections[-1]:
+            return Section(Function(name, windows, taken, tuple(part.statements), self.body.results,
                                 self.body.is_tuple, self.body.notes), ())  # fmt: skip
         values: list[ast.expr] = [load(v) for v in variables]
         is_tuple = len(values) != 1
         returned = ast.Return(ast.Tuple(values, ast.Load()) if is_tuple else values[0])
         body = (*part.statements, ast.fix_missing_locations(returned))
-        return Run(Function(name, windows, taken, body, tuple(shared[v] for v in variables), is_tuple), variables)
+        return Section(Function(name, windows, taken, body, tuple(shared[v] for v in variables), is_tuple), variables)
 
 
 def _singly(statement: ast.stmt) -> list[ast.stmt]:

@@ -199,9 +199,13 @@ def _recall_main(code: CodeType) -> None:
         text = sys.orig_argv[sys.orig_argv.index("-c") + 1]
     elif name == "<stdin>":
         with contextlib.suppress(OSError, ValueError):  # a pipe, which cannot be read twice
+            place = os.lseek(0, 0, os.SEEK_CUR)
             os.lseek(0, 0, os.SEEK_SET)
-            with open(0, encoding="utf-8", closefd=False) as file:
-                text = file.read()
+            try:
+                with open(0, encoding="utf-8", closefd=False) as file:
+                    text = file.read()
+            finally:
+                os.lseek(0, place, os.SEEK_SET)  # `python -i <file` goes on reading there
     if text and code in _codes_of_file(text, name):
         linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.emitter import device_parameters, expression_text
-from tilejit.compiler.interchange import Loop, Run
+from tilejit.compiler.interchange import Loop, Section
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ class Together:
             stack = next(w.name for w in self.pixels.form.body.windows if w.is_stack)
             lines += [f"for _layer in range({stack}.shape[0]):", *_indented(checked)]
         known = [f"_ok = {f'{_OK}[_x]' if checks else 'True'}", *self.pixels.cell_checks()] * self.pixels.checked
-        assert isinstance(last, Run)  # noqa: S101 - what else is left as it is
+        assert isinstance(last, Section)  # noqa: S101 - what else is left as it is
         call = self.pixels.call(last.function, self._arguments(last))
         return [*lines, *self.for_pixels([*known, *call, *endings])]
 
-    def _lines(self, part: Run | Loop) -> list[str]:
+    def _lines(self, part: Section | Loop) -> list[str]:
         if isinstance(part, Loop):
             return self._loop(part, [])
         targets = ", ".join(f"{_lane(name)}[_x]" for name in part.variables)
@@ -77,21 +77,21 @@ class Together:
         lines = [line for part in loop.block for line in self._lines(part)]
         return [f"for {loop.target} in range({bounds}):", *_indented([*first, *lines])]
 
-    def _arguments(self, run: Run) -> list[str]:
-        """The values that a run takes."""
+    def _arguments(self, section: Section) -> list[str]:
+        """The values that a section takes."""
         given = dict(zip(self.pixels.form.body.scalars, self.scalars, strict=True))
         lanes = {name: f"{_lane(name)}[_x]" for name in self.nest.shared}
-        return [{**given, **lanes}.get(name, name) for name in run.function.scalars]
+        return [{**given, **lanes}.get(name, name) for name in section.function.scalars]
 
     def _text(self, node: object) -> str:
         pixels = self.pixels
         return expression_text(pixels.target, pixels.signature.compute, pixels.form, node)  # type: ignore[arg-type]
 
 
-def _parameters(run: Run) -> list[str]:
-    """The arrays, and the pixel, that a run takes."""
-    parameters = device_parameters(run.function)
-    return parameters[: len(parameters) - len(run.function.scalars)]
+def _parameters(section: Section) -> list[str]:
+    """The arrays, and the pixel, that a section takes."""
+    parameters = device_parameters(section.function)
+    return parameters[: len(parameters) - len(section.function.scalars)]
 
 
 def _indented(lines: list[str]) -> list[str]:

@@ -136,7 +136,7 @@ class Statistics:
             *percents: From 0 to 100.
 
         Raises:
-            ParameterError: One is no percentage.
+            ParameterError: One is no percentage, or there is none.
 
         Example:
             >>> import numpy as np
@@ -145,6 +145,8 @@ class Statistics:
             >>> float(low), float(high)
             (2.0, 98.0)
         """
+        if not percents:
+            raise ParameterError("percentile() of no percentage: give one or more, percentile(2, 98)")
         for percent in percents:
             if not 0 <= percent <= 100:
                 raise ParameterError(f"percentile({percent!r}): percents are from 0 to 100")
