@@ -57,3 +57,12 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         ParameterError, match="nothing_such is needed for this, and is not installed: pip install nothing_such"
     ):
         vector.optional_module("nothing_such")
+
+
+def test_the_file_that_a_missing_package_would_read_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "pyogrio", None)
+    path = tmp_path / "parcels.geojson"
+    path.write_text("{}")
+    for look in (vector.has_layers, read_features):
+        with pytest.raises(ParameterError, match=r"pyogrio is needed for .*parcels\.geojson, and is not installed"):
+            look(str(path))

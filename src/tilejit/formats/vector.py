@@ -102,7 +102,7 @@ def has_layers(path: str) -> bool:
     """Whether a file is there that pyogrio reads."""
     if not Path(path).exists():
         return False
-    pyogrio = optional_module("pyogrio")
+    pyogrio = optional_module("pyogrio", path)
     try:
         return len(pyogrio.list_layers(path)) > 0
     except pyogrio.errors.DataSourceError:
@@ -137,7 +137,7 @@ def read_features(zones: Any, layer: str | int | None = None) -> Features:
 
 
 def _read_file(path: str, layer: str | int | None) -> Features:
-    shapely, pyogrio = optional_module("shapely"), optional_module("pyogrio")
+    shapely, pyogrio = (optional_module(name, path) for name in ("shapely", "pyogrio"))
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     except pyogrio.errors.DataSourceError as error:
@@ -331,8 +331,8 @@ def _polygons_in(shapes: Array) -> tuple[Array, Array]:
     return parts[chosen], owners[chosen]
 
 
-def optional_module(name: str) -> ModuleType:
-    """Imports a package of the extra ``vector``, or one that tables are handed to.
+def optional_module(name: str, purpose: str = "this") -> ModuleType:
+    """Imports a package of the extra ``vector``, or one that tables are handed to; the error says for what.
 
     Raises:
         ParameterError: It is not installed.
@@ -344,4 +344,6 @@ def optional_module(name: str) -> ModuleType:
     except ImportError as error:
         package = name.partition(".")[0]
         wanted = "'tilejit[vector]'" if package in {"pyogrio", "pyproj", "shapely"} else package
-        raise ParameterError(f"{package} is needed for this, and is not installed: pip install {wanted}") from error
+        raise ParameterError(
+            f"{package} is needed for {purpose}, and is not installed: pip install {wanted}"
+        ) from error
