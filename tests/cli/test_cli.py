@@ -225,6 +225,7 @@ RUN = ["run", "slope", "dem.tif", "-o", "out.tif"]
 MINE = ["run", "mine.py:scaled", "dem.tif", "-o", "out.tif"]
 
 REFUSED = {
+    "no input": (["run", "slope", "-o", "o.tif"], r"input z is missing; slope takes z: give z=FILE"),
     "missing file": (["run", "slope", "nope.tif", "-o", "o.tif"],
         r"nope\.tif: cannot be opened: .*no such file: check the path"),
     "not a raster": (["run", "slope", "mine.py", "-o", "o.tif"],
@@ -288,7 +289,6 @@ MISUSED = {
     "no command": (["rum"], r"no command 'rum'; did you mean run\?"),
     "unknown option": ([*RUN, "--tiles", "4"], r"(?i)no such option.*--tile"),
     "no output": (["run", "slope", "dem.tif"], r"Missing option '-o'"),
-    "no input": (["run", "slope", "-o", "o.tif"], r"Missing argument 'INPUT"),
     "outputs": ([*RUN, "-o", "b.tif"], r"2 outputs for 1 kernel: give one -o for slope"),
     "kernels": (["run", "slope+tri", "dem.tif", "-o", "a.tif"], r"1 output for 2 kernels: give one -o for slope and tri"),
     "one output twice": (["run", "slope+hillshade", "dem.tif", "-o", "a.tif", "-o", "a.tif"], r"a name of its own"),

@@ -6,7 +6,8 @@ import contextlib
 import difflib
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from tilejit.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tilejit.compiler.parameters import ScalarParameter
+    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.kernel import Edge
     from tilejit.raster.raster import Raster
@@ -38,6 +39,8 @@ class Input:
     """The file."""
     band: int | None
     """The band, from 1, or None: it has one."""
+    is_stack: bool = False
+    """Whether the path is a pattern that names the files of a stack."""
 
 
 def parse_input(text: str) -> Input:
@@ -54,11 +57,20 @@ def parse_input(text: str) -> Input:
     return Input(name, band[1], int(band[2]))
 
 
-def open_inputs(kernels: Sequence[Applicable], words: Sequence[str], scaled: bool | None = None) -> list[list[Raster]]:
-    """Opens the inputs of kernels, which share them by name; one alone goes to every kernel that takes one."""
-    inputs = [parse_input(word) for word in words]
+def open_inputs(
+    kernels: Sequence[Applicable], words: Sequence[str], scaled: bool | None = None, stacks: Sequence[str] = ()
+) -> list[list[Raster]]:
+    """Opens the inputs of kernels, which share them by name; one alone goes to every kernel that takes one.
+
+    Args:
+        kernels: The kernels.
+        words: Their inputs, as they were typed.
+        scaled: As for `open_raster`.
+        stacks: Patterns that name the files of stacks, ``t=ndvi_*.tif``, as they were typed.
+    """
+    inputs = [*(replace(parse_input(word), is_stack=True) for word in stacks), *map(parse_input, words)]
     if len(inputs) == 1 and inputs[0].name is None and all(len(k.rasters) == 1 for k in kernels):
-        raster = _open(inputs[0], kernels[0], kernels[0].rasters[0].name, scaled)
+        raster = _open(inputs[0], kernels[0], kernels[0].rasters[0], scaled)
         return [[raster] for _ in kernels]
     given = _matched(kernels, inputs)
     rasters = {name: _open(given[name], *_taker(kernels, name), scaled) for name in given}
@@ -67,7 +79,8 @@ def open_inputs(kernels: Sequence[Applicable], words: Sequence[str], scaled: boo
 
 def _matched(kernels: Sequence[Applicable], inputs: Sequence[Input]) -> dict[str, Input]:
     """Parameter -> input."""
-    names = list(dict.fromkeys(r.name for k in kernels for r in k.rasters))
+    rasters = {r.name: r.is_stack for k in kernels for r in k.rasters}
+    names = list(rasters)
     label = " and ".join(k.name for k in kernels)
     takes = f"{label} take{'s' * (len(kernels) == 1)} {', '.join(names)}"
     given: dict[str, Input] = {}
@@ -79,31 +92,53 @@ def _matched(kernels: Sequence[Applicable], inputs: Sequence[Input]) -> dict[str
         if one.name in given:
             raise ParameterError(f"input {one.name} is given twice: {given[one.name].path} and {one.path}")
         given[one.name] = one
-    free = [name for name in names if name not in given]
-    placed = [one for one in inputs if one.name is None]
-    if len(placed) > len(free):
-        raise ParameterError(f"{len(inputs)} inputs are given; {takes}")
-    given |= dict(zip(free, placed, strict=False))
+    for is_stack in (True, False):  # stacks take the places of stacks, and files those that are left
+        free = [name for name in names if name not in given and (rasters[name] or not is_stack)]
+        placed = [one for one in inputs if one.name is None and one.is_stack == is_stack]
+        if len(placed) > len(free):
+            quotes = ": write the pattern of a stack in quotes" if any(one.is_stack for one in inputs) else ""
+            raise ParameterError(f"{len(inputs)} inputs are given; {takes}{quotes}")
+        given |= dict(zip(free, placed, strict=False))
     missing = [name for name in names if name not in given]
     if missing:
-        raise ParameterError(f"input {', '.join(missing)} is missing; {takes}: give {missing[0]}=FILE")
+        how = f"--stack {missing[0]}='*.tif'" if rasters[missing[0]] else f"{missing[0]}=FILE"
+        raise ParameterError(f"input {', '.join(missing)} is missing; {takes}: give {how}")
     return given
 
 
-def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, str]:
-    return next(k for k in kernels if any(r.name == name for r in k.rasters)), name
+def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, RasterParameter]:
+    return next((k, r) for k in kernels for r in k.rasters if r.name == name)
 
 
-def _open(one: Input, kernel: Applicable, parameter: str, scaled: bool | None) -> Raster:
-    from tilejit.raster.making import open_raster
+def _open(one: Input, kernel: Applicable, parameter: RasterParameter, scaled: bool | None) -> Raster:
+    from tilejit.raster.making import open_raster, stack
 
+    if one.is_stack and not parameter.is_stack:
+        raise ParameterError(f"{kernel.name} takes one band as {parameter.name}, no stack: give {parameter.name}=FILE")
+    if one.is_stack:
+        return stack(open_raster(path, band=one.band, scaled=scaled) for path in files_of(one.path))
     raster = open_raster(one.path, band=one.band, scaled=scaled)
-    if len(raster) > 1:
+    if len(raster) > 1 and not parameter.is_stack:
         raise ParameterError(
-            f"{one.path} has {len(raster)} bands, and {kernel.name} takes one as {parameter}: "
+            f"{one.path} has {len(raster)} bands, and {kernel.name} takes one as {parameter.name}: "
             f"choose it, as {shlex.quote(f'{one.path}[1]')}"
         )
     return raster
+
+
+def files_of(pattern: str) -> list[str]:
+    """The files that a pattern names, in natural order: what numbers they have in their names counts as numbers."""
+    if Path(pattern).exists() or not has_magic(pattern):
+        return [pattern]
+    found = glob(pattern)  # noqa: PTH207 - that of Path takes no absolute ones
+    if not found:
+        raise ParameterError(f"--stack {shlex.quote(pattern)}: no file is called so, seen from {Path.cwd()}")
+    return sorted(found, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """What names are compared by: their pieces, numbers as such."""
+    return [(int(piece), "") if piece.isdecimal() else (0, piece) for piece in re.split(r"(\d+)", name)]
 
 
 def bind_parameters(kernels: Sequence[Applicable], words: Sequence[str]) -> list[dict[str, Any]]:

@@ -47,7 +47,14 @@ edge_option = click.option(
     help="What lies outside the raster, for kernels that read neighbours: nodata, nearest, reflect, wrap or a number.",
 )  # fmt: skip
 
+stack_option = click.option(
+    "--stack", "stacks", metavar="[NAME=]FILES", multiple=True,
+    help="The files of a stack, as 'ndvi_*.tif' in quotes, or 't=ndvi_*.tif' where a kernel takes several; may be "
+    "repeated. Layers are in natural order of names. A file of several bands is a stack by itself, and an INPUT.",
+)  # fmt: skip
+
 _OPTIONS = (
+    stack_option,
     click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
                  help="A parameter of the kernel; may be repeated."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
@@ -75,7 +82,7 @@ def job_arguments(function: Function) -> Function:
     """Gives a command the kernel, the inputs and the options of a run."""
     for option in reversed(_OPTIONS):
         function = option(function)
-    function = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)(function)
+    function = click.argument("inputs", metavar="INPUT...", nargs=-1)(function)
     return click.argument("kernel", metavar="KERNEL")(function)
 
 
@@ -108,6 +115,7 @@ def read_job(
     parameters: tuple[str, ...],
     scaled: bool | None = None,
     *,
+    stacks: tuple[str, ...] = (),
     edge: Edge | None = None,
     **options: Any,
 ) -> JobWords:
@@ -123,7 +131,7 @@ def read_job(
     bound = bind_parameters(kernels, parameters)
     # What an edge says nothing of is left alone; where that is all there is, the kernel refuses it.
     edged = [k for k in kernels if k.kind != "local"] or kernels
-    rasters = open_inputs(kernels, inputs, scaled)
+    rasters = open_inputs(kernels, inputs, scaled, stacks)
     edges = ({"edge": edge} if edge is not None and k in edged else {} for k in kernels)
     applied = tuple(k(*r, **b, **e) for k, r, b, e in zip(kernels, rasters, bound, edges, strict=True))
     return JobWords(
@@ -156,6 +164,7 @@ tilejit run slope dem.tif -o slope.tif
 tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
 tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
 tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
+tilejit run dates.py:clear --stack 't=ndvi_*.tif' --stack 'qa=q_*.tif' -o c.tif
 """)  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,

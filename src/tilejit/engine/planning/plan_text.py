@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tilejit.formats.codecs.compression_level import coders_for
 from tilejit.formats.gdal.creation_options import is_auto, level_of
+from tilejit.formats.open_files import most
 from tilejit.formats.sink import WRITTEN_DIRECTLY
 from tilejit.sizes import counted, format_size
 
@@ -40,7 +41,9 @@ def read_lines(reads: Sequence[Read]) -> list[str]:
 
 def _read_line(reads: Sequence[Read]) -> str:
     read, sizes = reads[0], [each.stored_bytes for each in reads]
-    source = read.source if len(reads) == 1 else f"{len(reads)} files, {read.source} to {reads[-1].source},"
+    open_ones = f"at most {min(len(reads), most())} of them open at once"
+    several = f"{len(reads)} files, {read.source} to {reads[-1].source}, {open_ones},"
+    source = read.source if len(reads) == 1 else several
     bands = f" band{'s' * (len(read.bands) > 1)} {_ranges(read.bands)}"
     known = [size for size in sizes if size is not None]
     stored = f", {format_size(sum(known))} stored" if len(known) == len(sizes) else ""
