@@ -164,7 +164,7 @@ tilejit run slope dem.tif -o slope.tif
 tilejit run slope+hillshade dem.tif -o slope.tif -o shade.tif -p azimuth=300
 tilejit run my_kernels.py:ndvi red=B4.tif nir=B5.tif -o ndvi.tif
 tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
-tilejit run dates.py:clear --stack 't=ndvi_*.tif' --stack 'qa=q_*.tif' -o c.tif
+tilejit run dates.py:clear --stack 't=ndvi_*' --stack 'qa=qa_*' -o out.tif
 """)  # fmt: skip
 @job_arguments
 @click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
