@@ -281,18 +281,19 @@ def math_used(form: Form) -> set[str]:
 
 def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[list[str], list[str]]:
     """The constants and the functions of tj.math that ``names`` and all that they use come to, as text."""
-    definitions = _library(8 * compute.itemsize)
+    width = 8 * compute.itemsize
+    definitions = _library(width)
     wanted: set[str] = set()
     todo = names & definitions.keys()
     while todo:
         name = todo.pop()
         wanted.add(name)
-        used = {n.id for n in ast.walk(definitions[name]) if isinstance(n, ast.Name)}
+        used = {n.id for n in ast.walk(_definition(width, name)) if isinstance(n, ast.Name)}
         todo |= (used & definitions.keys()) - wanted
     constants, functions = [], []
     prefix = Renamer({n: f"_{n}" for n in definitions})  # no name of the user's begins so
     for name in (n for n in definitions if n in wanted):
-        statement = prefix.visit(copied(definitions[name]))
+        statement = prefix.visit(copied(_definition(width, name)))
         if isinstance(statement, ast.FunctionDef):
             statement.name = f"_{statement.name}"
             functions.append(f"{decorator}\n{unparse(bare(statement))}")
@@ -302,17 +303,27 @@ def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[l
 
 
 @functools.cache
-def _library(width: int) -> dict[str, ast.stmt]:
-    """The top-level definitions of tj.math's float32 or float64 file."""
+def _library(width: int) -> dict[str, str]:
+    """The text of each top-level definition of tj.math's float32 or float64 file by its name.
+
+    A definition begins in the first column and goes on further in; parsing all of them takes 25 ms.
+    """
     path = Path(tilejit.math.__file__).parent / f"float{width}.py"
-    definitions: dict[str, ast.stmt] = {}
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.FunctionDef):
-            definitions[statement.name] = statement
-        elif isinstance(statement, ast.Assign):
-            values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
-            definitions |= {n: assign(n, v) for n, v in zip(stored(statement.targets[0]), values, strict=True)}
+    definitions: dict[str, str] = {}
+    for text in re.split(r"\n(?=\w)", path.read_text(encoding="utf-8")):
+        if found := re.match(r"def (\w+)|(\w+(?:, \w+)*) = ", text):
+            definitions |= dict.fromkeys([found[1]] if found[1] else found[2].split(", "), text)
     return definitions
+
+
+@functools.cache
+def _definition(width: int, name: str) -> ast.stmt:
+    """One top-level definition of tj.math's float32 or float64 file."""
+    statement = ast.parse(_library(width)[name]).body[0]
+    if not isinstance(statement, ast.Assign):
+        return statement
+    values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
+    return assign(name, values[stored(statement.targets[0]).index(name)])
 
 
 class Renamer(ast.NodeTransformer):

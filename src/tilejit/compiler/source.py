@@ -155,11 +155,12 @@ def _read(function: Any) -> FunctionSource:
     name = function.__name__
     _recall_main(function.__code__)
     try:
-        lines, first = inspect.getsourcelines(function)
+        text, line = inspect.findsource(function)
     except (OSError, TypeError) as error:
         raise _textless(name, str(error)) from error
-    filename = inspect.getsourcefile(function) or function.__code__.co_filename
-    tree = _parsed(lines, first)
+    filename, first = inspect.getsourcefile(function) or function.__code__.co_filename, line + 1
+    tree = _definitions("".join(text)).get(first)
+    lines = text[line : first if tree is None else tree.end_lineno]
     if not isinstance(tree, ast.AsyncFunctionDef) and name != "<lambda>" and not _is_text_of(tree, function):
         if getattr(sys, "frozen", False):
             raise _textless(name, f"what stands in {filename} is another's")
@@ -208,6 +209,21 @@ def _recall_main(code: CodeType) -> None:
                 os.lseek(0, place, os.SEEK_SET)  # `python -i <file` goes on reading there
     if text and code in _codes_of_file(text, name):
         linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+
+
+@functools.lru_cache(maxsize=8)
+def _definitions(text: str) -> dict[int, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions of a file by the line that each begins in, its first decorator's.
+
+    A file is parsed once: a function's lines alone would have to be found first, which `inspect` takes three times as
+    long for.
+    """
+    try:
+        nodes = ast.walk(ast.parse(text))
+    except (SyntaxError, ValueError):
+        return {}
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {min(part.lineno for part in (f, *f.decorator_list)): f for f in functions}
 
 
 def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
