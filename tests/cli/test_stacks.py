@@ -23,6 +23,10 @@ def in_order(t: tj.Stack):
         total = 10 * total + t[k]
     return total
 
+@tj.zonal(mean="mean", dates="max")
+def of_first(t: tj.Stack):
+    return t[0], len(t)
+
 @tj.local
 def of_three(z, t: tj.Stack, qa: tj.Stack[np.uint8]):
     return 100 * t[0] + qa[-1] + z
@@ -78,6 +82,12 @@ def test_a_plan_shows_layers_open_files_and_memory(capsys):
     assert "ndvi_1.tif to " in out
     assert "at most 5 of them open at once" in out
     assert "memory    " in out
+
+
+def test_a_table_of_a_stack(capsys):
+    write(Path("zones.tif"), np.full((1, 30, 40), 7, np.uint8))
+    assert main(["zonal", "mine.py:of_first", "--stack", "ndvi_*.tif", "zones.tif", "-q"]) == 0
+    assert capsys.readouterr().out == "zone,mean,dates\n7,1.0,5\n"
 
 
 @pytest.mark.parametrize(

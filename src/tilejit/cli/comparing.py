@@ -8,7 +8,7 @@ import click
 
 from tilejit.cli.console import console, on_terminal, say, show_labelled
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
-from tilejit.cli.runs import INPUT_HELP, KERNEL_HELP, edge_option
+from tilejit.cli.runs import INPUT_HELP, KERNEL_HELP, edge_option, stack_option
 from tilejit.errors import ParameterError
 from tilejit.kernel.discovery import find_single_kernel
 
@@ -45,7 +45,8 @@ tilejit compare slope dem.tif --html report.html
 tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8
 """)  # fmt: skip
 @click.argument("kernel", metavar="KERNEL")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.argument("inputs", metavar="INPUT...", nargs=-1)
+@stack_option
 @click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
               help="A parameter of the kernel; may be repeated.")  # fmt: skip
 @edge_option
@@ -59,7 +60,7 @@ tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not say what is being measured.")
 def compare(  # noqa: PLR0917 - click calls it by name
-    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], edge: Edge | None,
+    kernel: str, inputs: tuple[str, ...], stacks: tuple[str, ...], parameters: tuple[str, ...], edge: Edge | None,
     cores: list[int] | None, seconds: float, strategies: tuple[str, ...], html: str | None,
     overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
@@ -68,7 +69,7 @@ def compare(  # noqa: PLR0917 - click calls it by name
 
     found = find_single_kernel(kernel)
     bound = bind_parameters([found], parameters)[0]
-    rasters = open_inputs([found], inputs)[0]
+    rasters = open_inputs([found], inputs, stacks=stacks)[0]
 
     def tell(what: str) -> None:
         say(what, aside=True)

@@ -8,7 +8,7 @@ import click
 
 from tilejit.cli.console import console, on_terminal, say
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback, parse_input, parse_tile
-from tilejit.cli.runs import split_kernels
+from tilejit.cli.runs import split_kernels, stack_option
 from tilejit.errors import ParameterError, SourceError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.kernel.zonal import ZonalKernel
@@ -38,8 +38,9 @@ tilejit zonal mean+maximum dem.tif parcels.tif
 tilejit zonal summary dem.tif parcels.gpkg --cells fraction -o table.parquet
 """)  # fmt: skip
 @click.argument("kernel", metavar="KERNEL")
-@click.argument("values", metavar="VALUES...", nargs=-1, required=True)
+@click.argument("values", metavar="VALUES...", nargs=-1)
 @click.argument("zones", metavar="ZONES")
+@stack_option
 @click.option("-o", "--output", metavar="FILE", help="Write a .csv, .parquet, or of polygons .gpkg.")
 @click.option(
     "--cells",
@@ -66,7 +67,7 @@ def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values:
     if output is not None:
         table_suffix(output)
         checked_file(output, overwrite=overwrite)
-    asked = {name: words.pop(name) for name in ("zones", "cells", "layer", "parameters")}
+    asked = {name: words.pop(name) for name in ("zones", "cells", "layer", "parameters", "stacks")}
     tables = _tables(kernel, values, **asked)
     found = compute_tables(tables, RunOptions(progress=False if quiet else None, **words))
     table = _joined([table.kernel.name for table in tables], found)
@@ -81,7 +82,14 @@ def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values:
 
 
 def _tables(
-    names: str, values: Sequence[str], *, zones: str, cells: Cells | None, layer: str | None, parameters: Sequence[str]
+    names: str,
+    values: Sequence[str],
+    *,
+    zones: str,
+    cells: Cells | None,
+    layer: str | None,
+    parameters: Sequence[str],
+    stacks: Sequence[str],
 ) -> list[LazyTable]:
     kernels = [find_kernel(name) for name in split_kernels(names)]
     for kernel in kernels:
@@ -89,7 +97,7 @@ def _tables(
             raise ParameterError(f"{kernel.name} makes a raster, no table: tilejit run {kernel.name} …")
     bound = bind_parameters(kernels, parameters)
     applied: list[Applicable] = list(kernels)
-    inputs = open_inputs(applied, values)
+    inputs = open_inputs(applied, values, stacks=stacks)
     parcels = _zones(zones, inputs[0][0].grid, cells, layer)
     return [
         kernel(*rasters, zones=parcels, **given) for kernel, rasters, given in zip(kernels, inputs, bound, strict=True)

@@ -90,7 +90,7 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
     shape, of which the inner part is written.
     """
     checked = any(kernel.checked_cells.values())
-    form = _first_form(kernel)
+    form = first_form(kernel)
     rows = _Rows(TARGET, kernel, signature, form, checked, "_row", whole, interchanged(kernel, form))
     two = has_two_variants(kernel)
     functions = []
@@ -99,21 +99,26 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
         functions += [f"{TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
     functions.append(rows.entry_text(two=two))
     shape = f"{'rows of whole arrays' if whole else 'one tile at a time'}, on the CPU"
-    return module_of(kernel, signature, functions, shape)
+    return module_of(kernel, signature, functions, shape, rows.nest)
 
 
-def module_of(kernel: Body, signature: Signature, functions: Sequence[str], shape: str) -> str:
-    """Returns the text of a module that holds some functions, and before them the body and what it uses."""
+def module_of(
+    kernel: Body, signature: Signature, functions: Sequence[str], shape: str, nest: Nest | None = None
+) -> str:
+    """Returns the text of a module that holds some functions, and before them the body and what it uses.
+
+    With a nest they call its functions in the place of the body.
+    """
     used = math_used(kernel.form) & TARGET.own_math
     constants, before = library_parts(used, signature.compute, "@njit(**_MATH)")
-    before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature)]
+    before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature, nest)]
     fast = _FAST if kernel.fast else "False"
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
 
 
 def lane_dtypes(kernel: Body, signature: Signature) -> list[np.dtype]:
     """Returns the dtypes of the arrays of one row that a launch takes last, for variables of all its pixels."""
-    form = _first_form(kernel)
+    form = first_form(kernel)
     nest, checked = interchanged(kernel, form), any(kernel.checked_cells.values())
     return [] if nest is None else list(lanes_of(nest, Pixels(TARGET, kernel, signature, form, checked)).values())
 
@@ -129,15 +134,14 @@ def has_two_variants(kernel: Body) -> bool:
     return kernel.nodata == "kernel" and kernel.form.asks_validity and not has_stacks
 
 
-def _first_form(kernel: Body) -> Form:
-    """The body for cells that are valid; for all where only the body knows, and there is one variant."""
+def first_form(kernel: Body) -> Form:
+    """Returns the body for cells that are valid; for all where only the body knows, and there is one variant."""
     is_clean = kernel.nodata == "propagate" or has_two_variants(kernel)
     return kernel.clean_form if is_clean else kernel.form
 
 
-def _bodies(kernel: Body, signature: Signature) -> list[str]:
-    forms = [_first_form(kernel)] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
-    nest = interchanged(kernel, forms[0])
+def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
+    forms = [first_form(kernel)] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
     functions = [(form, f) for form in forms for f in form.functions]
     if nest is not None:
         functions = [*functions[:-1], *((forms[0], f) for f in nest.functions)]

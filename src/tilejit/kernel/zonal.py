@@ -118,7 +118,7 @@ class ZonalKernel(Kernel):
 
         Where the body computes anything, rasters go through it: it may read one more, and be nodata where that is.
         """
-        names = {raster.name for raster in self.rasters if raster.dtype is None}
+        names = {raster.name for raster in self.rasters if raster.dtype is None and not raster.is_stack}
         found = tuple(_plain(node, names) for node in _returned(self)) or (None,) * len(self.columns)
         if self.declared_outputs is not None:
             return (None,) * len(self.columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tilejit.compiler.kinds import common_dtype
 from tilejit.engine.planning.demands import storable
 from tilejit.engine.planning.graph import Application, Iteration, SourceBand
 from tilejit.errors import KernelError, ParameterError
@@ -15,6 +16,8 @@ from tilejit.raster.raster import Raster
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from tilejit.engine.planning.graph import Band
@@ -37,7 +40,7 @@ def iterate(
 
     Args:
         kernel: A focal kernel of one result: its first raster parameter is the state, which the result replaces; the
-            others stay the same.
+            others stay the same, and may be stacks.
         state: What it begins with: a Raster of one band, or an array.
         *constants: One for each of the kernel's other raster parameters, on the same grid.
         until: "unchanged": until a sweep changes no cell.
@@ -80,8 +83,11 @@ def iterate(
         raise KernelError(f"iterate({name}): only what sees its neighbours comes to an end: give a @tj.focal kernel")
     if len(kernel.results) != 1:
         raise KernelError(f"{kernel.name} returns {len(kernel.results)} values, and an iteration goes on with one")
-    if any(raster.is_stack for raster in kernel.rasters):
-        raise KernelError(f"{kernel.name} takes a stack, and an iteration goes over planes: give each its parameter")
+    if kernel.rasters[0].is_stack:
+        raise KernelError(
+            f"{kernel.name} takes the stack {kernel.rasters[0].name} first, and an iteration goes on with its result, "
+            "which is one plane: let the first parameter be a plane; stacks may follow, and stay as they are"
+        )
     edge = parameters.pop("edge", None)
     kernel = kernel if edge is None else kernel.with_edge(edge)
     given = (state, *constants)
@@ -101,7 +107,7 @@ def iterate(
 
 def _state_info(application: Application, unit: str | None) -> BandInfo:
     """The type of the state, which is that of the result, and its nodata value."""
-    kernel, (first, *others) = application.kernel, map(_dtype, application.inputs)
+    kernel, (first, *others) = application.kernel, map(_port_dtype, application.ports)
     dtype = kernel.signature([first, *others]).outputs[0]
     again = kernel.signature([dtype, *others]).outputs[0]
     if again != dtype:
@@ -115,9 +121,14 @@ def _state_info(application: Application, unit: str | None) -> BandInfo:
     return BandInfo(1, dtype, own if holds_nodata(dtype, own) else default_nodata(dtype), kernel.name, unit)
 
 
+def _port_dtype(port: Sequence[Band]) -> np.dtype:
+    """The type that an input is handed over in."""
+    return common_dtype(map(_dtype, port))
+
+
 def _dtype(band: Band) -> np.dtype:
     """The type that a band is read or computed in."""
     if isinstance(band, SourceBand):
         return storable(band.info.dtype)
-    kernel, inputs = band.application.kernel, [_dtype(one) for one in band.application.inputs]
+    kernel, inputs = band.application.kernel, [_port_dtype(port) for port in band.application.ports]
     return kernel.signature(inputs).outputs[band.index]

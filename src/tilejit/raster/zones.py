@@ -106,14 +106,16 @@ def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str
             f"{kernel.name} needs zones=…: a Raster of whole numbers on the grid of its values, or polygons"
         )
     is_polygons = isinstance(zones, PolygonLayer) or is_vector(zones)
-    zoned = [] if is_polygons else [("zones", zones)]
-    rasters = _one_band(kernel, [*zoned, *zip((raster.name for raster in kernel.rasters), inputs, strict=True)])
-    grid, bands = rasters[0].grid, [raster.bands[0] for raster in rasters]
+    zoned = [] if is_polygons else [("zones", zones, False)]
+    given = ((raster.name, one, raster.is_stack) for raster, one in zip(kernel.rasters, inputs, strict=True))
+    rasters = _rasters(kernel, [*zoned, *given])
+    grid, ports = rasters[0].grid, [raster.bands for raster in rasters[len(zoned) :]]
+    kernel.check_layers([len(port) for port in ports])
     layer = _layer(zones, grid, parameters) if is_polygons else None
-    values, columns = _values(kernel, bands[len(zoned) :], kernel.bind(parameters))
+    values, columns = _values(kernel, ports, kernel.bind(parameters))
     by, names = "zone" if layer is None else layer.label, ", ".join(name for name, _ in kernel.columns)
     table = ZonalTable(f"a table by {by}, {names}", columns, None if layer is None else layer.zones, grid.flips)
-    folded = *map(_counts, bands[: len(zoned)]), *values
+    folded = *(_counts(raster.bands[0]) for raster in rasters[: len(zoned)]), *values
     ranking = _ranking(table, values)
     after = None if ranking is None else Reduced(grid, folded, ranking)
     return LazyTable(kernel, Reduced(grid, folded, table, after), layer)
@@ -142,24 +144,24 @@ def _layer(zones: Any, grid: Grid, parameters: dict[str, Any]) -> PolygonLayer:
     return zones if isinstance(zones, PolygonLayer) else PolygonLayer.of(zones, grid, **asked)
 
 
-def _one_band(kernel: ZonalKernel, inputs: Sequence[tuple[str, Any]]) -> list[Raster]:
-    """Inputs with their names, as Rasters of one band on one grid."""
-    rasters = [one if isinstance(one, Raster) else from_array(one) for _, one in inputs]
-    for (name, _), raster in zip(inputs, rasters, strict=True):
-        if len(raster) != 1:
+def _rasters(kernel: ZonalKernel, inputs: Sequence[tuple[str, Any, bool]]) -> list[Raster]:
+    """Inputs, each with its name and whether it is a stack, as Rasters on one grid; all others have one band."""
+    rasters = [one if isinstance(one, Raster) else from_array(one) for _, one, _ in inputs]
+    for (name, _, is_stack), raster in zip(inputs, rasters, strict=True):
+        if len(raster) != 1 and not is_stack:
             raise ParameterError(
                 f"{kernel.name} takes one band as {name}, and {raster.label} has {len(raster)}: "
                 "choose one with .band(1)"
             )
-    check_one_grid(rasters, [f"{kernel.name}: {name}" for name, _ in inputs])
+    check_one_grid(rasters, [f"{kernel.name}: {name}" for name, *_ in inputs])
     return rasters
 
 
 def _values(
-    kernel: ZonalKernel, bands: Sequence[Band], parameters: Mapping[str, Any]
+    kernel: ZonalKernel, ports: Sequence[tuple[Band, ...]], parameters: Mapping[str, Any]
 ) -> tuple[list[Band], tuple[Column, ...]]:
     """What a table folds, each once: bands as they are stored, and what is computed of them."""
-    application = Application(kernel, tuple((band,) for band in bands), parameters)
+    application = Application(kernel, tuple(ports), parameters)
     names, values = [raster.name for raster in kernel.rasters], dict[Any, Band]()
     columns = []
     rows = zip(kernel.columns, kernel.plain_results, kernel.same_results, strict=True)
@@ -168,7 +170,7 @@ def _values(
             columns.append(Column(name, fold, constant=result))
             continue
         values.setdefault(
-            first, bands[names.index(result)] if isinstance(result, str) else ResultBand(application, first)
+            first, ports[names.index(result)][0] if isinstance(result, str) else ResultBand(application, first)
         )
         columns.append(Column(name, fold, list(values).index(first)))
     # Where zones are polygons, and a body gives numbers only, there is nothing else to tell what a tile is.

@@ -6,6 +6,7 @@ A sweep reads the tiles of the state, applies the kernel and writes them to thei
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tilejit.compiler.parameters import RasterParameter
     from tilejit.engine.planning.steps import Write
 
 TILE = (512, 512)
@@ -58,11 +60,16 @@ def copies(iteration: Iteration, tile: tuple[int, int]) -> list[Request]:
     def storage(_: np.dtype) -> Storage:
         return Storage(block=tile)
 
-    rasters, info = iteration.application.kernel.rasters, iteration.bands[0]
-    pairs = zip(iteration.application.inputs, rasters, strict=True)
+    info, pairs = iteration.bands[0], zip(iteration.application.inputs, _takers(iteration), strict=True)
     taken = [band.for_kernel(raster.dtype) if isinstance(band, SourceBand) else band for band, raster in pairs]
     state, *constants = (Request((band,), storage=storage, is_scratch=True) for band in taken)
     return [replace(state, dtype=info.dtype, nodata=info.nodata), *constants]
+
+
+def _takers(iteration: Iteration) -> list[RasterParameter]:
+    """The parameter that each of its inputs is for; a stack takes several."""
+    application = iteration.application
+    return [r for r, port in zip(application.kernel.rasters, application.ports, strict=True) for _ in port]
 
 
 def stores_of(iteration: Iteration, writes: Sequence[Write]) -> list[TileStore]:
@@ -74,14 +81,15 @@ def stores_of(iteration: Iteration, writes: Sequence[Write]) -> list[TileStore]:
     ]
     return [
         TileStore(str(number), f"{raster.name} of {kernel.name}", iteration.grid, (info,), write.block)
-        for number, (raster, info, write) in enumerate(zip(kernel.rasters, infos, writes, strict=True))
+        for number, (raster, info, write) in enumerate(zip(_takers(iteration), infos, writes, strict=True))
     ]
 
 
 def sweep(iteration: Iteration, writes: Sequence[Write]) -> list[Request]:
     """The requests for one sweep, over the tiles that `copies` are written to: new cells, and which have changed."""
     stores, tile = stores_of(iteration, writes), writes[0].block
-    ports = tuple((SourceBand(store, store.bands[0]),) for store in stores)
+    left = iter(stores)
+    ports = tuple(tuple(SourceBand(s, s.bands[0]) for s in islice(left, len(p))) for p in iteration.application.ports)
     result = ResultBand(replace(iteration.application, ports=ports), 0)
     # A source of its own: what the kernel reads may be written over while it is computed.
     both = (SourceBand(replace(stores[0]), stores[0].bands[0]), result)
