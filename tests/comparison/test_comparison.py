@@ -34,6 +34,7 @@ from tilejit.comparison.runner import _held_to, run_trial
 from tilejit.comparison.sample import SampleFiles, make_sample
 from tilejit.comparison.strategies import REFERENCE, STRATEGIES
 from tilejit.comparison.strategy import Reader, Workload, empty
+from tilejit.compiler.cpu import lane_dtypes
 from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.system.limits import available_cores
@@ -79,6 +80,21 @@ def places(z, *, row=tj.ROW, col=tj.COL, x=tj.X, y=tj.Y):
 @tj.local
 def rounded(z) -> np.int16:
     return z * 0.5
+
+@tj.focal
+def changes(t: tj.Stack):
+    total = 0.0
+    for k in range(1, len(t)):
+        total += abs(t[k, 0, 1] - t[k - 1, 0, -1]) + t[k] / (t[k] - 120.0)
+    return total
+
+@tj.focal(nodata="kernel")
+def clear(t: tj.Stack) -> np.uint8:
+    n = 0
+    for k in range(len(t)):
+        if tj.is_valid(t[k]):
+            n += 1
+    return n
 """
 
 
@@ -161,7 +177,7 @@ class TestTheDoor:
         text, scope = "@tj.local\ndef same(z):\n    return z\n", {"__name__": "__main__", "tj": tj}
         linecache.cache["<console>"] = len(text), None, text.splitlines(keepends=True), "<console>"
         exec(compile(text, "<console>", "exec"), scope)  # noqa: S102 - as IPython does
-        task = TrialSpec("numba", 1, scope["same"], ((str(dem), 1),), {}, 150, 0.1, str(tmp_path / "reference.npy"))
+        task = TrialSpec("numba", 1, scope["same"], (((str(dem), 1),),), {}, 150, 0.1, str(tmp_path / "reference.npy"))
         assert run_trial(task, tmp_path / "cache").pixels == 150 * 200
 
     def test_a_script_that_compares_when_it_is_imported_is_refused(self, kernels, dem, monkeypatch):
@@ -217,13 +233,16 @@ class TestTheDoor:
 def spec_of(kernels, name, path, tmp_path, **options):
     kernel = getattr(kernels, name)
     kernel = kernel.with_edge(options.pop("edge")) if "edge" in options else kernel
+    layers = ((str(path), 1),) * 3 if kernel.rasters[0].is_stack else None
     return TrialSpec(strategy=options.pop("strategy", REFERENCE), cores=1, kernel=kernel,
-                inputs=((str(path), 1),), parameters={}, rows=options.pop("rows", 150), seconds=0.1,
+                inputs=(layers or ((str(path), 1),),), parameters={}, rows=options.pop("rows", 150), seconds=0.1,
                 reference=str(tmp_path / "reference.npy"), **options)  # fmt: skip
 
 
 class TestHandWrittenTiles:
-    @pytest.mark.parametrize("name", ["slope", "branches", "ratio", "root", "both", "count", "places", "rounded"])
+    @pytest.mark.parametrize(
+        "name", ["slope", "branches", "ratio", "root", "both", "count", "places", "rounded", "changes", "clear"]
+    )
     def test_the_body_in_plain_python_gets_tilejits_pixels(self, kernels, dem, tmp_path, name):
         work = Workload(spec_of(kernels, name, dem, tmp_path))
         job = work.job((64, 64))
@@ -249,6 +268,12 @@ class TestHandWrittenTiles:
             for output, result in zip(outputs, results, strict=True):
                 output[window.slices(work.window)] = result
         np.testing.assert_array_equal(np.stack(outputs), work.raster.compute(backend="cpu"))
+
+    def test_a_row_of_pixels_does_not_share_its_layers_with_another(self, kernels):
+        signature = kernels.changes.signature([np.dtype(np.float32)])
+        assert lane_dtypes(kernels.changes, signature)
+        text = parallel_source(kernels.changes, signature)
+        assert re.search(r"def whole\(_control, t, _out0, _nodata0\)", text)
 
     def test_a_part_of_the_rows_is_compared_with_the_reference_of_all(self, kernels, dem, tmp_path):
         whole = run_trial(spec_of(kernels, "slope", dem, tmp_path), tmp_path / "cache")
@@ -282,7 +307,7 @@ class TestHandWrittenTiles:
 class TestSample:
     def test_a_small_raster_is_its_own_sample(self, dem, tmp_path):
         sample = make_sample([tj.open(dem)], 1 << 20, tmp_path)
-        assert sample.inputs == ((str(dem), 1),)
+        assert sample.inputs == (((str(dem), 1),),)
         assert (sample.height, sample.width, sample.pieces) == (150, 200, 0)
 
     @settings(deadline=None, max_examples=6)
@@ -297,7 +322,7 @@ class TestSample:
         if not sample.pieces:
             assert height * width <= 1.5 * pixels
             return
-        file, band = sample.inputs[0]
+        ((file, band),) = sample.inputs[0]
         raster = tj.open(file, band=band)
         assert raster.grid.shape == (sample.height, sample.width)
         assert min(pixels, 2048 * 3072) <= sample.pixels <= pixels + 3 * 1024 * 1024
@@ -317,8 +342,8 @@ class TestSample:
         cells = np.random.default_rng(2).integers(0, 99, (3, 1500, 1500)).astype(np.uint16)
         tj.from_array(cells).save(tmp_path / "scene.tif", profile={"interleave": "pixel"}, progress=False)
         sample = make_sample([tj.open(tmp_path / "scene.tif", band=2)], 1, tmp_path)
-        raster = tj.open(sample.inputs[0][0])
-        assert (len(raster), sample.inputs[0][1]) == (3, 2)
+        raster = tj.open(sample.inputs[0][0][0])
+        assert (len(raster), sample.inputs[0][0][1]) == (3, 2)
         np.testing.assert_array_equal(raster.band(2).compute()[0], cells[1, :1024, :1024])
 
 
@@ -332,6 +357,18 @@ def measured(**given):
 
 class TestLimits:
     """Each limit shows in the figures, and goes when they change."""
+
+    def test_layers_of_a_stack_share_what_lies_together(self, tmp_path):
+        cells = np.random.default_rng(2).random((3, 300, 300)).astype(np.float32)
+        tj.from_array(cells).save(
+            tmp_path / "bands.tif", profile={"interleave": "pixel", "blockxsize": 64, "blockysize": 64}
+        )
+        stack = tj.open(tmp_path / "bands.tif")
+        (tmp_path / "sample").mkdir()
+        sample = make_sample([stack, stack.band(2)], 64 * 64 * 3, tmp_path / "sample")
+        file = sample.inputs[0][0][0]
+        assert sample.inputs == (((file, 1), (file, 2), (file, 3)), ((file, 2),))
+        assert len(tj.open(file)) == 3
 
     def limit(self, cores=2, known=(), **given):
         return limit_of(measured(**given), cores, ROOFLINE, dict(known)).name
@@ -377,7 +414,7 @@ class TestRows:
                 Row(REFERENCE, 1, one), Row(REFERENCE, 2, two), Row("tilejit cuda", 1, None, "no GPU")]  # fmt: skip
 
     def comparison(self):
-        sample = SampleFiles((("a.tif", 1),), 10_000, 10_000, 100, "stored as they are")
+        sample = SampleFiles(((("a.tif", 1),),), 10_000, 10_000, 100, "stored as they are")
         return Comparison(
             "slope", ("a <b> & c.tif",), 1_000_000_000, sample, ROOFLINE, with_limits(self.rows(), ROOFLINE), "m"
         )
@@ -535,6 +572,7 @@ def test_numbas_parallel_loop_is_one(name):
     """Its row would otherwise show a serial loop under another name."""
     kernel = find_kernel(name)
     text = parallel_source(kernel, kernel.signature([np.dtype(np.float32)]))
+    assert "_lane" not in text
     _, _, entry = text.partition("def whole(")
     assert re.search(r"^    for _(?:y|strip) in prange\(", entry, re.MULTILINE)
     assert not re.search(r"^    for _(?:y|strip) in range\(", entry, re.MULTILINE)

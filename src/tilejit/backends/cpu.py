@@ -76,10 +76,11 @@ class CpuLaunch:
     """
 
     def __init__(
-        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, short: int | None = None
-    ) -> None:
+        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[np.dtype],
+        short: int | None = None,
+    ) -> None:  # fmt: skip
         self._function, self._kernel, self._counters = function, kernel, counters_of(kernel, signature)
-        self._short, self._lanes = short, lane_dtypes(kernel, signature)
+        self._short, self._lanes = short, lanes
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
@@ -143,7 +144,8 @@ def short_pixels(kernel: Kernel) -> int:
 def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
     function = _function(kernel, signature, entry)
     function.load(_types(kernel, signature))
-    return CpuLaunch(function, kernel, signature, short_pixels(kernel) if entry == "tile" else None)
+    short = short_pixels(kernel) if entry == "tile" else None
+    return CpuLaunch(function, kernel, signature, lane_dtypes(kernel, signature), short)
 
 
 @functools.lru_cache(maxsize=512)

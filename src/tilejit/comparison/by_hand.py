@@ -75,8 +75,11 @@ _PARALLEL = {
 
 
 def parallel_source(kernel: Kernel, signature: Signature) -> str:
-    """Returns the module of whole arrays with Numba's parallel loop in it."""
-    text = cpu_source(kernel, signature, whole=True)
+    """Returns the module of whole arrays with Numba's parallel loop in it.
+
+    Each pixel goes through its layers by itself: rows that are computed at once cannot share the arrays for a row.
+    """
+    text = cpu_source(kernel, signature, whole=True, together=False)
     for ours, numbas in _PARALLEL.items():
         text = text.replace(ours, numbas)
     return text
@@ -90,11 +93,11 @@ class ParallelLoop(WholeArray):
         began = time.perf_counter()
         kernel, text = self.work.kernel, parallel_source(self.work.kernel, self.step.signature)
         self._whole = CpuLaunch(
-            module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).whole, kernel, self.step.signature
+            module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).whole, kernel, self.step.signature, lanes=()
         )
         call = Reader(self.job).call(self.work.window)
         rows, cols = (min(2 * r + 2, n) for r, n in zip(kernel.radius, self.work.window.shape, strict=True))
-        arrays = [np.ascontiguousarray(array[:rows, :cols]) for array in call.arrays]
+        arrays = [np.ascontiguousarray(array[..., :rows, :cols]) for array in call.arrays]
         outputs = [np.empty((rows, cols), dtype) for dtype in self.step.signature.outputs]
         self._whole(arrays, outputs, call.nodata, call.scalars)
         self.compile += time.perf_counter() - began
@@ -105,7 +108,7 @@ class ParallelLoop(WholeArray):
         with watch.stage("decode"):
             call = Reader(self.job).call(self.work.window)
         cpu, began = time.process_time(), time.perf_counter()
-        outputs = [np.empty(call.arrays[0].shape, dtype) for dtype in self.step.signature.outputs]
+        outputs = [np.empty(call.arrays[0].shape[-2:], dtype) for dtype in self.step.signature.outputs]
         self._whole(call.arrays, outputs, call.nodata, call.scalars)
         spent = self.spec.cores * (time.perf_counter() - began), time.process_time() - cpu
         rows, cols = self.work.kernel.radius

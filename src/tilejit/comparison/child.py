@@ -226,7 +226,9 @@ def _roofline(spec: TrialSpec, counts: Sequence[int]) -> Roofline:
     rows, cols = (min(n, m) for n, m in zip(_CACHED, work.window.shape, strict=True))
     top, left = (work.window.height - rows) // 2, (work.window.width - cols) // 2
     call, step = Reader(job).call(Window(top, left, rows, cols)), job.plan.steps[0]
-    moved = sum(a.dtype.itemsize for a in call.arrays) + sum(d.itemsize for d in step.signature.outputs)
+    moved = sum(a.dtype.itemsize * (len(a) if a.ndim == 3 else 1) for a in call.arrays) + sum(
+        d.itemsize for d in step.signature.outputs
+    )
     polynomials, cells = _peak_launch(step.signature.compute)
     clock = _Clock()
 

@@ -63,7 +63,7 @@ def compare(
 
     Args:
         kernel: The kernel.
-        *inputs: A path, a Raster of one band, or an array for each raster parameter.
+        *inputs: A path, a Raster, or an array for each raster parameter: of one band, or of a stack's layers.
         cores: Counts of cores; None for 1, 2, 4 … up to those that there are.
         seconds: How long the fastest strategy should take for the sample; no slower one runs much longer than that.
         strategies: Names of strategies; None for all.
@@ -117,10 +117,6 @@ def _raster(one: Any) -> Raster:
 
 def _check(kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any]) -> None:
     """Refuses what planning refuses, before any process is started."""
-    if any(raster.is_stack for raster in kernel.rasters):
-        raise ParameterError(
-            f"{kernel.name} takes a stack, and strategies are compared over planes: compare another kernel"
-        )
     if len(rasters) != len(kernel.rasters):
         names = ", ".join(r.name for r in kernel.rasters)
         raise ParameterError(

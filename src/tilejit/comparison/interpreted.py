@@ -20,6 +20,7 @@ from tilejit.comparison.strategy import (
     stages_of,
     summed,
 )
+from tilejit.compiler.form import ALL
 from tilejit.compiler.kinds import Kind
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 
@@ -53,6 +54,19 @@ class _Cells:
         return self.rows[self.row + offset[0]][self.col + offset[1]]
 
 
+class _Stack(_Cells):
+    """The same in each layer of a stack."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        layer, row, col = index if isinstance(index, tuple) else (index, 0, 0)
+        return self.rows[layer][self.row + row][self.col + col]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 class _Floats:
     """Cells as NumPy's floats."""
 
@@ -61,6 +75,9 @@ class _Floats:
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
         return _floating(self._cells[offset])
+
+    def __len__(self) -> int:
+        return len(self._cells.rows)  # it is a stack
 
 
 class PlainBody:
@@ -92,7 +109,8 @@ class PlainBody:
         for raster in self.kernel.rasters:
             array = next(arrays)
             values = array.astype(np.float64) if raster.dtype is None else array
-            found.append((_Cells(values.tolist()), raster.name in self.kernel.windows))
+            kind = _Stack if raster.is_stack else _Cells
+            found.append((kind(values.tolist()), raster.name in self.kernel.windows))
             if raster.dtype is not None:
                 next(arrays)
         return found
@@ -107,9 +125,10 @@ class PlainBody:
         for raster in self.kernel.rasters:
             array = next(arrays)
             whole = array == array if raster.dtype is None else next(arrays) != 0  # noqa: PLR0124 - NaN differs
-            for _, dy, dx in self.kernel.checked_cells[raster.name]:
+            for layer, dy, dx in self.kernel.checked_cells[raster.name]:
                 top, left = rows + dy, cols + dx
-                valid &= whole[top : top + height, left : left + width]
+                layers = whole if not raster.is_stack else whole.all(0) if layer == ALL else whole[layer]
+                valid &= layers[top : top + height, left : left + width]
         return valid.tolist()
 
     def _scalars(self, call: Call) -> Iterator[tuple[str, Any, str]]:

@@ -20,6 +20,9 @@ Stages = dict[str, tuple[float, float]]
 """Stage -> seconds by the clock and of cores, summed over threads. ``queue`` is no stage: seconds in which threads
 could have run and waited for a core."""
 
+Layers = tuple[tuple[str, int], ...]
+"""A file and a band: one, or those of a stack's layers."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
@@ -31,7 +34,7 @@ class TrialSpec:
     strategy: str
     cores: int
     kernel: Kernel
-    inputs: tuple[tuple[str, int], ...]  # a file and a band for each raster parameter
+    inputs: tuple[Layers, ...]  # for each raster parameter
     parameters: dict[str, Any]
     rows: int
     seconds: float

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.comparison.measures import Layers
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
     from tilejit.raster.raster import Raster
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
 _SIDE = 1024
 """Rows and columns that a piece has about: large enough that its borders, where neighbours are strangers, are few."""
 _MOST_PIXELS = 1 << 26
-"""No sample is larger: 256 MB of float32 for each input and result."""
+"""No sample is larger, of all layers together: 256 MB of float32 for each input and result."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFiles:
     """Files to measure on."""
 
-    inputs: tuple[tuple[str, int], ...]
-    """A file and a band for each raster parameter."""
+    inputs: tuple[Layers, ...]
+    """What each raster parameter takes."""
     height: int
     """Rows."""
     width: int
@@ -57,42 +58,61 @@ def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> SampleF
     """Makes a sample.
 
     Args:
-        rasters: One band each, of files or arrays, on one grid.
+        rasters: Bands of files or arrays, on one grid.
         pixels: About how many pixels it should have.
         folder: Where its files go.
 
     Raises:
         ParameterError: A raster is not a band of a file or an array.
     """
-    bands = [_source_band(raster) for raster in rasters]
-    wanted = min(pixels, _MOST_PIXELS)
+    ports = [_source_bands(raster) for raster in rasters]
+    bands, layers = [band for port in ports for band in port], max(map(len, ports))
+    wanted = min(pixels, _MOST_PIXELS // layers)
     height, width = rasters[0].grid.shape
     as_they_are = all(Path(band.source.name).is_file() for band in bands) and not any(rasters[0].grid.flips)
     if as_they_are and height * width <= 1.5 * wanted:
         return SampleFiles(
-            tuple((b.source.name, b.info.index) for b in bands), height, width, 0, "the files themselves"
-        )
-    pieces = _pieces(bands[0].source, wanted)
-    paths, notes = [], []
-    for number, band in enumerate(bands):
-        path, index, note = _write(band, pieces, folder / f"sample{number}.tif")
-        paths.append((str(path), index))
-        notes.append(note)
+            tuple(tuple((b.source.name, b.info.index) for b in port) for port in ports), height, width, 0,
+            "the files themselves",
+        )  # fmt: skip
+    pieces = _pieces(bands[0].source, wanted, _SIDE // math.isqrt(layers))
+    written = _Written(pieces, folder)
+    inputs = tuple(tuple(written.place(band) for band in port) for port in ports)
     shape = len(pieces) * pieces[0][0].height, len(pieces[0]) * pieces[0][0].width
-    return SampleFiles(tuple(paths), *shape, len(pieces) * len(pieces[0]), "; ".join(dict.fromkeys(notes)))
+    return SampleFiles(inputs, *shape, len(pieces) * len(pieces[0]), "; ".join(dict.fromkeys(written.notes)))
 
 
-def _source_band(raster: Raster) -> SourceBand:
-    band = raster.bands[0]
-    if len(raster) != 1 or not isinstance(band, SourceBand):
-        raise ParameterError(f"{raster.label}: give one band of a file, as tj.open(path, band=1): nothing computed")
-    return band
+def _source_bands(raster: Raster) -> list[SourceBand]:
+    found = [band for band in raster.bands if isinstance(band, SourceBand)]
+    if len(found) < len(raster):
+        raise ParameterError(f"{raster.label}: give bands of files, as tj.open(path, band=1): nothing computed")
+    return found
 
 
-def _pieces(source: Source, pixels: int) -> list[list[Window]]:
+class _Written:
+    """The files of a sample; bands that lie between each other are written together, once."""
+
+    def __init__(self, pieces: list[list[Window]], folder: Path) -> None:
+        self._pieces, self._folder, self._paths = pieces, folder, dict[Any, Path]()
+        self.notes: list[str] = []
+
+    def place(self, band: SourceBand) -> tuple[str, int]:
+        """Where the pieces of an input are, which are written unless they are there."""
+        options = options_like(band.source.name) if storage_of(band.source).block_bytes > 0 else None
+        alike = len({b.dtype for b in band.source.bands}) == 1
+        together = options is not None and options["INTERLEAVE"] == "PIXEL" and alike
+        key = (id(band.source), None if together else band.info.index)
+        if key not in self._paths:
+            self._paths[key] = self._folder / f"sample{len(self._paths)}.tif"
+            infos = band.source.bands if together else (band.info,)
+            self.notes.append(_write(band, infos, options, self._pieces, self._paths[key]))
+        return str(self._paths[key]), band.info.index if together else 1
+
+
+def _pieces(source: Source, pixels: int, side: int) -> list[list[Window]]:
     """Rows of windows of one shape, in whole blocks, that lie evenly over the raster."""
     shape, block = source.grid.shape, source.block
-    rows, cols = (min(n, max(1, _SIDE // b) * b) for n, b in zip(shape, block, strict=True))
+    rows, cols = (min(n, max(1, side // b) * b) for n, b in zip(shape, block, strict=True))
     down, across = shape[0] // rows, shape[1] // cols
     count = min(down * across, max(1, math.ceil(pixels / (rows * cols))))
     wide = min(count, across, max(1, math.isqrt(count * rows // cols or 1)))
@@ -102,14 +122,15 @@ def _pieces(source: Source, pixels: int) -> list[list[Window]]:
     return [windows[k * wide : (k + 1) * wide] for k in range(high)]
 
 
-def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Path, int, str]:
-    """Writes the pieces of an input; returns the file, the band's number in it, and how it is stored."""
-    source = band.source
-    is_file = storage_of(source).block_bytes > 0
-    options = options_like(source.name) if is_file else None
-    # Bands that lie between each other are decoded together: the others go along.
-    together = options is not None and options["INTERLEAVE"] == "PIXEL" and len({b.dtype for b in source.bands}) == 1
-    infos = source.bands if together else (band.info,)
+def _write(
+    band: SourceBand,
+    infos: Sequence[BandInfo],
+    options: Mapping[str, str] | None,
+    pieces: list[list[Window]],
+    path: Path,
+) -> str:
+    """Writes the pieces of bands of one source; returns how they are stored."""
+    source, is_file = band.source, storage_of(band.source).block_bytes > 0
     nodata = _nodata(band.info)
     stack = np.stack([_cells(source, info, pieces, nodata) for info in infos])
     # Hand-written strategies take rows as they come.
@@ -118,8 +139,7 @@ def _write(band: SourceBand, pieces: list[list[Window]], path: Path) -> tuple[Pa
     stored = _clipped(options, grid) if options is not None else {"COMPRESS": "ZSTD" if is_file else "NONE"}
     made.save(path, profile=stored, nodata=nodata, progress=False)
     open_raster(path)
-    note = "stored as they are" if options is not None else f"stored with {stored['COMPRESS']}"
-    return path, (band.info.index if together else 1), note
+    return "stored as they are" if options is not None else f"stored with {stored['COMPRESS']}"
 
 
 def _clipped(options: Mapping[str, str], grid: Grid) -> dict[str, str]:

@@ -20,7 +20,7 @@ from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.planner import make_job
-from tilejit.raster.making import apply_kernel, open_raster
+from tilejit.raster.making import apply_kernel, open_raster, stack
 from tilejit.raster.options import RunOptions
 from tilejit.window import Window, tiles
 
@@ -58,7 +58,8 @@ class Workload:
     def __init__(self, spec: TrialSpec) -> None:
         self.kernel = spec.kernel
         """The kernel."""
-        rasters = [open_raster(path, band=band) for path, band in spec.inputs]
+        opened = {path: open_raster(path) for path in dict.fromkeys(path for port in spec.inputs for path, _ in port)}
+        rasters = [stack(opened[path].band(band) for path, band in port) for port in spec.inputs]
         self.raster = apply_kernel(self.kernel, rasters, spec.parameters)
         """The kernel's results, lazy."""
         self.window = Window(0, 0, spec.rows, self.raster.grid.width)

@@ -83,15 +83,16 @@ _ROW_DONE = "_control[1] += 1"
 """Only of tiles, which have a control each: threads that share one would count over each other."""
 
 
-def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
+def cpu_source(kernel: Body, signature: Signature, *, whole: bool, together: bool = True) -> str:
     """Returns the module's text.
 
     It holds ``tile``, from padded inputs to an output of the inner shape, or ``whole``: inputs and outputs have one
-    shape, of which the inner part is written.
+    shape, of which the inner part is written. Pixels of a row go through layers together where they may.
     """
     checked = any(kernel.checked_cells.values())
     form = first_form(kernel)
-    rows = _Rows(TARGET, kernel, signature, form, checked, "_row", whole, interchanged(kernel, form))
+    nest = interchanged(kernel, form) if together else None
+    rows = _Rows(TARGET, kernel, signature, form, checked, "_row", whole, nest)
     two = has_two_variants(kernel)
     functions = []
     if two:
@@ -99,7 +100,7 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool) -> str:
         functions += [f"{TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
     functions.append(rows.entry_text(two=two))
     shape = f"{'rows of whole arrays' if whole else 'one tile at a time'}, on the CPU"
-    return module_of(kernel, signature, functions, shape, rows.nest)
+    return module_of(kernel, signature, functions, shape, nest)
 
 
 def module_of(
