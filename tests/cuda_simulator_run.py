@@ -265,6 +265,17 @@ def valid_layers(t: tj.Stack, qa: tj.Stack[np.uint16], which):
     return n + (qa[int(which)] if n > 1 else 0)
 
 
+@tj.local(nodata="kernel")
+def of_numpy(a, b):
+    """NumPy's functions of numbers that are no function of ``math``, and Python's."""
+    q, r = divmod(a, 3.0)
+    part, whole = math.modf(b)
+    bounded = np.clip(a, -5, np.maximum(b, 0.0)) + np.fmin(a, b) + np.where(a > b, a, 2) + np.sign(a) * np.square(b)
+    rounded = np.floor(a) + np.rint(b) + np.trunc(a) + round(b, 1) + np.float32(a * 0.1) + np.heaviside(a, 0.5)
+    integers = np.uint8(b) + np.int16(b * 999) if np.isfinite(b) else np.int32(7)
+    return bounded, rounded, integers, q * r + part - whole
+
+
 def stacks(rng):
     t, qa = np.stack([holed(rng) for _ in range(4)]), rng.integers(0, 9, (4, *SHAPE)).astype(np.uint16)
     which = rng.integers(-4, 4, SHAPE).astype(np.float32)
@@ -309,6 +320,7 @@ FEATURES = {
     "edge reflect": lambda rng: on_arrays(rise_with("reflect"), holed(rng)),
     "edge wrap": lambda rng: on_arrays(rise_with("wrap"), holed(rng)),
     "edge constant": lambda rng: on_arrays(rise_with(3.5), holed(rng)),
+    "functions of NumPy": lambda rng: on_arrays(of_numpy, holed(rng), holed(rng)),
     "stacks": stacks,
     "a layer that is not there": missing_layers,
     "several threads": threads,

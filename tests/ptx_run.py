@@ -63,6 +63,14 @@ def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.GROUND_WIDTH) -> tuple[np.uint
     return qa & 3, z * x, row + z
 
 
+@tj.local
+def of_numpy(a, b):
+    q, r = divmod(a, 3.0)
+    bounded = np.clip(a, -5, np.maximum(b, 0.0)) + np.fmin(a, b) + np.where(a > b, a, 2) + np.sign(a) * np.square(b)
+    rounded = np.floor(a) + np.trunc(b) + np.float32(a * 0.1)
+    return bounded, rounded, np.uint8(b) + np.int16(b * 999), q * r
+
+
 @tj.focal
 def roughness(t: tj.Stack):
     total = 0.0
@@ -78,7 +86,7 @@ def located(z, *, x=tj.X) -> np.float32:
 
 OTHERS = {
     k.name: (k, "float32")
-    for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several, roughness, located)
+    for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several, of_numpy, roughness, located)
 }
 TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)
          for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip

@@ -12,6 +12,10 @@ from kernels_for_tests import HEAD, write_module
 from tilejit.compiler.form import MATH
 from tilejit.errors import KernelError, ParameterError
 
+KNOWN = (
+    "a body may call abs, min, max, int, float, bool, round, len, functions of math and of np that take numbers, "
+    "tj.is_valid and plain functions"
+)
 # Each case is a module, with «» around what the carets stand under; the function at fault; what is wrong; what to do.
 CASES = {
     "range float step": (
@@ -115,7 +119,7 @@ def f(z):
 """,
         "f",
         "unknown function z.sqrt",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "string": (
         """
@@ -154,8 +158,8 @@ def f(z):
     return 1 if z is «None» else 2
 """,
         "f",
-        "None in a body",
-        "a body has numbers, True and False only; math.nan is no result",
+        "'is' in a body",
+        "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata",
     ),
     "cond def": (
         """
@@ -273,31 +277,31 @@ def f(z):
         """
 @tj.local
 def f(z):
-    return «np.sqrt»(z)
+    return «np.cumsum»(z)
 """,
         "f",
-        "np.sqrt works on arrays",
-        "write math.sqrt",
+        "np.cumsum works on arrays",
+        KNOWN,
     ),
-    "np where": (
+    "np mean": (
         """
 @tj.local
 def f(z):
-    return «np.where»(z > 0, 1, 2)
+    return «np.mean»(z)
 """,
         "f",
-        "np.where works on arrays",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        "np.mean works on arrays",
+        "add up in a for loop, and divide by how many there are",
     ),
-    "np.float32": (
+    "np.uint64": (
         """
 @tj.local
 def f(z):
-    return «np.float32»(z)
+    return «np.uint64»(z)
 """,
         "f",
-        "np.float32 works on arrays",
-        "leave it out: floats have one precision",
+        "np.uint64 works on arrays",
+        "write int(x): integers of a body have 64 bits and a sign",
     ),
     "sum": (
         """
@@ -402,17 +406,17 @@ def f(z):
 """,
         "f",
         "random.random cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "builtin pow": (
         """
 @tj.local
 def f(z):
-    return «pow»(z, 2)
+    return «pow»(int(z), 2, 5)
 """,
         "f",
         "pow cannot be called from a body",
-        "write x ** y",
+        "write x ** y % z",
     ),
     "min iterable": (
         """
@@ -428,21 +432,61 @@ def f(z):
         """
 @tj.local
 def f(z):
-    return «round(z, 2)»
+    return round(z, «int(z)»)
 """,
         "f",
-        "round takes one argument in a body, 2 given",
-        "write round(100 * x) / 100",
+        "round to digits known only while running",
+        "give their number as a literal, -15 to 15, or write round(x * scale) / scale",
     ),
-    "log base": (
+    "numpy counts": (
         """
 @tj.local
 def f(z):
-    return «math.log(z, 2)»
+    return «np.where(z > 0)»
 """,
         "f",
-        "math.log with a base",
-        "write math.log(x) / math.log(base)",
+        "np.where takes 3 arguments in a body, 1 given",
+        "write np.where(x, y, z)",
+    ),
+    "clip counts": (
+        """
+@tj.local
+def f(z):
+    return «np.clip(z, 0)»
+""",
+        "f",
+        "np.clip takes 3 arguments in a body, 2 given",
+        "write np.clip(x, least, most)",
+    ),
+    "numpy keyword": (
+        """
+@tj.local
+def f(z):
+    return np.clip(z, «min=0», max=1)
+""",
+        "f",
+        "np.clip with a keyword argument",
+        "give its arguments by position",
+    ),
+    "round tens of an integer": (
+        """
+@tj.local
+def f(z: np.int16):
+    return «round(z, -1)»
+""",
+        "f",
+        "an integer rounded to tens",
+        "make a float of it: float(z)",
+    ),
+    "complex call": (
+        """
+@tj.local
+def f(z):
+    return «complex»(z, 1.0)
+""",
+        "f",
+        "complex cannot be called from a body",
+        "write the real and the imaginary part as two variables",
     ),
     "math argcount": (
         """
@@ -944,25 +988,25 @@ def f(z):
         """
 @tj.local
 def f(z):
-    return «np.hypot»(
+    return «np.cumprod»(
         z,
         1,
     )
 """,
         "f",
-        "np.hypot works on arrays",
-        "write math.hypot",
+        "np.cumprod works on arrays",
+        KNOWN,
     ),
     "tab": (
         """
 @tj.local
 def f(z):
-	x	=	«np.sqrt»(z)
+	x	=	«np.cumsum»(z)
 	return	x
 """,
         "f",
-        "np.sqrt works on arrays",
-        "write math.sqrt",
+        "np.cumsum works on arrays",
+        KNOWN,
     ),
     "annotated str": (
         """
@@ -1126,7 +1170,7 @@ def f(z):
 """,
         "f",
         "h cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "no return": (
         """
@@ -1359,7 +1403,7 @@ def f(z):
 """,
         "f",
         "unknown function a.g",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "unicode caret": (
         """
@@ -1402,7 +1446,7 @@ def f(z):
 """,
         "f",
         "unknown function D.get",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "ternary tuple": (
         """
@@ -1456,7 +1500,7 @@ def f(z):
 """,
         "f",
         "type cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "isinstance": (
         """
@@ -1466,13 +1510,13 @@ def f(z):
 """,
         "f",
         "isinstance cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "float inf str": (
         """
 @tj.local
 def f(z):
-    return z if z > 0 else float(«"nan"»)
+    return z if z > 0 else float(«"1,5"»)
 """,
         "f",
         "a string in a body",
@@ -1510,7 +1554,7 @@ def f(z):
 """,
         "f",
         "g cannot be called from a body",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        KNOWN,
     ),
     "list captured index": (
         """
@@ -1610,11 +1654,11 @@ f = Kernels.f
 def f(z):
     x = 1  # a comment
 # at the margin
-    return «np.clip»(z, 0, x)  # too many
+    return «np.cumsum»(z, 0, x)  # too many
 """,
         "f",
-        "np.clip works on arrays",
-        "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions",
+        "np.cumsum works on arrays",
+        KNOWN,
     ),
     "async for": (
         """

@@ -20,18 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import tilejit.math as tilejit_math
+from tilejit.backends.numpy_scalars import NumpyFunctions
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
 from tilejit.compiler.folding import folded
 from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
 from tilejit.compiler.kinds import Kind, kind_of_dtype
 from tilejit.compiler.names import Names, is_valid, plain_number
+from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.source import bare, read_source
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tilejit.compiler.numpy_names import Formula
     from tilejit.compiler.source import FunctionSource
 
 _OPERATORS: dict[type[ast.operator], str] = {
@@ -64,9 +66,10 @@ class Scalars:
         self._math = {name: self._math_function(name) for name in MATH}
         self._builtins = {
             "min": functools.partial(self._extreme, operator.lt), "int": self._int, "float": self._float,
-            "abs": self._abs,
-            "max": functools.partial(self._extreme, operator.gt), "round": self._round,
+            "abs": self._abs, "max": functools.partial(self._extreme, operator.gt), "round": self._round,
+            "divmod": lambda a, b: (self._operator("floordiv")(a, b), self._operator("mod")(a, b)),
         }  # fmt: skip
+        self._numpy = NumpyFunctions(self._float, self._int, functools.cache(self._formula))
 
     def function(self, source: FunctionSource) -> FunctionType:
         """Returns a function whose arithmetic is the language's."""
@@ -78,9 +81,7 @@ class Scalars:
         tree.body = folded(tree.body, names)
         tree = _Rewrite().visit(bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
-        namespace: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
-        namespace |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
-        namespace["__builtins__"] = {**vars(builtins), **self._builtins}
+        namespace = self.namespace()
         exec(compile(module, source.filename, "exec"), namespace)  # noqa: S102 - the user's own text
         result: FunctionType = namespace[source.tree.name]
         result.__defaults__ = self._values(function.__defaults__)
@@ -89,6 +90,12 @@ class Scalars:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - names.locals
         namespace |= {n: self._value(names.free[n]) for n in used & names.free.keys()}
         return result
+
+    def namespace(self) -> dict[str, Any]:
+        """What a rewritten text sees: operators and built-in functions."""
+        names: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
+        names |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
+        return {**names, "__builtins__": {**vars(builtins), **self._builtins}}
 
     def _values(self, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         return None if values is None else tuple(map(self._value, values))
@@ -100,6 +107,8 @@ class Scalars:
             return self.compute(number) if isinstance(number, float) else number
         if isinstance(value, (tuple, frozenset)):
             return type(value)(map(self._value, value))
+        if (numpy := self._numpy.find(value)) is not None:
+            return numpy
         if isinstance(value, (ModuleType, type)) and getattr(builtins, value.__name__, None) is not value:
             return _Patched(self, value)
         if is_library(value):
@@ -118,8 +127,8 @@ class Scalars:
         name = getattr(value, "__name__", "")
         if value is is_valid:
             return self.validity
-        if name in self._math and value in {getattr(math, name, None), getattr(tilejit_math, name, None)}:
-            return self._math[name]
+        if (mathematical := math_name(value)) in self._math:
+            return self._math[mathematical]
         if name in self._builtins and value is getattr(builtins, name):
             return self._builtins[name]
         plain = getattr(value, "py_func", value)
@@ -145,9 +154,16 @@ class Scalars:
 
         return operate
 
-    def _float(self, value: Any) -> Any:
+    def _formula(self, formula: Formula) -> Callable[..., Any]:
+        arguments = ast.parse(f"lambda {', '.join(formula.parameters)}: 0", mode="eval")
+        arguments.body.body = _Rewrite().visit(formula.tree)  # type: ignore[attr-defined]
+        code = compile(ast.fix_missing_locations(arguments), "<formula>", "eval")
+        result: Callable[..., Any] = eval(code, self.namespace())  # noqa: S307 - our own text
+        return result
+
+    def _float(self, value: Any, dtype: Any = None) -> Any:
         """A float of the compute dtype; of an integer the nearest, which Python's own way over a float64 may miss."""
-        return self.compute(np.int64(value) if isinstance(value, int) else value)
+        return (dtype or self.compute)(np.int64(value) if isinstance(value, int) else value)
 
     def _neg(self, value: Any) -> Any:
         return _wrapped(-_plain(value))
@@ -223,7 +239,9 @@ class Scalars:
             return int(value)
         return int(value) if _LEAST <= value < -_LEAST else _LEAST if value < 0 else MOST
 
-    def _round(self, value: Any) -> int:
+    def _round(self, value: Any, digits: int | None = None) -> Any:
+        if digits is not None:
+            return self._numpy.round(value, digits)
         return value if isinstance(value, int) else self._int(np.rint(value))
 
 

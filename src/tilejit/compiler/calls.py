@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import builtins
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
 from tilejit.compiler.cells import lower_length
 from tilejit.compiler.form import MATH, call, is_call, load, targets
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.names import IMPORTS, MISSING, is_valid
+from tilejit.compiler.numpy_names import math_name
+from tilejit.compiler.scalar_functions import handler_of
 from tilejit.compiler.scope import Scope, Value, cast, cut
 from tilejit.sizes import counted
 
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
 
     Lower = Callable[[Scope, ast.expr], Value]
 
-_OF_NUMPY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "abs": "fabs",
-             "absolute": "fabs", "power": "pow", "deg2rad": "radians", "rad2deg": "degrees", "arcsinh": "asinh",
-             "arccosh": "acosh", "arctanh": "atanh"}  # fmt: skip
-"""What NumPy calls a function of ``math``."""
-
-_KNOWN = "a body may call abs, min, max, int, float, bool, round, len, math.*, tj.is_valid and plain functions"
+_KNOWN = (
+    "a body may call abs, min, max, int, float, bool, round, len, functions of math and of np that take numbers, "
+    "tj.is_valid and plain functions"
+)
 
 
 def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
@@ -56,17 +53,14 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
         return lower_length(scope, node)
     if is_c_function(function):
         return _c_call(scope, node, function, lower)
-    word = getattr(function, "__name__", "")
-    handler = _BUILTINS.get(word) if getattr(builtins, word, None) is function else None
-    mathematical = scope.names.math_function(function)
+    handler, mathematical = handler_of(function), math_name(function)
     if handler is None and mathematical is None:
         return _helper(scope, node, function)
     if node.keywords:
         scope.fail(node.keywords[0], f"{name} with a keyword argument", "give its arguments by position")
-    values = [lower(scope, a) for a in node.args]
     if handler is not None:
-        return handler(scope, node, values)
-    return _math(scope, node, str(mathematical), values)
+        return handler(scope, node, lower)
+    return _math(scope, node, str(mathematical), [lower(scope, a) for a in node.args])
 
 
 def refuse_undefined(scope: Scope, node: ast.expr) -> None:
@@ -84,8 +78,6 @@ def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value
     if name not in MATH:
         scope.fail(node.func, f"math.{name} is not in the language", f"of math it has {', '.join(sorted(MATH))}")
     count, kind = MATH[name]
-    if len(values) == 2 and name == "log":
-        scope.fail(node, "math.log with a base", "write math.log(x) / math.log(base)")
     if len(values) != count:
         scope.fail(node, f"math.{name} takes {counted(count, 'argument')}, {len(values)} given",
                    f"write math.{name}({', '.join('xy'[:count])})")  # fmt: skip
@@ -160,7 +152,7 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
         if getattr(function, "__tilejit_kernel__", False):
             scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
         why_not = "works on arrays" if _is_numpy(function) else "cannot be called from a body"
-        scope.fail(node.func, f"{name} {why_not}", _instead(name, function))
+        scope.fail(node.func, f"{name} {why_not}", _instead(name))
     lowered, arguments = scope.program.lower_helper(scope, node, plain)
     result: ast.expr = call(lowered.name, *arguments)
     if lowered.notes:
@@ -179,78 +171,20 @@ def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:
     return ast.Tuple(values, ast.Load()) if helper.is_tuple else values[0]
 
 
-def _instead(name: str, function: object) -> str:
-    base = name.rsplit(".", 1)[-1]
-    if isinstance(function, type) and issubclass(function, np.generic):
-        return "write int(x)" if issubclass(function, np.integer) else "leave it out: floats have one precision"
-    if _is_numpy(function) and _OF_NUMPY.get(base, base) in MATH:
-        return f"write math.{_OF_NUMPY.get(base, base)}"
-    return {"sum": "add up in a for loop", "pow": "write x ** y",
-            "divmod": "write x // y and x % y"}.get(base, _KNOWN)  # fmt: skip
+_INSTEAD = {
+    "sum": "add up in a for loop", "mean": "add up in a for loop, and divide by how many there are",
+    "max": "write max(a, b)", "amax": "write max(a, b)", "min": "write min(a, b)", "amin": "write min(a, b)",
+    "complex": "write the real and the imaginary part as two variables", "pow": "write x ** y % z",
+    "uint64": "write int(x): integers of a body have 64 bits and a sign",
+    "float16": "write np.float32(x)", "longdouble": "write float(x)",
+}  # fmt: skip
+"""What to write instead of functions that a body may not call."""
+
+
+def _instead(name: str) -> str:
+    return _INSTEAD.get(name.rpartition(".")[2], _KNOWN)
 
 
 def _is_numpy(function: object) -> bool:
     module = getattr(function, "__module__", None) or type(function).__module__ or ""
     return module.split(".")[0] == "numpy"
-
-
-def _extreme(operation: str) -> Callable[[Scope, ast.Call, list[Value]], Value]:
-    def lower_extreme(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-        if len(values) < 2:
-            word = operation[1:4]
-            scope.fail(node, f"{word} of {counted(len(values), 'value')}", f"give two or more: {word}(a, b)")
-        kind = max(v.kind for v in values)
-        result = cast(values[0], kind)
-        for value in values[1:]:
-            result = call(operation, result, cast(value, kind))
-        return Value(result, kind)
-
-    return lower_extreme
-
-
-def _one(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-    if len(values) != 1:
-        name = ast.unparse(node.func)
-        instead = "write round(100 * x) / 100" if name == "round" else f"write {name}(x)"
-        scope.fail(node, f"{name} takes one argument in a body, {len(values)} given", instead)
-    return values[0]
-
-
-def _abs(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-    value = _one(scope, node, values)
-    kind = max(value.kind, Kind.INT)
-    return Value(call("abs", cast(value, kind)), kind)
-
-
-def _int(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-    value = _one(scope, node, values)
-    if value.kind is Kind.INT:
-        return value
-    if value.kind is Kind.FLOAT:
-        return cut(scope, value.node)
-    return Value(cast(value, Kind.INT), Kind.INT)
-
-
-def _float(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-    return Value(cast(_one(scope, node, values), Kind.FLOAT), Kind.FLOAT)
-
-
-def _bool(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-    value = _one(scope, node, values)
-    zero = Value(ast.Constant(0), Kind.INT)
-    if value.kind is Kind.BOOL:
-        return value
-    return Value(ast.Compare(value.node, [ast.NotEq()], [cast(zero, value.kind)]), Kind.BOOL)
-
-
-def _round(scope: Scope, node: ast.Call, values: list[Value]) -> Value:
-    value = _one(scope, node, values)
-    if value.kind is not Kind.FLOAT:
-        return Value(cast(value, Kind.INT), Kind.INT)
-    return cut(scope, call("_math", ast.Constant("rint"), value.node))
-
-
-_BUILTINS = {
-    "abs": _abs, "min": _extreme("_minimum"), "max": _extreme("_maximum"), "int": _int, "float": _float,
-    "bool": _bool, "round": _round,
-}  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.numpy_names import is_number_text
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ _STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.For, ast.Wh
                ast.Return, ast.Pass)  # fmt: skip
 _EXPRESSIONS = (ast.Constant, ast.Name, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call,
                 ast.Subscript, ast.Tuple, ast.Attribute)  # fmt: skip
+_CONTAINS = (ast.In, ast.NotIn)
 
 _LOOP = "write a for loop that adds up in a variable"
 _SCALARS = "a body has scalars only: use one variable for each value"
@@ -105,10 +107,29 @@ def _check_expression(source: FunctionSource, node: ast.AST) -> None:
         source.fail(node, f"{what} in a body", "a body has numbers, True and False only; math.nan is no result")
     if isinstance(node, ast.Compare):
         for operator, right in zip(node.ops, node.comparators, strict=True):
-            if isinstance(operator, (ast.In, ast.NotIn)) and isinstance(right, (ast.List, ast.Set)):
+            if isinstance(operator, _CONTAINS) and isinstance(right, (ast.List, ast.Set)):
                 source.fail(right, "'in' over a list or a set", "write the values in round brackets: c in (3, 8, 9)")
+    if is_number_text(node):
+        return
+    known = _compared_flags(node)
     for child in ast.iter_child_nodes(node):
-        _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
+        if child not in known:
+            _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
+
+
+def _compared_flags(node: ast.AST) -> list[ast.expr]:
+    """Texts and None where a captured flag may be compared with them, or that say "no bound" in a call."""
+    if isinstance(node, ast.Call):
+        return [a for a in node.args if isinstance(a, ast.Constant) and a.value is None]
+    if not isinstance(node, ast.Compare):
+        return []
+    looked_through = [right for op, right in zip(node.ops, node.comparators, strict=True) if isinstance(op, _CONTAINS)]
+    sides = [side for side in (node.left, *node.comparators) if side not in looked_through and _is_flag(side)]
+    return sides + [t for t in looked_through if isinstance(t, ast.Tuple) and all(map(_is_flag, t.elts))]
+
+
+def _is_flag(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, (str, type(None)))
 
 
 def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:

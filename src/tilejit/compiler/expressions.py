@@ -50,7 +50,11 @@ def _constant(scope: Scope, node: ast.Constant) -> Value:
         if not -(2**63) <= node.value < 2**63:
             scope.fail(node, f"the integer {node.value} does not fit 64 bits", "write it as a float: 1e20")
         return Value(ast.Constant(node.value), Kind.INT)
-    return Value(float_literal(float(node.value)), Kind.FLOAT)  # type: ignore[arg-type]
+    if not isinstance(node.value, float):
+        what = "None" if node.value is None else "a string"
+        scope.fail(node, f"{what} in a body", "a body has numbers, True and False only; a flag that is compared with a "
+                   "text or None is captured, and known when the kernel is compiled")  # fmt: skip
+    return Value(float_literal(node.value), Kind.FLOAT)
 
 
 def _name(scope: Scope, node: ast.Name) -> Value:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.form import assign, copied, stored
 from tilejit.compiler.names import plain_number
+from tilejit.compiler.numpy_names import as_operators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +78,9 @@ class _Fold(ast.NodeTransformer):
         return node if value is None else _literal(node, value)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        written = as_operators(node, self.names.resolve)
+        if written is not node:
+            return self.visit(written)  # type: ignore[no-any-return]
         # The function's own name is resolved when the call is lowered.
         node.args = [self.visit(a) for a in node.args]
         for keyword in node.keywords:

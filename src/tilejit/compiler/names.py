@@ -6,14 +6,15 @@ import ast
 import builtins
 import contextlib
 import inspect
-import math
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tilejit import math as tilejit_math
+import numpy as np
+
 from tilejit.compiler.c_functions import is_c_function, is_library
 from tilejit.compiler.form import stored
 from tilejit.compiler.kinds import Kind, kind_of_value
+from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.source import read_source
 from tilejit.sizes import counted
 
@@ -88,13 +89,19 @@ class Names:
         if isinstance(node, ast.Name):
             return MISSING if node.id in self.locals else self.free.get(node.id, MISSING)
         if isinstance(node, ast.Attribute):
-            owner = self.resolve(node.value)
-            if isinstance(owner, (ModuleType, type)):
+            owner = self._limits(node.value) if isinstance(node.value, ast.Call) else self.resolve(node.value)
+            if isinstance(owner, (ModuleType, type, np.iinfo, np.finfo)):
                 return getattr(owner, node.attr, MISSING)
             if is_library(owner):
                 function = getattr(owner, node.attr, MISSING)
                 return function if is_c_function(function) else MISSING
         return MISSING
+
+    def _limits(self, node: ast.Call) -> np.iinfo | np.finfo | None:
+        """What ``np.finfo(np.float32)`` gives."""
+        function, kinds = self.resolve(node.func), [self.resolve(a) for a in node.args]
+        is_known = function in {np.iinfo, np.finfo} and len(kinds) == 1 and isinstance(kinds[0], type)
+        return function(kinds[0]) if is_known else None
 
     def undefined_module(self, node: ast.expr) -> str | None:
         """Returns the name in front of the first dot where it is a known module's that was not imported, or None."""
@@ -135,11 +142,6 @@ class Names:
             return None
         return owner[index.value] if -len(owner) <= index.value < len(owner) else None
 
-    def math_function(self, function: object) -> str | None:
-        """Returns the name of a function of ``math`` or of ``tj.math``, or None."""
-        name: str = getattr(function, "__name__", "")
-        return name if any(getattr(module, name, None) is function for module in (math, tilejit_math)) else None
-
     def helper(self, function: Any) -> Callable[..., object] | None:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
         plain = getattr(function, "py_func", function)
@@ -173,7 +175,7 @@ def _handed_on(node: ast.Call, names: Names, active: frozenset[object]) -> set[s
     """The names that a call passes for parameters that are subscripted."""
     function = names.resolve(node.func)
     helper = names.helper(function)
-    if helper is None or helper in active or names.math_function(function) is not None:
+    if helper is None or helper in active or math_name(function) is not None:
         return set()
     source = read_source(helper)
     wanted = window_parameters(source, active)

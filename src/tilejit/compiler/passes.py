@@ -99,7 +99,7 @@ def _is_hoistable(statement: ast.Assign, known: Mapping[str, Kind]) -> bool:
 def _is_float(node: ast.expr, known: Mapping[str, Kind]) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id == "_math":
-            return MATH[str(node.args[0].value)][1] is Kind.FLOAT  # type: ignore[attr-defined]
+            return MATH.get(str(node.args[0].value), (1, Kind.FLOAT))[1] is Kind.FLOAT  # type: ignore[attr-defined]
         return node.func.id == "_float" or _is_float(node.args[0], known)
     if isinstance(node, ast.BinOp):
         return _is_float(node.left, known)

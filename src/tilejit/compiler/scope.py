@@ -267,7 +267,7 @@ def _is_cheap_node(node: ast.AST) -> bool:
         return isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant)
     if not isinstance(node, ast.Call):
         return True
-    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    name = node.func.id if isinstance(node.func, ast.Name) else "int"  # np.float32
     if name == "_math":
         return isinstance(node.args[0], ast.Constant) and node.args[0].value in _CHEAP_MATH
     return name in _CHEAP_CALLS
