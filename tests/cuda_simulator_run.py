@@ -283,6 +283,19 @@ def stacks(rng):
     return tuple(one[0][0] for one in both), tuple(one[1][0] for one in both)
 
 
+@tj.local
+def trend(t: tj.Stack):
+    total = 0.0
+    for k in range(len(t)):
+        total += t[k] * (t.time[k] - t.time[-1])
+    return total
+
+
+def times(rng):
+    t = tj.stack([tj.from_array(holed(rng)) for _ in range(3)], times=["2020-01-05", "2020-02-10T12:00", "2021-01-01"])
+    return tuple((trend(t).compute(backend=backend)[0],) for backend in ("python", "cuda"))
+
+
 def missing_layers(rng):
     """A layer that is not there is told, and nothing else is read."""
     t, which = np.stack([numbers(rng)] * 2), np.full(SHAPE, 2, np.float32)
@@ -323,6 +336,7 @@ FEATURES = {
     "functions of NumPy": lambda rng: on_arrays(of_numpy, holed(rng), holed(rng)),
     "stacks": stacks,
     "a layer that is not there": missing_layers,
+    "times": times,
     "several threads": threads,
     "several shapes": wider_then_smaller,
 }

@@ -75,7 +75,7 @@ def of_numpy(a, b):
 def roughness(t: tj.Stack):
     total = 0.0
     for k in range(len(t)):
-        total += t[k, 0, 1] - t[k, 0, -1]
+        total += (t[k, 0, 1] - t[k, 0, -1]) * t.time[k]
     return total
 
 

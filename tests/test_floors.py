@@ -19,7 +19,7 @@ FLOORS = {
     3: ["arrays", "engine"],
     2: ["backends", "formats", "kernel"],
     1: ["compiler"],
-    0: ["errors", "grid", "math", "sizes", "system", "window"],
+    0: ["errors", "grid", "math", "sizes", "system", "times", "window"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 

@@ -22,7 +22,7 @@ from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError, warn_caller
 from tilejit.formats.containers import Container, given_array
 from tilejit.kernel.counts import Counts
-from tilejit.kernel.inputs import inside_index, is_index_edge, scalar_values
+from tilejit.kernel.inputs import inside_index, is_index_edge, scalar_values, with_times
 from tilejit.kernel.nodata import nodata_value
 from tilejit.sizes import counted
 from tilejit.window import Window, tiles
@@ -254,7 +254,8 @@ def run_on_arrays(
         kernel.check_layers([len(array) if array.ndim == 3 else 1 for array in arrays])
     # Results are as wide as what is given, whether or not a mask makes floats of it.
     signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
-    job = _ArrayJob(kernel, arrays, valid, kernel.bind(parameters), get_backend(backend), workers, signature)
+    bound = with_times(kernel, kernel.bind(parameters), [one.dates for one in given])
+    job = _ArrayJob(kernel, arrays, valid, bound, get_backend(backend), workers, signature)
     container = Container.of([g.first if s else g for g, s in pairs])
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:

@@ -65,6 +65,12 @@ def test_files_are_in_natural_order_and_names_say_which_stack_is_which():
     assert result("of_three", *stacks, "z=ndvi_4.tif") == 114
 
 
+def test_files_with_dates_are_in_their_order():
+    for number, date in enumerate(("b_2020-01-01", "a_2020-12-31", "c_20200115"), 1):
+        write(Path(f"x_{date}.tif"), np.full((1, 30, 40), number, np.float32))
+    assert result("in_order", "--stack", "x_*.tif") == 132
+
+
 def test_what_a_pattern_names():
     Path("odd[2].tif").touch()
     assert files_of("odd[2].tif") == ["odd[2].tif"]

@@ -183,6 +183,7 @@ def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tup
     varies = [s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index for s in kernel.scalars]
     scalars = [_array(signature.compute, 1) if is_line else numbers[s.kind]
                for s, is_line in zip(kernel.scalars, varies, strict=True)]  # fmt: skip
+    scalars += [_array(signature.compute, 1)] * kernel.form.reads_times
     scalars += [_number(signature.compute)] * computed
     results, integers = signature.outputs, _array(np.int64, 1)
     counters = [integers] * bool(counters_of(kernel, signature))

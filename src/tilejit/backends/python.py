@@ -91,11 +91,26 @@ class _Cells:
 class _Stack(_Cells):
     """The cells around one pixel in each layer of a stack."""
 
+    time: _Times
+
     def __len__(self) -> int:
         return len(self.array)
 
     def __getitem__(self, index: int | Cell) -> Any:  # type: ignore[override]
         return self.cell(*index) if isinstance(index, tuple) else self.cell(index, 0, 0)
+
+
+class _Times:
+    """When layers were taken; that of none which is there is a note."""
+
+    def __init__(self, table: NDArray[Any], notes: Notes) -> None:
+        self._table, self._notes = table, notes
+
+    def __getitem__(self, layer: int) -> Any:
+        if -len(self._table) <= layer < len(self._table):
+            return self._table[layer]
+        self._notes.found.add("missing")
+        return self._table.dtype.type(np.nan)
 
 
 def _is_valid(value: Any) -> bool:
@@ -119,7 +134,7 @@ class _Interpreter:
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
         control, before = (new_control(), 0) if control is None else (control, int(control[ROWS]))
-        cells = self._cells(arrays)
+        cells = self._cells(arrays, *scalars[len(self.kernel.scalars) :])
         collisions = beyond = saturated = missing = 0
         with np.errstate(all="ignore"):
             for row, col in itertools.product(*map(range, outputs[0].shape)):
@@ -141,19 +156,21 @@ class _Interpreter:
         counts = [collisions, beyond, saturated, missing]
         return Counts.of_launch(self.kernel, COUNTERS, counts, arrays)
 
-    def _cells(self, arrays: Sequence[NDArray[Any]]) -> dict[str, _Cells]:
+    def _cells(self, arrays: Sequence[NDArray[Any]], *tables: NDArray[Any]) -> dict[str, _Cells]:
         remaining = iter(arrays)
         cells = {}
         for raster in self.kernel.rasters:
             kind = _Stack if raster.is_stack else _Cells
             array = _layers(next(remaining))
             valid = _layers(next(remaining)) if raster.dtype is not None else None
-            cells[raster.name] = kind(array, valid, self.signature.compute.type, self.kernel.radius, self.notes)
+            cell = cells[raster.name] = kind(array, valid, self.signature.compute.type, self.kernel.radius, self.notes)
+            if isinstance(cell, _Stack) and tables:
+                cell.time = _Times(tables[0], self.notes)
         return cells
 
     def _scalars(self, scalars: Sequence[Any], row: int, col: int) -> dict[str, Any]:
         values = {}
-        for scalar, value in zip(self.kernel.scalars, scalars, strict=True):
+        for scalar, value in zip(self.kernel.scalars, scalars, strict=False):  # times come behind
             axis = scalar.quantity.axis if scalar.quantity else "grid"
             index = {"row": row, "col": col}.get(axis)
             if index is not None:

@@ -111,12 +111,12 @@ def _taker(kernels: Sequence[Applicable], name: str) -> tuple[Applicable, Raster
 
 
 def _open(one: Input, kernel: Applicable, parameter: RasterParameter, scaled: bool | None) -> Raster:
-    from tilejit.raster.making import open_raster, stack
+    from tilejit.raster.making import open_raster
 
     if one.is_stack and not parameter.is_stack:
         raise ParameterError(f"{kernel.name} takes one band as {parameter.name}, no stack: give {parameter.name}=FILE")
     if one.is_stack:
-        return stack(open_raster(path, band=one.band, scaled=scaled) for path in files_of(one.path))
+        return _in_time([open_raster(path, band=one.band, scaled=scaled) for path in files_of(one.path)])
     raster = open_raster(one.path, band=one.band, scaled=scaled)
     if len(raster) > 1 and not parameter.is_stack:
         raise ParameterError(
@@ -124,6 +124,16 @@ def _open(one: Input, kernel: Applicable, parameter: RasterParameter, scaled: bo
             f"choose it, as {shlex.quote(f'{one.path}[1]')}"
         )
     return raster
+
+
+def _in_time(files: Sequence[Raster]) -> Raster:
+    """A stack of files, in the order of their dates where each has one."""
+    from tilejit.raster.making import stack
+
+    times = stack(files).times
+    return stack(
+        files if times is None or len(times) > len(files) else [files[k] for k in times.argsort(kind="stable")]
+    )
 
 
 def files_of(pattern: str) -> list[str]:

@@ -50,7 +50,7 @@ edge_option = click.option(
 stack_option = click.option(
     "--stack", "stacks", metavar="[NAME=]FILES", multiple=True,
     help="The files of a stack, as 'ndvi_*.tif' in quotes, or 't=ndvi_*.tif' where a kernel takes several; may be "
-    "repeated. Layers are in natural order of names. A file of several bands is a stack by itself, and an INPUT.",
+    "repeated. Layers are in order of dates, or of names. A file of several bands is a stack by itself, and an INPUT.",
 )  # fmt: skip
 
 _OPTIONS = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.folding import COUNT, interval_of
-from tilejit.compiler.form import ALL, call, load
+from tilejit.compiler.form import ALL, TIMES, call, load
 from tilejit.compiler.kinds import Kind, article
 from tilejit.compiler.scope import Scope, Value
 
@@ -70,6 +70,22 @@ def lower_length(scope: Scope, node: ast.Call) -> Value:
         scope.fail(node.func, "len of something that is no stack",
                    "len counts the layers of a parameter that is annotated with tj.Stack")  # fmt: skip
     return Value(call("_count", load(window.name)), Kind.INT)
+
+
+def lower_time(scope: Scope, node: ast.Subscript, window: Neighbourhood, lower: Lower) -> Value:
+    """Lowers ``t.time[k]``.
+
+    Raises:
+        KernelError: It is of a plane, or has not one index.
+    """
+    if not window.is_stack:
+        scope.fail(node, f"{ast.unparse(node.value)} of something that is no stack",
+                   "layers of a parameter that is annotated with tj.Stack have times")  # fmt: skip
+    if isinstance(node.slice, ast.Tuple):
+        scope.fail(node, "the time of a layer has one index", f"write {window.name}.time[k]")
+    _, (index,) = _layer(scope, node, window, node.slice, lower)
+    scope.program.reads_times = True
+    return Value(call("_time", load(TIMES), index), Kind.FLOAT)
 
 
 def _read(scope: Scope, node: ast.expr, window: Neighbourhood, indices: list[ast.expr], lower: Lower) -> Value:

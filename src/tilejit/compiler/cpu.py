@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.emitter import (
-    Renamer,
     Target,
     arrays_of,
     device_parameters,
@@ -21,7 +20,7 @@ from tilejit.compiler.emitter import (
     math_used,
     module_text,
 )
-from tilejit.compiler.form import OWN, copied
+from tilejit.compiler.form import OWN, Renamer, copied
 from tilejit.compiler.interchange import interchanged
 from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind

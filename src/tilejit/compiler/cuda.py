@@ -101,7 +101,7 @@ def _math_functions(names: set[str], compute: np.dtype) -> list[str]:
 
 def _launch(kernel: Body, signature: Signature, form: Form) -> str:
     pixels = Pixels(_TARGET, kernel, signature, form, checked=any(kernel.checked_cells.values()))
-    before = form.body.scalars[len(kernel.scalars) :]
+    before = form.body.scalars[len(kernel.form.body.scalars) :]
     arguments = [*arguments_of(kernel, signature), *before, *["_counts"] * bool(pixels.counters)]
 
     def count(name: str, test: str) -> str:

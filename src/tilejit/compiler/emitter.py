@@ -13,7 +13,7 @@ import numpy as np
 
 import tilejit.math
 from tilejit.compiler.c_functions import is_narrow
-from tilejit.compiler.form import OWN, assign, call, copied, is_call, load, stored
+from tilejit.compiler.form import OWN, Renamer, assign, call, copied, is_call, load, stored
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.source import bare
 
@@ -208,8 +208,8 @@ class _Speller(ast.NodeTransformer):
         if name in {"_read", "_valid", "_whole"}:
             return self._wrapping(node.args[0]) if name == "_whole" else self._cell(name, node)  # type: ignore[arg-type]
         arguments = [self.visit(a) for a in node.args]
-        if name in {"_float", "_count"}:
-            return call(self.float_name, *arguments) if name == "_float" else _layers_of(arguments[0])
+        if name in {"_float", "_count", "_time"}:
+            return call(self.float_name, *arguments) if name == "_float" else self._of_layers(name, *arguments)
         if name in {"_math", "_c"}:
             return self._math(arguments) if name == "_math" else self._c_function(arguments)
         if name == "_select" and not self.target.has_select:
@@ -231,6 +231,12 @@ class _Speller(ast.NodeTransformer):
         index = ", ".join([*layers, *(self.target.index(*place) for place in places)])
         kind = self.float_name if self.kinds[array] is Kind.FLOAT else "i64"
         text = f"_{array}_valid[{index}] != 0" if name == "_valid" else f"{kind}({array}[{index}])"
+        return ast.parse(text, mode="eval").body
+
+    def _of_layers(self, name: str, array: ast.expr, *index: ast.expr) -> ast.expr:
+        """How many layers there are, or a row of a table that has one for each."""
+        at = "".join(self.target.running.format(unparse(k)) for k in index)
+        text = f"{unparse(array)}[{at}]" if name == "_time" else f"i64({unparse(array)}.shape[0])"
         return ast.parse(text, mode="eval").body
 
     def _math(self, arguments: list[ast.expr]) -> ast.expr:
@@ -261,10 +267,6 @@ class _Speller(ast.NodeTransformer):
                 passed.append(load(f"_{argument.id}_valid"))  # type: ignore[attr-defined]
         pixel = [load("_y"), load("_x")] if count else []
         return call(helper.name, *passed, *pixel, *arguments[count:])
-
-
-def _layers_of(stack: ast.expr) -> ast.expr:
-    return ast.parse(f"i64({unparse(stack)}.shape[0])", mode="eval").body
 
 
 def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:
@@ -324,14 +326,3 @@ def _definition(width: int, name: str) -> ast.stmt:
         return statement
     values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
     return assign(name, values[stored(statement.targets[0]).index(name)])
-
-
-class Renamer(ast.NodeTransformer):
-    """Gives names others."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        """Gives one another."""
-        return ast.Name(self.names.get(node.id, node.id), node.ctx)

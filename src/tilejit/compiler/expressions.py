@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.calls import lower_call, refuse_undefined
-from tilejit.compiler.cells import lower_name, lower_subscript
+from tilejit.compiler.cells import lower_name, lower_subscript, lower_time
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.kinds import Kind, Quantity, article
 from tilejit.compiler.names import MISSING
@@ -15,6 +15,8 @@ from tilejit.compiler.scope import Scope, Value, aside, branched, cast, choice, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tilejit.compiler.form import Neighbourhood
 
 
 _BITS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
@@ -79,8 +81,16 @@ def _name(scope: Scope, node: ast.Name) -> Value:
     return scope.fail(node, f"{node.id} is no number ({type(captured).__name__})", instead)
 
 
+def _timed(scope: Scope, node: ast.expr) -> Neighbourhood | None:
+    """The raster of which a body asks the times: ``t.time``."""
+    is_time = isinstance(node, ast.Attribute) and node.attr == "time" and isinstance(node.value, ast.Name)
+    return scope.windows.get(node.value.id) if is_time else None  # type: ignore[attr-defined]
+
+
 def _attribute(scope: Scope, node: ast.Attribute) -> Value:
     captured = scope.names.resolve(node)
+    if _timed(scope, node) is not None:
+        scope.fail(node, f"{ast.unparse(node)} without a layer", f"write {ast.unparse(node)}[k]")
     if captured is MISSING:
         refuse_undefined(scope, node)
         scope.fail(node, f"unknown name {ast.unparse(node)}",
@@ -94,6 +104,9 @@ def _attribute(scope: Scope, node: ast.Attribute) -> Value:
 
 def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     window = scope.windows.get(node.value.id) if isinstance(node.value, ast.Name) else None
+    timed = _timed(scope, node.value)
+    if timed is not None:
+        return lower_time(scope, node, timed, lower)
     if window is None:
         if scope.names.table(node) is not None:
             scope.fail(node, f"which element of {ast.unparse(node.value)} is known only while running",

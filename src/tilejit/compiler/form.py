@@ -6,6 +6,7 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 ``_read(z, dy, dx)``   the cell of ``z`` at an offset, as a value of the body; of a stack, ``_read(t, k, dy, dx)``
 ``_valid(z, dy, dx)``  whether that cell of an integer raster is valid
 ``_count(t)``          how many layers a stack has
+``_time(_times, k)``   when a layer was taken; each function that has a stack then takes ``_times`` as its last scalar
 ``_float(e)``          ``e`` in the compute dtype (literals too)
 ``_math(name, …)``     a function of ``math``
 ``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tilejit.compiler.c_functions import CFunction
     from tilejit.compiler.source import FunctionSource
@@ -66,6 +67,10 @@ Cell = tuple[int, int, int]
 """What is read around a pixel: the layer, rows south, columns east. A plane has one layer, 0; layers of a stack below 0
 count from its last, and `ALL` is each of them."""
 ALL = -(2**63)
+
+
+TIMES = "_times"
+"""The scalar that is a table: when each layer of the stacks was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,11 @@ class Form:
     """Layers that stacks may not have, and where: literal numbers, or ALL where only the run shows which."""
 
     @property
+    def reads_times(self) -> bool:
+        """Whether the body asks when layers were taken; all stacks of a call have the same times."""
+        return TIMES in self.body.scalars
+
+    @property
     def takes_valid_cells_only(self) -> bool:
         """Whether NaN must stay outside: it might never leave a loop, and nobody knows what C makes of it."""
         return self.has_while or bool(self.c_functions)
@@ -174,3 +184,14 @@ def targets(names: Sequence[str]) -> ast.Tuple:
 def stored(*nodes: ast.AST) -> list[str]:
     """The variables that are assigned to, once for each time."""
     return [n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+
+
+class Renamer(ast.NodeTransformer):
+    """Gives names others."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Gives one another."""
+        return ast.Name(self.names.get(node.id, node.id), node.ctx)

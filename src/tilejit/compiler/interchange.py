@@ -13,10 +13,10 @@ end, or must not be computed with: its statements then run pixel by pixel.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.form import NOTES, Function, load, stored
+from tilejit.compiler.form import NOTES, TIMES, Function, Renamer, copied, load, stored
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def interchanged(kernel: Body, form: Form) -> Nest | None:
     body = form.body
     if form.takes_valid_cells_only or not any(w.is_stack for w in body.windows):
         return None
-    pairs = zip(kernel.scalars, body.scalars, strict=True)
+    pairs = zip(kernel.scalars, body.scalars, strict=False)  # times come behind
     uniform = [name for s, name in pairs if s.quantity is None or s.quantity.axis == "grid"]
     try:
         return _Cutter(body, set(uniform)).nest()
@@ -111,9 +111,9 @@ class _Cutter:
     """Cuts one body."""
 
     def __init__(self, body: Function, uniform: set[str]) -> None:
-        self.body, self.uniform = body, uniform
-        self.stacks = {w.name for w in body.windows if w.is_stack}
-        self.counts = stored(*body.body)
+        self.body, self.uniform = replace(body, body=_apart(body.body)), uniform
+        self.stacks = {TIMES, *(w.name for w in body.windows if w.is_stack)}
+        self.counts = stored(*self.body.body)
         self.before: list[ast.stmt] = []
         self.sections: list[_Statements] = []
 
@@ -210,6 +210,24 @@ class _Cutter:
         returned = ast.Return(ast.Tuple(values, ast.Load()) if is_tuple else values[0])
         body = (*part.statements, ast.fix_missing_locations(returned))
         return Section(Function(name, windows, taken, body, tuple(shared[v] for v in variables), is_tuple), variables)
+
+
+def _apart(statements: Sequence[ast.stmt]) -> tuple[ast.stmt, ...]:
+    """Loops one after the other over a variable of one name, each with one of its own, where nothing else has it."""
+    body = tuple(map(copied, statements))
+    loops: dict[str, list[ast.For]] = {}
+    for node in (n for s in body for n in ast.walk(s)):
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+            loops.setdefault(node.target.id, []).append(node)
+    for name, found in loops.items():
+        if _uses(body, name) == sum(_uses([loop], name) for loop in found):
+            for number, loop in enumerate(found[1:], 2):
+                Renamer({name: f"_{name}_{number}"}).visit(loop)
+    return body
+
+
+def _uses(statements: Sequence[ast.stmt], name: str) -> int:
+    return sum(isinstance(n, ast.Name) and n.id == name for s in statements for n in ast.walk(s))
 
 
 def _singly(statement: ast.stmt) -> list[ast.stmt]:

@@ -12,7 +12,7 @@ import numpy as np
 from tilejit.compiler.checks import check_syntax
 from tilejit.compiler.expressions import lower
 from tilejit.compiler.folding import COUNT, unroll
-from tilejit.compiler.form import NOTES, Form, Function, Neighbourhood, assign, load, stored
+from tilejit.compiler.form import NOTES, TIMES, Form, Function, Neighbourhood, assign, load, stored
 from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
-               c_functions: Sequence[CFunction] = ()) -> Form:  # fmt: skip
+               c_functions: Sequence[CFunction] = (), has_times: bool = False) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
 
     Raises:
@@ -42,10 +42,13 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         {r.name: r.dtype for r in rasters}, is_focal, radius, all_valid, _lower_helper,
         uniform={s.name for s in scalars if s.quantity is None or s.quantity.axis == "grid"},
         footprint={r.name: frozenset() for r in rasters},
-        c_functions={f.pointer: f for f in c_functions}, taken={f.name for f in c_functions},
+        c_functions={f.pointer: f for f in c_functions}, taken={f.name for f in c_functions}, has_times=has_times,
     )  # fmt: skip
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
     _lower(program, source, windows, {s.name: s.kind for s in scalars}, {})
+    if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
+        return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
+                          c_functions=c_functions, has_times=True)  # fmt: skip
     rows, cols = radius or (0, 0)
     for _, dy, dx in itertools.chain.from_iterable(program.footprint.values()):
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
@@ -75,7 +78,8 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
             values[name] = lower(scope, argument)
     kinds = {name: value.kind for name, value in values.items()}
     lowered = _lower(scope.program, source, windows, kinds, literals)
-    return lowered, passed + [v.node for v in values.values()]
+    times = [load(TIMES)] * (TIMES in lowered.scalars)
+    return lowered, [*passed, *(v.node for v in values.values()), *times]
 
 
 def _stack_of(scope: Scope, argument: ast.expr) -> Neighbourhood | None:
@@ -120,7 +124,8 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     notes = tuple(note for note in NOTES if note in scope.notes)
     body = _returning_notes(body, notes)
     dtypes = {w.name: program.dtypes[w.raster] for w in held.values()}
-    parameters = tuple(renamed.get(k, k) for k in kinds)
+    has_times = program.has_times and any(w.is_stack for w in held.values())
+    parameters = *(renamed.get(k, k) for k in kinds), *[TIMES] * has_times
     body = [ast.fix_missing_locations(s) for s in narrowed(body, parameters, dtypes)]
     program.functions[key] = Function(program.free_name(source.name), tuple(held.values()), parameters, tuple(body),
                                       joined_kinds(scope.returns), scope.returns_tuple, notes,

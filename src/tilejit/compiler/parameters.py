@@ -16,6 +16,7 @@ from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:
     import ast
+    from collections.abc import Sequence
 
     from tilejit.compiler.source import FunctionSource
 
@@ -55,6 +56,9 @@ class Stack(Generic[Cell]):
         >>> mean(np.float32([[[1, 2]], [[3, 6]]]))
         array([[2., 4.]], dtype=float32)
     """
+
+    time: Sequence[float]
+    """When each layer was taken: ``t.time[k]``, in days since the first layer. Whole days are exact in float32, too."""
 
     def __len__(self) -> int:
         """How many layers it has."""

@@ -73,7 +73,7 @@ class Hoisted:
 def hoisted(kernel: Body) -> Hoisted:
     """Takes out the top-level assignments that call ``math`` and use nothing but scalars of the whole grid."""
     form = kernel.form
-    pairs = zip(kernel.scalars, form.body.scalars, strict=True)
+    pairs = zip(kernel.scalars, form.body.scalars, strict=False)  # times come behind
     known = {name: s.kind for s, name in pairs if s.quantity is None or s.quantity.axis == "grid"}
     assignments = stored(*form.body.body)
     taken: list[ast.Assign] = []
@@ -205,6 +205,8 @@ class _Carrier:
                 raise _OpaqueError
             layer, dy, dx = places if len(places) == 3 else (0, *places)
             return [frozenset({(self.windows[raster.id], layer, dy, dx)})]
+        if name == "_time":
+            return [frozenset()]
         if name == "_math":
             function, *arguments = node.args
             if not isinstance(function, ast.Constant) or function.value not in NAN_PASSES:

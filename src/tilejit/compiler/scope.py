@@ -31,8 +31,8 @@ RESERVED = {"f32", "f64", "i32", "i64", "u64", "np", "math", "njit", "prange", "
             "abs", "range", "round", "min", "max", "bool", "float"}  # fmt: skip
 """Names of the generated module; a variable of such a name, or with a leading underscore, gets a trailing one."""
 
-_CHEAP_CALLS = {"_read", "_valid", "_count", "_float", "_minimum", "_maximum", "_select", "_cut", "_whole", "abs",
-                "int"}  # fmt: skip
+_CHEAP_CALLS = {"_read", "_valid", "_count", "_time", "_float", "_minimum", "_maximum", "_select", "_cut", "_whole",
+                "abs", "int"}  # fmt: skip
 _CHEAP_MATH = {"sqrt", "fabs", "isnan", "isinf", "isfinite", "degrees", "radians", "floor", "ceil", "rint"}
 _LIMIT = 240
 """Syntax nodes that both sides of a choice may come to: beyond some tens of operations a jump is cheaper."""
@@ -70,6 +70,10 @@ class Program:
     footprint: dict[str, frozenset[Cell]]
     c_functions: dict[CPointer, CFunction]
     """Both variants stand in one module, where each C function has one name: the second one is given the first's."""
+    has_times: bool = False
+    """Whether functions with a stack take a table of times."""
+    reads_times: bool = False
+    """Whether one was asked for."""
     asks_validity: bool = False
     has_while: bool = False
     asked: dict[ast.expr, tuple[int, FunctionSource]] = field(default_factory=dict)

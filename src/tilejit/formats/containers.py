@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.times import Dates
+
     Array = NDArray[Any]
     Mask = NDArray[np.bool_]
 
@@ -62,6 +64,14 @@ class Given:
             return self
         labelled = None if self.labelled is None else self.labelled.isel({self.labelled.dims[0]: 0}, drop=True)
         return replace(self, cells=self.cells[0], labelled=labelled)
+
+    @property
+    def dates(self) -> Dates | None:
+        """When each layer was taken, as the coordinate of a DataArray's first of three dimensions says."""
+        if self.labelled is None or self.cells.ndim != 3 or self.labelled.dims[0] not in self.labelled.coords:
+            return None
+        times = np.asarray(self.labelled.coords[self.labelled.dims[0]])
+        return tuple(times.astype("datetime64[s]")) if times.dtype.kind == "M" and not np.isnat(times).any() else None
 
     def invalid(self, *, stacked: bool = False) -> Mask | None:
         """Where the plane, or each of the layers, has no data, besides NaN; None for nowhere."""

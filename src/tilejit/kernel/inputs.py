@@ -8,16 +8,20 @@ import numpy as np
 
 from tilejit.compiler.kinds import Kind, Quantity
 from tilejit.errors import ParameterError
+from tilejit.times import Times, words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
     from tilejit.kernel.kernel import Edge, Kernel
+    from tilejit.times import Dates
     from tilejit.window import Window
 
+TIMES = "t.time"
+"""The parameter that no author can name: when layers were taken."""
 _OF_ROWS = {Quantity.GROUND_WIDTH: "ground_width", Quantity.GROUND_HEIGHT: "ground_height", Quantity.Y: "y"}
 
 
@@ -82,7 +86,39 @@ def scalar_values(
             values.append(compute.type(value))
         else:
             values.append(_line(value, scalar.quantity, compute, window, grid))
+    if kernel.form.reads_times:
+        values.append(bound[TIMES].days.astype(compute))
     return values
+
+
+def with_times(kernel: Kernel, bound: Mapping[str, Any], dates: Sequence[Dates | None]) -> Mapping[str, Any]:
+    """Returns a kernel's parameters, and among them when the layers of its stacks were taken, where that is known.
+
+    Args:
+        kernel: The kernel.
+        bound: Its bound parameters.
+        dates: Of the layers of each of its rasters.
+
+    Raises:
+        ParameterError: The stacks are of different dates, or the kernel asks for some that nobody knows.
+    """
+    known = [(r.name, found) for r, found in zip(kernel.rasters, dates, strict=True) if r.is_stack and found]
+    for name, other in known[1:]:
+        first, times = known[0]
+        k = next((k for k, (one, two) in enumerate(zip(times, other, strict=True)) if one != two), None)
+        if k is not None:
+            raise ParameterError(
+                f"{kernel.name}: layer {k} of {first} is of {words(times[k])}, that of {name} of {words(other[k])}: "
+                "give stacks of the same dates, or tj.stack(…, times=[…]) where the files say something else"
+            )
+    if known:
+        return {**bound, TIMES: Times(known[0][1])}
+    if kernel.form.reads_times:
+        raise ParameterError(
+            f"{kernel.name} asks when layers were taken, and nothing says so: give tj.stack(files, times=[…]), or "
+            "dates in the files' names, as ndvi_2020-01-05.tif"
+        )
+    return bound
 
 
 def _line(value: Any, quantity: Quantity, compute: np.dtype, window: Window, grid: Grid | None) -> NDArray[Any]:

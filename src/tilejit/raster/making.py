@@ -21,9 +21,11 @@ from tilejit.engine.planning.planner import Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.formats.registry import open_source
 from tilejit.grid import Grid, Metric
+from tilejit.kernel.inputs import with_times
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import check_one_grid
+from tilejit.times import as_dates
 
 if TYPE_CHECKING:
     import os
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from tilejit.formats.source import Source
     from tilejit.kernel.decorators import Chain
     from tilejit.kernel.kernel import Edge, Kernel
+    from tilejit.times import Dates
 
     Array = NDArray[Any]
 
@@ -107,10 +110,10 @@ def raster_of(given: Given, grid: Grid | None = None, nodata: float | None = Non
 
     mask = given.mask if given.mask is not None and given.mask.any() else None
     source = ArraySource.of(given.cells, grid, given.nodata if nodata is None else nodata, mask=mask)
-    return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands))
+    return Raster(source.grid, tuple(SourceBand(source, info) for info in source.bands), given.dates)
 
 
-def stack(rasters: Iterable[Raster | str | os.PathLike[str]]) -> Raster:
+def stack(rasters: Iterable[Raster | str | os.PathLike[str]], times: Iterable[Any] | None = None) -> Raster:
     """Makes one Raster of the bands of several: the dates of many files, as a kernel takes them by `tilejit.Stack`.
 
     It is lazy, and nothing but a Raster of several bands, as `tilejit.open` makes one of a file that has them: such a
@@ -118,9 +121,11 @@ def stack(rasters: Iterable[Raster | str | os.PathLike[str]]) -> Raster:
 
     Args:
         rasters: Rasters on one grid, or paths, in the order of the layers.
+        times: When each layer was taken: datetime objects, `numpy.datetime64`, or texts such as "2020-01-05". Unless
+            given they are what files say; see `Raster.times`.
 
     Raises:
-        ParameterError: There is none.
+        ParameterError: There is none; or times are no dates, or not one for each layer.
         GridMismatchError: They lie on different grids.
 
     Example:
@@ -130,11 +135,32 @@ def stack(rasters: Iterable[Raster | str | os.PathLike[str]]) -> Raster:
         >>> len(dates), dates.grid.shape
         (8, (2, 2))
     """
+    if isinstance(rasters, (Raster, str)):
+        rasters = [rasters]
     found = [one if isinstance(one, Raster) else open_raster(one) for one in rasters]
     if not found:
         raise ParameterError("stack of no rasters: give at least one")
     check_one_grid(found, [f"stack: raster {k}" for k in range(1, len(found) + 1)])
-    return Raster(found[0].grid, tuple(band for raster in found for band in raster.bands))
+    bands = tuple(band for raster in found for band in raster.bands)
+    dates = _dates(found) if times is None else as_dates(times, len(bands))
+    return Raster(found[0].grid, bands, dates)
+
+
+def _dates(rasters: Sequence[Raster]) -> Dates | None:
+    """The dates of Rasters of which some were given dates; None where files say when all of them were taken."""
+    if all(raster.dates is None for raster in rasters):
+        return None
+    parts = [raster.times for raster in rasters]
+    unknown = next((raster.label for raster, part in zip(rasters, parts, strict=True) if part is None), None)
+    if unknown is not None:
+        raise ParameterError(f"stack: nothing says when {unknown} was taken, and others have dates: give times=[…]")
+    return tuple(date for part in parts if part is not None for date in part)
+
+
+def times_of(raster: Raster) -> Dates | None:
+    """When the bands of a Raster were taken, as kernels' parameters hold it."""
+    times = raster.times
+    return None if times is None else tuple(times)
 
 
 def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:
@@ -152,7 +178,8 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
             )
     check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
     kernel.check_layers([len(raster) for raster in inputs])
-    application = Application(kernel, tuple(raster.bands for raster in inputs), kernel.bind(parameters))
+    bound = with_times(kernel, kernel.bind(parameters), list(map(times_of, inputs)))
+    application = Application(kernel, tuple(raster.bands for raster in inputs), bound)
     return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
+from tilejit.raster.dates import dates_of_bands
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
 from tilejit.sizes import counted
 from tilejit.system.signals import ends_heard
+from tilejit.times import Times
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tilejit.engine.prediction import Prediction
     from tilejit.grid import Grid
     from tilejit.raster.asynchronous import Tile
+    from tilejit.times import Dates
     from tilejit.window import Window
 
 
@@ -42,6 +47,8 @@ class Raster(Statistics):
     """Where its cells lie."""
     bands: tuple[Band, ...]
     """What its bands are made of, in order."""
+    dates: Dates | None = None
+    """When each band was taken, where that was given; see `times`."""
 
     def __len__(self) -> int:
         """Returns how many bands it has."""
@@ -59,11 +66,22 @@ class Raster(Statistics):
         if not 1 <= number <= len(self):
             known = f"bands 1 to {len(self)}" if len(self) > 1 else "one band, 1"
             raise ParameterError(f"{self.label} has {known}, not {number}")
-        return Raster(self.grid, (self.bands[number - 1],))
+        given = None if self.dates is None else self.dates[number - 1 : number]
+        return Raster(self.grid, (self.bands[number - 1],), given)
 
     def __iter__(self) -> Iterator[Raster]:
         """Yields its bands, so that results unpack as those of arrays do: ``total, count = sums(dem)``."""
-        return (Raster(self.grid, (band,)) for band in self.bands)
+        return (self.band(number) for number in range(1, len(self) + 1))
+
+    @property
+    def times(self) -> NDArray[np.datetime64] | None:
+        """When each band was taken, in seconds, or None: what kernels see as ``t.time``.
+
+        As given to `tilejit.stack`; else by bands' descriptions, TIFFTAG_DATETIME, the time coordinate of netCDF or
+        Zarr, or a date in the file's name: the first that says it of every band.
+        """
+        known = dates_of_bands(self.bands) if self.dates is None else self.dates
+        return None if known is None else np.array(known, "datetime64[s]")
 
     @property
     def label(self) -> str:
@@ -323,7 +341,9 @@ class Raster(Statistics):
         return await asave_outputs({path: self}, options)
 
     def __repr__(self) -> str:
-        return f"<Raster {self.label}: {counted(len(self), 'band')}, {self.grid}>"
+        times = self.times if len(self) > 1 else None
+        dates = "" if times is None else f", {Times(tuple(times))}"
+        return f"<Raster {self.label}: {counted(len(self), 'band')}{dates}, {self.grid}>"
 
 
 def _file_label(band: Band) -> str:

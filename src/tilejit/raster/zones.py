@@ -11,7 +11,8 @@ from tilejit.engine.ranking import Ranking
 from tilejit.engine.zones import OF_CONSTANTS, Column, ZonalTable, percent_of
 from tilejit.errors import ParameterError
 from tilejit.formats.vector import is_vector
-from tilejit.raster.making import from_array
+from tilejit.kernel.inputs import with_times
+from tilejit.raster.making import from_array, times_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.polygons import PolygonLayer
 from tilejit.raster.raster import Raster
@@ -112,7 +113,8 @@ def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str
     grid, ports = rasters[0].grid, [raster.bands for raster in rasters[len(zoned) :]]
     kernel.check_layers([len(port) for port in ports])
     layer = _layer(zones, grid, parameters) if is_polygons else None
-    values, columns = _values(kernel, ports, kernel.bind(parameters))
+    bound = with_times(kernel, kernel.bind(parameters), list(map(times_of, rasters[len(zoned) :])))
+    values, columns = _values(kernel, ports, bound)
     by, names = "zone" if layer is None else layer.label, ", ".join(name for name, _ in kernel.columns)
     table = ZonalTable(f"a table by {by}, {names}", columns, None if layer is None else layer.zones, grid.flips)
     folded = *(_counts(raster.bands[0]) for raster in rasters[: len(zoned)]), *values

@@ -86,7 +86,8 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
     heights = f"; {step.heights}" if step.heights else ""
     scans = f"; each tile in place until it is settled, in {step.scans} scans at most" if step.scans else ""
     awaited = f"; {step.awaited}, of an earlier pass" if step.awaited else ""
-    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{awaited}{scans}"
+    dates = f"; layers of {step.dates}" if step.dates else ""
+    return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{dates}{awaited}{scans}"
 
 
 def _operand_text(operand: Operand, planes: Sequence[Plane]) -> str:

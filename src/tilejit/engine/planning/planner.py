@@ -36,7 +36,7 @@ from tilejit.engine.planning.tiling import fitting_plan
 from tilejit.errors import PlanError
 from tilejit.formats.output import can_be_written
 from tilejit.formats.source import storage_of
-from tilejit.kernel.inputs import scalar_values
+from tilejit.kernel.inputs import TIMES, scalar_values
 from tilejit.kernel.nodata import holds_nodata, plain_nodata
 from tilejit.system.identity import temporary_folder
 from tilejit.window import Window
@@ -141,8 +141,9 @@ def bound(job: Job, numbers: Iterable[float], stores: Mapping[Iteration, Source]
     left = iter(numbers)
 
     def number(kernel: Kernel, name: str, value: Any) -> Any:
-        scalar = next(s for s in kernel.scalars if s.name == name)
-        return scalar.convert(next(left)) if isinstance(value, Statistic) else value
+        if not isinstance(value, Statistic):
+            return value
+        return next(s for s in kernel.scalars if s.name == name).convert(next(left))
 
     pairs = zip(job.kernels, job.parameters, strict=True)
     parameters = tuple({n: number(kernel, n, v) for n, v in given.items()} for kernel, given in pairs)
@@ -276,7 +277,8 @@ def _on_grid(step: Step, kernel: Kernel, grid: Grid, given: Mapping[str, Any], h
     counts = any(s.quantity is not None and s.quantity.is_index for s in kernel.scalars)
     signature = replace(step.signature, counts_down=grid.flips) if counts else step.signature
     awaited = ", ".join(f"{name}={value!r}" for name, value in given.items() if isinstance(value, Statistic))
-    return replace(step, signature=signature, heights=heights, awaited=awaited)
+    dates = str(given.get(TIMES, ""))
+    return replace(step, signature=signature, heights=heights, awaited=awaited, dates=dates)
 
 
 def _make_write(request: Request, planes: Sequence[Plane], numbers: Mapping[tuple[Any, ...], int]) -> Write:

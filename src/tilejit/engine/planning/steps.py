@@ -152,6 +152,8 @@ class Step(Value):
     """How often it may go over a tile in place before it computes that, until no cell changes any more."""
     awaited: str = ""
     """Its parameters that earlier passes make: ``low=percentile(2) of dem.tif``."""
+    dates: str = ""
+    """When the layers of its stacks were taken, where that is known: ``2020-01-05 to 2020-12-30``."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
