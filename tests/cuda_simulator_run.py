@@ -276,6 +276,35 @@ def of_numpy(a, b):
     return bounded, rounded, integers, q * r + part - whole
 
 
+@tj.local
+def rewritten(a, b: np.int16):
+    """Syntax that is rewritten, of all something."""
+    near = lambda v: v + a  # noqa: E731
+
+    match b & 3:
+        case 0 | 1:
+            r = near(1.0)
+        case n if a > 0:
+            r = near(n) * 2
+        case _:
+            r = -a
+    for k in range(5):
+        if r < k:
+            found = k
+            break
+    else:
+        found = -1
+    n = 0
+    while (rest := r - n) > 3 and n < 40:
+        n += 1
+    return r + found + (a or 2.0) + rest
+
+
+def rewritten_syntax(rng):
+    b = rng.integers(-99, 99, SHAPE).astype(np.int16)
+    return launched(rewritten, [holed(rng), b, np.ones(SHAPE, np.uint8)], SHAPE, [-9.0])
+
+
 def stacks(rng):
     t, qa = np.stack([holed(rng) for _ in range(4)]), rng.integers(0, 9, (4, *SHAPE)).astype(np.uint16)
     which = rng.integers(-4, 4, SHAPE).astype(np.float32)
@@ -334,6 +363,7 @@ FEATURES = {
     "edge wrap": lambda rng: on_arrays(rise_with("wrap"), holed(rng)),
     "edge constant": lambda rng: on_arrays(rise_with(3.5), holed(rng)),
     "functions of NumPy": lambda rng: on_arrays(of_numpy, holed(rng), holed(rng)),
+    "syntax that is rewritten": rewritten_syntax,
     "stacks": stacks,
     "a layer that is not there": missing_layers,
     "times": times,

@@ -66,9 +66,33 @@ def several(qa: np.uint16, z, *, row=tj.ROW, x=tj.GROUND_WIDTH) -> tuple[np.uint
 @tj.local
 def of_numpy(a, b):
     q, r = divmod(a, 3.0)
-    bounded = np.clip(a, -5, np.maximum(b, 0.0)) + np.fmin(a, b) + np.where(a > b, a, 2) + np.sign(a) * np.square(b)
+    bounded = np.clip(a, -5, np.maximum(b, 0.0)) + np.fmin(a, b) + np.where(a > b, a, 2) + np.square(b)
     rounded = np.floor(a) + np.trunc(b) + np.float32(a * 0.1)
-    return bounded, rounded, np.uint8(b) + np.int16(b * 999), q * r
+    return bounded, rounded, q * r
+
+
+@tj.local
+def rewritten(a, b: np.int16):
+    """Syntax that is rewritten, of all something."""
+    near = lambda v: v + a  # noqa: E731
+
+    match b & 3:
+        case 0 | 1:
+            r = near(1.0)
+        case n if a > 0:
+            r = near(n) * 2
+        case _:
+            r = -a
+    for k in range(5):
+        if r < k:
+            found = k
+            break
+    else:
+        found = -1
+    n = 0
+    while (rest := r - n) > 3 and n < 40:
+        n += 1
+    return r + found + (a or 2.0) + rest
 
 
 @tj.focal
@@ -86,7 +110,19 @@ def located(z, *, x=tj.X) -> np.float32:
 
 OTHERS = {
     k.name: (k, "float32")
-    for k in (fast_sine, precise_sine, power, halvings, largest_7x7, moved, several, of_numpy, roughness, located)
+    for k in (
+        fast_sine,
+        precise_sine,
+        power,
+        halvings,
+        largest_7x7,
+        moved,
+        several,
+        of_numpy,
+        rewritten,
+        roughness,
+        located,
+    )
 }
 TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)
          for name in ("ndvi", "slope") for dtype in ("uint8", "int16", "uint16", "int32", "float64")}  # fmt: skip

@@ -662,16 +662,6 @@ def f(z):
         "a bit operator on a float",
         "annotate the raster with its integer dtype: def f(qa: np.uint16)",
     ),
-    "or value": (
-        """
-@tj.local
-def f(z):
-    return «z» or 1
-""",
-        "f",
-        "'or' on a float gives one of its operands",
-        "compare it with 0 to ask its truth, or choose: a if test else b",
-    ),
     "matmul": (
         """
 @tj.local
@@ -960,11 +950,24 @@ def f(z):
         "a starred expression",
         "write the values out",
     ),
-    "walrus": (
+    "walrus in and": (
         """
 @tj.local
 def f(z):
-    return («y := z») + y
+    if z > 0 and («y := z * 2») > 1:
+        return y
+    return z
+""",
+        "f",
+        "an assignment inside an expression",
+        "assign on a line of its own",
+    ),
+    "walrus late": (
+        """
+@tj.local
+def f(z):
+    y = 1.0
+    return y + («y := z * 2»)
 """,
         "f",
         "an assignment inside an expression",
@@ -1194,19 +1197,21 @@ def f(z):
         "a path through the body returns nothing",
         "end every path with return; math.nan stands for no result",
     ),
-    "while else": (
+    "walrus in while else": (
         """
 @tj.local
 def f(z):
-    while z > 1:
-        z = z / 2
+    while «(y := z * 2) > 1»:
+        z = y / 3
+        if z > 7:
+            break
     else:
-        «z = 0»
+        z = 0.0
     return z
 """,
         "f",
-        "a loop with an else",
-        "set a variable before break, and test it after the loop",
+        "an assignment in the test of a loop with an else",
+        "assign in the loop's body",
     ),
     "bare return": (
         """
@@ -1286,18 +1291,69 @@ def f(z):
         "try in a body",
         "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if",
     ),
-    "match": (
+    "match a class": (
         """
 @tj.local
 def f(z):
-    «match z:»
-        case 1:
+    match z:
+        case «float()»:
+            return 1
+        case _:
             return 2
-    return 3
 """,
         "f",
-        "match in a body",
-        "use if and elif",
+        "a pattern that is no number",
+        "match takes numbers, names with a dot, | and _",
+    ),
+    "match a shorter tuple": (
+        """
+@tj.local
+def f(z, w):
+    match (z, w):
+        case «(1, 2, 3)»:
+            return 1
+    return 2
+""",
+        "f",
+        "a pattern that is no tuple of 2",
+        "give each value a pattern, or _",
+    ),
+    "match guard beside as": (
+        """
+@tj.local
+def f(z):
+    match z:
+        case 1 | 2 as n if «n > z»:
+            return 1
+    return 2
+""",
+        "f",
+        "a guard beside a name that is given by as",
+        "test it in the case's block",
+    ),
+    "match without an end": (
+        """
+@tj.local
+def f(z):
+    match z:
+        case 1:
+            return 1
+        case «2»:
+            return 2
+""",
+        "f",
+        "a path through the body returns nothing",
+        "end every path with return; math.nan stands for no result",
+    ),
+    "is of a number": (
+        """
+@tj.local
+def f(z):
+    return 1 if «z» is True else 2
+""",
+        "f",
+        "a float compared with 'is'",
+        "compare numbers with ==",
     ),
     "with": (
         """
@@ -1310,16 +1366,15 @@ def f(z):
         "with in a body",
         "a body is assignments, if, for over range, while and return",
     ),
-    "assert": (
+    "text compared": (
         """
 @tj.local
 def f(z):
-    «assert z > 0»
-    return z
+    return 1 if z == «"horn"» else 2
 """,
         "f",
-        "assert in a body",
-        "test with if, and return math.nan for a pixel that has no result",
+        "a string in a body",
+        "a body has numbers, True and False only; a flag that is compared with a text or None is captured, and known when the kernel is compiled",
     ),
     "import": (
         """
@@ -1332,17 +1387,94 @@ def f(z):
         "an import inside a body",
         "import at the top of the file",
     ),
-    "nested def": (
+    "nested def in a branch": (
         """
 @tj.local
 def f(z):
-    «def g(v):»
+    if z > 0:
+        «def g(v): return v»
+        return g(z)
+    return z
+""",
+        "f",
+        "a function that is made in a branch or a loop",
+        "write it at the top of the body, or outside, as a plain function with def",
+    ),
+    "nested twice": (
+        """
+@tj.local
+def f(z):
+    g = lambda v: v
+    g = «lambda v: 2 * v»
+    return g(z)
+""",
+        "f",
+        "a second function g",
+        "define it at the top of the body, once, and call it by its name",
+    ),
+    "nested default": (
+        """
+@tj.local
+def f(z):
+    def g(v, k=«z»):
+        return v * k
+    return g(z)
+""",
+        "f",
+        "a default that is computed in the body",
+        "use the variable inside the function",
+    ),
+    "nested sees another's variable": (
+        """
+@tj.local
+def f(z, *, a=2.0):
+    def g(v):
+        return v * a
+    def h(v):
+        a = 1.0
+        return «g(v)» + a
+    return h(z)
+""",
+        "f",
+        "g sees a of the body, and h has its own",
+        "give that one another name",
+    ),
+    "nested recursion": (
+        """
+@tj.local
+def f(z):
+    def g(v):
+        return «g(v - 1)» if v > 0 else v
+    return g(z)
+""",
+        "g",
+        "g calls itself",
+        "write the recursion as a while loop",
+    ),
+    "nested refusal": (
+        """
+@tj.local
+def f(z):
+    def g(v):
+        «yield v»
+    return g(z)
+""",
+        "g",
+        "yield in a body",
+        "return the result",
+    ),
+    "nested decorator": (
+        """
+@tj.local
+def f(z):
+    @«tj.local»
+    def g(v):
         return v
     return g(z)
 """,
         "f",
-        "a function inside a body",
-        "write it outside the body, as a plain function with def",
+        "a decorator inside a body",
+        "leave it out",
     ),
     "fstring": (
         """
@@ -1682,16 +1814,15 @@ def f(z):
         "a dict",
         "use if and elif, or keyword-only parameters",
     ),
-    "lambda inside": (
+    "lambda as a value": (
         """
 @tj.local
 def f(z):
-    g = «lambda v: v»
-    return g(z)
+    return max(z, 1, key=«lambda v: -v»)
 """,
         "f",
-        "a lambda",
-        "write it outside the body, as a plain function with def",
+        "a lambda as a value",
+        "give it a name at the top of the body, and call it: g = lambda v: …, then g(z)",
     ),
     "keyword star": (
         """
@@ -1728,16 +1859,6 @@ def f(z):
         "f",
         "g takes 1 positional argument, 2 given",
         "it takes v",
-    ),
-    "bool of bool option": (
-        """
-@tj.local
-def f(z, *, flag=False):
-    return «z» or flag
-""",
-        "f",
-        "'or' on a float gives one of its operands",
-        "compare it with 0 to ask its truth, or choose: a if test else b",
     ),
     "loop over raster in helper": (
         """
@@ -1827,9 +1948,9 @@ DECLARATIONS = {
         "    f = tj.local(lambda z: z)\n"
         "  write the body as a plain function: def, then the statements, then return"
     ),
-    "sq = lambda v: v * v\n\n@tj.local\ndef f(z):\n    return sq(z)": (
+    "sq = (lambda v: v * v, 2)[0]\n\n@tj.local\ndef f(z):\n    return sq(z)": (
         "user.py:7: <lambda> is not written with def\n"
-        "    sq = lambda v: v * v\n"
+        "    sq = (lambda v: v * v, 2)[0]\n"
         "  write the body as a plain function: def, then the statements, then return"
     ),
     "@tj.local\nasync def f(z):\n    return z": (

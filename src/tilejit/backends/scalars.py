@@ -27,7 +27,8 @@ from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
 from tilejit.compiler.kinds import Kind, kind_of_dtype
 from tilejit.compiler.names import Names, is_valid, plain_number
 from tilejit.compiler.numpy_names import math_name
-from tilejit.compiler.source import bare, read_source
+from tilejit.compiler.rewriting import core_source
+from tilejit.compiler.source import bare
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Scalars:
         if number is not None:
             return self.compute(number) if isinstance(number, float) else number
         if isinstance(value, (tuple, frozenset)):
-            return type(value)(map(self._value, value))
+            return (tuple if isinstance(value, tuple) else frozenset)(map(self._value, value))
         if (numpy := self._numpy.find(value)) is not None:
             return numpy
         if isinstance(value, (ModuleType, type)) and getattr(builtins, value.__name__, None) is not value:
@@ -132,7 +133,7 @@ class Scalars:
         if name in self._builtins and value is getattr(builtins, name):
             return self._builtins[name]
         plain = getattr(value, "py_func", value)
-        return self.function(read_source(plain)) if inspect.isfunction(plain) else value
+        return self.function(core_source(plain)) if inspect.isfunction(plain) else value
 
     def _math_function(self, name: str) -> Callable[..., Any]:
         if name in OWN:

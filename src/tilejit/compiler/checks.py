@@ -19,7 +19,7 @@ _CONTAINS = (ast.In, ast.NotIn)
 
 _LOOP = "write a for loop that adds up in a variable"
 _SCALARS = "a body has scalars only: use one variable for each value"
-_OUTSIDE = "write it outside the body, as a plain function with def"
+_TOP = "write it at the top of the body, or outside, as a plain function with def"
 _NAN = "return math.nan for a pixel that has no result"
 _NOTHING_RAISED = "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"
 _ARITHMETIC = "a body is assignments, if, for over range, while and return"
@@ -31,8 +31,8 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "List": ("a list", _SCALARS),
     "Set": ("a set", _SCALARS),
     "Dict": ("a dict", "use if and elif, or keyword-only parameters"),
-    "Lambda": ("a lambda", _OUTSIDE),
-    "FunctionDef": ("a function inside a body", _OUTSIDE),
+    "Lambda": ("a lambda as a value", "give it a name at the top of the body, and call it: g = lambda v: …, then g(z)"),
+    "FunctionDef": ("a function that is made in a branch or a loop", _TOP),
     "ClassDef": ("a class inside a body", "a body has scalars only"),
     "Import": ("an import inside a body", "import at the top of the file"),
     "ImportFrom": ("an import inside a body", "import at the top of the file"),
@@ -40,18 +40,16 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "TryStar": ("try in a body", _NOTHING_RAISED),
     "With": ("with in a body", _ARITHMETIC),
     "Raise": ("raise in a body", _NAN),
-    "Assert": ("assert in a body", f"test with if, and {_NAN}"),
     "Global": ("a global variable that is written to", "a body keeps no state: return what it computes"),
     "Nonlocal": ("a nonlocal variable that is written to", "a body keeps no state: return what it computes"),
     "Delete": ("del in a body", "leave it out: a body's variables end with the pixel"),
     "NamedExpr": ("an assignment inside an expression", "assign on a line of its own"),
     "JoinedStr": ("an f-string", "a body has numbers, True and False only"),
     "Starred": ("a starred expression", "write the values out"),
-    "Match": ("match in a body", "use if and elif"),
     "Yield": ("yield in a body", "return the result"),
     "YieldFrom": ("yield in a body", "return the result"),
     "Await": ("await in a body", _ARITHMETIC),
-    "AsyncFunctionDef": ("a function inside a body", _OUTSIDE),
+    "AsyncFunctionDef": ("an async function inside a body", _TOP),
     "AsyncFor": ("async for", _ARITHMETIC),
     "AsyncWith": ("async with", _ARITHMETIC),
     "Slice": ("a slice", "read one cell at a time: z[dy, dx]"),
@@ -87,9 +85,6 @@ def _check_block(source: FunctionSource, block: list[ast.stmt]) -> None:
 
 
 def _check_parts(source: FunctionSource, statement: ast.stmt) -> None:
-    if isinstance(statement, (ast.For, ast.While)) and statement.orelse:
-        source.fail(statement.orelse[0], "a loop with an else",
-                    "set a variable before break, and test it after the loop")  # fmt: skip
     for name in ("body", "orelse"):
         _check_block(source, getattr(statement, name, []))
     for name, value in ast.iter_fields(statement):
@@ -191,6 +186,8 @@ def _breaks(statement: ast.stmt) -> bool:
     """Whether a statement may break the loop around it."""
     if isinstance(statement, ast.If):
         return any(map(_breaks, (*statement.body, *statement.orelse)))
+    if isinstance(statement, (ast.For, ast.While)):
+        return any(map(_breaks, statement.orelse))
     return isinstance(statement, ast.Break)
 
 

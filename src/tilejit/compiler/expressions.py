@@ -38,7 +38,11 @@ def condition(scope: Scope, node: ast.expr) -> ast.expr:
         return _joined(scope, node.op, [aside(scope, condition, v) for v in node.values])
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return _negated(condition(scope, node.operand))
-    value = lower(scope, node)
+    return truth_of(lower(scope, node))
+
+
+def truth_of(value: Value) -> ast.expr:
+    """Whether a value is true: a number is where it is not zero."""
     if value.kind is Kind.BOOL:
         return value.node
     zero = float_literal(0.0) if value.kind is Kind.FLOAT else ast.Constant(0)
@@ -192,12 +196,29 @@ def _unary(scope: Scope, node: ast.UnaryOp) -> Value:
 
 def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
     parts = [aside(scope, lower, v) for v in node.values]
-    for (_, value), original in zip(parts, node.values, strict=True):
-        if value.kind is not Kind.BOOL:
-            word = "and" if isinstance(node.op, ast.And) else "or"
-            scope.fail(original, f"'{word}' on {article(value.kind)} gives one of its operands",
-                       "compare it with 0 to ask its truth, or choose: a if test else b")  # fmt: skip
-    return Value(_joined(scope, node.op, [(prelude, v.node) for prelude, v in parts]), Kind.BOOL)
+    if all(value.kind is Kind.BOOL for _, value in parts):
+        return Value(_joined(scope, node.op, [(prelude, v.node) for prelude, v in parts]), Kind.BOOL)
+    return _operand(scope, node.op, parts)
+
+
+def _operand(scope: Scope, operator: ast.boolop, parts: list[tuple[list[ast.stmt], Value]]) -> Value:
+    """``and`` and ``or`` of numbers give one of their operands: the first that decides, or the last."""
+    kind = max(value.kind for _, value in parts)
+    (before, value), *rest = parts
+    scope.prelude += before
+    if not rest:
+        return Value(cast(value, kind), kind)
+    first = Value(scope.held("operand", value.node), value.kind)
+    is_decided = truth_of(first)
+    before_rest, other = aside(scope, _operand, operator, rest)
+    sides = cast(first, kind), cast(other, kind)
+    yes, no = sides if isinstance(operator, ast.Or) else sides[::-1]
+    if not before_rest:
+        return Value(choice(is_decided, yes, no), kind)
+    held = scope.temporary("operand")
+    ways = [assign(held, sides[0])], [*before_rest, assign(held, sides[1])]
+    scope.prelude += branched(scope, is_decided, *(ways if isinstance(operator, ast.Or) else ways[::-1]))
+    return Value(load(held), kind)
 
 
 _Part = tuple[list[ast.stmt], ast.expr]
@@ -248,6 +269,8 @@ def _compare(scope: Scope, node: ast.Compare) -> Value:
 
 def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: ast.expr) -> ast.expr:
     if isinstance(operator, (ast.Is, ast.IsNot)):
+        if isinstance(right_node, ast.Constant) and isinstance(right_node.value, bool):
+            return _is_truth(scope, left_node, right_node.value is isinstance(operator, ast.Is))
         scope.fail(right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata")
     if isinstance(operator, (ast.In, ast.NotIn)):
         elements = _elements(scope, right_node)
@@ -256,6 +279,14 @@ def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: as
     left, right = lower(scope, left_node), lower(scope, right_node)
     kind = max(left.kind, right.kind)
     return ast.Compare(cast(left, kind), [operator], [cast(right, kind)])
+
+
+def _is_truth(scope: Scope, node: ast.expr, wanted: bool) -> ast.expr:
+    """``flag is True``, which no number is."""
+    value = lower(scope, node)
+    if value.kind is not Kind.BOOL:
+        scope.fail(node, f"{article(value.kind)} compared with 'is'", "compare numbers with ==")
+    return value.node if wanted else _negated(value.node)
 
 
 def _elements(scope: Scope, node: ast.expr) -> list[ast.expr]:

@@ -102,7 +102,12 @@ class _Fold(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         self.generic_visit(node)
-        return self._computed(node, node.ops[0], node.left, node.comparators[0]) if len(node.ops) == 1 else node
+        if len(node.ops) != 1:
+            return node
+        told = self.names.told(node)
+        if told is not None:
+            return _literal(node, told)
+        return self._computed(node, node.ops[0], node.left, node.comparators[0])
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         """``True and x`` is ``x``; ``x and True`` is not, where x is a number."""
@@ -215,7 +220,7 @@ class _Unroll(ast.NodeTransformer):
         if values is None or not isinstance(loop.target, ast.Name) or is_shadowed:
             return None
         name = loop.target.id
-        if _size(loop) > LIMIT or name in stored(*loop.body):
+        if loop.orelse or _size(loop) > LIMIT or name in stored(*loop.body):
             return None
         result: list[ast.stmt] = []
         value = None
@@ -274,7 +279,7 @@ def _jumps(statement: ast.stmt) -> bool:
         return True
     if isinstance(statement, ast.If):
         return any(_jumps(s) for s in (*statement.body, *statement.orelse))
-    return False
+    return isinstance(statement, (ast.For, ast.While)) and any(map(_jumps, statement.orelse))
 
 
 def _loads(node: ast.AST, name: str) -> int:

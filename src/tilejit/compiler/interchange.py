@@ -247,4 +247,6 @@ def _leaves(statement: ast.stmt) -> bool:
     """Whether a statement may leave the loop around it, or its round."""
     if isinstance(statement, ast.If):
         return any(map(_leaves, (*statement.body, *statement.orelse)))
+    if isinstance(statement, (ast.For, ast.While)):
+        return any(map(_leaves, statement.orelse))
     return isinstance(statement, (ast.Break, ast.Continue))

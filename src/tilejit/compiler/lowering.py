@@ -15,8 +15,8 @@ from tilejit.compiler.folding import COUNT, unroll
 from tilejit.compiler.form import NOTES, TIMES, Form, Function, Neighbourhood, assign, load, stored
 from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
+from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
-from tilejit.compiler.source import FunctionSource, read_source
 from tilejit.compiler.statements import joined_kinds, lower_block
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tilejit.compiler.c_functions import CFunction
     from tilejit.compiler.kinds import Kind
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.source import FunctionSource
 
     Parameter = tuple[Kind, str, bool]
     """A parameter that is a raster: the kind of its cells, the kernel's own that it stands for, and whether a stack."""
@@ -60,7 +61,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
     if function in scope.program.active:
         scope.fail(node, f"{function.__name__} calls itself", "write the recursion as a while loop")
-    source = read_source(function)
+    source = core_source(function)
     check_syntax(source)
     wanted, reaching = window_parameters(source), reaching_parameters(source)
     literals: dict[str, int] = {}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import dataclasses
+import enum
 import inspect
+import operator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ from tilejit.compiler.c_functions import is_c_function, is_library
 from tilejit.compiler.form import stored
 from tilejit.compiler.kinds import Kind, kind_of_value
 from tilejit.compiler.numpy_names import math_name
-from tilejit.compiler.source import read_source
+from tilejit.compiler.rewriting import core_source
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -70,6 +73,29 @@ def closure_of(function: Any) -> dict[str, Any]:
     return values
 
 
+_FLAGS = (str, type(None), enum.Enum, tuple, frozenset)
+_COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.In: lambda value, values: value in values, ast.NotIn: lambda value, values: value not in values,
+}  # fmt: skip
+
+
+def record_fields(value: Any) -> tuple[str, ...]:
+    """Returns the fields of a named tuple, a frozen dataclass or a member of an enum, which nothing changes.
+
+    Example:
+        >>> import collections
+        >>> record_fields(collections.namedtuple("Band", "gain offset")(2.0, 1.0))
+        ('gain', 'offset')
+    """
+    if isinstance(value, enum.Enum):
+        return ("value",)
+    if isinstance(value, tuple):
+        return tuple(getattr(value, "_fields", ()))
+    parameters = None if isinstance(value, type) else getattr(value, "__dataclass_params__", None)
+    return tuple(f.name for f in dataclasses.fields(value)) if parameters is not None and parameters.frozen else ()
+
+
 class Names:
     """Resolves the free names of one function."""
 
@@ -77,14 +103,17 @@ class Names:
         self.source = source
         self.locals = {*parameter_names(source), *stored(source.tree)}
         function: Any = source.function
-        self.free: dict[str, Any] = {**vars(builtins), **function.__globals__, **closure_of(function)}
+        self.free: dict[str, Any] = {
+            **vars(builtins), **function.__globals__, **closure_of(function),
+            **{nested.__name__: nested for nested in source.nested or ()},
+        }  # fmt: skip
         """Every name that the function can see besides its own."""
 
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
 
-        A dotted name goes through modules, classes and C libraries only: another object's attribute may change under
-        a compiled body.
+        A dotted name goes through modules, classes, records that nothing changes and C libraries: another object's
+        attribute may change under a compiled body.
         """
         if isinstance(node, ast.Name):
             return MISSING if node.id in self.locals else self.free.get(node.id, MISSING)
@@ -92,6 +121,8 @@ class Names:
             owner = self._limits(node.value) if isinstance(node.value, ast.Call) else self.resolve(node.value)
             if isinstance(owner, (ModuleType, type, np.iinfo, np.finfo)):
                 return getattr(owner, node.attr, MISSING)
+            if node.attr in record_fields(owner):
+                return getattr(owner, node.attr)
             if is_library(owner):
                 function = getattr(owner, node.attr, MISSING)
                 return function if is_c_function(function) else MISSING
@@ -125,6 +156,25 @@ class Names:
         numbers = [plain_number(v) for v in value] if isinstance(value, (tuple, frozenset)) else [None]
         known = [n for n in numbers if n is not None]
         return known if len(known) == len(numbers) else None
+
+    def told(self, node: ast.Compare) -> bool | None:
+        """Returns what a comparison of captured flags gives, of texts, None and members of enums; None for others."""
+        left, right = self._flag(node.left), self._flag(node.comparators[0])
+        if MISSING in (left, right) or not any(isinstance(side, _FLAGS) for side in (left, right)):
+            return None
+        compare = _COMPARED.get(type(node.ops[0]))
+        return None if compare is None else bool(compare(left, right))
+
+    def _flag(self, node: ast.expr) -> Any:
+        """What a flag is that is known before anything runs, also a tuple of such; MISSING for anything else."""
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Tuple):
+            parts = tuple(map(self._flag, node.elts))
+            return MISSING if MISSING in parts else parts
+        value = self.resolve(node)
+        is_tuple = isinstance(value, (tuple, frozenset)) and all(isinstance(v, _FLAGS) for v in value)
+        return value if is_tuple or isinstance(value, _FLAGS) else MISSING
 
     def table(self, node: ast.expr) -> tuple[Any, ...] | None:
         """Returns the captured tuple under one or more subscripts, or None."""
@@ -177,7 +227,7 @@ def _handed_on(node: ast.Call, names: Names, active: frozenset[object]) -> set[s
     helper = names.helper(function)
     if helper is None or helper in active or math_name(function) is not None:
         return set()
-    source = read_source(helper)
+    source = core_source(helper)
     wanted = window_parameters(source, active)
     passed = dict(zip(parameter_names(source), node.args, strict=False))
     passed |= {k.arg: k.value for k in node.keywords if k.arg is not None}

@@ -161,7 +161,8 @@ class _Carrier:
     def loop(self, loop: ast.For) -> None:
         """A loop over all layers: what a variable takes in in each round stays, if its own NaN does."""
         bounds = loop.iter.args if isinstance(loop.iter, ast.Call) else []
-        if self.layer or len(bounds) != 1 or not is_call(bounds[0], "_count") or not isinstance(loop.target, ast.Name):
+        is_whole = len(bounds) == 1 and is_call(bounds[0], "_count") and not loop.orelse
+        if self.layer or not is_whole or not isinstance(loop.target, ast.Name):
             raise _OpaqueError
         before, changed = dict(self.known), set(stored(*loop.body))
         own = {name: (f"={name}", 0, 0, 0) for name in changed}

@@ -45,6 +45,8 @@ class FunctionSource:
     """Its lines of text, the decorator's first."""
     first_line: int
     """The number of the first of these lines in the file."""
+    nested: tuple[FunctionType, ...] | None = None
+    """The functions that were taken out of the tree, which is then in the core of the language; None as written."""
 
     @property
     def name(self) -> str:
@@ -125,11 +127,11 @@ def function_of(
     Its annotations and decorators, which were evaluated when it was first defined, are left out. ``name`` is its
     qualified name and its module; ``flags`` are the compiler's of what ``from __future__ import`` was said there.
     """
-    tree = _parsed([f"{line}\n" for line in lines], first_line)
+    tree = _function_in(_parsed([f"{line}\n" for line in lines], first_line))
     assert isinstance(tree, ast.FunctionDef)  # noqa: S101 - as when it was read
     tree.decorator_list = []
     plain = ast.Module([bare(copy.deepcopy(tree))], [])
-    code = next(_codes(compile(plain, filename, "exec", flags, dont_inherit=True)))
+    code = next(inner_codes(compile(plain, filename, "exec", flags, dont_inherit=True)))
     made = FunctionType(code, {"__builtins__": builtins, "__name__": name[1]}, tree.name)
     made.__qualname__ = name[0]
     made.__tilejit_source__ = FunctionSource(made, tree, filename, lines, first_line)  # type: ignore[attr-defined]
@@ -147,6 +149,21 @@ def bare(tree: ast.FunctionDef) -> ast.FunctionDef:
     return tree
 
 
+def defined(name: str, function: ast.Lambda) -> ast.FunctionDef:
+    """Returns a lambda as a function with a name."""
+    body = [ast.copy_location(ast.Return(function.body), function.body)]
+    tree = ast.parse("def f(): pass").body[0]
+    assert isinstance(tree, ast.FunctionDef)  # noqa: S101 - for type checkers
+    tree.name, tree.args, tree.body = name, function.args, body  # type: ignore[assignment]
+    return ast.copy_location(tree, function)
+
+
+def _function_in(node: ast.AST | None) -> ast.AST | None:
+    """The function that a statement gives a name, which may be a lambda; any other node is as it is."""
+    is_named = isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
+    return defined(ast.unparse(node.targets[0]), node.value) if is_named else node  # type: ignore[union-attr]
+
+
 @functools.lru_cache(maxsize=4096)
 def _read(function: Any) -> FunctionSource:
     made: FunctionSource | None = getattr(function, "__tilejit_source__", None)
@@ -161,7 +178,8 @@ def _read(function: Any) -> FunctionSource:
     filename, first = inspect.getsourcefile(function) or function.__code__.co_filename, line + 1
     tree = _definitions("".join(text)).get(first)
     lines = text[line : first if tree is None else tree.end_lineno]
-    if not isinstance(tree, ast.AsyncFunctionDef) and name != "<lambda>" and not _is_text_of(tree, function):
+    is_none = isinstance(tree, ast.AsyncFunctionDef) or (name == "<lambda>" and tree is None)
+    if not is_none and not _is_text_of(tree, function):
         if getattr(sys, "frozen", False):
             raise _textless(name, f"what stands in {filename} is another's")
         raise KernelError(
@@ -222,13 +240,13 @@ def _definitions(text: str) -> dict[int, ast.FunctionDef | ast.AsyncFunctionDef]
         nodes = ast.walk(ast.parse(text))
     except (SyntaxError, ValueError):
         return {}
-    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [f for f in map(_function_in, nodes) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef))]
     return {min(part.lineno for part in (f, *f.decorator_list)): f for f in functions}
 
 
 def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
     """Whether a function's code is what its text compiles to now, wherever that stands in the file."""
-    if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
+    if not isinstance(tree, ast.FunctionDef) or function.__name__ not in {tree.name, "<lambda>"}:
         return False
     code: CodeType = function.__code__
     if code in _codes_of_file("".join(linecache.getlines(code.co_filename)), code.co_filename):
@@ -242,7 +260,7 @@ def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
     around.body = [*held, bare, ast.parse(", ".join([*code.co_freevars, "0"])).body[0]]  # type: ignore[attr-defined]
     module = ast.fix_missing_locations(ast.Module([around], []))
     compiled = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
-    found = next(c for c in _codes(next(_codes(compiled))) if c.co_name == function.__name__)
+    found = next(c for c in inner_codes(next(inner_codes(compiled))) if c.co_name == tree.name)
     return _parts(found) == _parts(code)
 
 
@@ -256,14 +274,14 @@ def _codes_of_file(text: str, filename: str) -> frozenset[CodeType]:
         return frozenset()
     found: set[CodeType] = set()
     while waiting:
-        inner = list(_codes(waiting.pop()))
+        inner = list(inner_codes(waiting.pop()))
         found.update(inner)
         waiting += inner
     return frozenset(found)
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """The code of the functions inside."""
+def inner_codes(code: CodeType) -> Iterator[CodeType]:
+    """Yields the code of the functions inside."""
     return (c for c in code.co_consts if isinstance(c, CodeType))
 
 

@@ -152,21 +152,32 @@ def _for(scope: Scope, node: ast.For) -> Lowered:
     interval = None if name in stored(*node.body) else _loop_interval(scope, bounds)
     outer = {n: i for n, i in scope.intervals.items() if n != name}
     scope.intervals = outer if interval is None else {**outer, name: interval}
-    body, ends = _loop_body(scope, node.body)
+    body, ends, breaks = _loop_body(scope, node.body)
     scope.intervals = outer
-    scope.assigned = set.intersection(*ends) if literal_range(node.iter) else before
+    scope.assigned = set.intersection(*ends, *breaks) if literal_range(node.iter) else before
+    orelse = []
+    if node.orelse:  # where no break has left the loop
+        scope.assigned = set.intersection(*ends) if literal_range(node.iter) and ends else before
+        orelse = _otherwise(scope, node.orelse, breaks)
     iterable = ast.Call(ast.Name("range", ast.Load()), arguments, [])
-    return [ast.For(ast.Name(scope.name(name), ast.Store()), iterable, body, [])], True
+    return [ast.For(ast.Name(scope.name(name), ast.Store()), iterable, body, orelse)], True
 
 
-def _loop_body(scope: Scope, block: list[ast.stmt]) -> tuple[list[ast.stmt], list[set[str]]]:
-    """Lowers a loop's statements; returns them, and what is assigned wherever a round ends."""
+def _otherwise(scope: Scope, block: list[ast.stmt], breaks: list[set[str]]) -> list[ast.stmt]:
+    """Lowers what runs after a loop that no break has left; ``breaks`` are what is assigned at each."""
+    orelse, goes_on = lower_block(scope, block)
+    scope.assigned = set.intersection(*breaks, *([scope.assigned] if goes_on else []))
+    return orelse
+
+
+def _loop_body(scope: Scope, block: list[ast.stmt]) -> tuple[list[ast.stmt], list[set[str]], list[set[str]]]:
+    """Lowers a loop's statements; returns them, and what is assigned wherever a round ends, and at each break."""
     outer = scope.breaks, scope.continues
     scope.breaks, scope.continues = [], []
     body, goes_on = lower_block(scope, block)
-    ends = [*scope.breaks, *scope.continues, *([scope.assigned] if goes_on else [])]
+    ends, breaks = [*scope.continues, *([scope.assigned] if goes_on else [])], scope.breaks
     scope.breaks, scope.continues = outer
-    return body or [ast.Pass()], ends or [scope.assigned]
+    return body or [ast.Pass()], ends if ends or breaks else [scope.assigned], breaks
 
 
 def _range_arguments(scope: Scope, node: ast.For) -> tuple[list[ast.expr], list[ast.expr]]:
@@ -213,10 +224,18 @@ def _while(scope: Scope, node: ast.While) -> Lowered:
     body, _ = lower_block(scope, node.body)
     scope.breaks = outer
     scope.assigned = set.intersection(*breaks) if endless and breaks else before
+    orelse = _otherwise(scope, node.orelse, breaks) if node.orelse else []
     if prelude:  # stands before the test in every round
-        leave = ast.If(ast.UnaryOp(ast.Not(), test), [ast.Break()], [])
-        test, body = ast.Constant(value=True), [*prelude, leave, *body]
-    return [ast.While(test, body or [ast.Pass()], [])], not endless or bool(breaks)
+        ended = scope.temporary("ended") if orelse else ""
+        leave = ast.If(ast.UnaryOp(ast.Not(), test), [*_set(ended, value=True), ast.Break()], [])
+        loop = ast.While(ast.Constant(value=True), [*prelude, leave, *body], [])
+        after: list[ast.stmt] = [ast.If(load(ended), orelse, [])] if orelse else []
+        return [*_set(ended, value=False), loop, *after], not endless or bool(breaks)
+    return [ast.While(test, body or [ast.Pass()], orelse)], not endless or bool(breaks)
+
+
+def _set(name: str, *, value: bool) -> list[ast.stmt]:
+    return [assign(name, ast.Constant(value))] if name else []
 
 
 def _break(scope: Scope, _node: ast.Break) -> Lowered:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from tilejit.compiler.c_functions import is_c_function, is_library
-from tilejit.compiler.names import closure_of, plain_number
+from tilejit.compiler.names import closure_of, plain_number, record_fields
+from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import FunctionSource, bare, function_of, read_source
 from tilejit.errors import KernelError, TilejitError
 from tilejit.kernel.decorators import Applicable
@@ -230,7 +231,7 @@ class _Pickler(pickle.Pickler):
         return _unfilled, (type(value),), state, None, None, _fill
 
     def _source(self, value: FunctionSource) -> Any:
-        return read_source, (value.function,)
+        return read_source if value.nested is None else core_source, (value.function,)
 
     def _member(self, value: enum.Enum) -> Any:
         number = None if _is_found(type(value)) else plain_number(value)  # which it is in a body
@@ -286,7 +287,9 @@ def _names(source: FunctionSource) -> dict[str, Any]:
 
 
 def _constants(value: Any, members: Collection[str]) -> Any:
-    """A class that is not found by name, with the members that a body names alone."""
+    """A class that is not found by name, or a record of one, with the members that a body names alone."""
+    if record_fields(value) and plain_number(value) is None and not _is_found(type(value)):
+        return _Constants(type(value).__name__, {n: getattr(value, n) for n in members if n in record_fields(value)})
     if not isinstance(value, type) or _is_found(value):
         return value
     return _Constants(value.__name__, {n: _constants(getattr(value, n), members) for n in members if hasattr(value, n)})

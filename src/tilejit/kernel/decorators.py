@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
 from tilejit.compiler.checks import check_syntax
 from tilejit.compiler.parameters import read_output_dtypes, read_parameters
+from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import read_source
 from tilejit.errors import KernelError
 from tilejit.kernel.kernel import Edge, Kernel, Nodata, check_edge
@@ -200,10 +201,11 @@ def declare(
     Raises:
         KernelError: With the user's file, line, a caret and what to write instead.
     """
-    source = read_source(function)
+    source = core_source(function)
     if nodata not in {"propagate", "kernel"}:
         raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
-    check_syntax(source)
+    for inner in (source.function, *(source.nested or ())):
+        check_syntax(core_source(inner))
     rasters, scalars = read_parameters(source)
     check_edge(source.name, edge, rasters)
     outputs = read_output_dtypes(source)
