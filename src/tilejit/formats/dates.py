@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _UNITS = {1: "second sec", 60: "minute min", 3600: "hour hr", 86400: "day"}
 _SECONDS = {word + end: count for count, words in _UNITS.items() for word in words.split() for end in ("", "s")}
+_COORDINATE = re.compile(r"NETCDF_DIM_(.+)|DIM_(.+)_VALUE")
+"""What a layer has in a coordinate, of netCDF and of Zarr."""
 _SINCE = re.compile(r"(\w+) since (.+)")
 _CALENDARS = {"standard", "gregorian", "proleptic_gregorian"}
 
@@ -52,16 +54,17 @@ def _by_coordinate(source: Source) -> list[np.datetime64 | None]:
     """By what GDAL says of netCDF's variables, and of Zarr's."""
     tags = storage_of(source).tags
     file = tags.tags.get("", {})
-    units, calendar = file.get("time#units", ""), file.get("time#calendar", "standard")
-    if not tags.bands or calendar not in _CALENDARS:
-        return [None]
-    bands = [band.tags for band in tags.bands]
-    return [_by_band(band, units) for band in bands]
+    return [_by_band(band.tags, file) for band in tags.bands] or [None]
 
 
-def _by_band(tags: Mapping[str, str], units: str) -> np.datetime64 | None:
-    value = tags.get("NETCDF_DIM_time", tags.get("DIM_time_VALUE"))
-    return None if value is None else since(tags.get("DIM_time_UNIT", units), [float(value)])[0]
+def _by_band(tags: Mapping[str, str], file: Mapping[str, str]) -> np.datetime64 | None:
+    for name, value in tags.items():
+        found = _COORDINATE.fullmatch(name)
+        dimension = (found[1] or found[2]) if found else ""
+        units = tags.get(f"DIM_{dimension}_UNIT", file.get(f"{dimension}#units", ""))
+        if found and " since " in units and file.get(f"{dimension}#calendar", "standard") in _CALENDARS:
+            return since(units, [float(value)])[0]
+    return None
 
 
 def since(units: str, values: Sequence[float]) -> list[np.datetime64 | None]:

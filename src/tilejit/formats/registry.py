@@ -76,9 +76,31 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         SourceError: There is no such file, or it holds what tilejit does not read; see `open_rasterio`.
     """
     name = absolute_name(os.fspath(path))
+    if name.startswith("ZARR:"):
+        from tilejit.formats.zarr_source import open_zarr
+
+        return open_zarr(name)
     own = OWN_SOURCES.get(Path(name).suffix.lower())
     outside = outside_format(SOURCES, name) if own is None else None
     return open_file(name) if outside is None else _open_outside(name, outside)
+
+
+def variable_name(path: str | os.PathLike[str], variable: str) -> str:
+    """The name of a variable of a netCDF file or a Zarr store, as GDAL spells it.
+
+    Raises:
+        SourceError: The file is of a format without variables.
+
+    Example:
+        >>> variable_name("cube.zarr", "ndvi"), variable_name("tas.nc", "tas")
+        ('ZARR:"cube.zarr":/ndvi', 'NETCDF:"tas.nc":tas')
+    """
+    name = os.fspath(path)
+    if Path(name).suffix.lower() == ".zarr":
+        return f'ZARR:"{name}":/{variable}'
+    if Path(name).suffix.lower() in {".nc", ".nc4", ".cdf", ".netcdf"}:
+        return f'NETCDF:"{name}":{variable}'
+    raise SourceError(f"{name}: variable={variable!r} is of a netCDF file (.nc) or a Zarr store (.zarr): leave it out")
 
 
 def _open_outside(name: str, opener: Callable[[str], Source]) -> Source:

@@ -19,7 +19,7 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
 from tilejit.engine.planning.planner import Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
-from tilejit.formats.registry import open_source
+from tilejit.formats.registry import open_source, variable_name
 from tilejit.grid import Grid, Metric
 from tilejit.kernel.inputs import with_times
 from tilejit.raster.options import RunOptions
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-def open_raster(path: str | os.PathLike[str], *, band: int | None = None, scaled: bool | None = None) -> Raster:
+def open_raster(
+    path: str | os.PathLike[str], *, band: int | None = None, scaled: bool | None = None, variable: str | None = None
+) -> Raster:
     """Opens a raster file lazily: its grid and bands are read, no pixel is.
 
     Args:
@@ -53,12 +55,14 @@ def open_raster(path: str | os.PathLike[str], *, band: int | None = None, scaled
         scaled: What becomes of a band with a scale and an offset, as most of netCDF. None: kernels take its values,
             cell * scale + offset, but for parameters that are annotated with an integer dtype; copies, and what is read
             of an untouched band, are the stored cells. True: it is values everywhere. False: it is what is stored.
+        variable: One variable of a netCDF file or of a Zarr store (the extra ``zarr``), whose last two dimensions are
+            rows and columns; where there is one before them, its layers are bands, with times if it has dates.
 
     Raises:
         SourceError: It is missing, no raster, or holds what tilejit does not read.
         ParameterError: It has no such band.
     """
-    source = open_source(path)
+    source = open_source(path if variable is None else variable_name(path, variable))
     raster = Raster(source.grid, _bands(source, scaled))
     return raster if band is None else raster.band(band)
 
