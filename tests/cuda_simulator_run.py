@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 
+import array_kernels
 import tilejit as tj
 from oracles import SINGLE, punched
 from tilejit.backends import cuda, get_backend
@@ -335,6 +336,26 @@ def missing_layers(rng):
     raise AssertionError("no error")
 
 
+def missing_elements(rng):
+    """So is an element."""
+    try:
+        array_kernels.histogram_of(np.abs(numbers(rng)) + 5, backend="cuda")
+    except tj.errors.KernelError as error:
+        return (np.array("lies outside the array h, which has 4 elements" in str(error)),), (np.array(1) == 1,)
+    raise AssertionError("no error")
+
+
+def arrays(*names):
+    """Kernels with local arrays, of one raster or two."""
+    kernels = [getattr(array_kernels, name) for name in names]
+
+    def run(rng):
+        both = [on_arrays(k, *(holed(rng) for _ in k.rasters)) for k in kernels]
+        return tuple(r for one in both for r in one[0]), tuple(r for one in both for r in one[1])
+
+    return run
+
+
 FEATURES = {
     "while with break": lambda rng: on_arrays(while_break, holed(rng)),
     "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
@@ -367,6 +388,12 @@ FEATURES = {
     "stacks": stacks,
     "a layer that is not there": missing_layers,
     "times": times,
+    "local arrays": arrays("made", "helped", "drawn"),
+    "tuples and sums": arrays("tupled", "reduced"),
+    "sorted arrays": arrays("sorted_values"),
+    "arrays of windows": arrays("median_5x5", "percentile_of_valid"),
+    "classes of a window": lambda rng: on_arrays(array_kernels.majority, numbers(rng).astype(np.int8).view(np.uint8)),
+    "an element that is not there": missing_elements,
     "several threads": threads,
     "several shapes": wider_then_smaller,
 }

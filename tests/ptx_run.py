@@ -14,6 +14,7 @@ import sys
 import numpy as np
 
 import tilejit as tj
+from array_kernels import best_pixel
 from oracles import SINGLE
 from ptx import assemble, compile_ptx
 from tilejit.backends.cuda_device import numba_cuda, part
@@ -122,6 +123,7 @@ OTHERS = {
         rewritten,
         roughness,
         located,
+        best_pixel,
     )
 }
 TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)

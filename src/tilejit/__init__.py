@@ -24,6 +24,8 @@ leave_current_folder()  # before what follows is imported from there
 
 # ruff: noqa: E402
 from tilejit import errors, math
+from tilejit.compiler.arrays import median, sort, zeros
+from tilejit.compiler.arrays import window as _window
 from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.names import is_valid
 from tilejit.compiler.parameters import Stack
@@ -32,6 +34,9 @@ from tilejit.kernel.decorators import Chain, chain, focal, local
 from tilejit.kernel.kernel import Kernel
 from tilejit.kernel.zonal import ZonalKernel, histogram, percentile, zonal
 from tilejit.raster.dispatch import call_chain, call_kernel, call_zonal
+
+importlib.import_module("tilejit.window")  # a module, whose first import gives the package its name
+window = _window
 
 __version__ = "0.1.0"
 
@@ -146,10 +151,14 @@ __all__ = [
     "iterate",
     "local",
     "math",
+    "median",
     "merge",
     "open",
     "percentile",
     "save",
+    "sort",
     "stack",
+    "window",
+    "zeros",
     "zonal",
 ]

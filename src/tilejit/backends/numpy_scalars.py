@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.compiler.kinds import kind_of_dtype
 from tilejit.compiler.numpy_names import FORMULAS, INTEGERS, ROUNDED, found_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from tilejit.compiler.kinds import Kind
     from tilejit.compiler.numpy_names import Formula
 
     Function = Callable[..., Any]
@@ -36,6 +38,11 @@ class NumpyFunctions:
         """Returns what a function of NumPy is in a body, or None where it is another."""
         found: Function | None = found_in(self._found, function)
         return found
+
+    def kind_of(self, own: Mapping[Function, Kind], dtype: Any) -> Kind:
+        """The kind of a dtype that a body names, as the body sees it."""
+        named = (kind for kind, function in self._found.items() if function is dtype)
+        return own[dtype] if dtype in own else kind_of_dtype(next(named, dtype))
 
     def round(self, value: Any, digits: int = 0) -> Any:
         """A whole float, or one of so many digits, as NumPy rounds; an integer is whole as it is."""

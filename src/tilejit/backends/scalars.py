@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends.local_arrays import Arrays
 from tilejit.backends.numpy_scalars import NumpyFunctions
+from tilejit.backends.operators import OPERATORS, Rewrite
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
 from tilejit.compiler.folding import folded
 from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
@@ -37,11 +39,6 @@ if TYPE_CHECKING:
     from tilejit.compiler.numpy_names import Formula
     from tilejit.compiler.source import FunctionSource
 
-_OPERATORS: dict[type[ast.operator], str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
-    ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitAnd: "and_", ast.BitOr: "or_",
-    ast.BitXor: "xor",
-}  # fmt: skip
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
                 "pow": "power"}  # fmt: skip
 _LEAST, MOST = -(2**63), 2**63 - 1
@@ -65,12 +62,15 @@ class Scalars:
         self._library: Any = float32 if compute == np.float32 else float64
         self._functions: dict[Callable[..., Any], FunctionType] = {}
         self._math = {name: self._math_function(name) for name in MATH}
+        self._numpy = NumpyFunctions(self._float, self._int, functools.cache(self._formula))
+        kinds = functools.partial(self._numpy.kind_of, {self._float: Kind.FLOAT, self._int: Kind.INT})
+        self._arrays = Arrays(self._float, kinds, validity, lambda: notes.found.add("missing"))
         self._builtins = {
             "min": functools.partial(self._extreme, operator.lt), "int": self._int, "float": self._float,
             "abs": self._abs, "max": functools.partial(self._extreme, operator.gt), "round": self._round,
             "divmod": lambda a, b: (self._operator("floordiv")(a, b), self._operator("mod")(a, b)),
+            "sum": self._sum, "list": self._arrays.listed, "sorted": self._arrays.sorted,
         }  # fmt: skip
-        self._numpy = NumpyFunctions(self._float, self._int, functools.cache(self._formula))
 
     def function(self, source: FunctionSource) -> FunctionType:
         """Returns a function whose arithmetic is the language's."""
@@ -80,7 +80,7 @@ class Scalars:
         names = Names(source)
         tree = copy.deepcopy(source.tree)
         tree.body = folded(tree.body, names)
-        tree = _Rewrite().visit(bare(tree))
+        tree = Rewrite().visit(bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
         namespace = self.namespace()
         exec(compile(module, source.filename, "exec"), namespace)  # noqa: S102 - the user's own text
@@ -94,8 +94,9 @@ class Scalars:
 
     def namespace(self) -> dict[str, Any]:
         """What a rewritten text sees: operators and built-in functions."""
-        names: dict[str, Any] = {f".{name}": self._operator(name) for name in _OPERATORS.values()}
+        names: dict[str, Any] = {f".{name}": self._operator(name) for name in OPERATORS.values()}
         names |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
+        names |= {".list": self._arrays.listed, ".times": self._arrays.times, ".held": self._arrays.held}
         return {**names, "__builtins__": {**vars(builtins), **self._builtins}}
 
     def _values(self, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
@@ -125,6 +126,10 @@ class Scalars:
 
     def _function(self, value: Any) -> Any:
         """What a captured function is in a body."""
+        value = getattr(value, "__tilejit_body__", value)
+        made = self._arrays.of(value)
+        if made is not None:
+            return made
         name = getattr(value, "__name__", "")
         if value is is_valid:
             return self.validity
@@ -157,7 +162,7 @@ class Scalars:
 
     def _formula(self, formula: Formula) -> Callable[..., Any]:
         arguments = ast.parse(f"lambda {', '.join(formula.parameters)}: 0", mode="eval")
-        arguments.body.body = _Rewrite().visit(formula.tree)  # type: ignore[attr-defined]
+        arguments.body.body = Rewrite().visit(formula.tree)  # type: ignore[attr-defined]
         code = compile(ast.fix_missing_locations(arguments), "<formula>", "eval")
         result: Callable[..., Any] = eval(code, self.namespace())  # noqa: S307 - our own text
         return result
@@ -223,13 +228,17 @@ class Scalars:
 
     def _extreme(self, better: Callable[[Any, Any], bool], *values: Any) -> Any:
         """Python's own min and max, of which the result is a float where any argument is."""
-        values = tuple(map(_plain, values))
+        values = tuple(map(_plain, values[0] if len(values) == 1 else values))
         if any(isinstance(v, np.floating) for v in values):
             values = tuple(map(self._float, values))
         result = values[0]
         for value in values[1:]:
             result = value if better(value, result) else result
         return +result
+
+    def _sum(self, values: Any, start: Any = 0) -> Any:
+        """Adds up from the left; Python's own compensates for what floats lose."""
+        return functools.reduce(self._operator("add"), values, start)
 
     def _int(self, value: Any) -> int:
         """Cut towards zero and held within 64 bits; of NaN there is none."""
@@ -269,50 +278,6 @@ def _float_math(name: str, *values: Any) -> float:
         return math.nan
     except OverflowError:
         return math.inf
-
-
-class _Rewrite(ast.NodeTransformer):
-    """Replaces operators and float literals by calls; their names hold a dot, so no name of the user's is one."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return _called(node, "literal", node) if isinstance(node.value, float) else node
-
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:
-        self.generic_visit(node)
-        return _called(node, "truth", node)  # NumPy's truth values add up to True, not to 2
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        if isinstance(node.op, ast.MatMult):
-            return node
-        literal = _is_whole_literal(node.right)
-        self.generic_visit(node)
-        result = _called(node, _OPERATORS[type(node.op)], node.left, node.right)
-        if isinstance(node.op, ast.Pow):
-            result.keywords = [ast.keyword("literal", ast.Constant(literal))]
-        return result
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        self.generic_visit(node)
-        return _called(node, "neg", node.operand) if isinstance(node.op, ast.USub) else node
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
-        if not isinstance(node.target, ast.Name):
-            return node
-        value = ast.copy_location(ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value), node)
-        return ast.copy_location(ast.Assign([node.target], self.visit(value)), node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
-        if node.value is None:
-            return ast.copy_location(ast.Pass(), node)
-        return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
-
-
-def _is_whole_literal(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int)
-
-
-def _called(node: ast.expr, name: str, *arguments: ast.expr) -> ast.Call:
-    return ast.copy_location(ast.Call(ast.Name(f".{name}", ast.Load()), list(arguments), []), node)
 
 
 class _Patched(SimpleNamespace):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.array_text import MAKERS, is_one_of
+from tilejit.compiler.arrays import sort, window
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
 from tilejit.compiler.cells import lower_length
 from tilejit.compiler.form import MATH, call, is_call, load, targets
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.names import IMPORTS, MISSING, is_valid
 from tilejit.compiler.numpy_names import math_name
+from tilejit.compiler.reductions import is_reduction, lower_reduction
 from tilejit.compiler.scalar_functions import handler_of
 from tilejit.compiler.scope import Scope, Value, cast, cut
 from tilejit.sizes import counted
@@ -24,9 +27,13 @@ if TYPE_CHECKING:
 
     Lower = Callable[[Scope, ast.expr], Value]
 
+_ARRAYS: dict[object, str] = {
+    sort: "it sorts in place: call it on a line of its own",
+    window: "write: values, n = tj.window(z, 5)",
+}
 _KNOWN = (
-    "a body may call abs, min, max, int, float, bool, round, len, functions of math and of np that take numbers, "
-    "tj.is_valid and plain functions"
+    "a body may call abs, min, max, sum, any, all, sorted, int, float, bool, round, len, functions of math and of np "
+    "that take numbers, tj.is_valid and plain functions"
 )
 
 
@@ -40,17 +47,12 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     name = ast.unparse(node.func)
     if isinstance(node.func, ast.Name) and node.func.id in scope.names.locals:
         scope.fail(node.func, f"{name} is a variable here, and no function", "give the variable another name")
-    if function is MISSING and scope.names.library(node.func) is not None:
-        scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
     if function is MISSING:
-        refuse_undefined(scope, node.func)
-        bare = isinstance(node.func, ast.Name) and name in MATH
-        scope.fail(node.func, f"unknown function {name}",
-                   f"write math.{name}, and {IMPORTS['math']} above the kernel" if bare else _KNOWN)  # fmt: skip
-    if function is is_valid:
-        return _is_valid(scope, node, lower)
-    if function is len:
-        return lower_length(scope, node)
+        _refuse_unknown(scope, node, name)
+    if function is is_valid or function is len:
+        return _is_valid(scope, node, lower) if function is is_valid else lower_length(scope, node)
+    if is_reduction(function, node):
+        return lower_reduction(scope, node, function, lower)
     if is_c_function(function):
         return _c_call(scope, node, function, lower)
     handler, mathematical = handler_of(function), math_name(function)
@@ -61,6 +63,15 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if handler is not None:
         return handler(scope, node, lower)
     return _math(scope, node, str(mathematical), [lower(scope, a) for a in node.args])
+
+
+def _refuse_unknown(scope: Scope, node: ast.Call, name: str) -> None:
+    if scope.names.library(node.func) is not None:
+        scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
+    refuse_undefined(scope, node.func)
+    bare = isinstance(node.func, ast.Name) and name in MATH
+    scope.fail(node.func, f"unknown function {name}",
+               f"write math.{name}, and {IMPORTS['math']} above the kernel" if bare else _KNOWN)  # fmt: skip
 
 
 def refuse_undefined(scope: Scope, node: ast.expr) -> None:
@@ -101,12 +112,17 @@ def _is_valid(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if value.cell is None and value.kind is not Kind.FLOAT:
         scope.fail(node, f"tj.is_valid of {article(value.kind)} that was computed",
                    "ask it of a raster's cell: tj.is_valid(qa[0, 0])")  # fmt: skip
+    return Value(lower_validity(scope, value), Kind.BOOL)
+
+
+def lower_validity(scope: Scope, value: Value) -> ast.expr:
+    """Whether a cell, or a computed float, is valid."""
     scope.program.asks_validity = True
     if value.cell is not None and value.kind is Kind.INT:
-        return Value(_valid_cell(scope, value.cell, value.inside), Kind.BOOL)
+        return _valid_cell(scope, value.cell, value.inside)
     if value.cell is not None and value.inside is None and scope.program.all_valid:
-        return Value(ast.Constant(value=True), Kind.BOOL)
-    return Value(ast.UnaryOp(ast.Not(), call("_math", ast.Constant("isnan"), value.node)), Kind.BOOL)
+        return ast.Constant(value=True)
+    return ast.UnaryOp(ast.Not(), call("_math", ast.Constant("isnan"), value.node))
 
 
 def _valid_cell(scope: Scope, cell: ast.Call, inside: ast.expr | None) -> ast.expr:
@@ -148,12 +164,19 @@ def _c_argument(scope: Scope, node: ast.expr, value: Value, pointer: CPointer, i
 def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     name = ast.unparse(node.func)
     plain = scope.names.helper(function)
+    if is_one_of(function, (*MAKERS, *_ARRAYS, sorted, list)):
+        scope.fail(node, f"{name} where one value is needed", _instead_of(function))
     if plain is None:
         if getattr(function, "__tilejit_kernel__", False):
             scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
         why_not = "works on arrays" if _is_numpy(function) else "cannot be called from a body"
         scope.fail(node.func, f"{name} {why_not}", _instead(name))
     lowered, arguments = scope.program.lower_helper(scope, node, plain)
+    if lowered.name in scope.program.writers and node is not scope.whole:
+        scope.fail(node, f"{name} writes to an array, within an expression",
+                   "call it on a line of its own, or assign what it returns: y = …")  # fmt: skip
+    if lowered.name in scope.program.writers:
+        scope.writes |= any(isinstance(a, ast.Name) and a.id in scope.given for a in node.args)
     result: ast.expr = call(lowered.name, *arguments)
     if lowered.notes:
         result = _noting(scope, lowered, result)
@@ -172,8 +195,8 @@ def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:
 
 
 _INSTEAD = {
-    "sum": "add up in a for loop", "mean": "add up in a for loop, and divide by how many there are",
-    "max": "write max(a, b)", "amax": "write max(a, b)", "min": "write min(a, b)", "amin": "write min(a, b)",
+    "mean": "write sum(a) / len(a)", "amax": "write max(a)", "amin": "write min(a)", "max": "write max(a)",
+    "min": "write min(a)", "sum": "write sum(a)",
     "complex": "write the real and the imaginary part as two variables", "pow": "write x ** y % z",
     "uint64": "write int(x): integers of a body have 64 bits and a sign",
     "float16": "write np.float32(x)", "longdouble": "write float(x)",
@@ -183,6 +206,10 @@ _INSTEAD = {
 
 def _instead(name: str) -> str:
     return _INSTEAD.get(name.rpartition(".")[2], _KNOWN)
+
+
+def _instead_of(function: object) -> str:
+    return next((text for other, text in _ARRAYS.items() if other is function), "assign it first: a = …; a[k]")
 
 
 def _is_numpy(function: object) -> bool:

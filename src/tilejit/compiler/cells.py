@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.folding import COUNT, interval_of
-from tilejit.compiler.form import ALL, TIMES, call, load
+from tilejit.compiler.form import ALL, TIMES, Asked, call, load
 from tilejit.compiler.kinds import Kind, article
 from tilejit.compiler.scope import Scope, Value
 
@@ -116,12 +116,12 @@ def _layer(
     count = call("_count", load(window.name))
     if isinstance(value.node, ast.Constant):
         number = int(value.node.value)  # type: ignore[arg-type]
-        scope.program.asked[node] = number, scope.source
+        scope.program.asked[node] = Asked(number, scope.source, node)
         index = value.node if number >= 0 else ast.BinOp(count, ast.Sub(), ast.Constant(-number))
         return number, [index]
     if _is_within(interval_of(index, scope.intervals)):
         return ALL, [value.node]
-    scope.program.asked[node] = ALL, scope.source
+    scope.program.asked[node] = Asked(ALL, scope.source, node)
     held = scope.held("layer", value.node)
     from_end = ast.BinOp(held, ast.Add(), count)
     held = scope.held("layer", call("_select", ast.Compare(held, [ast.Lt()], [ast.Constant(0)]), from_end, held))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.folding import is_for_debugging
 from tilejit.compiler.numpy_names import is_number_text
 from tilejit.sizes import counted
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.For, ast.While, ast.Break, ast.Continue,
                ast.Return, ast.Pass)  # fmt: skip
 _EXPRESSIONS = (ast.Constant, ast.Name, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call,
-                ast.Subscript, ast.Tuple, ast.Attribute)  # fmt: skip
+                ast.Subscript, ast.Tuple, ast.Attribute, ast.List, ast.ListComp, ast.GeneratorExp)  # fmt: skip
 _CONTAINS = (ast.In, ast.NotIn)
 
 _LOOP = "write a for loop that adds up in a variable"
@@ -24,11 +25,8 @@ _NAN = "return math.nan for a pixel that has no result"
 _NOTHING_RAISED = "arithmetic raises nothing in a kernel (1.0 / 0.0 is inf, 0.0 / 0.0 is nan): test with if"
 _ARITHMETIC = "a body is assignments, if, for over range, while and return"
 _REFUSED: dict[str, tuple[str, str]] = {
-    "ListComp": ("a list comprehension", _LOOP),
-    "GeneratorExp": ("a generator expression", _LOOP),
     "SetComp": ("a set comprehension", _LOOP),
     "DictComp": ("a dict comprehension", _LOOP),
-    "List": ("a list", _SCALARS),
     "Set": ("a set", _SCALARS),
     "Dict": ("a dict", "use if and elif, or keyword-only parameters"),
     "Lambda": ("a lambda as a value", "give it a name at the top of the body, and call it: g = lambda v: …, then g(z)"),
@@ -57,9 +55,6 @@ _REFUSED: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """Syntax that the language does not have: what it is called, and what to write instead."""
 
-_ONLY_DEBUG = {"print", "breakpoint"}
-"""Calls that ``Kernel.debug`` makes, and that compiled code leaves out."""
-
 
 def check_syntax(source: FunctionSource) -> None:
     """Refuses statements and expressions that the language does not have, and paths that return nothing.
@@ -72,6 +67,14 @@ def check_syntax(source: FunctionSource) -> None:
         source.fail(_open_end(source.tree.body, source.tree), "a path through the body returns nothing",
                     "end every path with return; math.nan stands for no result")  # fmt: skip
     _check_returns(source)
+
+
+def changes_only(source: FunctionSource) -> bool:
+    """Whether a helper returns nothing: it is called for what it changes of arrays."""
+    nodes = list(ast.walk(source.tree))
+    elements = [n for n in nodes if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
+    called = any(isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) for n in nodes)
+    return not any(isinstance(n, ast.Return) for n in nodes) and bool(elements or called)
 
 
 def _check_block(source: FunctionSource, block: list[ast.stmt]) -> None:
@@ -130,9 +133,11 @@ def _is_flag(node: ast.expr) -> bool:
 def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
     value = statement.value
     is_text = isinstance(value, ast.Constant)
-    is_debug = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in _ONLY_DEBUG
-    if is_text or is_debug:
+    if is_text or is_for_debugging(value):
         return  # left out when constants are folded
+    if isinstance(value, ast.Call):  # which may be made for what it changes: known when it is typed
+        _check_expression(source, value)
+        return
     if isinstance(value, (ast.Yield, ast.YieldFrom, ast.Await)):
         _refuse(source, value)
     source.fail(statement, "an expression whose value is not used", "assign it to a variable, or leave it out")

@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.array_places import arrays_on_stack, sorting_functions
 from tilejit.compiler.emitter import (
     Target,
     arrays_of,
     device_parameters,
+    float_name,
     function_text,
     library_parts,
     math_used,
@@ -49,6 +51,7 @@ TARGET = Target(
     shifted_by="{0} + ({1} + {2})",
     running="{0}",
     counted="{0}",
+    array="_array_{0}_{1}()",
     own_math=frozenset(OWN),
     # Numba has no math.fmod, and its math.floor makes an integer of what may not fit one.
     of_numpy=frozenset({"fmod", "floor", "ceil", "rint"}),
@@ -111,6 +114,8 @@ def module_of(
     """
     used = math_used(kernel.form) & TARGET.own_math
     constants, before = library_parts(used, signature.compute, "@njit(**_MATH)")
+    constants += arrays_on_stack(kernel.form, float_name(signature.compute))
+    before += sorting_functions(kernel.form, TARGET.decorator)
     before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature, nest)]
     fast = _FAST if kernel.fast else "False"
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.array_places import networks, sorting_functions
 from tilejit.compiler.emitter import Target, float_name, function_text, math_used, module_text
 from tilejit.compiler.form import OWN
 from tilejit.compiler.passes import hoisted
@@ -45,6 +46,7 @@ _TARGET = Target(
     shifted_by="{0} + u64({1} + {2})",
     running="u64({0})",
     counted="i64({0})",
+    array="cuda.local.array({1}, {2})",
     own_math=frozenset(_PRECISE | _PLAIN.keys() | {"floor", "ceil", "rint"}),
     of_numpy=frozenset(),
     has_select=False,
@@ -80,6 +82,8 @@ def cuda_source(kernel: Body, signature: Signature) -> str:
     form = hoisted(kernel).form
     functions = [
         *_math_functions(math_used(form), signature.compute),
+        *networks(form, float_name(signature.compute), _TARGET.decorator),
+        *sorting_functions(form, _TARGET.decorator),
         *saturating_casts(_TARGET, kernel, signature),
         *(function_text(_TARGET, signature.compute, form, f) for f in form.functions),
         _launch(kernel, signature, form),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 import tilejit.math
+from tilejit.compiler.array_places import local_array
 from tilejit.compiler.c_functions import is_narrow
 from tilejit.compiler.form import OWN, Renamer, assign, call, copied, is_call, load, stored
 from tilejit.compiler.kinds import Kind
@@ -34,6 +35,7 @@ _NAMES = {
     "f64": "np.float64",
     "i64": "np.int64",
     "u64": "np.uint64",
+    "_u8": "np.uint8",
     "_NAN": "{float}(np.nan)",
     "_INF": "{float}(np.inf)",
     "_LEAST": "{float}(-(2.0**63))",
@@ -60,6 +62,8 @@ class Target:
     """A loop variable, to be added to an index."""
     counted: str
     """An index as a signed integer."""
+    array: str
+    """The place of a local array, by the name of its dtype and its length."""
     own_math: frozenset[str]
     """Functions of ``math`` that the module has of its own, with a leading underscore."""
     of_numpy: frozenset[str]
@@ -201,36 +205,46 @@ class _Speller(ast.NodeTransformer):
         self.target, self.float_name, self.radius = target, float_name, form.radius
         self.kinds = {w.name: w.kind for w in function.windows}
         self.functions = {f.name: f for f in form.functions}
+        self.arrays = {a.name: a for a in function.arrays}
         self.c_functions = {f.name: f for f in form.c_functions}
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """An element of a local array, which lies within it."""
+        index = self.target.running.format(unparse(self.visit(node.slice)))
+        return ast.Subscript(node.value, ast.parse(index, mode="eval").body, node.ctx)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in {"_read", "_valid", "_whole"}:
-            return self._wrapping(node.args[0]) if name == "_whole" else self._cell(name, node)  # type: ignore[arg-type]
+        own = {"_read": self._cell, "_valid": self._cell, "_whole": self._whole}
+        if name in own:
+            return own[name](node)
         arguments = [self.visit(a) for a in node.args]
+        if name in {"_array", "_sort"}:
+            return local_array(name, arguments, self.arrays, self.float_name, self.target.array)
         if name in {"_float", "_count", "_time"}:
             return call(self.float_name, *arguments) if name == "_float" else self._of_layers(name, *arguments)
         if name in {"_math", "_c"}:
             return self._math(arguments) if name == "_math" else self._c_function(arguments)
         if name == "_select" and not self.target.has_select:
             return ast.IfExp(*arguments)
-        if name in self.functions:
-            return self._helper(self.functions[name], arguments)
-        return ast.Call(node.func, arguments, [])
+        is_helper = name in self.functions
+        return self._helper(self.functions[name], arguments) if is_helper else ast.Call(node.func, arguments, [])
 
-    def _wrapping(self, node: ast.BinOp) -> ast.expr:
+    def _whole(self, called: ast.Call) -> ast.expr:
         """Unsigned integers wrap; LLVM takes it that signed ones, as Numba adds them, do not."""
+        (node,) = called.args
+        assert isinstance(node, ast.BinOp)  # noqa: S101 - a sum, difference or product
         left, right = (call("u64", self.visit(side)) for side in (node.left, node.right))
         return call("i64", ast.BinOp(left, node.op, right))
 
-    def _cell(self, name: str, node: ast.Call) -> ast.expr:
+    def _cell(self, node: ast.Call) -> ast.expr:
         raster, *layer, dy, dx = node.args
         array = raster.id  # type: ignore[attr-defined]
         places = zip(("_y", "_x"), map(self.visit, (dy, dx)), self.radius, strict=True)
         layers = (self.target.running.format(unparse(self.visit(k))) for k in layer)
         index = ", ".join([*layers, *(self.target.index(*place) for place in places)])
         kind = self.float_name if self.kinds[array] is Kind.FLOAT else "i64"
-        text = f"_{array}_valid[{index}] != 0" if name == "_valid" else f"{kind}({array}[{index}])"
+        text = f"_{array}_valid[{index}] != 0" if is_call(node, "_valid") else f"{kind}({array}[{index}])"
         return ast.parse(text, mode="eval").body
 
     def _of_layers(self, name: str, array: ast.expr, *index: ast.expr) -> ast.expr:

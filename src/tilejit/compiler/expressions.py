@@ -6,6 +6,7 @@ import ast
 import itertools
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.array_values import lower_element, refuse_whole
 from tilejit.compiler.calls import lower_call, refuse_undefined
 from tilejit.compiler.cells import lower_name, lower_subscript, lower_time
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
@@ -67,6 +68,7 @@ def _name(scope: Scope, node: ast.Name) -> Value:
     window = scope.windows.get(node.id)
     if window is not None:
         return lower_name(scope, node, window, lower)
+    refuse_whole(scope, node)
     if node.id in scope.kinds:
         if node.id not in scope.assigned:
             scope.fail(node, f"{node.id} may be used before it has a value", "assign it on every path that leads here")
@@ -112,6 +114,9 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     if timed is not None:
         return lower_time(scope, node, timed, lower)
     if window is None:
+        value = lower_element(scope, node, lower)
+        if value is not None:
+            return value
         if scope.names.table(node) is not None:
             scope.fail(node, f"which element of {ast.unparse(node.value)} is known only while running",
                        "index a tuple with literals, or with the variables of loops over literal ranges")  # fmt: skip
@@ -324,6 +329,11 @@ def _tuple(scope: Scope, node: ast.Tuple) -> Value:
     scope.fail(node, "a tuple as a value", "tuples are for return, and for assigning several variables at once")
 
 
+def _array(scope: Scope, node: ast.expr) -> Value:
+    scope.fail(node, "a list where one value is needed",
+               "assign it first: a = [x, y]; a[k]. Or add up: sum(x for x in a)")  # fmt: skip
+
+
 def _call(scope: Scope, node: ast.Call) -> Value:
     value = lower_call(scope, node, lower)
     if value.parts:
@@ -335,5 +345,5 @@ def _call(scope: Scope, node: ast.Call) -> Value:
 _TABLE: dict[type[ast.expr], Callable[..., Value]] = {
     ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
     ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: _compare, ast.IfExp: _choice,
-    ast.Tuple: _tuple, ast.Call: _call,
+    ast.Tuple: _tuple, ast.Call: _call, ast.List: _array, ast.ListComp: _array, ast.GeneratorExp: _array,
 }  # fmt: skip

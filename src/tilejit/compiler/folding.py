@@ -35,6 +35,19 @@ _GROWING = (ast.Pow, ast.LShift)
 """Operators whose result is far longer than its operands: folded for exponents and shifts below 64 only."""
 
 
+_ONLY_DEBUG = {"print", "breakpoint"}
+
+
+def is_for_debugging(node: ast.expr) -> bool:
+    """Whether it is a call that ``Kernel.debug`` makes, and that compiled code leaves out."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ONLY_DEBUG
+
+
+def folded_expression(node: ast.expr, names: Names) -> ast.expr:
+    """Returns a copy of an expression with numbers in place and constants folded."""
+    return _Fold(names, {}).visit(copied(node))  # type: ignore[no-any-return]
+
+
 def folded(block: list[ast.stmt], names: Names, values: Mapping[str, int] | None = None) -> list[ast.stmt]:
     """Folds the statements of a block in place, and leaves out branches that a constant test rules out.
 
@@ -139,8 +152,12 @@ class _Fold(ast.NodeTransformer):
 
     visit_While = visit_For  # noqa: N815 - as ast calls it
 
-    def visit_Expr(self, _node: ast.Expr) -> None:
-        """A text, or a call of print: left out."""
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
+        """A text, or a call of print: left out; any other call is made for what it changes."""
+        if not isinstance(node.value, ast.Call) or is_for_debugging(node.value):
+            return None
+        self.generic_visit(node)
+        return node
 
     def _computed(self, node: ast.expr, op: ast.AST, *operands: ast.expr) -> ast.expr:
         function = _OPERATORS.get(type(op))
@@ -168,17 +185,26 @@ LIMIT = 640
 """Statements that a written-out loop may come to: an 11x11 window of three statements a cell, with room."""
 
 
-def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int]) -> ast.FunctionDef:
+def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int],
+           spelled: Callable[[ast.FunctionDef], ast.FunctionDef]) -> ast.FunctionDef:  # fmt: skip
     """Returns a copy of ``tree`` with numbers in place, constants folded and literal loops written out.
 
-    ``literals`` are parameters that this call gives a literal integer.
+    ``literals`` are parameters that this call gives a literal integer; ``spelled`` rewrites the folded tree.
     """
     tree = copied(tree)
     tree.body = folded(tree.body, names)
     if literals:
         tree.body = folded(tree.body, names, literals)
+    tree = spelled(tree)
     _Unroll(names, tree).generic_visit(tree)
     return tree
+
+
+def written_out(block: list[ast.stmt], names: Names) -> list[ast.stmt]:
+    """Folds statements of which none is in a function, and writes their literal loops out."""
+    tree = ast.FunctionDef("", ast.arguments([], [], None, [], [], None, []), folded(block, names), [])
+    _Unroll(names, tree).generic_visit(tree)
+    return tree.body
 
 
 def literal_range(node: ast.expr) -> range | None:

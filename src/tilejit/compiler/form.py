@@ -14,6 +14,8 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 ``_select(t, a, b)``   ``a if t else b`` where both are cheap enough to compute
 ``_whole(a + b)``      a sum, difference or product of integers, which wraps at 64 bits
 ``_cut(e)``            the float ``e`` cut towards zero, held within 64 bits; 0 for NaN
+``_array(kind, n)``    the place of a local array of ``n`` elements, one for each variable; ``a[k]`` is an element
+``_sort(a, n)``        as a statement: sorts the first ``n`` elements of a local array; see `tilejit.compiler.sorting`
 =====================  ====================================================================================
 """
 
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tilejit.compiler.kinds import Kind
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +63,8 @@ MULTIPLIED_OUT = 64
 NOTES = ("beyond", "undefined", "saturated", "missing")
 """What a function may note of its pixel, in variables of these names with a leading underscore: that it asked for cells
 beyond the declared radius; that it made an integer of NaN, so that the pixel has no results; that it read a uint64 that
-no integer of a body holds; that it asked for a layer that a stack does not have, which ends the run."""
+no integer of a body holds; that it asked for a layer that a stack does not have, or for an element that is not there,
+which ends the run."""
 
 Tree = TypeVar("Tree")
 Cell = tuple[int, int, int]
@@ -105,6 +109,35 @@ class Function:
     """Which of NOTES it may note: it returns them behind its results."""
     kinds: tuple[tuple[str, Kind], ...] = ()
     """The kinds of its author's variables."""
+    arrays: tuple[LocalArray, ...] = ()
+    """Its local arrays, those that it is given among them."""
+    function: object = None
+    """The function that it is written as."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalArray:
+    """An array of one function: a variable of it, or a parameter that its caller gives."""
+
+    name: str
+    """Its name in the generated source."""
+    kind: Kind
+    size: int
+
+    def __str__(self) -> str:
+        return f"an array of {counted(self.size, str(self.kind))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A subscript that may ask for what is not there."""
+
+    number: int
+    """The number of the layer, or ALL where only the run shows it."""
+    source: FunctionSource
+    node: ast.expr
+    of: str = ""
+    """What it is a subscript of, and how long that is; nothing for a stack, whose length is not in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +159,8 @@ class Form:
     """Whether the body asks ``is_valid`` or ``math.isnan`` of a cell."""
     c_functions: tuple[CFunction, ...] = ()
     """The C functions that it calls, in order of the first call."""
-    asked: tuple[tuple[int, FunctionSource, ast.expr], ...] = ()
-    """Layers that stacks may not have, and where: literal numbers, or ALL where only the run shows which."""
+    asked: tuple[Asked, ...] = ()
+    """Layers that stacks may not have, and elements that arrays may not have."""
 
     @property
     def reads_times(self) -> bool:

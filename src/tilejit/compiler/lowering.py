@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.compiler.checks import check_syntax
+from tilejit.compiler.array_text import spelled
+from tilejit.compiler.array_values import array_of
+from tilejit.compiler.checks import changes_only, check_syntax
 from tilejit.compiler.expressions import lower
 from tilejit.compiler.folding import COUNT, unroll
-from tilejit.compiler.form import NOTES, TIMES, Form, Function, Neighbourhood, assign, load, stored
+from tilejit.compiler.form import (
+    NOTES,
+    TIMES,
+    Form,
+    Function,
+    LocalArray,
+    Neighbourhood,
+    assign,
+    call,
+    copied,
+    load,
+    stored,
+)
+from tilejit.compiler.indexing import spans_of
 from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
@@ -40,13 +56,13 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         KernelError: The body uses a name or an expression that the language does not have.
     """
     program = Program(
-        {r.name: r.dtype for r in rasters}, is_focal, radius, all_valid, _lower_helper,
+        {r.name: r.dtype for r in rasters}, is_focal, radius, all_valid, _lower_helper, lower_block,
         uniform={s.name for s in scalars if s.quantity is None or s.quantity.axis == "grid"},
         footprint={r.name: frozenset() for r in rasters},
         c_functions={f.pointer: f for f in c_functions}, taken={f.name for f in c_functions}, has_times=has_times,
     )  # fmt: skip
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
-    _lower(program, source, windows, {s.name: s.kind for s in scalars}, {})
+    _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={})
     if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
         return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
                           c_functions=c_functions, has_times=True)  # fmt: skip
@@ -55,21 +71,29 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
     return Form(tuple(program.functions.values()), program.footprint, (rows, cols), program.has_while,
                 program.asks_validity, tuple(program.c_functions.values()),
-                tuple((*asked, node) for node, asked in program.asked.items()))  # fmt: skip
+                tuple(program.asked.values()))  # fmt: skip
 
 
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
     if function in scope.program.active:
         scope.fail(node, f"{function.__name__} calls itself", "write the recursion as a while loop")
-    source = core_source(function)
+    source = _ended(core_source(function))
+    if source.tree is not core_source(function).tree and node is not scope.bare:
+        scope.fail(
+            node, f"{function.__name__} returns nothing", "call it on a line of its own, or let it return a value"
+        )
     check_syntax(source)
     wanted, reaching = window_parameters(source), reaching_parameters(source)
     literals: dict[str, int] = {}
     windows: dict[str, Parameter] = {}
     passed: list[ast.expr] = []
     values: dict[str, Value] = {}
+    arrays: dict[str, LocalArray] = {}
     for name, argument in bind(scope.source, node, source).items():
-        if name in wanted or _stack_of(scope, argument) is not None:
+        array = array_of(scope, argument, lower)
+        if array is not None:
+            arrays[name] = array
+        elif name in wanted or _stack_of(scope, argument) is not None:
             window = _stack_of(scope, argument) or _passed_window(scope, argument, source, name)
             windows[name] = (window.kind, window.raster, window.is_stack)
             passed.append(load(window.name))
@@ -78,9 +102,18 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
         else:
             values[name] = lower(scope, argument)
     kinds = {name: value.kind for name, value in values.items()}
-    lowered = _lower(scope.program, source, windows, kinds, literals)
-    times = [load(TIMES)] * (TIMES in lowered.scalars)
-    return lowered, [*passed, *(v.node for v in values.values()), *times]
+    lowered = _lower(scope.program, source, windows, kinds, literals=literals, arrays=arrays)
+    given = [*(load(a.name) for a in arrays.values()), *(v.node for v in values.values())]
+    return lowered, [*passed, *given, *[load(TIMES)] * (TIMES in lowered.scalars)]
+
+
+def _ended(source: FunctionSource) -> FunctionSource:
+    """A helper that returns nothing, and changes arrays, as one that returns 0."""
+    if not changes_only(source):
+        return source
+    tree = copied(source.tree)
+    tree.body.append(ast.copy_location(ast.Return(ast.copy_location(ast.Constant(0), tree.body[-1])), tree.body[-1]))
+    return replace(source, tree=tree)
 
 
 def _stack_of(scope: Scope, argument: ast.expr) -> Neighbourhood | None:
@@ -100,10 +133,11 @@ def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, nam
     return window
 
 
-def _lower(program: Program, source: FunctionSource, windows: dict[str, Parameter], kinds: dict[str, Kind],
-           literals: dict[str, int]) -> Function:  # fmt: skip
-    """Lowers a function for the kinds and the literals of a call, once for all calls of these."""
-    key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals)))
+def _lower(program: Program, source: FunctionSource, windows: dict[str, Parameter], kinds: dict[str, Kind], *,
+           literals: dict[str, int], arrays: dict[str, LocalArray]) -> Function:  # fmt: skip
+    """Lowers a function for the kinds, the literals and the arrays of a call, once for all calls of these."""
+    long = {name: (array.kind, array.size) for name, array in arrays.items()}
+    key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals, long)))
     if key in program.functions:
         return program.functions[key]
     is_helper = bool(program.active)
@@ -112,40 +146,52 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     program.locals |= names.locals
     renamed = _renamed(names.locals, program.taken)
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
-    tree = unroll(source.tree, names, literals)
+    given = {name: LocalArray(renamed.get(name, name), *rest) for name, rest in long.items()}
+    lengths = {name: array.size for name, array in given.items()}
+    tree = unroll(source.tree, names, literals, functools.partial(spelled, names=names, given=lengths))
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))
     is_tuple = any(isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple) for n in ast.walk(tree))
     is_known = names.resolve(load("len")) is len
-    lengths = {f"len({name})": (COUNT, COUNT) for name, window in held.items() if window.is_stack and is_known}
-    start = Scope(program, source, names, held, dict(kinds), renamed, intervals=lengths, uniform=uniform,
-                  returns_tuple=is_tuple)  # fmt: skip
+    counts = {f"len({name})": (COUNT, COUNT) for name, window in held.items() if window.is_stack and is_known}
+    start = Scope(program, source, names, held, dict(kinds), renamed, intervals=counts, uniform=uniform,
+                  returns_tuple=is_tuple, arrays=given, given=frozenset(given),
+                  spans=functools.cache(functools.partial(spans_of, tree)))  # fmt: skip
     scope, body = _until_kinds_settle(start, tree)
     program.active.pop()
     notes = tuple(note for note in NOTES if note in scope.notes)
     body = _returning_notes(body, notes)
     dtypes = {w.name: program.dtypes[w.raster] for w in held.values()}
     has_times = program.has_times and any(w.is_stack for w in held.values())
-    parameters = *(renamed.get(k, k) for k in kinds), *[TIMES] * has_times
+    parameters = *(renamed.get(k, k) for k in (*given, *kinds)), *[TIMES] * has_times
     body = [ast.fix_missing_locations(s) for s in narrowed(body, parameters, dtypes)]
     program.functions[key] = Function(program.free_name(source.name), tuple(held.values()), parameters, tuple(body),
                                       joined_kinds(scope.returns), scope.returns_tuple, notes,
-                                      tuple((scope.name(n), kind) for n, kind in scope.kinds.items()))  # fmt: skip
+                                      tuple((scope.name(n), kind) for n, kind in scope.kinds.items()),
+                                      tuple(scope.arrays.values()), source.function)  # fmt: skip
+    program.writers |= {program.functions[key].name} if scope.writes else set()
     return program.functions[key]
 
 
 def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, list[ast.stmt]]:
     """A variable's kind is the widest that is ever assigned to it, which a loop may show only at its end."""
-    known, returns = start.kinds, start.returns
+    known, returns, arrays = start.kinds, start.returns, start.arrays
     while True:
         scope = replace(start, windows=dict(start.windows), kinds=dict(known), renamed=dict(start.renamed),
-                        assigned=set(start.kinds), returns=list(returns), prelude=[], notes=set())  # fmt: skip
+                        assigned={*start.kinds, *start.given}, returns=list(returns), prelude=[], notes=set(),
+                        arrays=dict(arrays), tuples={})  # fmt: skip
         prologue = [*_read_whole(scope), *_shadow_reassigned(scope, tree)]
         body, _ = lower_block(scope, tree.body)
         joined = [joined_kinds(scope.returns)]
-        if scope.kinds == known and joined == returns:
-            return scope, prologue + body
-        known, returns = dict(scope.kinds), joined
+        if scope.kinds == known and joined == returns and scope.arrays == arrays:
+            own = [a for name, a in scope.arrays.items() if name not in scope.given]
+            return scope, [*map(_place, own), *prologue, *body]
+        known, returns, arrays = dict(scope.kinds), joined, dict(scope.arrays)
+
+
+def _place(array: LocalArray) -> ast.stmt:
+    """The statement that gives an array its place, the same in every round of a loop."""
+    return assign(array.name, call("_array", ast.Constant(array.kind.name), ast.Constant(array.size)))
 
 
 def _returning_notes(body: list[ast.stmt], notes: Sequence[str]) -> list[ast.stmt]:

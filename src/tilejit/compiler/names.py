@@ -194,7 +194,7 @@ class Names:
 
     def helper(self, function: Any) -> Callable[..., object] | None:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
-        plain = getattr(function, "py_func", function)
+        plain = getattr(function, "py_func", getattr(function, "__tilejit_body__", function))
         return plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None
 
 

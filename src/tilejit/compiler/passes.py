@@ -72,7 +72,7 @@ class Hoisted:
 
 def hoisted(kernel: Body) -> Hoisted:
     """Takes out the top-level assignments that call ``math`` and use nothing but scalars of the whole grid."""
-    form = kernel.form
+    form = kernel.clean_form if kernel.nodata == "propagate" else kernel.form  # a pixel of another has no results
     pairs = zip(kernel.scalars, form.body.scalars, strict=False)  # times come behind
     known = {name: s.kind for s, name in pairs if s.quantity is None or s.quantity.axis == "grid"}
     assignments = stored(*form.body.body)

@@ -13,14 +13,14 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from tilejit.compiler.c_functions import CFunction
-from tilejit.compiler.form import NOTES, Cell, Neighbourhood, assign, call, load
+from tilejit.compiler.form import NOTES, Asked, Cell, LocalArray, Neighbourhood, assign, call, load
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
+    from collections.abc import Callable, Mapping, Sequence
 
     from tilejit.compiler.c_functions import CPointer
     from tilejit.compiler.form import Function
@@ -65,6 +65,8 @@ class Program:
     """Whether this variant runs where every cell is valid."""
     lower_helper: Callable[[Scope, ast.Call, Callable[..., object]], tuple[Function, list[ast.expr]]]
     """Lowers a helper for the kinds of one call; returns it and the call's arguments."""
+    lower_block: Callable[[Scope, Sequence[ast.stmt]], tuple[list[ast.stmt], bool]]
+    """Lowers statements that an expression comes to."""
     uniform: set[str]
     """Scalars of the body that are the same for every pixel."""
     footprint: dict[str, frozenset[Cell]]
@@ -76,9 +78,11 @@ class Program:
     """Whether one was asked for."""
     asks_validity: bool = False
     has_while: bool = False
-    asked: dict[ast.expr, tuple[int, FunctionSource]] = field(default_factory=dict)
-    """Subscripts that ask for a layer which a stack may not have; see `Form.asked`."""
+    asked: dict[ast.expr, Asked] = field(default_factory=dict)
+    """Subscripts that ask for what may not be there; see `Form.asked`."""
     functions: dict[object, Function] = field(default_factory=dict)
+    writers: set[str] = field(default_factory=set)
+    """Those of them that write to arrays which they are given."""
     active: list[Callable[..., object]] = field(default_factory=list)
     """The functions that are being lowered, each called by the one before."""
     locals: set[str] = field(default_factory=set)
@@ -140,6 +144,22 @@ class Scope:
     """Statements that must stand before the one that is being lowered."""
     notes: set[str] = field(default_factory=set)
     """What the function notes of its pixel."""
+    arrays: dict[str, LocalArray] = field(default_factory=dict)
+    """Its arrays, by their names in its text."""
+    given: frozenset[str] = frozenset()
+    """Those of them that the caller gives."""
+    tuples: dict[str, int] = field(default_factory=dict)
+    """Variables that are tuples, and how long they are."""
+    spans: Callable[[], Mapping[str, tuple[float, float]]] = dict
+    """Between which numbers its variables lie."""
+    made: int = 0
+    """Variables made up for what has no name in the text, in the order of the text."""
+    writes: bool = False
+    """Whether it writes to arrays that it is given."""
+    bare: ast.expr | None = None
+    """The call that is a statement by itself."""
+    whole: ast.expr | None = None
+    """The call that is a statement's whole value: there alone a helper may write to arrays."""
 
     def fail(self, node: ast.AST, what: str, instead: str) -> NoReturn:
         """Refuses ``node``."""
@@ -147,7 +167,7 @@ class Scope:
 
     def name(self, name: str) -> str:
         """The variable's name in the generated source."""
-        return self.renamed.get(name, name)
+        return f"_{name.replace('@', '_')}" if "@" in name else self.renamed.get(name, name)
 
     def temporary(self, stem: str) -> str:
         """A new name; the user's own never begin with an underscore in the generated source."""
@@ -169,6 +189,17 @@ class Scope:
     def held_names(self) -> set[str]:
         """The variables of the generated source that hold a value."""
         return {self.name(n) for n in self.assigned} | {f"_{note}" for note in NOTES}
+
+    @property
+    def known_spans(self) -> dict[str, tuple[float, float]]:
+        """Between which numbers variables lie, and the cells of rasters of integers."""
+        cells: dict[str, tuple[float, float]] = {}
+        for name, window in self.windows.items():
+            dtype = self.program.dtypes[window.raster]
+            if dtype is not None and dtype.itemsize < 8:
+                limits = np.iinfo(dtype)
+                cells[name] = (float(limits.min), float(limits.max))
+        return {**self.spans(), **cells, **self.intervals}
 
     def note(self, name: str, kind: Kind) -> None:
         """Joins ``kind`` into the kind of a variable: it is the widest of all that are assigned to it."""

@@ -1,16 +1,25 @@
-"""Statements: what is assigned on which path, and the kind of every variable."""
+"""Statements: what runs on which path, and the kind of every variable."""
 
 from __future__ import annotations
 
 import ast
 from typing import TYPE_CHECKING
 
+from tilejit.compiler.assignments import (
+    Lowered,
+    elements_of,
+    lower_annotated,
+    lower_assignment,
+    lower_augmented,
+    lower_expression,
+    taken_apart,
+)
 from tilejit.compiler.calls import lower_call
 from tilejit.compiler.expressions import condition, lower
-from tilejit.compiler.folding import COUNT, interval_of, literal_range
-from tilejit.compiler.form import assign, load, stored, targets
+from tilejit.compiler.folding import interval_of, literal_range
+from tilejit.compiler.form import assign, load, stored
 from tilejit.compiler.kinds import Kind, article
-from tilejit.compiler.names import MISSING, parameter_names
+from tilejit.compiler.names import MISSING
 from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
 from tilejit.sizes import counted
 
@@ -27,93 +36,6 @@ def lower_block(scope: Scope, block: Sequence[ast.stmt]) -> tuple[list[ast.stmt]
         if not goes_on:
             return result, False
     return result, True
-
-
-Lowered = tuple[list[ast.stmt], bool]
-
-
-def _assign(scope: Scope, node: ast.Assign) -> Lowered:
-    target = node.targets[0]
-    if len(node.targets) > 1:
-        return _assign_many(scope, node)
-    if isinstance(target, ast.Tuple):
-        return _unpack(scope, node, target), True
-    store = _store(scope, target, lower(scope, node.value))
-    _note_interval(scope, target, node.value)
-    return [store], True
-
-
-def _note_interval(scope: Scope, target: ast.expr, value: ast.expr) -> None:
-    """Notes between which numbers of layers a variable lies that is assigned once: ``last = len(t) - 1``."""
-    span = interval_of(value, scope.intervals)
-    if span is None or max(map(abs, span)) < COUNT // 2 or not isinstance(target, ast.Name):
-        return
-    if [*parameter_names(scope.source), *stored(scope.source.tree)].count(target.id) == 1:
-        scope.intervals = {**scope.intervals, target.id: span}
-
-
-def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:
-    """``a = b = value`` computes its value once, before any of the names changes."""
-    value = lower(scope, node.value)
-    result: list[ast.stmt] = []
-    if not isinstance(value.node, ast.Constant):
-        held = scope.temporary("value")
-        result.append(assign(held, value.node))
-        value = Value(load(held), value.kind)
-    return result + [_store(scope, target, value) for target in node.targets], True
-
-
-def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
-    if isinstance(target, ast.Subscript):
-        scope.fail(target, "an assignment to a cell", "a body returns its result; rasters are read only")
-    if not isinstance(target, ast.Name):
-        scope.fail(target, f"an assignment to {ast.unparse(target)}", "assign to plain variables")
-    scope.note(target.id, value.kind)
-    return assign(scope.name(target.id), cast(value, scope.kinds[target.id]))
-
-
-def _unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]:
-    """Lowers ``a, b = x, y`` and ``a, b = helper(...)``."""
-    result: list[ast.Assign] = []
-    if isinstance(node.value, ast.Tuple):
-        values = [lower(scope, e) for e in node.value.elts]
-    else:
-        value = lower_call(scope, node.value, lower) if isinstance(node.value, ast.Call) else None
-        if value is None or not value.parts:
-            scope.fail(node.value, "no tuple to take apart", "write a, b = x, y, or call a helper that returns a tuple")
-        statement, values = _taken_apart(scope, value)
-        result.append(statement)
-    if len(values) != len(target.elts):
-        scope.fail(node, f"{counted(len(values), 'value')} for {counted(len(target.elts), 'variable')}",
-                   "give each value one variable")  # fmt: skip
-    stores = [_store(scope, element, value) for element, value in zip(target.elts, values, strict=True)]
-    for element, written in zip(target.elts, getattr(node.value, "elts", ()), strict=False):
-        _note_interval(scope, element, written)
-    names = ast.Tuple([s.targets[0] for s in stores], ast.Store())
-    if result and all(isinstance(s.value, ast.Name) for s in stores):  # no cast: straight into the variables
-        return [ast.Assign([names], result[0].value)]
-    return [*result, ast.Assign([names], ast.Tuple([s.value for s in stores], ast.Load()))]
-
-
-def _taken_apart(scope: Scope, value: Value) -> tuple[ast.Assign, list[Value]]:
-    """Gives the elements of a tuple names, because a variable may need a wider kind."""
-    names = [scope.temporary("part") for _ in value.parts]
-    elements = [Value(load(n), k) for n, k in zip(names, value.parts, strict=True)]
-    return ast.Assign([targets(names)], value.node), elements
-
-
-def _augmented(scope: Scope, node: ast.AugAssign) -> Lowered:
-    if not isinstance(node.target, ast.Name):
-        return [_store(scope, node.target, Value(ast.Constant(0), Kind.INT))], True
-    held = ast.copy_location(load(node.target.id), node.target)
-    value = ast.copy_location(ast.BinOp(held, node.op, node.value), node)
-    return [_store(scope, node.target, lower(scope, value))], True
-
-
-def _annotated(scope: Scope, node: ast.AnnAssign) -> Lowered:
-    if node.value is None:
-        return [], True
-    return [_store(scope, node.target, lower(scope, node.value))], True
 
 
 def _if(scope: Scope, node: ast.If) -> Lowered:
@@ -254,12 +176,14 @@ def _pass(_scope: Scope, _node: ast.Pass) -> Lowered:
 
 def _return(scope: Scope, node: ast.Return) -> Lowered:
     assert node.value is not None  # noqa: S101 - refused before
-    if isinstance(node.value, ast.Tuple):
-        values = [lower(scope, e) for e in node.value.elts]
+    scope.whole = node.value
+    is_held = isinstance(node.value, ast.Name) and node.value.id in scope.tuples
+    if isinstance(node.value, ast.Tuple) or is_held:
+        values = [lower(scope, e) for e in elements_of(scope, node.value) or ()]
         return [_returned(scope, node, values, is_tuple=True)], False
     value = lower_call(scope, node.value, lower) if isinstance(node.value, ast.Call) else lower(scope, node.value)
     if value.parts:
-        statement, values = _taken_apart(scope, value)
+        statement, values = taken_apart(scope, value)
         return [statement, _returned(scope, node, values, is_tuple=True)], False
     return [_returned(scope, node, [value], is_tuple=False)], False
 
@@ -283,6 +207,7 @@ def joined_kinds(returns: Sequence[tuple[Kind, ...]]) -> tuple[Kind, ...]:
 
 
 _TABLE: dict[type[ast.stmt], Callable[..., Lowered]] = {
-    ast.Assign: _assign, ast.AugAssign: _augmented, ast.AnnAssign: _annotated, ast.If: _if, ast.For: _for,
-    ast.While: _while, ast.Break: _break, ast.Continue: _continue, ast.Pass: _pass, ast.Return: _return,
+    ast.Assign: lower_assignment, ast.AugAssign: lower_augmented, ast.AnnAssign: lower_annotated,
+    ast.Expr: lower_expression, ast.If: _if, ast.For: _for, ast.While: _while, ast.Break: _break,
+    ast.Continue: _continue, ast.Pass: _pass, ast.Return: _return,
 }  # fmt: skip

@@ -56,12 +56,13 @@ class Counts:
         """
         told = dict(zip(counters, counts, strict=True))
         if missing := told.pop("missing", 0):
-            (source, node), *others = [(source, node) for number, source, node in kernel.form.asked if number == ALL]
-            layers = next(len(array) for array in arrays if array.ndim == 3)
+            places = {(a.source, a.node.lineno, a.node.col_offset): a for a in kernel.form.asked if a.number == ALL}
+            asked, *others = places.values()
             also = f", or another of {len(others) + 1} such subscripts" if others else ""
-            source.fail(node, f"{ast.unparse(node)}{also} is of no layer of the stack, which has {layers}, at "
-                        f"{counted(missing, 'pixel')}",
-                        "keep the index within range(len(…)), or test it with if before")  # fmt: skip
+            layers = next((len(array) for array in arrays if array.ndim == 3), 0)
+            of = f"lies outside {asked.of}" if asked.of else f"is of no layer of the stack, which has {layers}"
+            asked.source.fail(asked.node, f"{ast.unparse(asked.node)}{also} {of}, at {counted(missing, 'pixel')}",
+                              "keep the index within range(len(…)), or test it with if before")  # fmt: skip
         return cls.of(kernel.name, list(told), list(told.values()))
 
     @classmethod

@@ -238,9 +238,9 @@ class Kernel(RasterFunction):
             said = ", ".join(f"{name} has {count}" for name, count in stacks.items())
             raise ParameterError(f"{self.name}: the stacks of a kernel have one number of layers: {said}")
         for count in set(stacks.values()):
-            for number, source, node in self.form.asked:
-                if number != ALL and not -count <= number < count:
-                    source.fail(node, f"layer {number} of a stack of {counted(count, 'layer')}",
+            for asked in self.form.asked:
+                if (number := asked.number) != ALL and not -count <= number < count:
+                    asked.source.fail(asked.node, f"layer {number} of a stack of {counted(count, 'layer')}",
                                 f"layers are numbered 0 to {count - 1}, and from the end -1 to {-count}")  # fmt: skip
 
     def with_edge(self, edge: Edge) -> Kernel:

@@ -6,8 +6,9 @@ import ast
 import functools
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
+from tilejit.compiler import arrays
 from tilejit.errors import KernelError
 from tilejit.kernel.decorators import declare
 from tilejit.kernel.kernel import Kernel
@@ -46,14 +47,23 @@ Fold = Word | Percentile | Histogram
 """How a column of a zonal table takes the values of a zone's cells."""
 
 
-def percentile(percent: float) -> Percentile:
+@overload
+def percentile(percent: float) -> Percentile: ...
+@overload
+def percentile(percent: Any, n: int, q: float) -> float: ...
+def percentile(percent: Any, n: int | None = None, q: float | None = None) -> Percentile | float:
     """Makes a fold of `zonal`: the value below which so many percent of a zone's cells lie.
+
+    With three arguments, as in a body, it is a percentile of the first elements of an array instead:
+    `tilejit.compiler.arrays.percentile`.
 
     It is exact, with linear interpolation between ranks as `numpy.percentile` has it. Where cells belong to zones by
     shares it is the least value up to which cells have so many percent of them (``method="inverted_cdf"``).
 
     Args:
-        percent: From 0 to 100.
+        percent: From 0 to 100; or the array.
+        n: How many of its elements.
+        q: Per cent, 0 to 100.
 
     Raises:
         KernelError: It is no percentage.
@@ -67,9 +77,14 @@ def percentile(percent: float) -> Percentile:
         >>> ninth_tenth(np.arange(11.0)[np.newaxis], zones=np.ones((1, 11), int)).compute()["high"]
         array([9.])
     """
+    if n is not None and q is not None:
+        return arrays.percentile(percent, n, q)
     if not 0 <= percent <= 100:
         raise KernelError(f"percentile({percent!r}): percents are from 0 to 100")
     return Percentile(float(percent))
+
+
+percentile.__tilejit_body__ = arrays.percentile  # type: ignore[attr-defined]
 
 
 def histogram(edges: Sequence[float]) -> Histogram:

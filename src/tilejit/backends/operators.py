@@ -1,0 +1,82 @@
+"""A body's operators, literals and lists as calls, so that the python backend can say what each means."""
+
+from __future__ import annotations
+
+import ast
+import copy
+
+OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitAnd: "and_", ast.BitOr: "or_",
+    ast.BitXor: "xor",
+}  # fmt: skip
+"""Operator -> the name that it is called by, behind a dot."""
+
+
+class Rewrite(ast.NodeTransformer):
+    """Replaces operators and float literals by calls; their names hold a dot, so no name of the user's is one."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        """A float is of the compute dtype."""
+        return _called(node, "literal", node) if isinstance(node.value, float) else node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        """A comparison gives Python's truth values."""
+        self.generic_visit(node)
+        return _called(node, "truth", node)  # NumPy's truth values add up to True, not to 2
+
+    def visit_List(self, node: ast.List | ast.ListComp) -> ast.expr:
+        """A list is an array of the body's."""
+        self.generic_visit(node)
+        return _called(node, "list", node)
+
+    visit_ListComp = visit_List  # noqa: N815 - as ast calls it
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        """An operator, or ``[0.0] * 16``."""
+        if isinstance(node.op, ast.MatMult):
+            return node
+        if isinstance(node.op, ast.Mult) and isinstance(node.left, ast.List):
+            return _called(node, "times", self.visit(node.left), node.right)
+        if isinstance(node.op, ast.Mult) and isinstance(node.right, ast.List):
+            return _called(node, "times", self.visit(node.right), node.left)
+        literal = _is_whole_literal(node.right)
+        self.generic_visit(node)
+        result = _called(node, OPERATORS[type(node.op)], node.left, node.right)
+        if isinstance(node.op, ast.Pow):
+            result.keywords = [ast.keyword("literal", ast.Constant(literal))]
+        return result
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        """A minus."""
+        self.generic_visit(node)
+        return _called(node, "neg", node.operand) if isinstance(node.op, ast.USub) else node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        """``a += b`` is ``a = a + b``."""
+        held = copy.deepcopy(node.target)
+        held.ctx = ast.Load()
+        value = ast.copy_location(ast.BinOp(held, node.op, node.value), node)
+        self.visit(node.target)
+        return ast.copy_location(ast.Assign([node.target], self.visit(value)), node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        """A tuple that a variable holds has indices that are held within it."""
+        self.generic_visit(node)
+        if isinstance(node.targets[0], ast.Name) and isinstance(node.value, (ast.Tuple, ast.Call)):
+            node.value = _called(node.value, "held", node.value)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        """An annotation says nothing."""
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
+
+
+def _is_whole_literal(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
+
+
+def _called(node: ast.expr, name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.copy_location(ast.Call(ast.Name(f".{name}", ast.Load()), list(arguments), []), node)

@@ -1,0 +1,157 @@
+"""Indices known only while running: held within what they index, and noted where they lie outside, which ends the run.
+
+An index of which the text shows that it lies within (``h[v & 15]``, ``h[min(max(k, 0), 15)]``, a loop's variable) is
+taken as it is. Negative ones count from the end, as in Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import TYPE_CHECKING
+
+from tilejit.compiler.folding import interval_of, literal_range
+from tilejit.compiler.form import ALL, Asked, call
+from tilejit.compiler.kinds import Kind, article
+from tilejit.sizes import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tilejit.compiler.scope import Scope, Value
+
+    Lower = Callable[[Scope, ast.expr], Value]
+
+Span = tuple[float, float]
+"""The least and the largest value of an integer; infinite where nothing is known."""
+_ANY = (-math.inf, math.inf)
+
+
+def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of: str, lower: Lower,
+                counts: bool = False) -> ast.expr:  # fmt: skip
+    """Lowers the index of one of ``size`` elements, which ``node`` is; ``of`` says of what.
+
+    With ``counts`` it is a number of elements instead, 0 to ``size``.
+
+    Raises:
+        KernelError: It is no integer, or a literal that lies outside.
+    """
+    value = lower(scope, index)
+    if value.kind is not Kind.INT:
+        what = "a number of elements" if counts else "an index"
+        scope.fail(index, f"{what} of {of} is {article(value.kind)}", "elements are numbered: write int(x)")
+    if isinstance(value.node, ast.Constant):
+        return _literal(scope, node, int(value.node.value), size, of, counts=counts)  # type: ignore[arg-type]
+    low, high = span_of(index, scope.known_spans)
+    last = size if counts else size - 1
+    if low >= 0 and high <= last:
+        return value.node
+    scope.program.asked[node] = Asked(ALL, scope.source, node, f"{of}, which has {counted(size, 'element')}")
+    held = scope.held("index", value.node)
+    if low < 0 and not counts:
+        from_end = ast.BinOp(held, ast.Add(), ast.Constant(size))
+        is_negative = ast.Compare(held, [ast.Lt()], [ast.Constant(0)])
+        held = scope.held("index", call("_select", is_negative, from_end, held))
+    inside = ast.BinOp(ast.Compare(held, [ast.GtE()], [ast.Constant(0)]), ast.BitAnd(),
+                       ast.Compare(held, [ast.LtE()], [ast.Constant(last)]))  # fmt: skip
+    scope.remark("missing", ast.UnaryOp(ast.Not(), inside))
+    # The element is read whether or not it is there.
+    return call("_maximum", call("_minimum", held, ast.Constant(last)), ast.Constant(0))
+
+
+def _literal(scope: Scope, node: ast.expr, number: int, size: int, of: str, *, counts: bool) -> ast.expr:
+    """A literal index, or number of elements."""
+    long = f"{of}, which has {counted(size, 'element')}"
+    if counts and not 0 <= number <= size:
+        scope.fail(node, f"{counted(number, 'element')} of {long}", f"give 0 to {size}")
+    if not counts and not -size <= number < size:
+        scope.fail(node, f"element {number} of {long}",
+                   f"elements are numbered 0 to {size - 1}, and from the end -1 to -{size}")  # fmt: skip
+    return ast.Constant(number if counts else number % size)
+
+
+def span_of(node: ast.expr, variables: Mapping[str, Span], *, of_float: bool = False) -> Span:
+    """Returns between which numbers a value lies, as far as its text shows.
+
+    ``of_float`` says that it may be a float: ``x % 16`` of one may be 16.
+
+    Example:
+        >>> span_of(ast.parse("k & 15", mode="eval").body, {}), span_of(ast.parse("max(k, 1)", mode="eval").body, {})
+        ((0, 15), (1, inf))
+    """
+    known = None if of_float else interval_of(node, variables)  # type: ignore[arg-type]
+    return _span(node, variables, of_float=of_float) if known is None else known
+
+
+def _span(node: ast.expr, variables: Mapping[str, Span], *, of_float: bool) -> Span:
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value == node.value:
+        return node.value, node.value
+    if isinstance(node, ast.Name):
+        low, high = variables.get(node.id, _ANY)
+        return low, high + of_float
+    if isinstance(node, ast.Subscript):  # a cell of a raster
+        return variables.get(ast.unparse(node.value), _ANY)
+    if isinstance(node, ast.BinOp):
+        return _of_operator(node, of_float=of_float)
+    if isinstance(node, ast.IfExp):
+        return _joined([span_of(side, variables, of_float=of_float) for side in (node.body, node.orelse)])
+    return _of_call(node, variables, of_float=of_float) if isinstance(node, ast.Call) else _ANY
+
+
+def _of_operator(node: ast.BinOp, *, of_float: bool) -> Span:
+    """``k & 15`` and ``k % 16``, of numbers of both signs."""
+    literals = [s.value for s in (node.left, node.right) if isinstance(s, ast.Constant) and type(s.value) is int]
+    if isinstance(node.op, ast.BitAnd) and literals and min(literals) >= 0:
+        return 0, min(literals)
+    right = node.right.value if isinstance(node.right, ast.Constant) else None
+    if isinstance(node.op, ast.Mod) and type(right) is int and right > 0:
+        return 0, right - 1 + of_float
+    return _ANY
+
+
+def _of_call(node: ast.Call, variables: Mapping[str, Span], *, of_float: bool) -> Span:
+    word = ast.unparse(node.func).rpartition(".")[2]
+    if word in {"int", "round", "floor", "ceil", "trunc"} and len(node.args) == 1:
+        low, high = span_of(node.args[0], variables, of_float=True)
+        return _whole(math.floor, min(low, 0)), _whole(math.ceil, max(high, 0))  # 0 is what NaN gives
+    if word not in {"min", "max"} or len(node.args) < 2 or node.keywords:
+        return _ANY
+    spans = [span_of(a, variables, of_float=of_float) for a in node.args]
+    choose = min if word == "min" else max
+    return choose(low for low, _ in spans), choose(high for _, high in spans)
+
+
+def _whole(function: Callable[[float], int], bound: float) -> float:
+    return function(bound) if math.isfinite(bound) else bound
+
+
+def _joined(spans: list[Span]) -> Span:
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def spans_of(tree: ast.FunctionDef) -> dict[str, Span]:
+    """Returns between which numbers a function's variables lie: each of them among all that is assigned to it."""
+    values: dict[str, list[ast.expr | Span]] = {a.arg: [_ANY] for a in ast.walk(tree) if isinstance(a, ast.arg)}
+    for node in ast.walk(tree):
+        pairs: list[tuple[ast.expr, ast.expr | Span]] = []
+        if isinstance(node, ast.Assign):
+            pairs = [(target, node.value) for target in node.targets]
+        elif isinstance(node, ast.For):
+            pairs = [(node.target, _of_loop(node.iter))]
+        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+            pairs = [(node.target, _ANY)]
+        for target, value in pairs:
+            for name in (n for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)):
+                values.setdefault(name.id, []).append(value if name is target else _ANY)
+    spans: dict[str, Span] = {}
+    for _ in range(3):  # of each again, now that more is known of others
+        spans = {
+            name: _joined([span_of(v, spans) if isinstance(v, ast.expr) else v for v in found])
+            for name, found in values.items()
+        }
+    return spans
+
+
+def _of_loop(iterable: ast.expr) -> Span:
+    numbers = literal_range(iterable)
+    return _ANY if numbers is None or not numbers else (min(numbers), max(numbers))
