@@ -149,7 +149,7 @@ def f(z):
 """,
         "f",
         "a complex number in a body",
-        "a body has numbers, True and False only; math.nan is no result",
+        "write its real and its imaginary part as two variables",
     ),
     "is none": (
         """

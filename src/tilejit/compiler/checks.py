@@ -102,7 +102,10 @@ def _check_expression(source: FunctionSource, node: ast.AST) -> None:
         _refuse(source, node)
     if isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float)):
         what = {str: "a string", bytes: "a string", complex: "a complex number"}.get(type(node.value), repr(node.value))
-        source.fail(node, f"{what} in a body", "a body has numbers, True and False only; math.nan is no result")
+        instead = "a body has numbers, True and False only; math.nan is no result"
+        if isinstance(node.value, complex):
+            instead = "write its real and its imaginary part as two variables"
+        source.fail(node, f"{what} in a body", instead)
     if isinstance(node, ast.Compare):
         for operator, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(operator, _CONTAINS) and isinstance(right, (ast.List, ast.Set)):
