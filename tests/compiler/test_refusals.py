@@ -291,7 +291,7 @@ def f(z):
 """,
         "f",
         "np.mean works on arrays",
-        "add up in a for loop, and divide by how many there are",
+        "write sum(a) / len(a)",
     ),
     "np.uint64": (
         """
