@@ -249,15 +249,15 @@ def _isnan(a):
 def body(z, _y, _x, gain):
     s = f32(0.0)
     n = 0
-    v = f32(z[_y, _x])
+    v = z[_y, _x]
     _test1 = _isnan(v)
     s = _select(_test1, s, s + v)
     n = _select(_test1, n, n + 1)
-    v = f32(z[_y, _x + 1])
+    v = z[_y, _x + 1]
     _test2 = _isnan(v)
     s = _select(_test2, s, s + v)
     n = _select(_test2, n, n + 1)
-    v = f32(z[_y, _x + 2])
+    v = z[_y, _x + 2]
     _test3 = _isnan(v)
     s = _select(_test3, s, s + v)
     n = _select(_test3, n, n + 1)

@@ -150,7 +150,7 @@ def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
     functions = [(form, f) for form in forms for f in form.functions]
     if nest is not None:
         functions = [*functions[:-1], *((forms[0], f) for f in nest.functions)]
-    texts = [function_text(TARGET, signature.compute, form, f) for form, f in functions]
+    texts = [function_text(TARGET, signature, form, f) for form, f in functions]
     if not _is_small(kernel, "\n".join(texts)):
         return texts
     return [text.replace(TARGET.decorator, _BODY_DECORATOR, 1) for text in texts]

@@ -85,7 +85,7 @@ def cuda_source(kernel: Body, signature: Signature) -> str:
         *networks(form, float_name(signature.compute), _TARGET.decorator),
         *sorting_functions(form, _TARGET.decorator),
         *saturating_casts(_TARGET, kernel, signature),
-        *(function_text(_TARGET, signature.compute, form, f) for f in form.functions),
+        *(function_text(_TARGET, signature, form, f) for f in form.functions),
         _launch(kernel, signature, form),
     ]
     shape = "one tile at a time, on CUDA"

@@ -143,8 +143,9 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
             helpers.append(f"{target.decorator}\ndef {name}{body.format(**fill)}")
     text += "\n".join([*helpers, *constants])
     held = "\n".join(constants)
-    names = [f"{name} = {value.format(**fill)}" for name, value in {**_NAMES, **target.options}.items()
-             if _uses(text, name) and f"{name} = " not in held]  # fmt: skip
+    values = {name: value.format(**fill) for name, value in {**_NAMES, **target.options}.items()}
+    text = "\n".join([text, *(value for name, value in values.items() if _uses(text, name))])
+    names = [f"{n} = {value}" for n, value in values.items() if _uses(text, n) and f"{n} = " not in held]
     # Typed, because uint64 + int64 is float64.
     names += [f"_U{n} = np.uint64({n})" for n in sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})]
     imports = ["import math\n"] if _uses(text, "math") else []
@@ -171,17 +172,17 @@ def unparse(node: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(node))
 
 
-def function_text(target: Target, compute: np.dtype, form: Form, function: Function) -> str:
+def function_text(target: Target, signature: Signature, form: Form, function: Function) -> str:
     """One function as text."""
-    speller = _Speller(target, float_name(compute), form, function)
+    speller = _Speller(target, signature, form, function)
     body = [unparse(speller.visit(copied(s))) for s in function.body]
     lines = "\n".join("    " + line for text in body for line in text.split("\n"))
     return f"{target.decorator}\ndef {function.name}({', '.join(device_parameters(function))}):\n{lines}\n"
 
 
-def expression_text(target: Target, compute: np.dtype, form: Form, node: ast.AST) -> str:
+def expression_text(target: Target, signature: Signature, form: Form, node: ast.AST) -> str:
     """An expression or a statement of a form's body as text."""
-    return unparse(_Speller(target, float_name(compute), form, form.body).visit(copied(node)))
+    return unparse(_Speller(target, signature, form, form.body).visit(copied(node)))
 
 
 def device_parameters(function: Function) -> list[str]:
@@ -201,9 +202,10 @@ def arrays_of(function: Function) -> list[str]:
 class _Speller(ast.NodeTransformer):
     """Replaces the pseudo-operations of one function."""
 
-    def __init__(self, target: Target, float_name: str, form: Form, function: Function) -> None:
-        self.target, self.float_name, self.radius = target, float_name, form.radius
-        self.kinds = {w.name: w.kind for w in function.windows}
+    def __init__(self, target: Target, signature: Signature, form: Form, function: Function) -> None:
+        self.target, self.float_name, self.radius = target, float_name(signature.compute), form.radius
+        dtypes = dict(zip((w.raster for w in form.body.windows), signature.inputs, strict=True))
+        self.casts = {w.name: self._cast(w.kind, dtypes[w.raster]) for w in function.windows}
         self.functions = {f.name: f for f in form.functions}
         self.arrays = {a.name: a for a in function.arrays}
         self.c_functions = {f.name: f for f in form.c_functions}
@@ -243,8 +245,7 @@ class _Speller(ast.NodeTransformer):
         places = zip(("_y", "_x"), map(self.visit, (dy, dx)), self.radius, strict=True)
         layers = (self.target.running.format(unparse(self.visit(k))) for k in layer)
         index = ", ".join([*layers, *(self.target.index(*place) for place in places)])
-        kind = self.float_name if self.kinds[array] is Kind.FLOAT else "i64"
-        text = f"_{array}_valid[{index}] != 0" if is_call(node, "_valid") else f"{kind}({array}[{index}])"
+        text = f"_{array}_valid[{index}] != 0" if is_call(node, "_valid") else f"{self.casts[array]}({array}[{index}])"
         return ast.parse(text, mode="eval").body
 
     def _of_layers(self, name: str, array: ast.expr, *index: ast.expr) -> ast.expr:
@@ -252,6 +253,11 @@ class _Speller(ast.NodeTransformer):
         at = "".join(self.target.running.format(unparse(k)) for k in index)
         text = f"{unparse(array)}[{at}]" if name == "_time" else f"i64({unparse(array)}.shape[0])"
         return ast.parse(text, mode="eval").body
+
+    def _cast(self, kind: Kind, dtype: np.dtype) -> str:
+        """What makes a value of the body of a cell; nothing where it is one, for Numba takes its time over each."""
+        wanted = self.float_name if kind is Kind.FLOAT else "i64"
+        return "" if _CONVERSIONS.get(dtype.name) == wanted else wanted
 
     def _math(self, arguments: list[ast.expr]) -> ast.expr:
         function, *values = arguments

@@ -85,7 +85,7 @@ class Together:
 
     def _text(self, node: object) -> str:
         pixels = self.pixels
-        return expression_text(pixels.target, pixels.signature.compute, pixels.form, node)  # type: ignore[arg-type]
+        return expression_text(pixels.target, pixels.signature, pixels.form, node)  # type: ignore[arg-type]
 
 
 def _parameters(section: Section) -> list[str]:
