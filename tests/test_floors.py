@@ -94,10 +94,11 @@ def imports_of(file):
             assert node.level == 0, f"{file}:{node.lineno}: relative import"
             names = imported_names(node)
         found.extend(Import(file, node.lineno, name, lazy, typing) for name in names)
-        lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         block = node.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) else ()
         for child in ast.iter_child_nodes(node):
-            visit(child, lazy, typing or child in block)
+            if not isinstance(child, ast.expr):  # which most nodes are, and which hold no imports
+                visit(child, lazy, typing or child in block)
 
     visit(ast.parse(file.read_text("utf-8")), lazy=False, typing=False)
     return found
