@@ -356,7 +356,40 @@ def arrays(*names):
     return run
 
 
+CODES = {11: 1.5, 12: 2.5, 31: -4.0}
+COEFFICIENTS = np.array([[0.25, 0.5, 0.125], [1.0, -2.0, 3.0]])
+STEPS = ((0, 1, 0.5), (-1, 0, 1.0), (1, -1, 0.25))
+LARGE = np.random.default_rng(5).random(20_000)
+
+
+@tj.focal(radius=1)
+def looked_up(z, c: np.uint8):
+    k = int(abs(z[0, 0])) % 3
+    dy, dx = STEPS[k][0], STEPS[k][1]
+    return z[dy, dx] * STEPS[k][2] + COEFFICIENTS[c[0, 0] & 1, k - 3] + CODES.get(c[0, 0], 0.0) + LARGE[c[0, 0] + 300]
+
+
+def outside_of_tables(rng):
+    """An index outside is told with its table, and nothing else is read."""
+    c = np.full(SHAPE, 12, np.uint8)
+    c[3, 4] = 13
+    try:
+        classes(c, backend="cuda")
+    except tj.errors.KernelError as error:
+        return (np.array("classes: CODES has no key 13, which is asked for at 1 pixel" in str(error)),), (
+            np.array(1) == 1,
+        )
+    raise AssertionError("no error")
+
+
+@tj.local
+def classes(c: np.uint8):
+    return CODES[c]
+
+
 FEATURES = {
+    "tables": lambda rng: on_arrays(looked_up, holed(rng), rng.integers(9, 14, SHAPE).astype(np.uint8)),
+    "an index outside of a table": outside_of_tables,
     "while with break": lambda rng: on_arrays(while_break, holed(rng)),
     "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
     "helpers that read neighbours": lambda rng: on_arrays(helpers, holed(rng)),

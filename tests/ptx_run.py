@@ -109,6 +109,15 @@ def located(z, *, x=tj.X) -> np.float32:
     return z * x
 
 
+WEIGHTS = tuple(1 / (k + 1) for k in range(40))
+LARGE = tuple(range(40_000))
+
+
+@tj.local
+def weighted(z):
+    return z * WEIGHTS[int(z)] + LARGE[int(z)]
+
+
 OTHERS = {
     k.name: (k, "float32")
     for k in (
@@ -124,6 +133,7 @@ OTHERS = {
         roughness,
         located,
         best_pixel,
+        weighted,
     )
 }
 TYPED = {f"{name} {dtype}": (SINGLE[name].kernel, dtype)

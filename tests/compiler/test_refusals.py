@@ -860,6 +860,18 @@ def f(z):
         "iterates over the raster z",
         "loop over offsets: for dy in range(-1, 2): … z[dy, dx]",
     ),
+    "iterate enumerate": (
+        """
+@tj.local
+def f(z):
+    for i, v in «enumerate(z)»:
+        z = z + v
+    return z
+""",
+        "f",
+        "loops over enumerate(z)",
+        "a for loop goes over range(...), or over a tuple or an array of numbers",
+    ),
     "range none": (
         """
 @tj.local
@@ -1519,11 +1531,11 @@ def f(z):
 D = {1: 2}
 @tj.local
 def f(z):
-    return «D.get»(z)
+    return «D.get(z)»
 """,
         "f",
-        "unknown function D.get",
-        KNOWN,
+        "D.get with 1 argument",
+        "write D.get(c, 0)",
     ),
     "ternary tuple": (
         """
@@ -1633,27 +1645,170 @@ def f(z):
         "g cannot be called from a body",
         KNOWN,
     ),
-    "list captured index": (
+    "table of texts": (
         """
-W = [1, 2]
+W = (1, "two")
 @tj.local
 def f(z):
-    return z + «W[0]»
+    return z + «W[int(z)]»
 """,
         "f",
-        "W is no raster parameter, so it has no cells",
-        "pass arrays as positional parameters, and constant weights as a captured tuple",
+        "W holds 'two', which is no number",
+        "a table has numbers, in one or two dimensions",
     ),
-    "tuple index runtime": (
+    "table of ragged rows": (
+        """
+W = ((1, 2), (3,))
+@tj.local
+def f(z):
+    return z + «W[int(z)][0]»
+""",
+        "f",
+        "W has rows of unlike lengths",
+        "give all rows one length, or index the rows with literals",
+    ),
+    "table of none": (
+        """
+W = ()
+@tj.local
+def f(z):
+    return z + «W[int(z)]»
+""",
+        "f",
+        "W is empty",
+        "a table has one element or more",
+    ),
+    "table of three dimensions": (
+        """
+W = np.zeros((2, 2, 2))
+@tj.local
+def f(z):
+    return z + «W[int(z)][0][0]»
+""",
+        "f",
+        "W is an array of 3 dimensions of float64",
+        "a table has integers or floats of up to 64 bits, in one or two dimensions",
+    ),
+    "table of complex numbers": (
+        """
+W = np.zeros(3, complex)
+@tj.local
+def f(z):
+    return z + «W[int(z)]»
+""",
+        "f",
+        "W is an array of 1 dimension of complex128",
+        "a table has integers or floats of up to 64 bits, in one or two dimensions",
+    ),
+    "table too large": (
+        """
+W = np.zeros((600, 600))
+@tj.local
+def f(z):
+    return z + «W[int(z), 0]»
+""",
+        "f",
+        "W has 360000 elements",
+        "a table has 125000 at most: pass larger ones as rasters",
+    ),
+    "table of integers too large": (
+        """
+W = (1, 2**70)
+@tj.local
+def f(z):
+    return z + «W[int(z)]»
+""",
+        "f",
+        "W holds an integer beyond 64 bits",
+        "write it as a float: 1e20",
+    ),
+    "table row as a number": (
+        """
+W = ((1, 2), (3, 4))
+@tj.local
+def f(z):
+    return z + «W[int(z)]»
+""",
+        "f",
+        "one row of W, where one number is needed",
+        "index W twice",
+    ),
+    "table number with an index": (
         """
 W = (1, 2)
 @tj.local
-def f(z, *, k=1):
-    return z * «W[k]»
+def f(z):
+    return z + «W[int(z)][0]»
 """,
         "f",
-        "which element of W is known only while running",
-        "index a tuple with literals, or with the variables of loops over literal ranges",
+        "a number with an index of W, where one number is needed",
+        "index W once",
+    ),
+    "table literal index outside": (
+        """
+W = (1, 2)
+@tj.local
+def f(z):
+    return z + «W[2]»
+""",
+        "f",
+        "W[2] is outside W, which has 2 elements",
+        "elements are numbered from 0, and from the end -1",
+    ),
+    "table column unknown": (
+        """
+W = ((1, 0.5), (3, 4.5))
+@tj.local
+def f(z):
+    return z + W[0 if z > 1 else 1][«int(z)»]
+""",
+        "f",
+        "which column of W is known only while running, and they differ in kind",
+        "write all numbers of the table as floats, or index columns with literals",
+    ),
+    "dict literal key missing": (
+        """
+D = {1: 2, 5: 3}
+@tj.local
+def f(z):
+    return z + «D[4]»
+""",
+        "f",
+        "D has no key 4",
+        "its keys are 1, 5",
+    ),
+    "dict of far keys": (
+        """
+D = {1: 2, 100_000: 3}
+@tj.local
+def f(z):
+    return z + «D[z]»
+""",
+        "f",
+        "D has keys from 1 to 100000",
+        "keys lie within 65536 numbers: look others up before, and store a class",
+    ),
+    "dict of texts": (
+        """
+D = {"a": 2}
+@tj.local
+def f(z):
+    return z + «D[z]»
+""",
+        "f",
+        "D is no dict of integers",
+        "the keys of a table are integers, one or more",
+    ),
+    "table index float": (
+        """
+W = (1, 2)
+@tj.local
+def f(z):
+    return z + W[«z»]
+""",
+        "f",
+        "the index of W is a float",
+        "write int(z), or annotate the raster with its integer dtype",
     ),
     "kernel in kernel": (
         """

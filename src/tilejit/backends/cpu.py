@@ -79,7 +79,8 @@ class CpuLaunch:
         self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[np.dtype],
         short: int | None = None,
     ) -> None:  # fmt: skip
-        self._function, self._kernel, self._counters = function, kernel, counters_of(kernel, signature)
+        self._function, self._kernel, self._signature = function, kernel, signature
+        self._counters = counters_of(kernel, signature)
         self._short, self._lanes = short, lanes
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
@@ -88,17 +89,31 @@ class CpuLaunch:
         control = new_control() if control is None else control
         arguments = (control, *arrays, *outputs, *nodata, *scalars)
         if self._short is None or outputs[0].size <= self._short:
-            return self._call(arguments, arrays, outputs[0].shape[1])
-        return interruptible(lambda: self._call(arguments, arrays, outputs[0].shape[1]), control)
+            told = self._call(arguments, outputs[0].shape[1])
+        else:
+            told = interruptible(lambda: self._call(arguments, outputs[0].shape[1]), control)
+        if not told:
+            return Counts()
+        if "outside" in self._counters and told[-2]:
+            from tilejit.backends.outside import refuse_outside  # which imports the python backend
 
-    def _call(self, arguments: Sequence[Any], arrays: Sequence[NDArray[Any]], width: int) -> Counts:
+            refuse_outside(self._kernel, self._signature, told[-2:], arrays, scalars, self._inner(outputs[0].shape))
+        return Counts.of_launch(self._kernel, self._counters, told, arrays)
+
+    def _inner(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The rows and columns that are computed of an output of a shape."""
+        rows, cols = self._kernel.radius if self._short is None else (0, 0)
+        return shape[0] - 2 * rows, shape[1] - 2 * cols
+
+    def _call(self, arguments: Sequence[Any], width: int) -> list[int]:
         lanes = [np.empty(width, dtype) for dtype in self._lanes]
         if not self._counters:
             self._function(*arguments, *lanes)
-            return Counts()
+            return []
         counts = np.zeros(len(self._counters), np.int64)
         self._function(*arguments, counts, *lanes)
-        return Counts.of_launch(self._kernel, self._counters, counts.tolist(), arrays)
+        told: list[int] = counts.tolist()
+        return told
 
 
 class _SettlingLaunch:

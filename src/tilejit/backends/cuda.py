@@ -28,7 +28,8 @@ from tilejit.backends.cuda_device import (
     versions,
     why_none,
 )
-from tilejit.compiler.cuda import cuda_source
+from tilejit.backends.outside import refuse_outside
+from tilejit.compiler.cuda import cuda_source, given_tables
 from tilejit.compiler.jit.modules import load_module
 from tilejit.compiler.passes import hoisted
 from tilejit.compiler.pixels import counters_of
@@ -114,7 +115,8 @@ def argument_types(kernel: Kernel, signature: Signature) -> tuple[Any, ...]:
         return types.Array(from_dtype(dtype), dimensions, layout) if dimensions else from_dtype(dtype)
 
     _, *known = launch_types(kernel, signature, len(hoisted(kernel).names))  # without a control
-    return tuple(of(*one) for one in known)
+    tables = [table.stored(signature.compute) for table in given_tables(kernel, signature)]
+    return tuple(of(*one) for one in (*known, *((t.dtype, t.ndim, "C") for t in tables)))
 
 
 class _Launch:
@@ -124,7 +126,8 @@ class _Launch:
         self.function = load_launch(kernel, signature)
         self.kernel, self.counters = kernel, counters_of(kernel, signature)
         self.hoisted = hoisted(kernel)
-        self.compute = signature.compute
+        self.tables = [table.stored(signature.compute) for table in given_tables(kernel, signature)]
+        self.signature = signature
         self.turn: Any = _SIMULATOR if simulating() else contextlib.nullcontext()
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
@@ -135,7 +138,7 @@ class _Launch:
             return Counts()
         grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]))
         counts = np.zeros(len(self.counters), np.int64)
-        scalars = [*scalars, *self.hoisted.values(scalars, self.compute)]
+        given, scalars = scalars, [*scalars, *self.hoisted.values(scalars, self.signature.compute)]
         with self.turn:
             workspace = _workspace()
             workspace.begin()
@@ -144,11 +147,15 @@ class _Launch:
             numbers = [workspace.upload(s).device if isinstance(s, np.ndarray) else s for s in scalars]
             counter = [workspace.upload(counts)] if self.counters else []
             launch = self.function[grid, BLOCK, workspace.stream]
-            launch(*inputs, *(r.device for r in results), *nodata, *numbers, *(c.device for c in counter))
+            after = [*(c.device for c in counter), *(workspace.upload(t).device for t in self.tables)]
+            launch(*inputs, *(r.device for r in results), *nodata, *numbers, *after)
             workspace.download(zip([*results, *counter], [*outputs, *[counts] * bool(self.counters)], strict=True))
         if control is not None:
             control[ROWS] += height
-        return Counts.of_launch(self.kernel, self.counters, counts.tolist(), arrays)
+        told = counts.tolist()
+        if "outside" in self.counters and told[-2]:
+            refuse_outside(self.kernel, self.signature, told[-2:], arrays, given, (height, width))
+        return Counts.of_launch(self.kernel, self.counters, told, arrays)
 
 
 @functools.cache

@@ -7,12 +7,14 @@ every operator replaced by one of :mod:`tilejit.backends.scalars`, and rasters b
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends import ROWS, STOP, new_control
 from tilejit.backends.scalars import MOST, Notes, Scalars
+from tilejit.backends.tables import refuse
 from tilejit.compiler.form import ALL
 from tilejit.compiler.kinds import Kind
 from tilejit.kernel.counts import COUNTERS, Counts
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends import Launch, LaunchControl
+    from tilejit.backends.tables import Outside
     from tilejit.compiler.form import Cell
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Quantity, Signature
@@ -40,7 +43,7 @@ class PythonBackend:
 
     def compile(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns a launch that runs the body for each pixel."""
-        return _Interpreter(kernel, signature)
+        return Interpreter(kernel, signature)
 
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """There are none."""
@@ -122,7 +125,7 @@ def _layers(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.ndim == 3 else array[np.newaxis]
 
 
-class _Interpreter:
+class Interpreter:
     """A launch that interprets."""
 
     def __init__(self, kernel: Kernel, signature: Signature) -> None:
@@ -133,9 +136,19 @@ class _Interpreter:
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
+        """Computes one tile: see `Launch`."""
+        counts, outside = self.interpreted(arrays, outputs, nodata, scalars, control)
+        if outside is not None:
+            refuse(self.kernel, outside, counts["outside"])
+        return Counts.of_launch(self.kernel, COUNTERS, [counts[name] for name in COUNTERS], arrays)
+
+    def interpreted(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
+                    scalars: Sequence[Any], control: LaunchControl | None = None,
+                    ) -> tuple[Counter[str], Outside | None]:  # fmt: skip
+        """Computes one tile; returns what is counted, and the first index that lay outside of a table."""
         control, before = (new_control(), 0) if control is None else (control, int(control[ROWS]))
-        cells = self._cells(arrays, *scalars[len(self.kernel.scalars) :])
-        collisions = beyond = saturated = missing = 0
+        cells, outside = self._cells(arrays, *scalars[len(self.kernel.scalars) :]), None
+        counts = Counter[str]()
         with np.errstate(all="ignore"):
             for row, col in itertools.product(*map(range, outputs[0].shape)):
                 if control[STOP]:
@@ -144,17 +157,15 @@ class _Interpreter:
                 for cell in cells.values():
                     cell.row, cell.col = row, col
                 results = self._pixel(cells, self._scalars(scalars, row, col))
-                beyond += "beyond" in self.notes.found
-                saturated += "saturated" in self.notes.found
-                missing += "missing" in self.notes.found
+                counts.update(self.notes.found)
+                outside = outside or self.notes.outside
                 for k, output in enumerate(outputs):
                     value, is_held = (None, False) if results is None else _stored(results[k], output.dtype)
-                    saturated += is_held
-                    collisions += value is not None and bool(value == nodata[k])
+                    counts["saturated"] += is_held
+                    counts["collisions"] += value is not None and bool(value == nodata[k])
                     output[row, col] = nodata[k] if value is None else value
         control[ROWS] = before + outputs[0].shape[0]
-        counts = [collisions, beyond, saturated, missing]
-        return Counts.of_launch(self.kernel, COUNTERS, counts, arrays)
+        return counts, outside
 
     def _cells(self, arrays: Sequence[NDArray[Any]], *tables: NDArray[Any]) -> dict[str, _Cells]:
         remaining = iter(arrays)
@@ -192,7 +203,7 @@ class _Interpreter:
         is_valid = self.kernel.nodata != "propagate" or all(
             cells[name].is_valid(cell) for name, footprint in self.form.footprint.items() for cell in footprint
         )
-        self.notes.found.clear()
+        self.notes.clear()
         if not is_valid:
             return None
         arguments = [c if name in self.kernel.windows else c[0, 0] for name, c in cells.items()]

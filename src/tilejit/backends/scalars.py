@@ -23,11 +23,12 @@ import numpy as np
 from tilejit.backends.local_arrays import Arrays
 from tilejit.backends.numpy_scalars import NumpyFunctions
 from tilejit.backends.operators import OPERATORS, Rewrite
+from tilejit.backends.tables import table_of
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
 from tilejit.compiler.folding import folded
 from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
 from tilejit.compiler.kinds import Kind, kind_of_dtype
-from tilejit.compiler.names import Names, is_valid, plain_number
+from tilejit.compiler.names import TABLES, Names, is_valid, plain_number
 from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import bare
@@ -36,6 +37,7 @@ from tilejit.math import float32, float64
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tilejit.backends.tables import Outside
     from tilejit.compiler.numpy_names import Formula
     from tilejit.compiler.source import FunctionSource
 
@@ -51,6 +53,18 @@ class Notes(threading.local):
 
     def __init__(self) -> None:
         self.found: set[str] = set()
+        self.outside: Outside | None = None
+        """The first index of it that a table does not have."""
+
+    def clear(self) -> None:
+        """Begins with the next pixel."""
+        self.found.clear()
+        self.outside = None
+
+    def note_outside(self, outside: Outside) -> None:
+        """Notes an index that a table does not have."""
+        self.found.add("outside")
+        self.outside = self.outside or outside
 
 
 class Scalars:
@@ -107,8 +121,8 @@ class Scalars:
         number = plain_number(value)
         if number is not None:
             return self.compute(number) if isinstance(number, float) else number
-        if isinstance(value, (tuple, frozenset)):
-            return (tuple if isinstance(value, tuple) else frozenset)(map(self._value, value))
+        if isinstance(value, (*TABLES, frozenset)):
+            return self._collection(value)
         if (numpy := self._numpy.find(value)) is not None:
             return numpy
         if isinstance(value, (ModuleType, type)) and getattr(builtins, value.__name__, None) is not value:
@@ -116,6 +130,13 @@ class Scalars:
         if is_library(value):
             return _Patched(self, value)
         return self._c_function(value) if is_c_function(value) else self._function(value)
+
+    def _collection(self, value: Any) -> Any:
+        """What a captured tuple, list, dict, array or frozenset is in a body."""
+        table = table_of(value, self.compute, self.notes.note_outside)
+        if table is not None or not isinstance(value, (tuple, frozenset)):
+            return value if table is None else table
+        return (tuple if isinstance(value, tuple) else frozenset)(map(self._value, value))
 
     def _c_function(self, value: Any) -> Callable[..., Any]:
         """A C function whose numbers are the language's."""

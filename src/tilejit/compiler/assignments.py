@@ -50,7 +50,7 @@ def lower_assignment(scope: Scope, node: ast.Assign) -> Lowered:
     if isinstance(target, ast.Tuple):
         return _unpack(scope, node, target), True
     store = _store(scope, target, lower(scope, node.value))
-    _note_interval(scope, target, node.value)
+    _note_interval(scope, target, node.value, is_bound=getattr(node, "is_bound", False))
     return [store], True
 
 
@@ -102,13 +102,18 @@ def _elements_of_tuple(scope: Scope, value: ast.expr) -> Sequence[object] | None
     return returned.elts if isinstance(returned, ast.Tuple) else None
 
 
-def _note_interval(scope: Scope, target: ast.expr, value: ast.expr) -> None:
-    """Notes between which numbers of layers a variable lies that is assigned once: ``last = len(t) - 1``."""
+def _note_interval(scope: Scope, target: ast.expr, value: ast.expr, *, is_bound: bool = False) -> None:
+    """Notes where a variable lies that is assigned once, of layers or of a table, or in a loop's head."""
     span = interval_of(value, scope.intervals)
-    if span is None or max(map(abs, span)) < COUNT // 2 or not isinstance(target, ast.Name):
+    is_known = span is not None and (max(map(abs, span)) >= COUNT // 2 or _has_subscript(value) or is_bound)
+    if span is None or not is_known or not isinstance(target, ast.Name):
         return
-    if [*parameter_names(scope.source), *stored(scope.source.tree)].count(target.id) == 1:
+    if is_bound or [*parameter_names(scope.source), *stored(scope.source.tree)].count(target.id) == 1:
         scope.intervals = {**scope.intervals, target.id: span}
+
+
+def _has_subscript(node: ast.expr) -> bool:
+    return any(isinstance(n, ast.Subscript) for n in ast.walk(node))
 
 
 def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:

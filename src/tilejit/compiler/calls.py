@@ -9,6 +9,7 @@ from tilejit.compiler.array_text import MAKERS, is_one_of
 from tilejit.compiler.arrays import sort, window
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
 from tilejit.compiler.cells import lower_length
+from tilejit.compiler.elements import lower_get
 from tilejit.compiler.form import MATH, call, is_call, load, targets
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.names import IMPORTS, MISSING, is_valid
@@ -45,19 +46,16 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     """
     function = scope.names.resolve(node.func)
     name = ast.unparse(node.func)
-    if isinstance(node.func, ast.Name) and node.func.id in scope.names.locals:
-        scope.fail(node.func, f"{name} is a variable here, and no function", "give the variable another name")
     if function is MISSING:
-        _refuse_unknown(scope, node, name)
+        return _of_no_name(scope, node, lower)
     if function is is_valid or function is len:
         return _is_valid(scope, node, lower) if function is is_valid else lower_length(scope, node)
     if is_reduction(function, node):
         return lower_reduction(scope, node, function, lower)
-    if is_c_function(function):
-        return _c_call(scope, node, function, lower)
     handler, mathematical = handler_of(function), math_name(function)
     if handler is None and mathematical is None:
-        return _helper(scope, node, function)
+        is_c = is_c_function(function)
+        return _c_call(scope, node, function, lower) if is_c else _helper(scope, node, function)
     if node.keywords:
         scope.fail(node.keywords[0], f"{name} with a keyword argument", "give its arguments by position")
     if handler is not None:
@@ -65,7 +63,13 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     return _math(scope, node, str(mathematical), [lower(scope, a) for a in node.args])
 
 
-def _refuse_unknown(scope: Scope, node: ast.Call, name: str) -> None:
+def _of_no_name(scope: Scope, node: ast.Call, lower: Lower) -> Value:  # noqa: RET503 - it fails
+    """What is called is a method of a captured dict, or nothing that the body sees."""
+    found, name = lower_get(scope, node, lower), ast.unparse(node.func)
+    if found is not None:
+        return found
+    if isinstance(node.func, ast.Name) and node.func.id in scope.names.locals:
+        scope.fail(node.func, f"{name} is a variable here, and no function", "give the variable another name")
     if scope.names.library(node.func) is not None:
         scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
     refuse_undefined(scope, node.func)

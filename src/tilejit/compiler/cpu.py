@@ -18,7 +18,6 @@ from tilejit.compiler.emitter import (
     device_parameters,
     float_name,
     function_text,
-    library_parts,
     math_used,
     module_text,
 )
@@ -26,7 +25,9 @@ from tilejit.compiler.form import OWN, Renamer, copied
 from tilejit.compiler.interchange import interchanged
 from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
+from tilejit.compiler.library import library_parts
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
+from tilejit.compiler.tables import module_parts
 from tilejit.compiler.together import Together, lanes_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ TARGET = Target(
         "_cut": "(value):\n    held = _select(value > _LEAST, value, _LEAST)\n"
         "    held = _select(_isnan(value), _ZERO, _select(held < _MOST, held, _MOST))\n"
         "    return _select(value > _MOST, i64(2**63 - 1), i64(held))",
+        "_within": "(i, n):\n    return i64(min(u64(i), u64(n)))",
         "_minimum": "(a, b):\n    return b if b < a else a",
         "_maximum": "(a, b):\n    return b if b > a else a",
         "_select": "(test, a, b):\n    return a if test else b",
@@ -81,6 +83,7 @@ _COUNTED = "_row_{0} = np.int32(_row_{0} + ({1}))"
 """A row's counts in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
 _UNLESS_STOPPED = "if _control[0] == 0:"
 """Asked before each row, of memory that another thread writes: see `tilejit.backends`."""
+_FIRST_OUTSIDE = "_all_first = _height - _y if (_all_outside > 0) & (_all_first == 0) else _all_first"
 _ROW_DONE = "_control[1] += 1"
 """Only of tiles, which have a control each: threads that share one would count over each other."""
 
@@ -114,8 +117,9 @@ def module_of(
     """
     used = math_used(kernel.form) & TARGET.own_math
     constants, before = library_parts(used, signature.compute, "@njit(**_MATH)")
-    constants += arrays_on_stack(kernel.form, float_name(signature.compute))
-    before += sorting_functions(kernel.form, TARGET.decorator)
+    arrays, readers = module_parts(kernel.form.tables, signature.compute, TARGET.decorator)
+    constants += [*arrays, *arrays_on_stack(kernel.form, float_name(signature.compute))]
+    before += [*readers, *sorting_functions(kernel.form, TARGET.decorator)]
     before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature, nest)]
     fast = _FAST if kernel.fast else "False"
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
@@ -198,7 +202,12 @@ class _Rows(Pixels):
     @property
     def _counts(self) -> str:
         """The counts of one row, as a tuple."""
-        return "".join(f"_row_{name}, " for name in self.counters).rstrip() or "0"
+        return "".join(f"_row_{name}, " for name in self._of_rows).rstrip() or "0"
+
+    @property
+    def _of_rows(self) -> list[str]:
+        """What is counted in each row."""
+        return [name for name in self.counters if name != "first"]
 
     def row_text(self) -> str:
         """A function that goes over the pixels of one row and returns what it counts there."""
@@ -220,7 +229,7 @@ class _Rows(Pixels):
             row = for_pixels(self.lines(values, self._output, _COUNTED.format))
         else:
             row = Together(self, self.nest, values, for_pixels).lines(self.endings(self._output, _COUNTED.format))
-        return [*(f"_row_{name} = np.int32(0)" for name in self.counters), *before, *row]
+        return [*(f"_row_{name} = np.int32(0)" for name in self._of_rows), *before, *row]
 
     def _output(self, result: int) -> str:
         rows, cols = self.form.radius if self.whole else (0, 0)
@@ -250,7 +259,8 @@ class _Rows(Pixels):
     def _unless_stopped(self, row: list[str]) -> list[str]:
         """The lines of a row, done and counted where the launch is to go on."""
         done = [] if self.whole else [_ROW_DONE]
-        return [_UNLESS_STOPPED, *indented([*row, *(f"_all_{n} += _row_{n}" for n in self.counters), *done])]
+        first = [_FIRST_OUTSIDE] * ("first" in self.counters)
+        return [_UNLESS_STOPPED, *indented([*row, *(f"_all_{n} += _row_{n}" for n in self._of_rows), *first, *done])]
 
     def _strips(self) -> list[str]:
         """The lines that scan one strip after the other and run one variant or the other over its rows."""

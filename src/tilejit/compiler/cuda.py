@@ -10,13 +10,16 @@ is declared ``fast``: the fast ones lose digits as arguments grow.
 
 from __future__ import annotations
 
+import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.array_places import networks, sorting_functions
 from tilejit.compiler.emitter import Target, float_name, function_text, math_used, module_text
-from tilejit.compiler.form import OWN
+from tilejit.compiler.form import OWN, is_call
 from tilejit.compiler.passes import hoisted
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
+from tilejit.compiler.tables import module_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tilejit.compiler.emitter import Body
     from tilejit.compiler.form import Form
     from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.tables import Table
 
 _ROUNDED = (
     "(value):\n    held = value if abs(value) < _MOST else _ZERO\n"
@@ -39,6 +43,8 @@ _PLAIN = {
 _PRECISE = {*OWN, "tan", "tanh", "log2", "log10"} - _PLAIN.keys()
 """Functions of which fastmath has a cruder form, and those that a form expects in the compute dtype."""
 _OF_TWO = {"atan2", "hypot", "pow"}
+_CONSTANT_BYTES = 1 << 15
+"""Tables up to here lie in constant memory, of which there are 64 KB; larger ones in global memory."""
 _TARGET = Target(
     module="cuda",
     decorator="@cuda.jit(**_INLINE)",
@@ -56,6 +62,7 @@ _TARGET = Target(
         "_ceil": _ROUNDED.format("math.ceil"),
         "_cut": "(value):\n    held = min(max(value, _LEAST), _MOST) if value == value else _ZERO\n"
         "    return i64(2**63 - 1) if value > _MOST else i64(held)",
+        "_within": "(i, n):\n    return i if (i >= 0) & (i < n) else i64(n)",
         "_minimum": "(a, b):\n    return b if b < a else a",
         "_maximum": "(a, b):\n    return b if b > a else a",
         "_isnan": "(a):\n    return a != a",
@@ -80,7 +87,11 @@ def cuda_source(kernel: Body, signature: Signature) -> str:
     for function in kernel.form.c_functions:
         function.refuse_on_gpu()
     form = hoisted(kernel).form
+    given = {table.name for table in given_tables(kernel, signature)}
+    form = _taking(form, given)
+    constants, readers = module_parts(form.tables, signature.compute, _TARGET.decorator, given)
     functions = [
+        *readers,
         *_math_functions(math_used(form), signature.compute),
         *networks(form, float_name(signature.compute), _TARGET.decorator),
         *sorting_functions(form, _TARGET.decorator),
@@ -89,7 +100,27 @@ def cuda_source(kernel: Body, signature: Signature) -> str:
         _launch(kernel, signature, form),
     ]
     shape = "one tile at a time, on CUDA"
-    return module_text(_TARGET, kernel, signature, functions, shape=shape, fast=str(kernel.fast))
+    return module_text(_TARGET, kernel, signature, functions, constants, shape=shape, fast=str(kernel.fast))
+
+
+def given_tables(kernel: Body, signature: Signature) -> list[Table]:
+    """Returns the tables that a launch takes, after all else: those for which constant memory has no room."""
+    room, given = _CONSTANT_BYTES, []
+    for table in sorted(kernel.form.tables, key=lambda t: t.values.size):
+        room -= table.stored(signature.compute).nbytes
+        given += [table] * (room < 0)
+    return given
+
+
+def _taking(form: Form, given: set[str]) -> Form:
+    """The form whose functions take the tables that they and those that they call index."""
+    taken: dict[str, tuple[str, ...]] = {}
+    for function in form.functions:
+        calls = [n for s in function.body for n in ast.walk(s) if isinstance(n, ast.Call)]
+        own = [str(n.args[0].value) for n in calls if is_call(n, "_table")]  # type: ignore[attr-defined]
+        called = [name for n in calls for name in taken.get(getattr(n.func, "id", ""), ())]
+        taken[function.name] = tuple(sorted(given & {*own, *called}))
+    return replace(form, functions=tuple(replace(f, tables=taken[f.name]) for f in form.functions))
 
 
 def _math_functions(names: set[str], compute: np.dtype) -> list[str]:
@@ -107,9 +138,12 @@ def _launch(kernel: Body, signature: Signature, form: Form) -> str:
     pixels = Pixels(_TARGET, kernel, signature, form, checked=any(kernel.checked_cells.values()))
     before = form.body.scalars[len(kernel.form.body.scalars) :]
     arguments = [*arguments_of(kernel, signature), *before, *["_counts"] * bool(pixels.counters)]
+    arguments += [table.name for table in given_tables(kernel, signature)]
 
     def count(name: str, test: str) -> str:
-        return f"if {test}:\n    cuda.atomic.add(_counts, {pixels.counters.index(name)}, 1)"
+        index = pixels.counters.index(name)
+        first = f"\n    cuda.atomic.max(_counts, {index + 1}, i64(_out0.shape[0] - _row))" if name == "outside" else ""
+        return f"if {test}:\n    cuda.atomic.add(_counts, {index}, 1){first}"
 
     looked_up, scalars = pixels.scalars()
     lines = [

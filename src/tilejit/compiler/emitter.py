@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-import tilejit.math
 from tilejit.compiler.array_places import local_array
 from tilejit.compiler.c_functions import is_narrow
-from tilejit.compiler.form import OWN, Renamer, assign, call, copied, is_call, load, stored
+from tilejit.compiler.form import OWN, call, copied, is_call, load
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.source import bare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,7 +184,7 @@ def expression_text(target: Target, signature: Signature, form: Form, node: ast.
 def device_parameters(function: Function) -> list[str]:
     """The parameters of a generated function: arrays (with validity for integers), the pixel, scalars."""
     arrays = arrays_of(function)
-    return [*arrays, *(["_y", "_x"] if arrays else []), *function.scalars]
+    return [*arrays, *(["_y", "_x"] if arrays else []), *function.scalars, *function.tables]
 
 
 def arrays_of(function: Function) -> list[str]:
@@ -206,6 +202,7 @@ class _Speller(ast.NodeTransformer):
         self.target, self.float_name, self.radius = target, float_name(signature.compute), form.radius
         dtypes = dict(zip((w.raster for w in form.body.windows), signature.inputs, strict=True))
         self.casts = {w.name: self._cast(w.kind, dtypes[w.raster]) for w in function.windows}
+        self.tables = function.tables
         self.functions = {f.name: f for f in form.functions}
         self.arrays = {a.name: a for a in function.arrays}
         self.c_functions = {f.name: f for f in form.c_functions}
@@ -225,8 +222,8 @@ class _Speller(ast.NodeTransformer):
             return local_array(name, arguments, self.arrays, self.float_name, self.target.array)
         if name in {"_float", "_count", "_time"}:
             return call(self.float_name, *arguments) if name == "_float" else self._of_layers(name, *arguments)
-        if name in {"_math", "_c"}:
-            return self._math(arguments) if name == "_math" else self._c_function(arguments)
+        if name in {"_math", "_c", "_table"}:
+            return {"_math": self._math, "_c": self._c_function, "_table": self._element}[name](arguments)
         if name == "_select" and not self.target.has_select:
             return ast.IfExp(*arguments)
         is_helper = name in self.functions
@@ -278,6 +275,11 @@ class _Speller(ast.NodeTransformer):
             return ast.Compare(result, [ast.NotEq()], [ast.Constant(0)])
         return call(self.float_name if called.pointer.kind is Kind.FLOAT else "i64", result)
 
+    def _element(self, arguments: list[ast.expr]) -> ast.expr:
+        name, *indices = arguments
+        table = str(name.value)  # type: ignore[attr-defined]
+        return call(f"_at_{table}", *[load(table)] * (table in self.tables), *indices)
+
     def _helper(self, helper: Function, arguments: list[ast.expr]) -> ast.expr:
         count = len(helper.windows)
         passed: list[ast.expr] = []
@@ -286,7 +288,7 @@ class _Speller(ast.NodeTransformer):
             if window.kind is Kind.INT:
                 passed.append(load(f"_{argument.id}_valid"))  # type: ignore[attr-defined]
         pixel = [load("_y"), load("_x")] if count else []
-        return call(helper.name, *passed, *pixel, *arguments[count:])
+        return call(helper.name, *passed, *pixel, *arguments[count:], *map(load, helper.tables))
 
 
 def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:
@@ -299,50 +301,3 @@ def math_used(form: Form) -> set[str]:
     """The functions of ``math`` that a form calls."""
     nodes = (node for function in form.functions for statement in function.body for node in ast.walk(statement))
     return {str(n.args[0].value) for n in nodes if is_call(n, "_math")}  # type: ignore[attr-defined]
-
-
-def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[list[str], list[str]]:
-    """The constants and the functions of tj.math that ``names`` and all that they use come to, as text."""
-    width = 8 * compute.itemsize
-    definitions = _library(width)
-    wanted: set[str] = set()
-    todo = names & definitions.keys()
-    while todo:
-        name = todo.pop()
-        wanted.add(name)
-        used = {n.id for n in ast.walk(_definition(width, name)) if isinstance(n, ast.Name)}
-        todo |= (used & definitions.keys()) - wanted
-    constants, functions = [], []
-    prefix = Renamer({n: f"_{n}" for n in definitions})  # no name of the user's begins so
-    for name in (n for n in definitions if n in wanted):
-        statement = prefix.visit(copied(_definition(width, name)))
-        if isinstance(statement, ast.FunctionDef):
-            statement.name = f"_{statement.name}"
-            functions.append(f"{decorator}\n{unparse(bare(statement))}")
-        else:
-            constants.append(unparse(statement))
-    return constants, functions
-
-
-@functools.cache
-def _library(width: int) -> dict[str, str]:
-    """The text of each top-level definition of tj.math's float32 or float64 file by its name.
-
-    A definition begins in the first column and goes on further in; parsing all of them takes 25 ms.
-    """
-    path = Path(tilejit.math.__file__).parent / f"float{width}.py"
-    definitions: dict[str, str] = {}
-    for text in re.split(r"\n(?=\w)", path.read_text(encoding="utf-8")):
-        if found := re.match(r"def (\w+)|(\w+(?:, \w+)*) = ", text):
-            definitions |= dict.fromkeys([found[1]] if found[1] else found[2].split(", "), text)
-    return definitions
-
-
-@functools.cache
-def _definition(width: int, name: str) -> ast.stmt:
-    """One top-level definition of tj.math's float32 or float64 file."""
-    statement = ast.parse(_library(width)[name]).body[0]
-    if not isinstance(statement, ast.Assign):
-        return statement
-    values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
-    return assign(name, values[stored(statement.targets[0]).index(name)])

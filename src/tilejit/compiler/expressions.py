@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tilejit.compiler.array_values import lower_element, refuse_whole
 from tilejit.compiler.calls import lower_call, refuse_undefined
 from tilejit.compiler.cells import lower_name, lower_subscript, lower_time
+from tilejit.compiler.elements import lower_contains, lower_table
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.kinds import Kind, Quantity, article
 from tilejit.compiler.names import MISSING
@@ -114,12 +115,9 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     if timed is not None:
         return lower_time(scope, node, timed, lower)
     if window is None:
-        value = lower_element(scope, node, lower)
+        value = lower_table(scope, node, lower) or lower_element(scope, node, lower)
         if value is not None:
             return value
-        if scope.names.table(node) is not None:
-            scope.fail(node, f"which element of {ast.unparse(node.value)} is known only while running",
-                       "index a tuple with literals, or with the variables of loops over literal ranges")  # fmt: skip
         scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",
                    "pass arrays as positional parameters, and constant weights as a captured tuple")  # fmt: skip
     return lower_subscript(scope, node, window, lower)
@@ -278,8 +276,10 @@ def _test(scope: Scope, operator: ast.cmpop, left_node: ast.expr, right_node: as
             return _is_truth(scope, left_node, right_node.value is isinstance(operator, ast.Is))
         scope.fail(right_node, "'is' in a body", "compare numbers with ==; ask tj.is_valid(z[dy, dx]) for nodata")
     if isinstance(operator, (ast.In, ast.NotIn)):
-        elements = _elements(scope, right_node)
-        found = _joined(scope, ast.Or(), [([], _test(scope, ast.Eq(), left_node, e)) for e in elements])
+        found = lower_contains(scope, left_node, right_node, lower)
+        if found is None:
+            elements = _elements(scope, right_node)
+            found = _joined(scope, ast.Or(), [([], _test(scope, ast.Eq(), left_node, e)) for e in elements])
         return found if isinstance(operator, ast.In) else _negated(found)
     left, right = lower(scope, left_node), lower(scope, right_node)
     kind = max(left.kind, right.kind)

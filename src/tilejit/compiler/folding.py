@@ -1,11 +1,8 @@
-"""Folds constants and writes literal loops out.
+"""Folds constants: numbers that are known before anything runs stand in place of what computes them.
 
 Constants are captured numbers, literals, and what Python computes of them in double precision. A float is rounded to
 the compute dtype once, where such an expression ends: ``z * (math.pi / 180)`` keeps its last bit. The python backend
 folds with this same function, so that both mean the same number.
-
-A window loop written out (``for dy in range(-2, 3)``) is 18-37 % faster than the loop (measured): the loop over the
-columns is then the innermost one, and LLVM turns it into vector code. It also makes the offsets visible.
 """
 
 from __future__ import annotations
@@ -14,7 +11,9 @@ import ast
 import operator
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.form import assign, copied, stored
+from tilejit.compiler.form import copied
+from tilejit.compiler.kinds import Kind
+from tilejit.compiler.loops import kind_of_element, length_of
 from tilejit.compiler.names import plain_number
 from tilejit.compiler.numpy_names import as_operators
 
@@ -48,22 +47,24 @@ def folded_expression(node: ast.expr, names: Names) -> ast.expr:
     return _Fold(names, {}).visit(copied(node))  # type: ignore[no-any-return]
 
 
-def folded(block: list[ast.stmt], names: Names, values: Mapping[str, int] | None = None) -> list[ast.stmt]:
+def folded(block: list[ast.stmt], names: Names, values: Mapping[str, bool | float] | None = None) -> list[ast.stmt]:
     """Folds the statements of a block in place, and leaves out branches that a constant test rules out.
 
     ``values`` are variables that are literals here, such as those of a loop that is written out. Given them, floats are
     not folded any further: a loop that is written out must give the bits of one that is not.
     """
-    return _inside(_Fold(names, values or {}), block)
+    return inside(_Fold(names, values or {}), block)
 
 
-def _inside(transformer: ast.NodeTransformer, block: list[ast.stmt]) -> list[ast.stmt]:
+def inside(transformer: ast.NodeTransformer, block: list[ast.stmt]) -> list[ast.stmt]:
+    """Returns statements as a transformer makes them."""
     module = ast.Module(block, [])
     transformer.generic_visit(module)
     return module.body
 
 
-def _filled(statement: ast.If | ast.For | ast.While) -> ast.stmt:
+def filled(statement: ast.If | ast.For | ast.While) -> ast.stmt:
+    """Returns a statement whose block is not empty."""
     statement.body = statement.body or [ast.copy_location(ast.Pass(), statement)]
     return statement
 
@@ -71,7 +72,7 @@ def _filled(statement: ast.If | ast.For | ast.While) -> ast.stmt:
 class _Fold(ast.NodeTransformer):
     """Puts captured numbers in place and computes what is constant."""
 
-    def __init__(self, names: Names, values: Mapping[str, int]) -> None:
+    def __init__(self, names: Names, values: Mapping[str, bool | float]) -> None:
         self.names = names
         self.values = values
 
@@ -88,13 +89,20 @@ class _Fold(ast.NodeTransformer):
         """An element of a captured tuple: ``WEIGHTS[1]``, ``TABLE[dy + 1][dx + 1]``."""
         self.generic_visit(node)
         value = plain_number(self.names.element(node))
-        return node if value is None else _literal(node, value)
+        return node if value is None else _literal(node, self._as_stored(node, value))
+
+    def _as_stored(self, node: ast.Subscript, value: bool | float) -> bool | float:
+        """An element of a loop's table as it is where the loop is not written out: of the widest kind of all."""
+        return float(value) if self.values and kind_of_element(self.names, node) is Kind.FLOAT else value
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         written = as_operators(node, self.names.resolve)
         if written is not node:
             return self.visit(written)  # type: ignore[no-any-return]
         # The function's own name is resolved when the call is lowered.
+        if self.names.resolve(node.func) is len and len(node.args) == 1:
+            count = length_of(self.names, node.args[0])
+            return node if count is None else _literal(node, count)
         node.args = [self.visit(a) for a in node.args]
         for keyword in node.keywords:
             keyword.value = self.visit(keyword.value)
@@ -144,11 +152,11 @@ class _Fold(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.test, ast.Constant):
             return node.body if node.test.value else node.orelse
-        return _filled(node)
+        return filled(node)
 
     def visit_For(self, node: ast.For | ast.While) -> ast.stmt:
         self.generic_visit(node)
-        return _filled(node)
+        return filled(node)
 
     visit_While = visit_For  # noqa: N815 - as ast calls it
 
@@ -181,32 +189,6 @@ def _literal(node: ast.expr, value: bool | float) -> ast.Constant:
     return ast.copy_location(ast.Constant(value), node)
 
 
-LIMIT = 640
-"""Statements that a written-out loop may come to: an 11x11 window of three statements a cell, with room."""
-
-
-def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int],
-           spelled: Callable[[ast.FunctionDef], ast.FunctionDef]) -> ast.FunctionDef:  # fmt: skip
-    """Returns a copy of ``tree`` with numbers in place, constants folded and literal loops written out.
-
-    ``literals`` are parameters that this call gives a literal integer; ``spelled`` rewrites the folded tree.
-    """
-    tree = copied(tree)
-    tree.body = folded(tree.body, names)
-    if literals:
-        tree.body = folded(tree.body, names, literals)
-    tree = spelled(tree)
-    _Unroll(names, tree).generic_visit(tree)
-    return tree
-
-
-def written_out(block: list[ast.stmt], names: Names) -> list[ast.stmt]:
-    """Folds statements of which none is in a function, and writes their literal loops out."""
-    tree = ast.FunctionDef("", ast.arguments([], [], None, [], [], None, []), folded(block, names), [])
-    _Unroll(names, tree).generic_visit(tree)
-    return tree.body
-
-
 def literal_range(node: ast.expr) -> range | None:
     """Returns the range of a ``range(...)`` call whose bounds are literal integers, or None."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
@@ -217,101 +199,6 @@ def literal_range(node: ast.expr) -> range | None:
     return range(*bounds)
 
 
-class _Unroll(ast.NodeTransformer):
-    """Writes out every loop whose bounds are literals, within LIMIT statements."""
-
-    def __init__(self, names: Names, tree: ast.FunctionDef) -> None:
-        self.names = names
-        self.tree = tree
-
-    def visit(self, node: ast.AST) -> Any:
-        return super().visit(node) if isinstance(node, (ast.If, ast.For, ast.While)) else node
-
-    def visit_If(self, node: ast.If | ast.For | ast.While) -> ast.stmt:
-        self.generic_visit(node)
-        return _filled(node)
-
-    def visit_While(self, loop: ast.While) -> ast.stmt:
-        loop.body = without_continue(loop.body) or loop.body
-        return self.visit_If(loop)
-
-    def visit_For(self, loop: ast.For) -> ast.stmt | list[ast.stmt]:
-        loop.body = without_continue(loop.body) or loop.body
-        written = self._written_out(loop)
-        return self.visit_If(loop) if written is None else _inside(self, written)
-
-    def _written_out(self, loop: ast.For) -> list[ast.stmt] | None:
-        values = literal_range(loop.iter)
-        is_shadowed = self.names.resolve(ast.Name("range", ast.Load())) is not range
-        if values is None or not isinstance(loop.target, ast.Name) or is_shadowed:
-            return None
-        name = loop.target.id
-        if loop.orelse or _size(loop) > LIMIT or name in stored(*loop.body):
-            return None
-        result: list[ast.stmt] = []
-        value = None
-        for value in values:
-            body = folded(copied(loop.body), self.names, {name: value})
-            ends = [s for s in body if isinstance(s, (ast.Break, ast.Continue))]
-            body = body[: body.index(ends[0])] if ends else body
-            if any(_jumps(statement) for statement in body):
-                return None
-            result += body
-            if ends and isinstance(ends[0], ast.Break):
-                break
-        is_read_after = _loads(self.tree, name) > sum(_loads(statement, name) for statement in loop.body)
-        if value is not None and is_read_after:
-            held = assign(name, ast.Constant(value))
-            result.append(ast.fix_missing_locations(ast.copy_location(held, loop)))
-        return result
-
-
-def without_continue(block: list[ast.stmt]) -> list[ast.stmt] | None:
-    """Returns a loop's statements with ``if test: …; continue`` turned into if and else, or None where that fails."""
-    result: list[ast.stmt] = []
-    for index, statement in enumerate(block):
-        if isinstance(statement, ast.Continue):
-            return result
-        if not _jumps(statement):
-            result.append(statement)
-            continue
-        if not isinstance(statement, ast.If):
-            return None
-        rest = block[index + 1 :]
-        if statement.body and isinstance(statement.body[-1], ast.Continue):
-            body, orelse = without_continue(statement.body), without_continue([*statement.orelse, *rest])
-        elif statement.orelse and isinstance(statement.orelse[-1], ast.Continue):
-            body, orelse = without_continue([*statement.body, *rest]), without_continue(statement.orelse)
-        else:
-            return None
-        if body is None or orelse is None:
-            return None
-        body = body or [ast.copy_location(ast.Pass(), statement)]
-        return [*result, ast.copy_location(ast.If(statement.test, body, orelse), statement)]
-    return result
-
-
-def _size(loop: ast.For) -> int:
-    """How many statements the loop, and the literal loops inside it, come to when written out."""
-    values = literal_range(loop.iter)
-    inner = sum(_size(s) if isinstance(s, ast.For) else sum(isinstance(n, ast.stmt) for n in ast.walk(s))
-                for s in loop.body)  # fmt: skip
-    return inner * (len(values) if values is not None else 1)
-
-
-def _jumps(statement: ast.stmt) -> bool:
-    """Whether a statement may break or continue the loop around it."""
-    if isinstance(statement, (ast.Break, ast.Continue)):
-        return True
-    if isinstance(statement, ast.If):
-        return any(_jumps(s) for s in (*statement.body, *statement.orelse))
-    return isinstance(statement, (ast.For, ast.While)) and any(map(_jumps, statement.orelse))
-
-
-def _loads(node: ast.AST, name: str) -> int:
-    return sum(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in ast.walk(node))
-
-
 COUNT = 1 << 90
 """What the number of a stack's layers is in an interval: so large that what is added to it is told from it again."""
 
@@ -319,7 +206,8 @@ COUNT = 1 << 90
 def interval_of(node: ast.expr, variables: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
     """Returns the least and largest value of an integer, or None where it depends on anything but ``variables``.
 
-    It is the reach of ``z[dy, 2 * dx]`` over loop variables. ``len(t)`` may be one of them, and is COUNT.
+    It is the reach of ``z[dy, 2 * dx]`` over loop variables. ``len(t)`` may be one of them, and is COUNT, and so may a
+    table's element.
 
     Example:
         >>> interval_of(ast.parse("2 * dy - 1", mode="eval").body, {"dy": (-2, 2)})
@@ -327,7 +215,7 @@ def interval_of(node: ast.expr, variables: Mapping[str, tuple[int, int]]) -> tup
     """
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return node.value, node.value
-    if isinstance(node, (ast.Name, ast.Call)):
+    if isinstance(node, (ast.Name, ast.Call, ast.Subscript)):
         return variables.get(ast.unparse(node))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         sides = [(0, 0), interval_of(node.operand, variables)]

@@ -7,6 +7,8 @@ The functions are Python syntax trees. Where targets differ they hold a call of 
 ``_valid(z, dy, dx)``  whether that cell of an integer raster is valid
 ``_count(t)``          how many layers a stack has
 ``_time(_times, k)``   when a layer was taken; each function that has a stack then takes ``_times`` as its last scalar
+``_table(name, i)``    an element of a table, by its name among the form's; of two dimensions, ``_table(name, i, j)``
+``_within(i, n)``      ``i`` where that is from 0 to n - 1, and n elsewhere
 ``_float(e)``          ``e`` in the compute dtype (literals too)
 ``_math(name, …)``     a function of ``math``
 ``_minimum(a, b)``     ``b if b < a else a``, as Python's min; ``_maximum`` likewise
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.c_functions import CFunction
     from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.tables import Changing, Table
 
 _TO_FLOAT = {
     1: ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp",
@@ -60,7 +63,7 @@ NAN_PASSES = {*OWN, "sqrt", "tan", "asin", "acos", "sinh", "cosh", "tanh", "expm
 MULTIPLIED_OUT = 64
 """``x ** n`` with a literal n up to this is multiplications, by squares; beyond, and for other powers, it is pow."""
 
-NOTES = ("beyond", "undefined", "saturated", "missing")
+NOTES = ("beyond", "undefined", "saturated", "missing", "outside")
 """What a function may note of its pixel, in variables of these names with a leading underscore: that it asked for cells
 beyond the declared radius; that it made an integer of NaN, so that the pixel has no results; that it read a uint64 that
 no integer of a body holds; that it asked for a layer that a stack does not have, or for an element that is not there,
@@ -113,6 +116,8 @@ class Function:
     """Its local arrays, those that it is given among them."""
     function: object = None
     """The function that it is written as."""
+    tables: tuple[str, ...] = ()
+    """The tables that it is given; others are constants of the module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,10 @@ class Form:
     """Whether the body asks ``is_valid`` or ``math.isnan`` of a cell."""
     c_functions: tuple[CFunction, ...] = ()
     """The C functions that it calls, in order of the first call."""
+    tables: tuple[Table, ...] = ()
+    """The tables that it indexes by what is known only while running."""
+    changing: tuple[Changing, ...] = ()
+    """The captured objects that may be changed in place, as they were."""
     asked: tuple[Asked, ...] = ()
     """Layers that stacks may not have, and elements that arrays may not have."""
 

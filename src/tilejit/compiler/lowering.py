@@ -14,7 +14,7 @@ from tilejit.compiler.array_text import spelled
 from tilejit.compiler.array_values import array_of
 from tilejit.compiler.checks import changes_only, check_syntax
 from tilejit.compiler.expressions import lower
-from tilejit.compiler.folding import COUNT, unroll
+from tilejit.compiler.folding import COUNT
 from tilejit.compiler.form import (
     NOTES,
     TIMES,
@@ -34,6 +34,8 @@ from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
 from tilejit.compiler.statements import joined_kinds, lower_block
+from tilejit.compiler.tables import changing
+from tilejit.compiler.unrolling import unroll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tilejit.compiler.kinds import Kind
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.tables import Table
 
     Parameter = tuple[Kind, str, bool]
     """A parameter that is a raster: the kind of its cells, the kernel's own that it stands for, and whether a stack."""
@@ -49,8 +52,11 @@ if TYPE_CHECKING:
 
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
-               c_functions: Sequence[CFunction] = (), has_times: bool = False) -> Form:  # fmt: skip
+               c_functions: Sequence[CFunction] = (), tables: Sequence[Table] = (),
+               has_times: bool = False) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
+
+    Both stand in one module: the one that is made later is given the C functions and the tables of the first.
 
     Raises:
         KernelError: The body uses a name or an expression that the language does not have.
@@ -59,7 +65,8 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         {r.name: r.dtype for r in rasters}, is_focal, radius, all_valid, _lower_helper, lower_block,
         uniform={s.name for s in scalars if s.quantity is None or s.quantity.axis == "grid"},
         footprint={r.name: frozenset() for r in rasters},
-        c_functions={f.pointer: f for f in c_functions}, taken={f.name for f in c_functions}, has_times=has_times,
+        c_functions={f.pointer: f for f in c_functions}, tables={t.key: t for t in tables},
+        taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times,
     )  # fmt: skip
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
     _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={})
@@ -70,8 +77,8 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
     for _, dy, dx in itertools.chain.from_iterable(program.footprint.values()):
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
     return Form(tuple(program.functions.values()), program.footprint, (rows, cols), program.has_while,
-                program.asks_validity, tuple(program.c_functions.values()),
-                tuple(program.asked.values()))  # fmt: skip
+                program.asks_validity, tuple(program.c_functions.values()), tuple(program.tables.values()),
+                tuple(program.changing.values()), tuple(program.asked.values()))  # fmt: skip
 
 
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
@@ -144,6 +151,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     program.active.append(source.function)
     names = Names(source)
     program.locals |= names.locals
+    program.changing |= {id(c.owner): c for c in changing(source.tree, names.captured)}
     renamed = _renamed(names.locals, program.taken)
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
     given = {name: LocalArray(renamed.get(name, name), *rest) for name, rest in long.items()}

@@ -34,6 +34,8 @@ IMPORTS = {
     "tilejit": "import tilejit",
 }
 """Modules that bodies name, and the line that is forgotten where one is not defined."""
+TABLES = tuple, list, dict, np.ndarray
+"""What a body may index."""
 MISSING = object()
 """What an unknown name resolves to."""
 
@@ -176,21 +178,25 @@ class Names:
         is_tuple = isinstance(value, (tuple, frozenset)) and all(isinstance(v, _FLAGS) for v in value)
         return value if is_tuple or isinstance(value, _FLAGS) else MISSING
 
-    def table(self, node: ast.expr) -> tuple[Any, ...] | None:
-        """Returns the captured tuple under one or more subscripts, or None."""
-        while isinstance(node, ast.Subscript):
-            node = node.value
+    def captured(self, node: ast.expr) -> Any:
+        """Returns the captured tuple, list, dict or array that a name stands for, or None."""
         value = self.resolve(node)
-        return value if isinstance(value, tuple) else None
+        return value if isinstance(value, TABLES) else None
 
     def element(self, node: ast.expr) -> Any:
-        """Returns what literal subscripts pick from a captured tuple, or None."""
+        """Returns what literal subscripts pick from a captured tuple, list, dict or array, or None."""
         if not isinstance(node, ast.Subscript):
-            return self.table(node)
-        owner, index = self.element(node.value), node.slice
-        if not isinstance(owner, tuple) or not isinstance(index, ast.Constant) or type(index.value) is not int:
-            return None
-        return owner[index.value] if -len(owner) <= index.value < len(owner) else None
+            return self.captured(node)
+        owner = self.element(node.value)
+        for part in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
+            index = part.value if isinstance(part, ast.Constant) and type(part.value) is int else None
+            if isinstance(owner, dict):
+                owner = owner.get(index) if index is not None else None
+            elif index is None or not isinstance(owner, TABLES) or not -len(owner) <= index < len(owner):
+                return None
+            else:
+                owner = owner[index]
+        return owner
 
     def helper(self, function: Any) -> Callable[..., object] | None:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""

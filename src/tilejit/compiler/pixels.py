@@ -39,13 +39,15 @@ def counters_of(kernel: Body, signature: Signature) -> tuple[str, ...]:
 
     Collisions with nodata: NaN equals nothing, so only other nodata values collide. Pixels that asked for cells beyond
     the radius. Results that their integer type does not hold, and cells that no integer of a body does. Pixels that
-    asked for layers that are not there.
+    asked for layers that are not there, or for elements outside of a table, and the first row of these: how many rows
+    there are from it to the last.
     """
     notes = kernel.form.body.notes
     saturates = any(map(_saturates, kernel.form.body.results, signature.outputs))
     known = {"collisions": not all(signature.nan_nodata), "beyond": "beyond" in notes}
     known["saturated"] = saturates or "saturated" in notes
     known["missing"] = "missing" in notes
+    known["outside"] = known["first"] = "outside" in notes
     return tuple(name for name, is_there in known.items() if is_there)
 
 
@@ -160,7 +162,7 @@ class Pixels:
         comma = "," if body.is_tuple and len(body.results) == 1 and not body.notes else ""
         results = ", ".join([*(f"_v{k}" for k in own), *(f"_{note}" for note in body.notes)]) + comma
         parameters = device_parameters(body)
-        passed = [*parameters[: len(parameters) - len(body.scalars)], *scalars]
+        passed = [*parameters[: len(parameters) - len(body.scalars) - len(body.tables)], *scalars, *body.tables]
         line = f"{results} = {body.name}({', '.join(passed)})"
         if not (self.checked and self.form.takes_valid_cells_only):
             return [line]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from tilejit.compiler.array_text import MOST_WRITTEN, Spelled, at_place
 from tilejit.compiler.array_values import array_of, lengths_of
-from tilejit.compiler.folding import written_out
 from tilejit.compiler.form import copied, load, stored
 from tilejit.compiler.scope import Scope, Value
+from tilejit.compiler.unrolling import written_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

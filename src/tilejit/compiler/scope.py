@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from tilejit.compiler.form import Function
     from tilejit.compiler.names import Names
     from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.tables import Changing, Table
 
 RESERVED = {"f32", "f64", "i32", "i64", "u64", "np", "math", "njit", "prange", "cuda", "tile", "whole", "launch", "int",
             "abs", "range", "round", "min", "max", "bool", "float"}  # fmt: skip
 """Names of the generated module; a variable of such a name, or with a leading underscore, gets a trailing one."""
 
-_CHEAP_CALLS = {"_read", "_valid", "_count", "_time", "_float", "_minimum", "_maximum", "_select", "_cut", "_whole",
-                "abs", "int"}  # fmt: skip
+_CHEAP_CALLS = {"_read", "_valid", "_count", "_time", "_table", "_within", "_float", "_minimum", "_maximum", "_select",
+                "_cut", "_whole", "abs", "int"}  # fmt: skip
 _CHEAP_MATH = {"sqrt", "fabs", "isnan", "isinf", "isfinite", "degrees", "radians", "floor", "ceil", "rint"}
 _LIMIT = 240
 """Syntax nodes that both sides of a choice may come to: beyond some tens of operations a jump is cheaper."""
@@ -72,6 +73,10 @@ class Program:
     footprint: dict[str, frozenset[Cell]]
     c_functions: dict[CPointer, CFunction]
     """Both variants stand in one module, where each C function has one name: the second one is given the first's."""
+    tables: dict[tuple[Any, ...], Table]
+    """What of a captured object is indexed -> its array; the second variant is given those of the first."""
+    changing: dict[int, Changing] = field(default_factory=dict)
+    """The captured objects that may be changed in place."""
     has_times: bool = False
     """Whether functions with a stack take a table of times."""
     reads_times: bool = False

@@ -112,7 +112,8 @@ def _range_arguments(scope: Scope, node: ast.For) -> tuple[list[ast.expr], list[
         scope.fail(iterable, f"iterates over the raster {iterable.id}", instead)
     function = scope.names.resolve(iterable.func) if isinstance(iterable, ast.Call) else MISSING
     if function is not range or not isinstance(iterable, ast.Call):
-        scope.fail(iterable, f"loops over {ast.unparse(iterable)}", "a for loop goes over range(...)")
+        scope.fail(iterable, f"loops over {ast.unparse(iterable)}",
+                   "a for loop goes over range(...), or over a tuple or an array of numbers")  # fmt: skip
     if not 1 <= len(iterable.args) <= 3 or iterable.keywords:
         scope.fail(iterable, f"range with {counted(len(iterable.args), 'argument')}", "range takes one to three")
     values = [lower(scope, bound) for bound in iterable.args]

@@ -63,6 +63,7 @@ class Counts:
             of = f"lies outside {asked.of}" if asked.of else f"is of no layer of the stack, which has {layers}"
             asked.source.fail(asked.node, f"{ast.unparse(asked.node)}{also} {of}, at {counted(missing, 'pixel')}",
                               "keep the index within range(len(…)), or test it with if before")  # fmt: skip
+        told.pop("outside", told.pop("first", 0))  # of which no launch with any returns
         return cls.of(kernel.name, list(told), list(told.values()))
 
     @classmethod

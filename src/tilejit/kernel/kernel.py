@@ -15,7 +15,9 @@ from tilejit.compiler.kinds import Kind, Quantity, Signature, compute_dtype, int
 from tilejit.compiler.lowering import lower_body
 from tilejit.compiler.names import window_parameters
 from tilejit.compiler.passes import carried
+from tilejit.compiler.tables import refuse_changed
 from tilejit.errors import KernelError, ParameterError
+from tilejit.kernel.debugging import Cells, Layers
 from tilejit.kernel.nodata import holds_nodata
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.sizes import counted
@@ -91,7 +93,9 @@ class Kernel(RasterFunction):
         """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
         body = [(f.name, f.scalars, [ast.dump(statement) for statement in f.body]) for f in self.form.functions]
         contract = self.kind, self.nodata, self.edge, self.radius, self.declared_outputs, self.fast
-        return hashlib.sha256(repr((body, contract)).encode()).hexdigest()
+        tables = [(t.name, t.values.tolist()) for t in self.form.tables]
+        parts = (body, contract, tables) if tables else (body, contract)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @functools.cached_property
     def clean_form(self) -> Form:
@@ -184,6 +188,7 @@ class Kernel(RasterFunction):
             radius=self.declared_radius,
             all_valid=all_valid,
             c_functions=self.form.c_functions if all_valid else (),
+            tables=self.form.tables if all_valid else (),
         )
         declared = self.declared_outputs
         if declared is not None and len(declared) != len(form.body.results):
@@ -202,7 +207,11 @@ class Kernel(RasterFunction):
         """Returns the dtypes that it is compiled for, given those of its inputs.
 
         The nodata values are those of its results; None means NaN for floats and the dtype's own for integers.
+
+        Raises:
+            KernelError: A list, dict or array that it captures was changed in place since it was first used.
         """
+        refuse_changed(self.form.changing, self.source)
         return self._signature(tuple(inputs), None if nodata is None else tuple(nodata))
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
@@ -283,7 +292,7 @@ class Kernel(RasterFunction):
         arrays = [np.asanyarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
         forms = [None if r.dtype else compute for r in self.rasters]
-        kinds = [_Layers if r.is_stack else _Cells for r in self.rasters]
+        kinds = [Layers if r.is_stack else Cells for r in self.rasters]
         cells = [k(a, row, col, form, self.radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
@@ -306,37 +315,6 @@ def _weight(node: ast.AST) -> int:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _WEIGHTS.get(node.func.id, 1)
     return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp))
-
-
-class _Cells:
-    """The neighbours of one pixel of an array, as a body sees them; NaN outside, beyond the radius, under a mask."""
-
-    def __init__(self, array: np.ndarray, row: int, col: int, compute: np.dtype | None,
-                 radius: tuple[int, int]) -> None:  # fmt: skip
-        self._layers = array if array.ndim == 3 else array[np.newaxis]
-        self._row, self._col, self._compute, self._radius = row, col, compute, radius
-
-    def __getitem__(self, offset: tuple[int, int]) -> Any:
-        return self._cell(0, *offset)
-
-    def _cell(self, layer: int, dy: int, dx: int) -> Any:
-        array, row, col = self._layers[layer], self._row + dy, self._col + dx
-        inside = 0 <= row < array.shape[0] and 0 <= col < array.shape[1]
-        inside = inside and all(abs(step) <= reach for step, reach in zip((dy, dx), self._radius, strict=True))
-        inside = inside and array[row, col] is not np.ma.masked
-        if self._compute is None:
-            return int(array[row, col]) if inside else 0
-        return self._compute.type(array[row, col] if inside else np.nan)
-
-
-class _Layers(_Cells):
-    """The same in each layer of a stack."""
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __getitem__(self, index: int | Cell) -> Any:  # type: ignore[override]
-        return self._cell(*index) if isinstance(index, tuple) else self._cell(index, 0, 0)
 
 
 def check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> None:
