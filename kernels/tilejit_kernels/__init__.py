@@ -4,6 +4,7 @@
 - `tilejit_kernels.indices`: vegetation, water, burn and built-up indices of multispectral bands.
 - `tilejit_kernels.filters`: mean, extremes, median, standard deviation, Gaussian, Sobel and Laplacian.
 - `tilejit_kernels.morphology`: reconstruction by dilation and erosion.
+- `tilejit_kernels.series`: counts, means, extremes, trends and composites of one pixel through all dates.
 - `tilejit_kernels.masks`: quality bands of Landsat and Sentinel-2, and reclassification by breaks.
 
 Call one with NumPy arrays to get arrays at once, or with Rasters to get a lazy Raster:

@@ -30,7 +30,7 @@ from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.names import is_valid
 from tilejit.compiler.parameters import Stack
 from tilejit.errors import NodataWarning, TilejitError
-from tilejit.kernel.decorators import Chain, chain, focal, local
+from tilejit.kernel.decorators import Chain, chain, focal, local, series
 from tilejit.kernel.kernel import Kernel
 from tilejit.kernel.zonal import ZonalKernel, histogram, percentile, zonal
 from tilejit.raster.dispatch import call_chain, call_kernel, call_zonal
@@ -156,6 +156,7 @@ __all__ = [
     "open",
     "percentile",
     "save",
+    "series",
     "sort",
     "stack",
     "window",

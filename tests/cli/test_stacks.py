@@ -96,6 +96,16 @@ def test_a_table_of_a_stack(capsys):
     assert capsys.readouterr().out == "zone,mean,dates\n7,1.0,5\n"
 
 
+def test_a_name_of_a_series_and_of_a_table(capsys):
+    write(Path("zones.tif"), np.full((1, 30, 40), 7, np.uint8))
+    assert main(["zonal", "mean", "ndvi_4.tif", "zones.tif", "-q"]) == 0
+    assert capsys.readouterr().out == "zone,mean\n7,4.0\n"
+    assert main(["run", "mean", "--stack", "ndvi_*.tif", "-o", "mean.tif", "-q"]) == 0
+    assert read("mean.tif")[0, 0, 0] == 4
+    assert main(["show", "mean"]) == 1
+    assert "'mean' is ambiguous: write series.mean or zonal.mean" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

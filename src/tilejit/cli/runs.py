@@ -122,7 +122,7 @@ def read_job(
     """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read."""
     from tilejit.raster.options import RunOptions
 
-    kernels = tuple(find_kernel(name) for name in split_kernels(kernel))
+    kernels = tuple(find_kernel(name, makes_table=False) for name in split_kernels(kernel))
     for one in kernels:
         if one.kind == "zonal":
             raise ParameterError(

@@ -91,7 +91,7 @@ def _tables(
     parameters: Sequence[str],
     stacks: Sequence[str],
 ) -> list[LazyTable]:
-    kernels = [find_kernel(name) for name in split_kernels(names)]
+    kernels = [find_kernel(name, makes_table=True) for name in split_kernels(names)]
     for kernel in kernels:
         if not isinstance(kernel, ZonalKernel):
             raise ParameterError(f"{kernel.name} makes a raster, no table: tilejit run {kernel.name} …")

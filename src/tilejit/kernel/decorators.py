@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
 from tilejit.compiler.checks import check_syntax
@@ -148,6 +148,61 @@ def focal(
     return declare(body, kind="focal", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
 
 
+@overload
+def series(body: Callable[..., object], /) -> Kernel: ...
+@overload
+def series(
+    *,
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Callable[[Callable[..., object]], Kernel]: ...
+def series(
+    body: Callable[..., object] | None = None,
+    /,
+    *,
+    nodata: Nodata = "propagate",
+    radius: int | tuple[int, int] | None = None,
+    edge: Edge = "nodata",
+    unit: str | None = None,
+    fast: bool = False,
+) -> Kernel | Callable[[Callable[..., object]], Kernel]:
+    """Declares a kernel that sees one pixel through all dates: ``t[k]``, ``t[k, dy, dx]``, ``len(t)``, ``t.time[k]``.
+
+    Args:
+        body: A plain scalar function. All positional parameters are stacks of as many layers, in the compute dtype or,
+            where they are annotated with an integer dtype, as they are; keyword-only ones are scalars.
+        nodata: ``"propagate"``: where any layer that is read is invalid, so is the result. ``"kernel"``: the body sees
+            NaN there and asks ``tj.is_valid(t[k])``.
+        radius: As for `focal`, and so are the others.
+        edge: What lies outside the raster.
+        unit: The unit of the results, which outputs carry.
+        fast: Lets the compiler reorder arithmetic.
+
+    Raises:
+        KernelError: The body says something that the language cannot take.
+
+    Example:
+        >>> import numpy as np
+        >>> import tilejit as tj
+        >>> @tj.series(nodata="kernel")
+        ... def valid_dates(t, qa: np.uint8):
+        ...     n = 0
+        ...     for k in range(len(t)):
+        ...         n += 1 if tj.is_valid(t[k]) and qa[k] == 0 else 0
+        ...     return n
+        >>> valid_dates(np.float32([[[1, np.nan]], [[3, 4]]]), np.uint8([[[0, 0]], [[0, 1]]]))
+        array([[2, 0]], dtype=int32)
+    """
+    if body is None:
+        return lambda function: declare(
+            function, kind="series", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
+        )
+    return declare(body, kind="series", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
+
+
 def chain(function: Callable[..., object], /) -> Chain:
     """Declares a chain of kernels: a function of Rasters that applies kernels and returns what they make.
 
@@ -189,7 +244,7 @@ def chain(function: Callable[..., object], /) -> Chain:
 def declare(
     function: Callable[..., object],
     *,
-    kind: Literal["local", "focal", "zonal"],
+    kind: Literal["local", "focal", "series", "zonal"],
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",
@@ -207,6 +262,8 @@ def declare(
     for inner in (source.function, *(source.nested or ())):
         check_syntax(core_source(inner))
     rasters, scalars = read_parameters(source)
+    if kind == "series":
+        rasters = tuple(replace(raster, is_stack=True) for raster in rasters)
     check_edge(source.name, edge, rasters)
     outputs = read_output_dtypes(source)
     return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)

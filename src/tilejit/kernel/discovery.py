@@ -54,10 +54,11 @@ class Collection:
         return "?" if self.distribution is None else f"{self.distribution.name} {self.distribution.version}"
 
 
-def find_kernel(name: str) -> Applicable:
+def find_kernel(name: str, makes_table: bool | None = None) -> Applicable:
     """Finds ``module:name``, ``file.py:name``, ``terrain.slope``, or ``slope`` where one collection has it.
 
-    A file that holds one kernel needs no name after it.
+    A file that holds one kernel needs no name after it. Where several collections have the name, that is meant which
+    makes a table by zone, or does not, if it is known which of the two is asked for.
 
     Example:
         >>> find_kernel("terrain.slope").kind
@@ -68,12 +69,12 @@ def find_kernel(name: str) -> Applicable:
         return _chosen(where, attribute, _load(where))
     if _is_file(name):
         return _chosen(name, "", _load(name))
-    return _registered(name)
+    return _registered(name, makes_table)
 
 
 def find_single_kernel(name: str) -> Kernel:
     """Finds a kernel that is no chain; see `find_kernel`."""
-    found = find_kernel(name)
+    found = find_kernel(name, makes_table=False)
     if not isinstance(found, Kernel):
         raise KernelError(f"{name} is a chain of kernels: name one kernel ('tilejit show {name}' prints those of it)")
     return found
@@ -122,7 +123,7 @@ def _collection(name: str, value: str, distribution: Distribution | None) -> Col
     return Collection(name, value, distribution, kernels)
 
 
-def _registered(name: str) -> Applicable:
+def _registered(name: str, makes_table: bool | None = None) -> Applicable:
     """Finds a kernel by its registered name."""
     known = _entry_points()
     collection, dot, short = name.partition(".")
@@ -134,6 +135,8 @@ def _registered(name: str) -> Applicable:
             return found.kernels[short]
     likely = [_collection(c, *entry) for c, entry in sorted(known.items()) if _mentions(entry[0], name)]
     holders = [c for c in likely or collections() if name in c.kernels]
+    if makes_table is not None and len(holders) > 1:
+        holders = [c for c in holders if (c.kernels[name].kind == "zonal") is makes_table] or holders
     if len(holders) > 1:
         names = " or ".join(f"{c.name}.{name}" for c in holders)
         raise KernelError(f"{name!r} is ambiguous: write {names}")

@@ -37,7 +37,7 @@ Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 Nodata = Literal["propagate", "kernel"]
 """Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
 
-_EDGES = ("nodata", "nearest", "reflect", "wrap")
+_EDGES, SEE_NEIGHBOURS = ("nodata", "nearest", "reflect", "wrap"), {"focal", "series"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Kernel(RasterFunction):
 
     source: FunctionSource
     """The body's text."""
-    kind: Literal["local", "focal", "zonal"]
-    """Whether it reads neighbours, and whether it makes a table."""
+    kind: Literal["local", "focal", "series", "zonal"]
+    """Whether it reads neighbours, takes stacks alone, or makes a table."""
     rasters: tuple[RasterParameter, ...]
     """Its positional parameters."""
     scalars: tuple[ScalarParameter, ...]
@@ -184,7 +184,7 @@ class Kernel(RasterFunction):
             self.source,
             self.rasters,
             self.scalars,
-            is_focal=self.kind == "focal",
+            is_focal=self.kind in SEE_NEIGHBOURS,
             radius=self.declared_radius,
             all_valid=all_valid,
             c_functions=self.form.c_functions if all_valid else (),
@@ -197,7 +197,7 @@ class Kernel(RasterFunction):
                 f"annotated with {counted(len(declared), 'result')}, returns {len(form.body.results)}",
                 "annotate each result: -> tuple[np.uint8, np.float32]",
             )
-        if self.kind == "focal" and self.nodata == "propagate":
+        if self.kind in SEE_NEIGHBOURS and self.nodata == "propagate":
             # A lone hole stays one, also of a body that skips the centre.
             centred = {r: cells | {(layer, 0, 0) for layer, _, _ in cells} for r, cells in form.footprint.items()}
             form = replace(form, footprint=centred)
@@ -261,7 +261,7 @@ class Kernel(RasterFunction):
         Raises:
             KernelError: It reads no neighbours, or there is no such edge.
         """
-        if self.kind != "focal":
+        if self.kind not in SEE_NEIGHBOURS:
             raise KernelError(f"{self.name} reads one pixel and has no edge: leave edge={edge!r} out")
         check_edge(self.name, edge, self.rasters)
         return self if edge == self.edge else self._with_edge(edge)

@@ -22,6 +22,7 @@ from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.formats.registry import open_source, variable_name
 from tilejit.grid import Grid, Metric
 from tilejit.kernel.inputs import with_times
+from tilejit.kernel.kernel import SEE_NEIGHBOURS
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import check_one_grid
@@ -212,7 +213,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
     """What a chain made, with another edge in every focal kernel that it applies; its inputs stay as they are."""
     before = {id(application) for application in applications_of(inputs)}
     within = [application for application in applications_of(bands) if id(application) not in before]
-    if all(application.kernel.kind != "focal" for application in within):
+    if all(application.kernel.kind not in SEE_NEIGHBOURS for application in within):
         raise KernelError(f"{chain.name} applies no focal kernel and has no edge: leave edge={edge!r} out")
     made: dict[int, Application] = {}
 
@@ -221,7 +222,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
         return band if known is None else replace(band, application=known)  # type: ignore[arg-type]
 
     for old in within:
-        kernel = old.kernel if old.kernel.kind != "focal" else old.kernel.with_edge(edge)
+        kernel = old.kernel if old.kernel.kind not in SEE_NEIGHBOURS else old.kernel.with_edge(edge)
         made[id(old)] = replace(old, kernel=kernel, ports=tuple(tuple(map(anew, port)) for port in old.ports))
     return tuple(map(anew, bands))
 
