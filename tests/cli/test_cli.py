@@ -216,7 +216,7 @@ def test_info_tells_of_everything(capsys):
 def test_version_and_help(capsys):
     assert main(["--version"]) == 0
     assert re.fullmatch(r"tilejit \d+\.\d+\.\d+\n", capsys.readouterr().out)
-    for name in ("run", "plan", "list", "show", "info", "demo"):
+    for name in ("run", "plan", "list", "show", "warm", "info", "demo"):
         assert main([name, "--help"]) == 0
         assert "Usage: tilejit" in capsys.readouterr().out
 
@@ -406,6 +406,14 @@ def test_odd_files_are_read_without_a_word_of_gdals(test_data, capfd):
         file = test_data / "odd_tiff" / f"gdal_gcore_{name}.tif"
         assert main(["run", "mine.py:scaled", f"{file}[1]", "-p", "factor=1", "-o", f"{name}.tif", "-q"]) == 0
     assert capfd.readouterr() == ("", "")
+
+
+def test_warm_compiles_what_is_not_kept(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TILEJIT_CACHE_DIR", str(tmp_path))
+    assert main(["warm", "mine.py:scaled"]) == 0
+    assert re.fullmatch(r"mine.py:scaled  float32  2 functions in \d+\.\d s\n", capsys.readouterr().out)
+    assert main(["warm", "mine.py:scaled"]) == 0
+    assert capsys.readouterr().out == "mine.py:scaled  float32  kept already\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,6 +14,7 @@ from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
 from tilejit.errors import IterationLimitError, KernelError, TilejitError
 from tilejit.kernel.counts import Counts
+from tilejit.system.waiting import told_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +48,10 @@ class CpuBackend:
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Returns the function of the serial launch."""
         return [(_function(kernel, signature, "tile"), _types(kernel, signature))]
+
+    def all_functions(self, kernel: Kernel, signature: Signature) -> Functions:
+        """Returns the functions of the launches over tiles and over whole arrays."""
+        return [(_function(kernel, signature, entry), _types(kernel, signature)) for entry in ("tile", "whole")]
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the module of the serial launch."""
@@ -158,7 +163,8 @@ def short_pixels(kernel: Kernel) -> int:
 @functools.lru_cache(maxsize=512)
 def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
     function = _function(kernel, signature, entry)
-    function.load(_types(kernel, signature))
+    with told_on_terminal(f"compiling {kernel.name} ..."):
+        function.load(_types(kernel, signature))
     short = short_pixels(kernel) if entry == "tile" else None
     return CpuLaunch(function, kernel, signature, lane_dtypes(kernel, signature), short)
 

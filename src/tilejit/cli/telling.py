@@ -91,7 +91,7 @@ def _show_table(rows: Sequence[Row]) -> None:
 def show(kernel: str, backend: str, dtypes: str) -> None:
     """Print the source that tilejit generates for KERNEL, or for each kernel of a chain."""
     found = find_kernel(kernel)
-    given = _dtypes(found, dtypes)
+    given = given_dtypes(found, dtypes)
     if isinstance(found, Kernel):
         launches = [(found, found.signature(given))]
     else:
@@ -101,7 +101,12 @@ def show(kernel: str, backend: str, dtypes: str) -> None:
     show_source("\n\n".join(get_backend(backend).source(*launch) for launch in launches))
 
 
-def _dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
+def given_dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
+    """Returns the dtypes of a kernel's inputs, of which one is given, or one for each.
+
+    Raises:
+        ParameterError: There are not so many inputs, or it is no dtype of a raster.
+    """
     names = text.split(",")
     if len(names) == 1:
         names *= len(kernel.rasters)

@@ -18,6 +18,7 @@ from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_vali
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.inputs import fill_outside, scalar_values
 from tilejit.kernel.nodata import constant, is_constant, is_nodata_tile
+from tilejit.system.waiting import hushed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,12 +43,13 @@ def launches(job: Job) -> tuple[Launch, ...]:
         function.load(types)
     backend = get_backend(job.plan.backend)
     steps = zip(job.kernels, job.plan.steps, strict=True)
-    compiled = tuple(
-        backend.compile_settling(kernel, step.signature, step.scans)
-        if step.scans and isinstance(backend, SettlingBackend)
-        else backend.compile(kernel, step.signature)
-        for kernel, step in steps
-    )
+    with hushed():  # the progress bar tells it, where there is one
+        compiled = tuple(
+            backend.compile_settling(kernel, step.signature, step.scans)
+            if step.scans and isinstance(backend, SettlingBackend)
+            else backend.compile(kernel, step.signature)
+            for kernel, step in steps
+        )
     finish_compiling()
     return compiled
 
