@@ -38,7 +38,10 @@ class Writer:
             f"({x} if {self.truth(depth - 1)} else {y})", f"({x} * {self.integer(depth - 1)})", f"helper({x}, {y})",
             f"helper(w={x}, v={y})", f"float({self.integer(depth - 1)})", f"near(a, {self.pick(-1, 0, 1)})",
             f"{self.pick(3, x)} ** {self.pick('n', y, self.integer(depth - 1))}", f"a[{self.pick(*INTEGERS)}, 1]",
-            f"reached(b, {self.pick('k0', 'k1', 'k0 - 1')})",
+            f"reached(b, {self.pick('k0', 'k1', 'k0 - 1')})", f"({x} {self.pick('or', 'and')} {y})", f"inner({x})",
+            f"np.{self.pick('maximum', 'minimum', 'fmax', 'fmin', 'heaviside')}({x}, {y})", f"np.clip({x}, -1, {y})",
+            f"np.where({self.truth(depth - 1)}, {x}, {y})", f"np.{self.pick('sign', 'floor', 'trunc', 'square')}({x})",
+            f"np.float32({x})", f"round({x}, {self.pick(1, -1)})", f"pow({x}, {self.pick(3, y)})",
         )  # fmt: skip
 
     def integer(self, depth):
@@ -51,6 +54,8 @@ class Writer:
             f"{self.pick('round', 'int', 'math.floor', 'math.ceil', 'math.trunc')}({self.float(depth - 1)})",
             f"({x} {self.pick('<<', '>>')} {k})", f"{k} ** {self.pick(2, 5, 63)}", f"({k} * 9223372036854775807)", f"-{x}",
             f"min({x}, {y})", f"({x} if {self.truth(depth - 1)} else {y})", f"int({self.truth(depth - 1)})", "small(v0)", "whole(v1)",
+            f"np.{self.pick('int16', 'uint8', 'int32')}({self.pick(x, self.float(depth - 1))})", f"np.sign({x})",
+            f"np.maximum({x}, {y})", f"({x} {self.pick('or', 'and')} {y})", f"np.where({self.truth(depth - 1)}, {x}, {y})",
         )  # fmt: skip
 
     def truth(self, depth):
@@ -80,13 +85,19 @@ class Writer:
         return [f"    {line}" for line in lines]
 
     def statement(self, depth, *, in_loop):
-        what = self.pick("assign", "assign", "if", "else", "for", "while") if depth else "assign"
+        kinds = ("assign", "assign", "if", "else", "for", "while", "match", "walrus")
+        what = self.pick(*kinds) if depth else "assign"
         if what == "assign":
             return [self.assignment()]
         if what in {"if", "else"}:
             tail = [f"    {self.pick('continue', 'break', 'pass')}"] if in_loop else []
             lines = [f"if {self.truth(1)}:", *self.block(depth - 1, in_loop=in_loop), *tail]
             return lines + (["else:", *self.block(depth - 1, in_loop=in_loop)] if what == "else" else [])
+        if what == "match":
+            return self.match(depth, in_loop=in_loop)
+        if what == "walrus":
+            head = f"if (v2 := {self.float(1)}) < {self.float(1)} or {self.truth(0)}:"
+            return [head, *self.block(depth - 1, in_loop=in_loop)]
         name = f"i{len(self.loops)}"
         if what == "while":
             head = [f"{name} = 0", f"while {name} < {self.pick(2, 5)} and {self.truth(0)}:", f"    {name} += 1"]
@@ -95,7 +106,15 @@ class Writer:
         self.loops.append(name)
         body = self.block(depth - 1, in_loop=True)
         self.loops.pop()
-        return head + body
+        orelse = ["else:", *self.block(depth - 1, in_loop=in_loop)] if self.pick(True, False, False) else []
+        return head + body + orelse
+
+    def match(self, depth, *, in_loop):
+        patterns = self.pick("1", "-3 | 0", "2 | 7"), f"3 if {self.truth(0)}", f"k1 if k1 > {self.integer(1)}", "_"
+        lines = [f"match {self.integer(1)}:"]
+        for pattern in patterns[self.pick(0, 1, 2) :]:
+            lines += [f"    case {pattern}:", *(f"    {line}" for line in self.block(depth - 1, in_loop=in_loop))]
+        return lines
 
 
 @st.composite
@@ -107,6 +126,7 @@ def bodies(draw):
         f"def body(a, b, *, p=0.3, n=3, flag=True){writer.pick('', RESULTS)}:",
         "    v0, v1, v2 = a[0, 0], p, 0.0",
         "    k0, k1 = n, 0",
+        "    inner = lambda v: v * p - v0",
         *(f"    {line}" for line in lines),
         f"    return v0, v1 + v2, k0, {writer.float(2)}, {writer.truth(1)}, k1 * 1.0, {writer.integer(2)}",
     ])  # fmt: skip

@@ -15,7 +15,7 @@ import collections
 import dataclasses
 import enum
 
-METHOD, LIMIT, TOP = "horn", None, 4.0
+METHOD, LIMIT, TOP, STEPS = "horn", None, 4.0, (0.5, 2.5, 7.0)
 
 
 class Mode(enum.Enum):
@@ -127,6 +127,12 @@ def loops(z, w):
         else:
             continue
         break
+    for step in STEPS:
+        if step > z:
+            found = found + step
+            break
+    else:
+        found = -found
     i = 0
     while math.floor(w) > i:
         i += 2

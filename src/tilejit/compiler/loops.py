@@ -126,7 +126,7 @@ class _Rewriter(ast.NodeTransformer):
             vars(made)["is_bound"] = target.id not in stored(*body)
             bound.append(made)
         places = _placed(ast.Call(load("range"), [ast.Constant(items.count)], []), loop.iter)
-        made_loop: ast.For = _placed(ast.For(ast.Name(name, ast.Store()), places, body, []), loop)
+        made_loop: ast.For = _placed(ast.For(ast.Name(name, ast.Store()), places, body, loop.orelse), loop)
         self.generic_visit(made_loop)
         made_loop.body = [*bound, *made_loop.body]
         return made_loop
