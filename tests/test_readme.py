@@ -149,6 +149,16 @@ def test_the_aspect_of_the_language_page(place):
     assert (slope[1, 1], aspect[1, 1]) == (45, 270)
 
 
+def test_the_tables_of_the_language_page(place):
+    for block in blocks((ROOT / "docs" / "language.md").read_text("utf-8"), "python"):
+        saved(place, block)
+    lookups, smoothing = map(importlib.import_module, ("lookups", "smoothing"))
+    classes = np.uint8([[0, 5, 3]])
+    np.testing.assert_array_equal(lookups.albedo(classes, backend="python"), np.float32([[0.06, 0.8, 0.25]]))
+    np.testing.assert_array_equal(lookups.reclassified(np.uint8([[22, 41, 1]]), backend="python"), [[2, 3, 0]])
+    assert (lookups.openness.radius, smoothing.gaussian.radius) == ((4, 4), (3, 3))
+
+
 def test_the_c_function_of_its_page(place):
     page = (ROOT / "docs" / "c-functions.md").read_text("utf-8")
     compile_c(place, page)

@@ -92,6 +92,7 @@ def compare(
         )
     if edge is not None:
         kernel = kernel.with_edge(edge)
+    kernel = kernel.with_parameters(parameters)
     rasters = [_raster(one) for one in inputs]
     _check(kernel, rasters, parameters)
     if html is not None:

@@ -92,18 +92,29 @@ class Text:
 def reduced(function: Applicable) -> tuple[Callable[..., Applicable], tuple[Any, ...]]:
     """What pickle keeps of a kernel or a chain; see ``object.__reduce__``."""
     crossing = crossing_of(function)
-    return _found, (crossing, _own_edge(function, crossing))
+    return _found, (crossing, _own_reach(function, crossing))
 
 
-def _found(crossing: Name | Text, edge: Edge | None) -> Applicable:
+Reach = tuple["Edge", "tuple[int, int] | None", bool]
+"""An edge, a radius, and whether that is the call's own."""
+
+
+def _found(crossing: Name | Text, reach: Reach | None) -> Applicable:
     found = crossing.find()
-    return found.with_edge(edge) if edge is not None and isinstance(found, Kernel) else found
+    if reach is None or not isinstance(found, Kernel):
+        return found
+    edge, radius, is_called = reach
+    found = found if edge == found.edge else found.with_edge(edge)
+    return found.with_radius(radius) if is_called else found
 
 
-def _own_edge(function: Applicable, crossing: Name | Text) -> Edge | None:
-    """The edge of a kernel that has another one than the kernel of its name."""
+def _own_reach(function: Applicable, crossing: Name | Text) -> Reach | None:
+    """The edge and the radius of a kernel that has others than the kernel of its name."""
     named = crossing.find() if isinstance(crossing, Name) else function
-    return function.edge if isinstance(function, Kernel) and named is not function else None
+    if named is function or not isinstance(function, Kernel) or not isinstance(named, Kernel):
+        return None
+    is_called = (function.declared_radius, function.radius_rule) != (named.declared_radius, named.radius_rule)
+    return function.edge, function.declared_radius, is_called
 
 
 def crossing_of(function: Applicable) -> Name | Text:
@@ -178,7 +189,7 @@ def _name_in_main(function: Applicable) -> Name | None:
 
 
 def _attribute(module: ModuleType | None, function: Applicable) -> str | None:
-    """The name in a module of a kernel or chain, which may have got another edge where it was called."""
+    """The name in a module of a kernel or chain, which may have got another edge or a radius where it was called."""
     named = list(vars(module).items()) if module is not None else ()
     return next((n for n, v in named if isinstance(v, Applicable) and v.source is function.source
                  and _with_edge_of(v, function) == function), None)  # fmt: skip
@@ -186,6 +197,8 @@ def _attribute(module: ModuleType | None, function: Applicable) -> str | None:
 
 def _with_edge_of(named: Applicable, function: Applicable) -> Applicable:
     if isinstance(named, Kernel) and isinstance(function, Kernel):
+        is_called = named.radius_rule is not None and function.radius_rule is None
+        named = named.with_radius(function.declared_radius) if is_called else named
         return replace(named, edge=function.edge)
     return named
 
@@ -225,7 +238,7 @@ class _Pickler(pickle.Pickler):
         name = None if value is self.whole else _name_of(value)
         if name is not None:
             self.modules |= name.modules
-            return _found, (name, _own_edge(value, name))
+            return _found, (name, _own_reach(value, name))
         # Two steps, for a chain may use itself.
         state = {f.name: getattr(value, f.name) for f in fields(value)}
         return _unfilled, (type(value),), state, None, None, _fill

@@ -10,14 +10,16 @@ from tilejit.compiler.parameters import read_output_dtypes, read_parameters
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import read_source
 from tilejit.errors import KernelError
-from tilejit.kernel.kernel import Edge, Kernel, Nodata, check_edge
+from tilejit.kernel.kernel import Edge, Kernel, Nodata
 from tilejit.kernel.raster_function import RasterFunction
+from tilejit.kernel.reach import check_edge, read_radius
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.compiler.source import FunctionSource
+    from tilejit.kernel.reach import RadiusRule
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def focal(body: Callable[..., object], /) -> Kernel: ...
 def focal(
     *,
     nodata: Nodata = "propagate",
-    radius: int | tuple[int, int] | None = None,
+    radius: int | tuple[int, int] | RadiusRule | None = None,
     edge: Edge = "nodata",
     unit: str | None = None,
     fast: bool = False,
@@ -111,7 +113,7 @@ def focal(
     /,
     *,
     nodata: Nodata = "propagate",
-    radius: int | tuple[int, int] | None = None,
+    radius: int | tuple[int, int] | RadiusRule | None = None,
     edge: Edge = "nodata",
     unit: str | None = None,
     fast: bool = False,
@@ -123,7 +125,8 @@ def focal(
         nodata: ``"propagate"``: where any cell that is read is invalid, so is the result; the pixel's own cell counts
             among them, whether the body reads it or not. ``"kernel"``: the body sees NaN there and asks
             ``tj.is_valid``.
-        radius: How far it reads, in cells or as (rows, columns); read from the offsets where they are literals.
+        radius: How far it reads, in cells or as (rows, columns); read from the offsets where they are literals. A
+            function of scalar parameters decides it at each call: ``radius=lambda sigma: math.ceil(3 * sigma)``.
         edge: What lies outside the raster: ``"nodata"``, ``"nearest"``, ``"reflect"`` (``dcba|abcd|dcba``),
             ``"wrap"`` or a number.
         unit: The unit of the results, which outputs carry: ``"degree"``; ``"input"`` for that of the first raster.
@@ -246,7 +249,7 @@ def declare(
     *,
     kind: Literal["local", "focal", "series", "zonal"],
     nodata: Nodata = "propagate",
-    radius: int | tuple[int, int] | None = None,
+    radius: int | tuple[int, int] | RadiusRule | None = None,
     edge: Edge = "nodata",
     unit: str | None = None,
     fast: bool = False,
@@ -266,13 +269,5 @@ def declare(
         rasters = tuple(replace(raster, is_stack=True) for raster in rasters)
     check_edge(source.name, edge, rasters)
     outputs = read_output_dtypes(source)
-    return Kernel(source, kind, rasters, scalars, _radius(source, radius), outputs, nodata, edge, unit, fast)
-
-
-def _radius(source: FunctionSource, radius: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if radius is None:
-        return None
-    pair = (radius, radius) if isinstance(radius, int) else radius
-    if not isinstance(pair, tuple) or len(pair) != 2 or not all(type(r) is int and r >= 0 for r in pair):
-        raise KernelError(f"{source.name}: radius={radius!r}; it is a count of cells, or (rows, cols)")
-    return pair
+    declared, rule = read_radius(source.name, radius, scalars)
+    return Kernel(source, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule)

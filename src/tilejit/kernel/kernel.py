@@ -18,16 +18,17 @@ from tilejit.compiler.passes import carried
 from tilejit.compiler.tables import refuse_changed
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.debugging import Cells, Layers
-from tilejit.kernel.nodata import holds_nodata
 from tilejit.kernel.raster_function import RasterFunction
+from tilejit.kernel.reach import check_edge, radius_of
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tilejit.compiler.form import Cell, Form
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.compiler.source import FunctionSource
+    from tilejit.kernel.reach import RadiusRule
 
 INPUT_UNIT = "input"
 """What a kernel declares whose results have the unit of its first raster."""
@@ -37,7 +38,7 @@ Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 Nodata = Literal["propagate", "kernel"]
 """Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
 
-_EDGES, SEE_NEIGHBOURS = ("nodata", "nearest", "reflect", "wrap"), {"focal", "series"}
+SEE_NEIGHBOURS = {"focal", "series"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Kernel(RasterFunction):
     """The unit of its results, which outputs carry; `INPUT_UNIT` for that of its first raster, or None."""
     fast: bool
     """Whether results may differ in the last bits between tile sizes, for speed."""
+    radius_rule: RadiusRule | None = None
+    """What gives the radius at a call, of the scalars that are given; None where it is known."""
 
     @functools.cached_property
     def _hash(self) -> int:
@@ -86,6 +89,9 @@ class Kernel(RasterFunction):
     @functools.cached_property
     def form(self) -> Form:
         """The body, lowered for tiles that may hold invalid cells."""
+        if self.radius_rule is not None and self.declared_radius is None:
+            self.source.fail(None, "its radius is decided by parameters that have no default",
+                             "give them defaults, or call it: its code is made for the radius of the call")  # fmt: skip
         return self._lowered(all_valid=False)
 
     @functools.cached_property
@@ -270,6 +276,24 @@ class Kernel(RasterFunction):
     def _with_edge(self, edge: Edge) -> Kernel:
         return replace(self, edge=edge)
 
+    def with_parameters(self, given: Mapping[str, Any]) -> Kernel:
+        """Returns this kernel with the radius that its scalar parameters decide, as it is called.
+
+        Args:
+            given: The parameters that are given; what is none of the radius's is left to `bind`.
+
+        Raises:
+            ParameterError: They decide no radius, or are not known yet.
+        """
+        if self.radius_rule is None:
+            return self
+        return self.with_radius(radius_of(self.name, self.radius_rule, self.scalars, given))
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _with_edge
+    def with_radius(self, radius: tuple[int, int] | None) -> Kernel:
+        """Returns this kernel as it would be with a radius in its decorator that no parameter decides."""
+        return replace(self, declared_radius=radius, radius_rule=None)
+
     def debug(self, *arguments: Any, **parameters: Any) -> Any:
         """Runs the undecorated body on one pixel in plain Python, where print and a debugger work.
 
@@ -293,7 +317,8 @@ class Kernel(RasterFunction):
         compute = self._compute([a.dtype for a in arrays])
         forms = [None if r.dtype else compute for r in self.rasters]
         kinds = [Layers if r.is_stack else Cells for r in self.rasters]
-        cells = [k(a, row, col, form, self.radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
+        radius = self.with_parameters(parameters).radius
+        cells = [k(a, row, col, form, radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
         values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
@@ -315,14 +340,3 @@ def _weight(node: ast.AST) -> int:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _WEIGHTS.get(node.func.id, 1)
     return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp))
-
-
-def check_edge(name: str, edge: object, rasters: Sequence[RasterParameter]) -> None:
-    """Refuses what is no edge of a kernel of that name."""
-    is_number = isinstance(edge, (int, float)) and not isinstance(edge, bool)
-    if not is_number and not (isinstance(edge, str) and edge in _EDGES):
-        raise KernelError(f"{name}: edge={edge!r}; it is one of {', '.join(_EDGES)}, or a number")
-    if isinstance(edge, (int, float)):
-        for raster in rasters:
-            if raster.dtype is not None and not holds_nodata(raster.dtype, edge):
-                raise KernelError(f"{name}: edge={edge!r} is no {raster.dtype}, which {raster.name} is annotated with")

@@ -25,6 +25,7 @@ def call_kernel(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any
     edge = parameters.pop("edge", None)
     if edge is not None:
         kernel = kernel.with_edge(edge)
+    kernel = kernel.with_parameters(parameters)
     if raster is not None and any(isinstance(i, raster.Raster) for i in inputs):
         from tilejit.raster.making import apply_kernel
 

@@ -89,7 +89,7 @@ def iterate(
             "which is one plane: let the first parameter be a plane; stacks may follow, and stay as they are"
         )
     edge = parameters.pop("edge", None)
-    kernel = kernel if edge is None else kernel.with_edge(edge)
+    kernel = (kernel if edge is None else kernel.with_edge(edge)).with_parameters(parameters)
     given = (state, *constants)
     if len(given) != len(kernel.rasters):
         names = ", ".join(raster.name for raster in kernel.rasters)
