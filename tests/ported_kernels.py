@@ -14,6 +14,11 @@ import tilejit as tj
 RSQRT2PI = 0.39894228040143267793994605993438
 A = (0.31938153, -0.356563782, 1.781477937, -1.821255978, 1.330274429)
 METHOD = "horn"
+RING = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+CODES = (1, 2, 4, 8, 16, 32, 64, 128)
+KERNEL = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])
+CLASSES = np.array([0, 3, 1] + [7] * 253)
+BINS = (1.0, 5.0, 10.0, 20.0)
 
 
 @tj.local
@@ -462,3 +467,117 @@ def heat_index(t, rh):
     elif rh > 85 and 80 <= t <= 87:
         hi += (rh - 85) / 10 * (87 - t) / 5
     return round(hi, 1)
+
+
+@tj.focal(edge=0)
+def game_of_life(z: np.uint8) -> np.uint8:
+    n = 0
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            if (dy, dx) != (0, 0):
+                n += z[dy, dx]
+    return 1 if n == 3 or (n == 2 and z[0, 0]) else 0
+
+
+@tj.focal(edge=0)
+def game_of_life_sum(z: np.uint8) -> np.uint8:
+    n = sum(z[dy, dx] for dy in range(-1, 2) for dx in range(-1, 2)) - z[0, 0]
+    match n:
+        case 3:
+            return 1
+        case 2:
+            return z[0, 0]
+        case _:
+            return 0
+
+
+@tj.focal
+def moving_mean(z, *, window: int = 5):
+    return sum(z[0, k] for k in range(-2, 3)) / 5
+
+
+@tj.focal
+def local_range_listed(z):
+    values = [z[dy, dx] for dy in range(-1, 2) for dx in range(-1, 2)]
+    return max(values) - min(values)
+
+
+@tj.focal
+def local_std_listed(z):
+    values = [z[dy, dx] for dy in range(-1, 2) for dx in range(-1, 2)]
+    mean = sum(values) / len(values)
+    return np.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+
+
+@tj.focal
+def median_3x3(z):
+    values = [z[dy, dx] for dy in range(-1, 2) for dx in range(-1, 2)]
+    return sorted(values)[4]
+
+
+@tj.focal
+def entropy(z: np.uint8):
+    counts = np.zeros(16)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            counts[z[dy, dx] >> 4] += 1
+    h = 0.0
+    for n in counts:
+        if n > 0:
+            h -= n / 25 * np.log2(n / 25)
+    return h
+
+
+@tj.focal
+def local_binary_pattern_by_table(z) -> np.int16:
+    bits = 0
+    for k, (dy, dx) in enumerate(RING):
+        if z[dy, dx] >= z[0, 0]:
+            bits |= 1 << k
+    return bits
+
+
+@tj.focal
+def convolve_prewitt(z):
+    total = 0.0
+    for dy in range(3):
+        for dx in range(3):
+            total += KERNEL[dy, dx] * z[dy - 1, dx - 1]
+    return total
+
+
+@tj.focal
+def hotspots_by_table(z, *, mean=0.0, std=1.0) -> np.int8:
+    local = 0.0
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            local += z[dy, dx] / 9
+    score = (local - mean) / std
+    sign, score = np.sign(score), np.abs(score)
+    for limit, level in ((2.58, 99), (1.96, 95), (1.65, 90)):
+        if score > limit:
+            return sign * level
+    return 0
+
+
+@tj.focal
+def d8_table(z, *, size=30.0) -> np.uint8:
+    best, code = 0.0, 0
+    for k, (dy, dx) in enumerate(RING):
+        drop = (z[0, 0] - z[dy, dx]) / (size * np.hypot(dy, dx))
+        if drop > best:
+            best, code = drop, CODES[k]
+    return code
+
+
+@tj.local
+def reclassify(c: np.uint8) -> np.uint8:
+    return CLASSES[c]
+
+
+@tj.local
+def reclassify_bins(z) -> np.uint8:
+    for k, limit in enumerate(BINS):
+        if z <= limit:
+            return k
+    return len(BINS)

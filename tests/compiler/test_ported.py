@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 SHAPE = (9, 11)
 COMPILED = {"black_scholes", "true_color", "hotspots", "d8", "qa_bits", "nearest_step", "heat_index",
-            "split_window", "local_binary_pattern", "hillshade", "convergence", "mandelbrot", "cos_incidence"}  # fmt: skip
+            "split_window", "local_binary_pattern", "hillshade", "convergence", "mandelbrot", "cos_incidence", "entropy",
+            "median_3x3", "d8_table", "reclassify", "reclassify_bins"}  # fmt: skip
 """A third: those with the most of the language in them."""
 
 
@@ -188,6 +189,19 @@ def nearest_step(z):
     return found.min((2, 3))
 
 
+def game_of_life(z):
+    n = ndimage.convolve(z.astype(int), [[1, 1, 1], [1, 0, 1], [1, 1, 1]], mode="constant")
+    return ((n == 3) | ((n == 2) & (z == 1))).astype(int)
+
+
+def entropy(z):
+    def of(window):
+        share = np.bincount(window >> 4) / window.size
+        return -sum(p * np.log2(p) for p in share if p > 0)
+
+    return np.apply_along_axis(of, -1, cells(z, 2).reshape(*np.subtract(z.shape, 4), 25))
+
+
 def heat_index(t, rh):
     terms = [1, t, rh, t * rh, t * t, rh * rh, t * t * rh, t * rh * rh, t * t * rh * rh]
     factors = [
@@ -263,11 +277,24 @@ ORACLES = {
     "bilateral": ([Z], bilateral),
     "idw": ([lambda rng: np.where(rng.random(SHAPE) < 0.1, np.nan, rng.uniform(0, 9, SHAPE))], idw),
     "nearest_step": ([lambda rng: (rng.random(SHAPE) < 0.05).astype(np.uint8)], nearest_step),
+    "game_of_life": ([whole(2, np.uint8)], game_of_life),
+    "game_of_life_sum": ([whole(2, np.uint8)], game_of_life),
+    "moving_mean": ([Z], lambda z: sliding_window_view(z, 5, axis=1).mean(-1)),
+    "local_range_listed": ([Z], lambda z: np.ptp(cells(z, 1), (2, 3))),
+    "local_std_listed": ([Z], lambda z: cells(z, 1).std((2, 3))),
+    "median_3x3": ([Z], lambda z: np.median(cells(z, 1), (2, 3))),
+    "entropy": ([whole(256, np.uint8)], entropy),
+    "local_binary_pattern_by_table": ([Z], lambda z: sum((n >= at(z, 0, 0)).astype(int) << k for k, n in enumerate(around(z)))),
+    "convolve_prewitt": ([Z], lambda z: ndimage.prewitt(z, 1)[1:-1, 1:-1]),
+    "hotspots_by_table": ([Z], hotspots, {"std": 30.0}),
+    "d8_table": ([Z], d8),
+    "reclassify": ([whole(5, np.uint8)], lambda c: ported.CLASSES[c]),
+    "reclassify_bins": ([uniform(-5, 30)], lambda z: np.digitize(z, ported.BINS, right=True)),
     "heat_index": ([uniform(60, 115), uniform(0, 100)], heat_index),
 }  # fmt: skip
 
-ROUGH = {"black_scholes": 2e-4, "aspect": 1e-7}
-"""The one has a polynomial that is good to 7.5e-8 of the price, the other 180 / pi with seven digits."""
+ROUGH = {"black_scholes": 2e-4, "aspect": 1e-7, "entropy": 1e-6}
+"""The one has a polynomial that is good to 7.5e-8 of the price, another 180 / pi with seven digits; float32."""
 
 
 @pytest.mark.parametrize("name", ORACLES)
@@ -282,7 +309,7 @@ def test_ported(name):
 
 
 def compare(kernel, results, expected):
-    rows, cols = kernel.radius if kernel.name != "idw" else (0, 0)
+    rows, cols = kernel.radius if kernel.edge == "nodata" and kernel.nodata != "kernel" else (0, 0)
     pairs = ((results, expected),) if not isinstance(results, tuple) else zip(results, expected, strict=True)
     for found, wanted in pairs:
         inner = found[rows : found.shape[0] - rows, cols : found.shape[1] - cols].astype(np.float64)
