@@ -18,6 +18,7 @@ OFFSETS = ((-1, 0), (0, 1), (1, 0), (0, -2))
 WEIGHTS = (0.25, 0.5, 1, 2)
 AZIMUTHS = np.array([[0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 1]])
 PRICES = {1: 5, 3: 7}
+RISING, FALLING = (0.0, 0.5, 2.0, 2.5, 7.0, 7.5, 9.0), np.array([8.0, 4.0, 2.0, 1.0, 0.5, 0.25])
 CLASSES = [(0.0, 1), (1.0, 2), (2.5, 3), (4.0, 4)]
 
 
@@ -92,6 +93,25 @@ def moved(z, k: np.uint8):
     return z[dy, dx]
 
 
+def interpolated(curve, x):
+    k = min(max(int(x), 0), len(curve) - 2)
+    return curve[k] + (x - k) * (curve[k + 1] - curve[k])
+
+
+@tj.local
+def calibrated(z):
+    """Two curves through one helper, which goes between their points."""
+    return interpolated(RISING, z) - interpolated(FALLING, z)
+
+
+@tj.focal
+def compass(z):
+    total = 0.0
+    for k in range(AZIMUTHS.shape[0]):
+        total += z[AZIMUTHS[k, 0], AZIMUTHS[k, 1]]
+    return total
+
+
 K = RNG.integers(0, 256, SHAPE).astype(np.uint8)
 CASES = {
     "offsets and weights": (weighted, Z),
@@ -100,6 +120,8 @@ CASES = {
     "thresholds": (graded, Z),
     "all that is looped over": (several, Z),
     "a row that the data choose": (moved, Z, K),
+    "a helper's tables": (calibrated, Z),
+    "the shape of an array": (compass, Z),
 }
 
 
@@ -144,6 +166,12 @@ def test_a_row_that_the_data_choose_is_that_of_numpy():
     wanted = np.choose(inner(K, 2, 2) & 3, [shifted(2, 2, *o) for o in OFFSETS])
     np.testing.assert_array_equal(inner(moved(Z, K), 2, 2), wanted.astype(np.float32))
     assert "outside" not in moved.form.body.notes
+
+
+def test_tables_of_a_helper_are_those_of_its_calls():
+    wanted = np.interp(Z, range(7), RISING) - np.interp(Z, range(6), FALLING)
+    np.testing.assert_allclose(calibrated(Z), wanted, rtol=1e-5, atol=1e-6)
+    assert "outside" not in calibrated.form.body.notes
 
 
 def test_the_radius_is_read_from_the_table():

@@ -6,7 +6,7 @@ import ast
 import functools
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from tilejit.compiler.form import (
     stored,
 )
 from tilejit.compiler.indexing import spans_of
-from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
+from tilejit.compiler.names import TABLES, Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
@@ -69,7 +69,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times,
     )  # fmt: skip
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
-    _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={})
+    _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={}, tables={})
     if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
         return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
                           c_functions=c_functions, has_times=True)  # fmt: skip
@@ -96,9 +96,13 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
     passed: list[ast.expr] = []
     values: dict[str, Value] = {}
     arrays: dict[str, LocalArray] = {}
+    tables: dict[str, Any] = {}
     for name, argument in bind(scope.source, node, source).items():
-        array = array_of(scope, argument, lower)
-        if array is not None:
+        table = None if name in stored(source.tree) else scope.names.captured(argument)
+        array = None if isinstance(table, TABLES) else array_of(scope, argument, lower)
+        if isinstance(table, TABLES):
+            tables[name] = table
+        elif array is not None:
             arrays[name] = array
         elif name in wanted or _stack_of(scope, argument) is not None:
             window = _stack_of(scope, argument) or _passed_window(scope, argument, source, name)
@@ -109,7 +113,7 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
         else:
             values[name] = lower(scope, argument)
     kinds = {name: value.kind for name, value in values.items()}
-    lowered = _lower(scope.program, source, windows, kinds, literals=literals, arrays=arrays)
+    lowered = _lower(scope.program, source, windows, kinds, literals=literals, arrays=arrays, tables=tables)
     given = [*(load(a.name) for a in arrays.values()), *(v.node for v in values.values())]
     return lowered, [*passed, *given, *[load(TIMES)] * (TIMES in lowered.scalars)]
 
@@ -141,15 +145,16 @@ def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, nam
 
 
 def _lower(program: Program, source: FunctionSource, windows: dict[str, Parameter], kinds: dict[str, Kind], *,
-           literals: dict[str, int], arrays: dict[str, LocalArray]) -> Function:  # fmt: skip
-    """Lowers a function for the kinds, the literals and the arrays of a call, once for all calls of these."""
+           literals: dict[str, int], arrays: dict[str, LocalArray], tables: dict[str, Any]) -> Function:  # fmt: skip
+    """Lowers a function for the kinds, literals, arrays and tables of a call, once for all calls of these."""
     long = {name: (array.kind, array.size) for name, array in arrays.items()}
-    key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals, long)))
+    given_tables = {name: id(table) for name, table in tables.items()}
+    key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals, long, given_tables)))
     if key in program.functions:
         return program.functions[key]
     is_helper = bool(program.active)
     program.active.append(source.function)
-    names = Names(source)
+    names = Names(source, tables)
     program.locals |= names.locals
     program.changing |= {id(c.owner): c for c in changing(source.tree, names.captured)}
     renamed = _renamed(names.locals, program.taken)

@@ -22,7 +22,7 @@ from tilejit.compiler.rewriting import core_source
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tilejit.compiler.source import FunctionSource
 
@@ -101,15 +101,15 @@ def record_fields(value: Any) -> tuple[str, ...]:
 class Names:
     """Resolves the free names of one function."""
 
-    def __init__(self, source: FunctionSource) -> None:
-        self.source = source
-        self.locals = {*parameter_names(source), *stored(source.tree)}
+    def __init__(self, source: FunctionSource, given: Mapping[str, Any] | None = None) -> None:
+        self.source, given = source, given or {}
+        self.locals = {*parameter_names(source), *stored(source.tree)} - given.keys()
         function: Any = source.function
         self.free: dict[str, Any] = {
             **vars(builtins), **function.__globals__, **closure_of(function),
-            **{nested.__name__: nested for nested in source.nested or ()},
+            **{nested.__name__: nested for nested in source.nested or ()}, **given,
         }  # fmt: skip
-        """Every name that the function can see besides its own."""
+        """Every name that the function can see besides its own, and parameters that a call gives a table."""
 
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
@@ -179,8 +179,10 @@ class Names:
         return value if is_tuple or isinstance(value, _FLAGS) else MISSING
 
     def captured(self, node: ast.expr) -> Any:
-        """Returns the captured tuple, list, dict or array that a name stands for, or None."""
+        """Returns the captured tuple, list, dict or array that a name stands for, or the shape of one; or None."""
         value = self.resolve(node)
+        if isinstance(node, ast.Attribute) and node.attr == "shape":
+            value = getattr(self.captured(node.value), "shape", value)
         return value if isinstance(value, TABLES) else None
 
     def element(self, node: ast.expr) -> Any:
