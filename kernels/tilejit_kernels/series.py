@@ -5,6 +5,8 @@ Dates on which a pixel is invalid are left out. Years are of 365.25 days, counte
 
 import math
 
+import numpy as np
+
 import tilejit as tj
 
 YEAR = 365.25
@@ -68,6 +70,50 @@ def standard_deviation(t, *, ddof: int = 0):
         if tj.is_valid(t[k]):
             square += (t[k] - middle) * (t[k] - middle)
     return math.sqrt(square / (n - ddof)) if n > ddof else math.nan
+
+
+def at_percent(values, n, q):
+    """The q-th percentile of the first n of values that are sorted, by NumPy's linear definition."""
+    place = (n - 1) * q / 100.0
+    low = int(place)
+    high = min(low + 1, n - 1)
+    return values[low] + (values[high] - values[low]) * (place - low)
+
+
+@tj.series(nodata="kernel", unit="input")
+def percentile(t, *, q=50.0):
+    """Percentile q of the valid dates, from 0 to 100, by linear interpolation as numpy.percentile has it."""
+    values, n = tj.zeros(len(t)), 0
+    for k in range(len(t)):
+        if tj.is_valid(t[k]):
+            values[n] = t[k]
+            n += 1
+    tj.sort(values, n)
+    return at_percent(values, n, q) if n > 0 and 0.0 <= q <= 100.0 else math.nan
+
+
+@tj.series(nodata="kernel", unit="input")
+def median(t):
+    """Median of the valid dates."""
+    values, n = tj.zeros(len(t)), 0
+    for k in range(len(t)):
+        if tj.is_valid(t[k]):
+            values[n] = t[k]
+            n += 1
+    tj.sort(values, n)
+    return at_percent(values, n, 50.0) if n > 0 else math.nan
+
+
+@tj.series(nodata="kernel", unit="input")
+def median_composite(t: tj.Stack, qa: tj.Stack[np.uint16], *, mask: int = 1):
+    """Median of the dates on which the pixel is valid and no bit of the mask is set in its quality."""
+    values, n = tj.zeros(len(t)), 0
+    for k in range(len(t)):
+        if tj.is_valid(t[k]) and tj.is_valid(qa[k]) and qa[k] & mask == 0:  # type: ignore[arg-type]
+            values[n] = t[k]
+            n += 1
+    tj.sort(values, n)
+    return at_percent(values, n, 50.0) if n > 0 else math.nan
 
 
 def _continued_fraction(a, b, x):

@@ -251,7 +251,7 @@ def run_on_arrays(
         named = ", ".join(f"{r.name} {a.shape}" for r, a in zip(kernel.rasters, arrays, strict=True))
         raise KernelError(f"{kernel.name}: the arrays differ in shape ({named}); they must lie on one grid")
     if any(stacked):
-        kernel.check_layers([len(array) if array.ndim == 3 else 1 for array in arrays])
+        kernel = kernel.for_layers([len(array) if array.ndim == 3 else 1 for array in arrays])
     # Results are as wide as what is given, whether or not a mask makes floats of it.
     signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
     bound = with_times(kernel, kernel.bind(parameters), [one.dates for one in given])

@@ -1,6 +1,7 @@
 """Shipped series kernels, held to NumPy, SciPy and pymannkendall; and what a series is."""
 
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -118,6 +119,34 @@ def test_a_composite_takes_the_date_of_the_greatest_index(cells, stack):
     wanted = np.where(np.isinf(usable.max(0)), -1, usable.argmax(0))
     np.testing.assert_array_equal(layer, wanted)
     np.testing.assert_array_equal(value, np.take_along_axis(cells, np.maximum(wanted, 0)[None], 0)[0])
+
+
+@pytest.mark.parametrize("name", ["median", "percentile", "median_composite"])
+def test_medians_and_percentiles_are_numpys(cells, stack, name):
+    qa = np.random.default_rng(9).integers(0, 4, cells.shape).astype(np.uint8)
+    given = {"median": (), "percentile": (), "median_composite": (tj.from_array(qa),)}[name]
+    parameters = {"percentile": {"q": 90.0}, "median_composite": {"mask": 2}}.get(name, {})
+    found = getattr(series, name)(stack, *given, **parameters)
+    seen = np.where(qa & 2, np.nan, cells) if given else cells
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        wanted = np.nanpercentile(seen.astype(float), parameters.get("q", 50), axis=0)
+    np.testing.assert_allclose(found.compute(tile=(4, 8))[0], wanted, rtol=1e-6)
+    window = tj.Window(0, 0, 2, 6)
+    np.testing.assert_array_equal(bits(found.read(window, backend="python")), bits(found.compute()[:, :2, :6]))
+
+
+def test_arrays_as_long_as_a_stack_are_made_for_its_length(cells):
+    assert series.median.form.is_sized
+    assert series.median.for_layers([24]) is series.median.for_layers([24])
+    assert series.median.for_layers([24]).fingerprint != series.median.for_layers([23]).fingerprint
+    assert series.mean.for_layers([24]) is series.mean
+    again = pickle.loads(pickle.dumps(series.median.for_layers([24])))  # noqa: S301 - our own
+    assert again.layers == 24
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(series.median(cells[:1]), cells[0])
+        np.testing.assert_allclose(series.median(cells[:2]), np.where(np.isnan(cells[0]), cells[1], np.where(
+            np.isnan(cells[1]), cells[0], (cells[0] + cells[1]) / 2)), rtol=1e-6)  # fmt: skip
 
 
 @tj.series(nodata="kernel", edge="nearest")

@@ -83,7 +83,11 @@ class Lengths:
         return min(known) if len(known) == len(sizes) else None
 
     def number(self, node: ast.expr) -> int | None:
-        """A literal, or a captured constant's value, of 1 or more."""
+        """A literal, or a captured constant's value, of 1 or more; or the number of layers."""
+        layers = self.names.layers.get(ast.unparse(node)) if self.names.layers else None
+        if layers is not None:
+            self.names.is_sized = True
+            return layers
         value = folded_expression(node, self.names)
         is_size = isinstance(value, ast.Constant) and type(value.value) is int and value.value > 0
         return value.value if is_size else None  # type: ignore[attr-defined]

@@ -170,6 +170,8 @@ class Form:
     """The captured objects that may be changed in place, as they were."""
     asked: tuple[Asked, ...] = ()
     """Layers that stacks may not have, and elements that arrays may not have."""
+    is_sized: bool = False
+    """Whether it has arrays that are as long as there are layers, of which it is the form for one number."""
 
     @property
     def reads_times(self) -> bool:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
                c_functions: Sequence[CFunction] = (), tables: Sequence[Table] = (),
-               has_times: bool = False) -> Form:  # fmt: skip
+               has_times: bool = False, layers: int = 1) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
 
     Both stand in one module: the one that is made later is given the C functions and the tables of the first.
@@ -66,19 +66,20 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         uniform={s.name for s in scalars if s.quantity is None or s.quantity.axis == "grid"},
         footprint={r.name: frozenset() for r in rasters},
         c_functions={f.pointer: f for f in c_functions}, tables={t.key: t for t in tables},
-        taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times,
+        taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times, layers=layers,
     )  # fmt: skip
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
     _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={}, tables={})
     if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
         return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
-                          c_functions=c_functions, has_times=True)  # fmt: skip
+                          c_functions=c_functions, tables=tables, has_times=True, layers=layers)  # fmt: skip
     rows, cols = radius or (0, 0)
     for _, dy, dx in itertools.chain.from_iterable(program.footprint.values()):
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
     return Form(tuple(program.functions.values()), program.footprint, (rows, cols), program.has_while,
                 program.asks_validity, tuple(program.c_functions.values()), tuple(program.tables.values()),
-                tuple(program.changing.values()), tuple(program.asked.values()))  # fmt: skip
+                tuple(program.changing.values()), tuple(program.asked.values()),
+                program.is_sized)  # fmt: skip
 
 
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
@@ -156,6 +157,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     program.active.append(source.function)
     names = Names(source, tables)
     program.locals |= names.locals
+    names.layers = _as_long(source.tree, [n for n, (*_, is_stack) in windows.items() if is_stack], program.layers)
     program.changing |= {id(c.owner): c for c in changing(source.tree, names.captured)}
     renamed = _renamed(names.locals, program.taken)
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
@@ -172,6 +174,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
                   spans=functools.cache(functools.partial(spans_of, tree)))  # fmt: skip
     scope, body = _until_kinds_settle(start, tree)
     program.active.pop()
+    program.is_sized |= names.is_sized
     notes = tuple(note for note in NOTES if note in scope.notes)
     body = _returning_notes(body, notes)
     dtypes = {w.name: program.dtypes[w.raster] for w in held.values()}
@@ -184,6 +187,17 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
                                       tuple(scope.arrays.values()), source.function)  # fmt: skip
     program.writers |= {program.functions[key].name} if scope.writes else set()
     return program.functions[key]
+
+
+def _as_long(tree: ast.FunctionDef, stacks: Sequence[str], layers: int) -> dict[str, int]:
+    """What a function writes for the number of layers: ``len(t)``, and variables that are that and nothing else."""
+    found = {f"len({name})": layers for name in stacks}
+    counts = stored(tree)
+    for statement in (s for s in tree.body if found and isinstance(s, ast.Assign)):
+        target = statement.targets[0]
+        if isinstance(target, ast.Name) and counts.count(target.id) == 1 and ast.unparse(statement.value) in found:
+            found[target.id] = layers
+    return found
 
 
 def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, list[ast.stmt]]:

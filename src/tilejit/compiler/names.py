@@ -110,6 +110,10 @@ class Names:
             **{nested.__name__: nested for nested in source.nested or ()}, **given,
         }  # fmt: skip
         """Every name that the function can see besides its own, and parameters that a call gives a table."""
+        self.layers: dict[str, int] = {}
+        """What is as long as there are layers, as it is written (``len(t)``, or a variable of that), and how long."""
+        self.is_sized = False
+        """Whether an array was found to be so long."""
 
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.

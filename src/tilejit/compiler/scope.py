@@ -77,6 +77,10 @@ class Program:
     """What of a captured object is indexed -> its array; the second variant is given those of the first."""
     changing: dict[int, Changing] = field(default_factory=dict)
     """The captured objects that may be changed in place."""
+    layers: int = 1
+    """How many layers stacks have, as far as arrays of their length are concerned."""
+    is_sized: bool = False
+    """Whether there are such arrays."""
     has_times: bool = False
     """Whether functions with a stack take a table of times."""
     reads_times: bool = False

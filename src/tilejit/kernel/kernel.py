@@ -6,7 +6,7 @@ import ast
 import functools
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -77,10 +77,12 @@ class Kernel(RasterFunction):
     """Whether results may differ in the last bits between tile sizes, for speed."""
     radius_rule: RadiusRule | None = None
     """What gives the radius at a call, of the scalars that are given; None where it is known."""
+    layers: int = 1
+    """How many layers its stacks have, where arrays of the body are as long; see `for_layers`."""
 
     @functools.cached_property
     def _hash(self) -> int:
-        return hash((self.source, self.kind, self.rasters, self.scalars, self.nodata, self.edge))
+        return hash((self.source, self.kind, self.rasters, self.scalars, self.nodata, self.edge, self.layers))
 
     def __hash__(self) -> int:
         """Is asked for whenever compiled code is looked up, so that it is worth keeping."""
@@ -98,7 +100,7 @@ class Kernel(RasterFunction):
     def fingerprint(self) -> str:
         """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
         body = [(f.name, f.scalars, [ast.dump(statement) for statement in f.body]) for f in self.form.functions]
-        contract = self.kind, self.nodata, self.edge, self.radius, self.declared_outputs, self.fast
+        contract = self.kind, self.nodata, self.edge, self.radius, self.declared_outputs, self.fast, self.layers
         tables = [(t.name, t.values.tolist()) for t in self.form.tables]
         parts = (body, contract, tables) if tables else (body, contract)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -195,6 +197,7 @@ class Kernel(RasterFunction):
             all_valid=all_valid,
             c_functions=self.form.c_functions if all_valid else (),
             tables=self.form.tables if all_valid else (),
+            layers=self.layers,
         )
         declared = self.declared_outputs
         if declared is not None and len(declared) != len(form.body.results):
@@ -238,15 +241,12 @@ class Kernel(RasterFunction):
             tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
         )
 
-    def check_layers(self, counts: Sequence[int]) -> None:
-        """Refuses stacks of unlike numbers of layers, and those that lack one which the body reads.
-
-        Args:
-            counts: How many layers each raster has.
+    def for_layers(self, counts: Sequence[int]) -> Self:
+        """Returns the kernel for rasters of so many layers each: another one where arrays of the body are as long.
 
         Raises:
             ParameterError: Stacks differ in their number of layers.
-            KernelError: With the line that reads the layer.
+            KernelError: The body reads a layer that they lack; with the line.
         """
         stacks = {r.name: count for r, count in zip(self.rasters, counts, strict=True) if r.is_stack}
         if len(set(stacks.values())) > 1:
@@ -257,6 +257,12 @@ class Kernel(RasterFunction):
                 if (number := asked.number) != ALL and not -count <= number < count:
                     asked.source.fail(asked.node, f"layer {number} of a stack of {counted(count, 'layer')}",
                                 f"layers are numbered 0 to {count - 1}, and from the end -1 to {-count}")  # fmt: skip
+        return self.with_layers(*set(stacks.values())) if stacks and self.form.is_sized else self
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _signature
+    def with_layers(self, count: int) -> Self:
+        """Returns this kernel with arrays as long as so many layers."""
+        return self if count == self.layers else replace(self, layers=count)
 
     def with_edge(self, edge: Edge) -> Kernel:
         """Returns this kernel as it would be with another edge in its decorator.

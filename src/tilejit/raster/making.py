@@ -182,7 +182,7 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
                 "choose one with .band(1), or tj.open(path, band=1)"
             )
     check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
-    kernel.check_layers([len(raster) for raster in inputs])
+    kernel = kernel.for_layers([len(raster) for raster in inputs])
     bound = with_times(kernel, kernel.bind(parameters), list(map(times_of, inputs)))
     application = Application(kernel, tuple(raster.bands for raster in inputs), bound)
     return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))

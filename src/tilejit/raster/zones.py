@@ -111,7 +111,7 @@ def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str
     given = ((raster.name, one, raster.is_stack) for raster, one in zip(kernel.rasters, inputs, strict=True))
     rasters = _rasters(kernel, [*zoned, *given])
     grid, ports = rasters[0].grid, [raster.bands for raster in rasters[len(zoned) :]]
-    kernel.check_layers([len(port) for port in ports])
+    kernel = kernel.for_layers([len(port) for port in ports])
     layer = _layer(zones, grid, parameters) if is_polygons else None
     bound = with_times(kernel, kernel.bind(parameters), list(map(times_of, rasters[len(zoned) :])))
     values, columns = _values(kernel, ports, bound)
