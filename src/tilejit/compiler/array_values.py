@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.array_text import COPIERS, MAKERS, ZEROS, Lengths, is_one_of
-from tilejit.compiler.form import LocalArray, assign, call, load
+from tilejit.compiler.form import LocalArray, assign, call, is_call, load
 from tilejit.compiler.indexing import lower_index
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.scope import Scope, Value, cast
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MOST = 4096
 """Elements of an array: it lies on a thread's stack."""
-_STATEMENTS = 64
-"""Elements that are filled one by one; more are filled in a loop."""
 _ZERO = {Kind.BOOL: ast.Constant(value=False), Kind.INT: ast.Constant(0)}
 _OF_NUMPY = (np.zeros, np.ones, np.full, np.empty)
 
@@ -80,40 +78,40 @@ def assign_array(scope: Scope, target: ast.Name, node: ast.expr, lower: Lower) -
     held = scope.arrays.get(name)
     if held is not None and held.size != size:
         scope.fail(node, f"{name} has {size} elements here and {held.size} elsewhere", "use two names")
-    kind, values = _filling(scope, node, size, lower)
+    kind, values = _filling(scope, node, size, name, lower)
     kind = kind if held is None else max(kind, held.kind)
     array = scope.arrays[name] = LocalArray(scope.name(name), kind, size)
     scope.assigned.add(name)
     return values(array)
 
 
-def _filling(scope: Scope, node: ast.expr, size: int, lower: Lower) -> tuple[Kind, Fill]:
+def _filling(scope: Scope, node: ast.expr, size: int, name: str, lower: Lower) -> tuple[Kind, Fill]:
     """The kind of a new array, and what fills it."""
     elements = getattr(node, "elts", None)
     if isinstance(node, ast.ListComp):
         elements = lengths_of(scope).expanded(node)
     if elements is not None:
-        return _of_elements(scope, elements, lower)
+        return _of_elements(scope, elements, name, lower)
     if isinstance(node, ast.BinOp):
         parts = node.left if isinstance(node.left, ast.List) else node.right
         assert isinstance(parts, ast.List)  # noqa: S101 - which is how it was found
         if len(parts.elts) != 1:
-            return _of_elements(scope, parts.elts * (size // len(parts.elts)), lower)
+            return _of_elements(scope, parts.elts * (size // len(parts.elts)), name, lower)
         value = lower(scope, parts.elts[0])
         return value.kind, functools.partial(_filled, scope, value)
     assert isinstance(node, ast.Call)  # noqa: S101 - as above
     function = scope.names.resolve(node.func)
     if is_one_of(function, COPIERS):
-        return _copied(scope, node, lower)
+        return _copied(scope, node, name, lower)
     kind, value = _made(scope, node, function, lower)
     return kind, functools.partial(_filled, scope, Value(value.node, value.kind))
 
 
-def _of_elements(scope: Scope, nodes: list[ast.expr], lower: Lower) -> tuple[Kind, Fill]:
+def _of_elements(scope: Scope, nodes: list[ast.expr], name: str, lower: Lower) -> tuple[Kind, Fill]:
     values = [lower(scope, e) for e in nodes]
     kind = max(v.kind for v in values)
-    is_plain = all(isinstance(v.node, ast.Constant) for v in values)
-    if not is_plain:  # all are computed before the first is stored, for they may be of the array itself
+    if any(isinstance(n, ast.Name) and n.id == name for e in nodes for n in ast.walk(e)):
+        # All are computed before the first is stored, for they are of the array itself.
         values = [Value(scope.held("element", cast(v, kind)), kind) for v in values]
     return kind, lambda array: [store(array, ast.Constant(k), cast(v, array.kind)) for k, v in enumerate(values)]
 
@@ -121,7 +119,7 @@ def _of_elements(scope: Scope, nodes: list[ast.expr], lower: Lower) -> tuple[Kin
 def _filled(scope: Scope, value: Value, array: LocalArray) -> list[ast.stmt]:
     """One value in each element."""
     node = cast(value, array.kind)
-    if array.size <= _STATEMENTS and not isinstance(node, ast.Constant):
+    if not isinstance(node.args[0] if is_call(node, "_float") else node, ast.Constant):  # type: ignore[attr-defined]
         scope.prelude.append(assign(name := scope.temporary("fill"), node))
         node = load(name)
     index = scope.temporary("k")
@@ -133,7 +131,7 @@ def _range(size: int) -> ast.expr:
     return ast.Call(load("range"), [ast.Constant(size)], [])
 
 
-def _copied(scope: Scope, node: ast.Call, lower: Lower) -> tuple[Kind, Fill]:
+def _copied(scope: Scope, node: ast.Call, name: str, lower: Lower) -> tuple[Kind, Fill]:
     """``list(h)`` and ``sorted(h)``."""
     word = ast.unparse(node.func)
     if len(node.args) != 1 or node.keywords:
@@ -142,7 +140,7 @@ def _copied(scope: Scope, node: ast.Call, lower: Lower) -> tuple[Kind, Fill]:
     source = array_of(scope, argument, lower)
     if source is None:
         parts = argument.elts if isinstance(argument, ast.Tuple) else _parts(scope, argument)
-        kind, fill = _of_elements(scope, parts, lower)
+        kind, fill = _of_elements(scope, parts, name, lower)
     else:
         index, kind = scope.temporary("k"), source.kind
 

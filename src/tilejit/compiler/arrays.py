@@ -41,7 +41,7 @@ def sort(a: Any, n: int | None = None) -> None:
         >>> a
         array([1., 2., 3., 0.])
     """
-    a[:n] = np.sort(a[:n])
+    a[:n] = sorted(a[:n], key=lambda v: (v != v, v))  # noqa: PLR0124 - NaN alone differs from itself
 
 
 def median(a: Any, n: int) -> float:
@@ -55,10 +55,8 @@ def median(a: Any, n: int) -> float:
         >>> float(median(np.array([3.0, 1.0, 2.0, 0.0]), 3))
         2.0
     """
-    held = zeros(len(a))
-    for k in range(len(a)):
-        held[k] = a[k] if k < n else math.inf
-    sort(held, len(held))
+    held = [a[k] if k < n else math.inf for k in range(len(a))]
+    sort(held)
     last, high = held[len(held) - 1], min(max(n // 2, 0), len(held) - 1)
     middle = held[high]
     if n % 2 == 0:
@@ -79,10 +77,8 @@ def percentile(a: Any, n: int, q: float) -> float:
         >>> float(percentile(np.array([3.0, 1.0, 2.0, 0.0]), 3, 25))
         1.5
     """
-    held = zeros(len(a))
-    for k in range(len(a)):
-        held[k] = a[k] if k < n else math.inf
-    sort(held, len(held))
+    held = [a[k] if k < n else math.inf for k in range(len(a))]
+    sort(held)
     last, low, high = held[len(held) - 1], held[0], held[0]
     place = float(q) / 100 * max(n - 1, 0)
     share = place - math.floor(place)

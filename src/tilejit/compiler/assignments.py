@@ -20,6 +20,7 @@ from tilejit.compiler.calls import lower_call
 from tilejit.compiler.expressions import lower
 from tilejit.compiler.folding import COUNT, interval_of
 from tilejit.compiler.form import assign, load, stored, targets
+from tilejit.compiler.indexing import ANY, Span, span_of
 from tilejit.compiler.kinds import Kind, article
 from tilejit.compiler.names import parameter_names
 from tilejit.compiler.numpy_names import math_name
@@ -49,7 +50,7 @@ def lower_assignment(scope: Scope, node: ast.Assign) -> Lowered:
         return scope.program.lower_block(scope, [ast.copy_location(ast.Assign([t], v), node) for t, v in pairs])
     if isinstance(target, ast.Tuple):
         return _unpack(scope, node, target), True
-    store = _store(scope, target, lower(scope, node.value))
+    store = _store(scope, target, lower(scope, node.value), interval_of(node.value, {}))
     _note_interval(scope, target, node.value, is_bound=getattr(node, "is_bound", False))
     return [store], True
 
@@ -127,7 +128,8 @@ def _assign_many(scope: Scope, node: ast.Assign) -> Lowered:
     return result + [_store(scope, target, value) for target in node.targets], True
 
 
-def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
+def _store(scope: Scope, target: ast.expr, value: Value, span: Span | None = None) -> ast.Assign:
+    """An assignment of a value, which lies within ``span``."""
     if isinstance(target, ast.Subscript):
         stored_element = store_element(scope, target, value, lower)
         if stored_element is not None:
@@ -137,6 +139,9 @@ def _store(scope: Scope, target: ast.expr, value: Value) -> ast.Assign:
         scope.fail(target, f"an assignment to {ast.unparse(target)}", "assign to plain variables")
     if target.id in scope.arrays or target.id in scope.tuples:
         scope.fail(target, f"{target.id} is both an array or a tuple and {article(value.kind)}", "use two names")
+    low, high = span or ANY
+    least, most = scope.counters.get(target.id, (low, high))
+    scope.counters[target.id] = min(low, least), max(high, most)
     scope.note(target.id, value.kind)
     return assign(scope.name(target.id), cast(value, scope.kinds[target.id]))
 
@@ -157,9 +162,11 @@ def _unpack(scope: Scope, node: ast.Assign, target: ast.Tuple) -> list[ast.stmt]
     if len(values) != len(target.elts):
         scope.fail(node, f"{counted(len(values), 'value')} for {counted(len(target.elts), 'variable')}",
                    "give each value one variable")  # fmt: skip
-    stores = [_store(scope, part, value) for part, value in zip(target.elts, values, strict=True)]
-    for part, written in zip(target.elts, getattr(node.value, "elts", ()), strict=False):
-        _note_interval(scope, part, written)
+    written = node.value.elts if isinstance(node.value, ast.Tuple) else []
+    spans = [interval_of(w, {}) for w in written] or [None] * len(values)
+    stores = [_store(scope, *each) for each in zip(target.elts, values, spans, strict=True)]
+    for part, text in zip(target.elts, written, strict=False):
+        _note_interval(scope, part, text)
     names = ast.Tuple([s.targets[0] for s in stores], ast.Store())
     if result and all(isinstance(s.value, ast.Name) for s in stores):  # no cast: straight into the variables
         return [ast.Assign([names], result[0].value)]
@@ -203,7 +210,8 @@ def lower_augmented(scope: Scope, node: ast.AugAssign) -> Lowered:
         return [_store(scope, node.target, Value(ast.Constant(0), Kind.INT))], True
     held = ast.copy_location(load(node.target.id), node.target)
     value = ast.copy_location(ast.BinOp(held, node.op, node.value), node)
-    return [_store(scope, node.target, lower(scope, value))], True
+    reached = span_of(value, {node.target.id: scope.counters.get(node.target.id, ANY)})
+    return [_store(scope, node.target, lower(scope, value), reached)], True
 
 
 def _augmented_element(scope: Scope, node: ast.AugAssign, target: ast.Subscript) -> list[ast.stmt]:

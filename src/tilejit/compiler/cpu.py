@@ -140,7 +140,7 @@ def has_two_variants(kernel: Body) -> bool:
     in registers already (docs/performance.md).
     """
     has_stacks = any(window.is_stack for window in kernel.form.body.windows)
-    return kernel.nodata == "kernel" and kernel.form.asks_validity and not has_stacks
+    return kernel.nodata == "kernel" and kernel.clean_form is not kernel.form and not has_stacks
 
 
 def first_form(kernel: Body) -> Form:

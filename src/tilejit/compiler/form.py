@@ -179,6 +179,11 @@ class Form:
         return TIMES in self.body.scalars
 
     @property
+    def texts(self) -> list[tuple[str, tuple[str, ...], list[str]]]:
+        """What its functions say."""
+        return [(f.name, f.scalars, [ast.dump(statement) for statement in f.body]) for f in self.functions]
+
+    @property
     def takes_valid_cells_only(self) -> bool:
         """Whether NaN must stay outside: it might never leave a loop, and nobody knows what C makes of it."""
         return self.has_while or bool(self.c_functions)

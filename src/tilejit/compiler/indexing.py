@@ -16,7 +16,7 @@ from tilejit.compiler.kinds import Kind, article
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tilejit.compiler.scope import Scope, Value
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 Span = tuple[float, float]
 """The least and the largest value of an integer; infinite where nothing is known."""
-_ANY = (-math.inf, math.inf)
+ANY: Span = (-math.inf, math.inf)
+_FITS = 2**62
+"""A number beyond it may have wrapped around."""
 
 
 def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of: str, lower: Lower,
@@ -79,23 +81,26 @@ def span_of(node: ast.expr, variables: Mapping[str, Span], *, of_float: bool = F
         >>> span_of(ast.parse("k & 15", mode="eval").body, {}), span_of(ast.parse("max(k, 1)", mode="eval").body, {})
         ((0, 15), (1, inf))
     """
-    known = None if of_float else interval_of(node, variables)  # type: ignore[arg-type]
-    return _span(node, variables, of_float=of_float) if known is None else known
+    finite = {n: s for n, s in variables.items() if not (math.isinf(s[0]) or math.isinf(s[1]))}
+    known = None if of_float else interval_of(node, finite)  # type: ignore[arg-type]
+    if known is None:
+        return _span(node, variables, of_float=of_float)
+    return known if max(map(abs, known)) < _FITS else ANY
 
 
 def _span(node: ast.expr, variables: Mapping[str, Span], *, of_float: bool) -> Span:
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value == node.value:
         return node.value, node.value
     if isinstance(node, ast.Name):
-        low, high = variables.get(node.id, _ANY)
+        low, high = variables.get(node.id, ANY)
         return low, high + of_float
     if isinstance(node, ast.Subscript):  # a cell of a raster
-        return variables.get(ast.unparse(node.value), _ANY)
+        return variables.get(ast.unparse(node.value), ANY)
     if isinstance(node, ast.BinOp):
         return _of_operator(node, of_float=of_float)
     if isinstance(node, ast.IfExp):
         return _joined([span_of(side, variables, of_float=of_float) for side in (node.body, node.orelse)])
-    return _of_call(node, variables, of_float=of_float) if isinstance(node, ast.Call) else _ANY
+    return _of_call(node, variables, of_float=of_float) if isinstance(node, ast.Call) else ANY
 
 
 def _of_operator(node: ast.BinOp, *, of_float: bool) -> Span:
@@ -106,7 +111,7 @@ def _of_operator(node: ast.BinOp, *, of_float: bool) -> Span:
     right = node.right.value if isinstance(node.right, ast.Constant) else None
     if isinstance(node.op, ast.Mod) and type(right) is int and right > 0:
         return 0, right - 1 + of_float
-    return _ANY
+    return ANY
 
 
 def _of_call(node: ast.Call, variables: Mapping[str, Span], *, of_float: bool) -> Span:
@@ -115,7 +120,7 @@ def _of_call(node: ast.Call, variables: Mapping[str, Span], *, of_float: bool) -
         low, high = span_of(node.args[0], variables, of_float=True)
         return _whole(math.floor, min(low, 0)), _whole(math.ceil, max(high, 0))  # 0 is what NaN gives
     if word not in {"min", "max"} or len(node.args) < 2 or node.keywords:
-        return _ANY
+        return ANY
     spans = [span_of(a, variables, of_float=of_float) for a in node.args]
     choose = min if word == "min" else max
     return choose(low for low, _ in spans), choose(high for _, high in spans)
@@ -131,7 +136,7 @@ def _joined(spans: list[Span]) -> Span:
 
 def spans_of(tree: ast.FunctionDef) -> dict[str, Span]:
     """Returns between which numbers a function's variables lie: each of them among all that is assigned to it."""
-    values: dict[str, list[ast.expr | Span]] = {a.arg: [_ANY] for a in ast.walk(tree) if isinstance(a, ast.arg)}
+    values: dict[str, list[ast.expr | Span]] = {a.arg: [ANY] for a in ast.walk(tree) if isinstance(a, ast.arg)}
     for node in ast.walk(tree):
         pairs: list[tuple[ast.expr, ast.expr | Span]] = []
         if isinstance(node, ast.Assign):
@@ -139,10 +144,10 @@ def spans_of(tree: ast.FunctionDef) -> dict[str, Span]:
         elif isinstance(node, ast.For):
             pairs = [(node.target, _of_loop(node.iter))]
         elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-            pairs = [(node.target, _ANY)]
-        for target, value in pairs:
+            pairs = [(node.target, ANY)]
+        for target, value in _singly(pairs):
             for name in (n for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)):
-                values.setdefault(name.id, []).append(value if name is target else _ANY)
+                values.setdefault(name.id, []).append(value if name is target else ANY)
     spans: dict[str, Span] = {}
     for _ in range(3):  # of each again, now that more is known of others
         spans = {
@@ -152,6 +157,15 @@ def spans_of(tree: ast.FunctionDef) -> dict[str, Span]:
     return spans
 
 
+def _singly(pairs: list[tuple[ast.expr, ast.expr | Span]]) -> Iterator[tuple[ast.expr, ast.expr | Span]]:
+    """``a, b = x, y`` as two assignments."""
+    for target, value in pairs:
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            yield from zip(target.elts, value.elts, strict=True)
+        else:
+            yield target, value
+
+
 def _of_loop(iterable: ast.expr) -> Span:
     numbers = literal_range(iterable)
-    return _ANY if numbers is None or not numbers else (min(numbers), max(numbers))
+    return ANY if numbers is None or not numbers else (min(numbers), max(numbers))

@@ -28,7 +28,7 @@ from tilejit.compiler.form import (
     load,
     stored,
 )
-from tilejit.compiler.indexing import spans_of
+from tilejit.compiler.indexing import ANY, spans_of
 from tilejit.compiler.names import TABLES, Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
@@ -206,7 +206,7 @@ def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, lis
     while True:
         scope = replace(start, windows=dict(start.windows), kinds=dict(known), renamed=dict(start.renamed),
                         assigned={*start.kinds, *start.given}, returns=list(returns), prelude=[], notes=set(),
-                        arrays=dict(arrays), tuples={})  # fmt: skip
+                        arrays=dict(arrays), tuples={}, counters=dict.fromkeys(start.kinds, ANY))  # fmt: skip
         prologue = [*_read_whole(scope), *_shadow_reassigned(scope, tree)]
         body, _ = lower_block(scope, tree.body)
         joined = [joined_kinds(scope.returns)]

@@ -160,7 +160,9 @@ class Scope:
     tuples: dict[str, int] = field(default_factory=dict)
     """Variables that are tuples, and how long they are."""
     spans: Callable[[], Mapping[str, tuple[float, float]]] = dict
-    """Between which numbers its variables lie."""
+    """Between which numbers its variables lie, wherever it has come to."""
+    counters: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Between which numbers lie those that have a value so far: what is assigned before, outside loops."""
     made: int = 0
     """Variables made up for what has no name in the text, in the order of the text."""
     writes: bool = False
@@ -208,7 +210,11 @@ class Scope:
             if dtype is not None and dtype.itemsize < 8:
                 limits = np.iinfo(dtype)
                 cells[name] = (float(limits.min), float(limits.max))
-        return {**self.spans(), **cells, **self.intervals}
+        found = dict(self.spans())
+        for name, (low, high) in self.counters.items():
+            other = found.get(name, (low, high))
+            found[name] = max(low, other[0]), min(high, other[1])
+        return {**found, **cells, **self.intervals}
 
     def note(self, name: str, kind: Kind) -> None:
         """Joins ``kind`` into the kind of a variable: it is the widest of all that are assigned to it."""

@@ -18,6 +18,7 @@ from tilejit.compiler.calls import lower_call
 from tilejit.compiler.expressions import condition, lower
 from tilejit.compiler.folding import interval_of, literal_range
 from tilejit.compiler.form import assign, load, stored
+from tilejit.compiler.indexing import ANY
 from tilejit.compiler.kinds import Kind, article
 from tilejit.compiler.names import MISSING
 from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
@@ -71,6 +72,7 @@ def _for(scope: Scope, node: ast.For) -> Lowered:
     scope.note(name, Kind.INT)
     if scope.kinds[name] is not Kind.INT:
         scope.fail(node.target, f"{name} is both a loop variable and {article(scope.kinds[name])}", "use two names")
+    scope.counters |= dict.fromkeys([name, *stored(*node.body)], ANY)
     interval = None if name in stored(*node.body) else _loop_interval(scope, bounds)
     outer = {n: i for n, i in scope.intervals.items() if n != name}
     scope.intervals = outer if interval is None else {**outer, name: interval}
@@ -139,6 +141,7 @@ def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | No
 
 def _while(scope: Scope, node: ast.While) -> Lowered:
     scope.program.has_while = True
+    scope.counters |= dict.fromkeys(stored(*node.body), ANY)
     prelude, test = aside(scope, condition, node.test)
     endless = isinstance(test, ast.Constant) and bool(test.value)
     before, outer = set(scope.assigned), scope.breaks

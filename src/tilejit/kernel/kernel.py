@@ -99,10 +99,9 @@ class Kernel(RasterFunction):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
-        body = [(f.name, f.scalars, [ast.dump(statement) for statement in f.body]) for f in self.form.functions]
         contract = self.kind, self.nodata, self.edge, self.radius, self.declared_outputs, self.fast, self.layers
         tables = [(t.name, t.values.tolist()) for t in self.form.tables]
-        parts = (body, contract, tables) if tables else (body, contract)
+        parts = (self.form.texts, contract, tables) if tables else (self.form.texts, contract)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @functools.cached_property
@@ -111,8 +110,8 @@ class Kernel(RasterFunction):
         if not self.form.asks_validity:
             return self.form
         # Arrays are padded by what the body may read at all, also where it then never asks.
-        clean = self._lowered(all_valid=True)
-        return replace(clean, footprint=self.form.footprint, radius=self.form.radius)
+        clean = replace(self._lowered(all_valid=True), footprint=self.form.footprint, radius=self.form.radius)
+        return self.form if clean.texts == self.form.texts else clean
 
     @functools.cached_property
     def checked_cells(self) -> dict[str, frozenset[Cell]]:
