@@ -1066,7 +1066,10 @@ def f(*«z»):
 """,
         "f",
         "*z in a kernel",
-        "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)",
+        (
+            "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0); "
+            "for any number of rasters take a stack: def f(z: tj.Stack)"
+        ),
     ),
     "kwargs": (
         """

@@ -1,7 +1,7 @@
 """Arrays and tuples in a body's text, before it is typed: how long they are, and loops over them.
 
 ``for v in h`` becomes ``for k in range(16): v = h[k]``, which is then written out as other loops are. Variables made up
-here hold an ``@``, so that none is the user's.
+here begin with an ``@``, so that none is the user's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from tilejit.compiler.arrays import window, zeros
 from tilejit.compiler.folding import folded, folded_expression, literal_range
-from tilejit.compiler.form import copied, load
+from tilejit.compiler.form import copied, load, stored
 from tilejit.compiler.names import plain_number
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def at_place(node: Any, place: ast.AST) -> Any:
 class _Counted(ast.NodeTransformer):
     """Puts lengths in the place of ``len(h)``."""
 
-    def __init__(self, lengths: Lengths, made: int = 0) -> None:
-        self.lengths, self.made = lengths, made
+    def __init__(self, lengths: Lengths, made: int = 0, stem: str = "each") -> None:
+        self.lengths, self.made, self.stem = lengths, made, stem
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         """A call of ``len``."""
@@ -232,8 +232,9 @@ class Spelled(_Counted):
         if literal_range(loop.iter) is None and not self._is_range(loop.iter):
             loop.iter, before = self._named(loop.iter)
             size = self.lengths.length(loop.iter)
+            self._check_bound_once(loop)
             self.made += 1
-            index = load(f"each@{self.made}")
+            index = load(f"@{self.stem}{self.made}")
             value = None if size is None else self.lengths.element(loop.iter, index)
             if value is not None:
                 first = at_place(ast.Assign([loop.target], value), loop.iter)
@@ -242,6 +243,13 @@ class Spelled(_Counted):
                 loop = ast.copy_location(ast.For(target, bounds, [first, *loop.body], loop.orelse), loop)
         self.generic_visit(loop)
         return [*before, loop]
+
+    def _check_bound_once(self, loop: ast.For) -> None:
+        """Python would go on over the old one, whose place the new one takes here."""
+        changed = set(stored(*loop.body))
+        for node in ast.walk(loop.iter):
+            if isinstance(node, ast.Name) and node.id in changed and node.id in self.lengths.known:
+                self.lengths.names.source.fail(node, f"{node.id} is made anew in a loop over it", "use two names")
 
     def _is_range(self, node: ast.expr) -> bool:
         return isinstance(node, ast.Call) and self.lengths.names.resolve(node.func) is range
@@ -260,7 +268,7 @@ class Spelled(_Counted):
         ):
             return node, []
         self.made += 1
-        name = f"held@{self.made}"
+        name = f"@{self.stem}_of{self.made}"
         self.lengths.known[name] = size
         value = self.lengths.captured(node) or node
         return at_place(load(name), node), [at_place(ast.Assign([ast.Name(name, ast.Store())], value), node)]

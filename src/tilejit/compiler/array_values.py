@@ -57,7 +57,7 @@ def array_of(scope: Scope, node: ast.expr, lower: Lower) -> LocalArray | None:
     if not is_array(scope, node):
         return None
     scope.made += 1
-    name = f"array@{scope.made}"
+    name = f"@array{scope.made}"
     scope.prelude += assign_array(scope, ast.copy_location(load(name), node), node, lower)
     return scope.arrays[name]
 
@@ -70,6 +70,8 @@ def assign_array(scope: Scope, target: ast.Name, node: ast.expr, lower: Lower) -
     if name in scope.kinds or name in scope.tuples or name in scope.windows:
         scope.fail(target, f"{name} is both an array and something else", "use two names")
     size = lengths_of(scope).of(node)
+    if size == 0:
+        scope.fail(node, "an array without elements", "an array has one length: [0.0] * 16, and a variable that counts")
     if size is None:
         scope.fail(node, "how long this array is cannot be seen from the text",
                    "give a literal, or a constant that the body captures: tj.zeros(16)")  # fmt: skip
@@ -247,7 +249,7 @@ def lower_element(scope: Scope, node: ast.Subscript, lower: Lower) -> Value | No
 
 
 def _shown(node: ast.expr) -> str:
-    return ast.unparse(node) if "@" not in ast.unparse(node) else "of the loop"
+    return "that is made here" if "@" in ast.unparse(node) else ast.unparse(node)
 
 
 def _of_tuple(scope: Scope, node: ast.Subscript, nodes: list[ast.expr], lower: Lower) -> Value:

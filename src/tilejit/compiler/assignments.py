@@ -223,7 +223,7 @@ def _augmented_element(scope: Scope, node: ast.AugAssign, target: ast.Subscript)
     assert isinstance(place, ast.Subscript)  # noqa: S101 - an element
     index = place.slice if isinstance(place.slice, (ast.Constant, ast.Name)) else scope.held("index", place.slice)
     scope.made += 1
-    held = f"element@{scope.made}"
+    held = f"@element{scope.made}"
     old = element(array, index)
     scope.note(held, old.kind)
     scope.prelude.append(assign(scope.name(held), cast(old, scope.kinds[held])))

@@ -73,6 +73,10 @@ def _of_no_name(scope: Scope, node: ast.Call, lower: Lower) -> Value:  # noqa: R
     if scope.names.library(node.func) is not None:
         scope.fail(node.func, f"{name} is no function of that library", "look for its name there: nm -D library.so")
     refuse_undefined(scope, node.func)
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    if isinstance(owner, ast.Name) and owner.id in scope.arrays:
+        scope.fail(node.func, f"an array has no method {name}",
+                   f"it has one length: {owner.id}[n] = v, n += 1; tj.sort({owner.id}) sorts it")  # fmt: skip
     bare = isinstance(node.func, ast.Name) and name in MATH
     scope.fail(node.func, f"unknown function {name}",
                f"write math.{name}, and {IMPORTS['math']} above the kernel" if bare else _KNOWN)  # fmt: skip
@@ -203,6 +207,8 @@ _INSTEAD = {
     "min": "write min(a)", "sum": "write sum(a)",
     "complex": "write the real and the imaginary part as two variables", "pow": "write x ** y % z",
     "uint64": "write int(x): integers of a body have 64 bits and a sign",
+    "array": "write [a, b, c]", "sort": "write sorted(a), or tj.sort(a)", "median": "write tj.median(a, n)",
+    "percentile": "write tj.percentile(a, n, q)", "sorted": "write sorted(a)",
     "float16": "write np.float32(x)", "longdouble": "write float(x)",
 }  # fmt: skip
 """What to write instead of functions that a body may not call."""

@@ -152,8 +152,9 @@ def read_parameters(
     arguments = source.tree.args
     for star, text in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
         if star is not None:
-            source.fail(star, f"{text}{star.arg} in a kernel",
-                        "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")  # fmt: skip
+            instead = "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)"
+            any_number = f"; for any number of rasters take a stack: def f({star.arg}: tj.Stack)"
+            source.fail(star, f"{text}{star.arg} in a kernel", instead + any_number * (text == "*"))
     if arguments.defaults:
         source.fail(arguments.defaults[0], "a positional parameter with a default",
                     "positional parameters are rasters: put a * before the scalars, as in "

@@ -88,7 +88,7 @@ def _folded(scope: Scope, node: ast.expr, elements: list[ast.expr], join: Callab
 
 def _made(scope: Scope, stem: str) -> str:
     scope.made += 1
-    return f"{stem}@{scope.made}"
+    return f"@{stem}{scope.made}"
 
 
 def _assign(name: str, value: ast.expr) -> ast.stmt:
@@ -97,7 +97,9 @@ def _assign(name: str, value: ast.expr) -> ast.stmt:
 
 def _lowered(scope: Scope, node: ast.expr, name: str, block: list[ast.stmt], lower: Lower) -> Value:
     """Lowers statements before the one that is at hand, and what they leave in a variable."""
+    whole, bare = scope.whole, scope.bare
     statements, _ = scope.program.lower_block(scope, [at_place(s, node) for s in block])
+    scope.whole, scope.bare = whole, bare
     scope.prelude += statements
     return lower(scope, at_place(load(name), node))
 
@@ -125,7 +127,7 @@ def _running(scope: Scope, node: ast.Call, word: str, over: ast.GeneratorExp | a
             inner = [ast.If(test, inner, [])]
         inner = [ast.For(part.target, part.iter, inner, [])]
     module = ast.Module([at_place(s, node) for s in [_assign(name, first), *inner]], [])
-    spelled = Spelled(lengths_of(scope), scope.made)
+    spelled = Spelled(lengths_of(scope), scope.made, "inner")
     spelled.generic_visit(module)
     scope.made = spelled.made
     return _lowered(scope, node, name, written_out(module.body, scope.names), lower)

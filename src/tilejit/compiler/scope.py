@@ -264,7 +264,8 @@ def choice(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
 def branched(scope: Scope, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt],
              *held: str) -> list[ast.stmt]:  # fmt: skip
     """An if that an expression comes to, without a jump where both branches are cheap."""
-    names = scope.held_names | set(held)
+    made = {scope.name(n) for n in scope.assigned if n.startswith("@")}  # in the branch that uses it
+    names = (scope.held_names - made) | set(held)
     return as_selects(test, body, orelse, names, scope.temporary("test")) or [ast.If(test, body, orelse)]
 
 

@@ -55,7 +55,7 @@ def _assigned(scope: Scope, target: ast.Tuple, node: ast.Call, reach: int, plane
     zeros = ast.BinOp(ast.List([zero], ast.Load()), ast.Mult(), ast.Constant(len(steps) ** 2))
     filled = assign_array(scope, values, ast.copy_location(zeros, node), lower)
     scope.made += 1
-    array, number, offsets = scope.arrays[values.id], scope.temporary("number"), [f"{d}@{scope.made}" for d in "yx"]
+    array, number, offsets = scope.arrays[values.id], scope.temporary("number"), [f"@{d}{scope.made}" for d in "yx"]
     outer, outer_kinds, outer_assigned = scope.intervals, dict(scope.kinds), set(scope.assigned)
     scope.intervals = {**outer, **dict.fromkeys(offsets, (-reach, reach))}
     scope.kinds |= dict.fromkeys(offsets, Kind.INT)
