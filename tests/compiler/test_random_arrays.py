@@ -97,6 +97,7 @@ def bodies(draw):
         "    g, b = tj.zeros(4, dtype=int), [False, True]",
         "    h[0], h[1], h[3] = a[0, 1], b_[1, 0], 0.5",
         "    f, t = list(h), (v0, v1, v2)",
+        "    inner = lambda v: v * p - v0",
         *(f"    {line}" for line in lines),
         f"    return v0, v1 + v2, k0, sum(h), {writer.float(2)}, {writer.truth(1)}, k1 * 1.0, {writer.integer(2)}, sum(g)",
     ]).replace("b[0, -2]", "b_[0, -2]").replace("b[-1, 1]", "b_[-1, 1]").replace("reached(b,", "reached(b_,")  # fmt: skip

@@ -48,7 +48,7 @@ def _of_formula(formula: Formula, scope: Scope, values: list[Value], lower: Lowe
             for p, v in zip(formula.parameters, values, strict=True) if p not in literals}  # fmt: skip
     kinds = {p: v.kind for p, v in zip(formula.parameters, values, strict=True)}
     renamed = {p: held.get(p, f".{p}") for p in formula.parameters}
-    inner = replace(scope, windows={}, kinds=kinds, renamed=renamed, assigned=set(kinds))
+    inner = replace(scope, windows={}, arrays={}, tuples={}, kinds=kinds, renamed=renamed, assigned=set(kinds))
     value = lower(inner, formula.tree)
     scope.temporaries, scope.prelude = inner.temporaries, inner.prelude
     return replace(value, node=_Literals({f".{p}": n for p, n in literals.items()}).visit(value.node))
