@@ -149,6 +149,20 @@ def test_arrays_as_long_as_a_stack_are_made_for_its_length(cells):
             np.isnan(cells[1]), cells[0], (cells[0] + cells[1]) / 2)), rtol=1e-6)  # fmt: skip
 
 
+@tj.series
+def second(t):
+    values = tj.zeros(len(t))
+    for k in range(len(t)):
+        values[k] = t[k] * 2.0
+    return values[1]
+
+
+def test_an_element_that_a_shorter_stack_does_not_have(cells):
+    np.testing.assert_array_equal(second(np.ones((3, 4, 5), np.float32)), np.full((4, 5), 2, np.float32))
+    with pytest.raises(KernelError, match="element 1 of the array values, which has 1 element"):
+        second(np.ones((1, 4, 5), np.float32))
+
+
 @tj.series(nodata="kernel", edge="nearest")
 def steps(t, qa: np.uint8, *, least=0.0):
     total = least

@@ -22,7 +22,7 @@ from tilejit.engine.planning.graph import sources_of
 from tilejit.errors import BackendError, ParameterError, TilejitError
 from tilejit.formats.registry import check_no_input
 from tilejit.formats.target import checked_file
-from tilejit.raster.making import apply_kernel, from_array, open_raster
+from tilejit.raster.making import apply_kernel, from_array, open_raster, times_of
 from tilejit.raster.raster import Raster
 from tilejit.sizes import counted, format_size
 from tilejit.system.limits import available_cores, available_memory
@@ -209,8 +209,9 @@ class _Comparing:
     def _spec(self, name: str, cores: int, sample: SampleFiles, reference: Path) -> TrialSpec:
         share = min(1.0, _MOST_TIMES * cores / self._most)
         rows = min(sample.height, math.ceil(share * sample.height / _STEP) * _STEP)
+        dates = tuple(map(times_of, self._rasters))
         return TrialSpec(
-            name, cores, self._kernel, sample.inputs, self._parameters, rows, self._seconds, str(reference)
+            name, cores, self._kernel, sample.inputs, self._parameters, rows, self._seconds, str(reference), dates
         )
 
 

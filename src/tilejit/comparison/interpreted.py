@@ -57,7 +57,9 @@ class _Cells:
 class _Stack(_Cells):
     """The same in each layer of a stack."""
 
-    __slots__ = ()
+    __slots__ = ("time",)
+
+    time: list[float]
 
     def __getitem__(self, index: Any) -> Any:
         layer, row, col = index if isinstance(index, tuple) else (index, 0, 0)
@@ -78,6 +80,11 @@ class _Floats:
 
     def __len__(self) -> int:
         return len(self._cells.rows)  # it is a stack
+
+    @property
+    def time(self) -> list[Any]:
+        """When layers were taken."""
+        return list(map(_floating, self._cells.time))  # type: ignore[attr-defined]
 
 
 class PlainBody:
@@ -110,7 +117,10 @@ class PlainBody:
             array = next(arrays)
             values = array.astype(np.float64) if raster.dtype is None else array
             kind = _Stack if raster.is_stack else _Cells
-            found.append((kind(values.tolist()), raster.name in self.kernel.windows))
+            cells = kind(values.tolist())
+            if isinstance(cells, _Stack):
+                cells.time = [days for table in call.scalars[len(self.kernel.scalars) :] for days in table.tolist()]
+            found.append((cells, raster.name in self.kernel.windows))
             if raster.dtype is not None:
                 next(arrays)
         return found
@@ -133,7 +143,7 @@ class PlainBody:
 
     def _scalars(self, call: Call) -> Iterator[tuple[str, Any, str]]:
         """The name of each scalar, its value or values, and the axis that it varies along."""
-        for scalar, value in zip(self.kernel.scalars, call.scalars, strict=True):
+        for scalar, value in zip(self.kernel.scalars, call.scalars, strict=False):  # times come behind
             axis = scalar.quantity.axis if scalar.quantity is not None else "grid"
             if scalar.quantity is not None and scalar.quantity.is_index:
                 yield scalar.name, range(value, value + max(call.window.shape)), axis

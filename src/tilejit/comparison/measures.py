@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tilejit.kernel.kernel import Kernel
+    from tilejit.times import Dates
 
 INSIDE = "TILEJIT_COMPARING"
 """Set in every child to the pid of the process that compares. A script that compares when it is imported, as children
@@ -39,6 +40,7 @@ class TrialSpec:
     rows: int
     seconds: float
     reference: str
+    dates: tuple[Dates | None, ...] = ()  # when the layers of each were taken, which samples do not say
 
 
 @dataclass(frozen=True, slots=True)

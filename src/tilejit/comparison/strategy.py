@@ -19,6 +19,7 @@ import numpy as np
 from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
 from tilejit.engine.planning.demands import Request
+from tilejit.engine.planning.graph import applications_of
 from tilejit.engine.planning.planner import make_job
 from tilejit.raster.making import apply_kernel, open_raster, stack
 from tilejit.raster.options import RunOptions
@@ -56,12 +57,13 @@ class Workload:
     """A spec's kernel applied to its inputs, in this process."""
 
     def __init__(self, spec: TrialSpec) -> None:
-        self.kernel = spec.kernel
-        """The kernel."""
         opened = {path: open_raster(path) for path in dict.fromkeys(path for port in spec.inputs for path, _ in port)}
-        rasters = [stack(opened[path].band(band) for path, band in port) for port in spec.inputs]
-        self.raster = apply_kernel(self.kernel, rasters, spec.parameters)
+        layers = [[opened[path].band(band) for path, band in port] for port in spec.inputs]
+        rasters = list(map(stack, layers, spec.dates or [None] * len(layers)))
+        self.raster = apply_kernel(spec.kernel, rasters, spec.parameters)
         """The kernel's results, lazy."""
+        self.kernel = applications_of(self.raster.bands)[0].kernel
+        """The kernel, as it is applied."""
         self.window = Window(0, 0, spec.rows, self.raster.grid.width)
         """The cells that are computed."""
         self._cores = spec.cores

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
                c_functions: Sequence[CFunction] = (), tables: Sequence[Table] = (),
-               has_times: bool = False, layers: int = 1) -> Form:  # fmt: skip
+               has_times: bool = False, layers: int = 4096) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
 
     Both stand in one module: the one that is made later is given the C functions and the tables of the first.

@@ -77,7 +77,7 @@ class Program:
     """What of a captured object is indexed -> its array; the second variant is given those of the first."""
     changing: dict[int, Changing] = field(default_factory=dict)
     """The captured objects that may be changed in place."""
-    layers: int = 1
+    layers: int = 4096
     """How many layers stacks have, as far as arrays of their length are concerned."""
     is_sized: bool = False
     """Whether there are such arrays."""
