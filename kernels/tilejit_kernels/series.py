@@ -72,12 +72,43 @@ def standard_deviation(t, *, ddof: int = 0):
     return math.sqrt(square / (n - ddof)) if n > ddof else math.nan
 
 
+def put_in_place(a, n, k):
+    """Exchanges the first n elements until a[k] is what it would be if they were sorted, with none greater before it.
+
+    Source: Hoare, Algorithm 65: find, Communications of the ACM 4 (1961).
+    """
+    left, right = 0, n - 1
+    while left < right:
+        middle = a[k]
+        i, j = left, right
+        while i <= j:
+            while a[i] < middle:
+                i += 1
+            while middle < a[j]:
+                j -= 1
+            if i <= j:
+                held = a[i]
+                a[i] = a[j]
+                a[j] = held
+                i += 1
+                j -= 1
+        if j < k:
+            left = i
+        if k < i:
+            right = j
+
+
 def at_percent(values, n, q):
-    """The q-th percentile of the first n of values that are sorted, by NumPy's linear definition."""
+    """The q-th percentile of the first n of some values, by NumPy's linear definition."""
     place = (n - 1) * q / 100.0
     low = int(place)
-    high = min(low + 1, n - 1)
-    return values[low] + (values[high] - values[low]) * (place - low)
+    put_in_place(values, n, low)
+    least, next_one = values[low], values[low]
+    if low < n - 1:
+        next_one = values[low + 1]
+        for k in range(low + 2, n):
+            next_one = min(next_one, values[k])
+    return least + (next_one - least) * (place - low)
 
 
 @tj.series(nodata="kernel", unit="input")
@@ -88,8 +119,10 @@ def percentile(t, *, q=50.0):
         if tj.is_valid(t[k]):
             values[n] = t[k]
             n += 1
-    tj.sort(values, n)
-    return at_percent(values, n, q) if n > 0 and 0.0 <= q <= 100.0 else math.nan
+    found = math.nan
+    if n > 0 and 0.0 <= q <= 100.0:
+        found = at_percent(values, n, q)
+    return found
 
 
 @tj.series(nodata="kernel", unit="input")
@@ -100,8 +133,10 @@ def median(t):
         if tj.is_valid(t[k]):
             values[n] = t[k]
             n += 1
-    tj.sort(values, n)
-    return at_percent(values, n, 50.0) if n > 0 else math.nan
+    found = math.nan
+    if n > 0:
+        found = at_percent(values, n, 50.0)
+    return found
 
 
 @tj.series(nodata="kernel", unit="input")
@@ -112,8 +147,10 @@ def median_composite(t: tj.Stack, qa: tj.Stack[np.uint16], *, mask: int = 1):
         if tj.is_valid(t[k]) and tj.is_valid(qa[k]) and qa[k] & mask == 0:  # type: ignore[arg-type]
             values[n] = t[k]
             n += 1
-    tj.sort(values, n)
-    return at_percent(values, n, 50.0) if n > 0 else math.nan
+    found = math.nan
+    if n > 0:
+        found = at_percent(values, n, 50.0)
+    return found
 
 
 def _continued_fraction(a, b, x):
