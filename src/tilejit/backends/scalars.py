@@ -171,12 +171,13 @@ class Scalars:
         return lambda *values: self.compute(_float_math(name, *map(self._float, values)))
 
     def _operator(self, name: str) -> Callable[[Any, Any], Any]:
-        function = getattr(self, f"_{name}")
+        function, compute = getattr(self, f"_{name}"), self.compute
 
         def operate(a: Any, b: Any) -> Any:
-            a, b = _plain(a), _plain(b)
-            if isinstance(a, np.floating) or isinstance(b, np.floating):
-                a, b = self._float(a), self._float(b)
+            if not (type(a) is type(b) is compute):  # as most are
+                a, b = _plain(a), _plain(b)
+                if isinstance(a, np.floating) or isinstance(b, np.floating):
+                    a, b = self._float(a), self._float(b)
             return function(a, b)
 
         return operate
