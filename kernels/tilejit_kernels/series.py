@@ -72,43 +72,12 @@ def standard_deviation(t, *, ddof: int = 0):
     return math.sqrt(square / (n - ddof)) if n > ddof else math.nan
 
 
-def put_in_place(a, n, k):
-    """Exchanges the first n elements until a[k] is what it would be if they were sorted, with none greater before it.
-
-    Source: Hoare, Algorithm 65: find, Communications of the ACM 4 (1961).
-    """
-    left, right = 0, n - 1
-    while left < right:
-        middle = a[k]
-        i, j = left, right
-        while i <= j:
-            while a[i] < middle:
-                i += 1
-            while middle < a[j]:
-                j -= 1
-            if i <= j:
-                held = a[i]
-                a[i] = a[j]
-                a[j] = held
-                i += 1
-                j -= 1
-        if j < k:
-            left = i
-        if k < i:
-            right = j
-
-
 def at_percent(values, n, q):
-    """The q-th percentile of the first n of some values, by NumPy's linear definition."""
+    """The q-th percentile of the first n of values that are sorted, by NumPy's linear definition."""
     place = (n - 1) * q / 100.0
     low = int(place)
-    put_in_place(values, n, low)
-    least, next_one = values[low], values[low]
-    if low < n - 1:
-        next_one = values[low + 1]
-        for k in range(low + 2, n):
-            next_one = min(next_one, values[k])
-    return least + (next_one - least) * (place - low)
+    high = min(low + 1, n - 1)
+    return values[low] + (values[high] - values[low]) * (place - low)
 
 
 @tj.series(nodata="kernel", unit="input")
@@ -116,13 +85,10 @@ def percentile(t, *, q=50.0):
     """Percentile q of the valid dates, from 0 to 100, by linear interpolation as numpy.percentile has it."""
     values, n = tj.zeros(len(t)), 0
     for k in range(len(t)):
-        if tj.is_valid(t[k]):
-            values[n] = t[k]
-            n += 1
-    found = math.nan
-    if n > 0 and 0.0 <= q <= 100.0:
-        found = at_percent(values, n, q)
-    return found
+        values[k] = t[k]  # NaN where it is invalid, which comes last
+        n += 1 if tj.is_valid(t[k]) else 0
+    tj.sort(values)
+    return at_percent(values, n, q) if n > 0 and 0.0 <= q <= 100.0 else math.nan
 
 
 @tj.series(nodata="kernel", unit="input")
@@ -130,13 +96,10 @@ def median(t):
     """Median of the valid dates."""
     values, n = tj.zeros(len(t)), 0
     for k in range(len(t)):
-        if tj.is_valid(t[k]):
-            values[n] = t[k]
-            n += 1
-    found = math.nan
-    if n > 0:
-        found = at_percent(values, n, 50.0)
-    return found
+        values[k] = t[k]  # NaN where it is invalid, which comes last
+        n += 1 if tj.is_valid(t[k]) else 0
+    tj.sort(values)
+    return at_percent(values, n, 50.0) if n > 0 else math.nan
 
 
 @tj.series(nodata="kernel", unit="input")
@@ -144,13 +107,11 @@ def median_composite(t: tj.Stack, qa: tj.Stack[np.uint16], *, mask: int = 1):
     """Median of the dates on which the pixel is valid and no bit of the mask is set in its quality."""
     values, n = tj.zeros(len(t)), 0
     for k in range(len(t)):
-        if tj.is_valid(t[k]) and tj.is_valid(qa[k]) and qa[k] & mask == 0:  # type: ignore[arg-type]
-            values[n] = t[k]
-            n += 1
-    found = math.nan
-    if n > 0:
-        found = at_percent(values, n, 50.0)
-    return found
+        is_clear = tj.is_valid(t[k]) and tj.is_valid(qa[k]) and qa[k] & mask == 0  # type: ignore[arg-type]
+        values[k] = t[k] if is_clear else math.nan
+        n += 1 if is_clear else 0
+    tj.sort(values)
+    return at_percent(values, n, 50.0) if n > 0 else math.nan
 
 
 def _continued_fraction(a, b, x):

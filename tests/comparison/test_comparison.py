@@ -34,7 +34,7 @@ from tilejit.comparison.runner import _held_to, run_trial
 from tilejit.comparison.sample import SampleFiles, make_sample
 from tilejit.comparison.strategies import REFERENCE, STRATEGIES
 from tilejit.comparison.strategy import Reader, Workload, empty
-from tilejit.compiler.cpu import lane_dtypes
+from tilejit.compiler.cpu import launch_lanes
 from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.system.limits import available_cores
@@ -271,7 +271,7 @@ class TestHandWrittenTiles:
 
     def test_a_row_of_pixels_does_not_share_its_layers_with_another(self, kernels):
         signature = kernels.changes.signature([np.dtype(np.float32)])
-        assert lane_dtypes(kernels.changes, signature)
+        assert launch_lanes(kernels.changes, signature)
         text = parallel_source(kernels.changes, signature)
         assert re.search(r"def whole\(_control, t, _out0, _nodata0\)", text)
 

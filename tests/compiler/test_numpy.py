@@ -44,12 +44,10 @@ ALIKE = [
     ("np.radians(a)", "math.radians(a)"), ("np.abs(a) + np.absolute(b)", "abs(a) + abs(b)"),
     ("np.add(a, np.multiply(b, 2))", "a + b * 2"), ("np.subtract(a, np.divide(b, 2))", "a - b / 2"),
     ("np.mod(a, np.floor_divide(b, 2))", "a % (b // 2)"), ("np.power(a, 2) + np.negative(np.positive(b))", "a**2 + -+b"),
-    ("pow(a, b) + np.float_power(a, b)", "a**b + a**b"), ("np.exp2(a)", "2.0**a"), ("math.exp2(a)", "2.0**a"),
+    ("pow(a, b) + np.float_power(a, b)", "a**b + a**b"), ("np.exp2(a)", "2.0**a"),
     ("np.logical_or(np.less(a, b), np.greater_equal(a, 2))", "not not (a < b or a >= 2)"),
     ("np.logical_not(np.equal(a, 1))", "not a == 1"), ("np.not_equal(a, b) & np.less_equal(a, b)", "(a != b) & (a <= b)"),
-    ("a * np.pi + np.e", "a * math.pi + math.e"), ("np.float64(a)", "float(a)"), ("np.clip(a, min=0, max=b)", "np.clip(a, 0, b)"),
-    ("np.clip(a, a_max=2)", "np.clip(a, None, 2)"), ("np.round(a, decimals=2)", "np.round(a, 2)"),
-    ("round(a, ndigits=1)", "round(a, 1)"), ("math.log(a, b)", "math.log(a) / math.log(b)"),
+    ("a * np.pi + np.e", "a * math.pi + math.e"), ("np.float64(a)", "float(a)"), ("math.log(a, b)", "math.log(a) / math.log(b)"),
     ("np.finfo(np.float32).eps * a", "1.1920928955078125e-07 * a"),
 ]  # fmt: skip
 HEADS = {"floats": "a, b", "integers": "a: np.int16, b: np.int16", "python": "a, b"}

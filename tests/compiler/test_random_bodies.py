@@ -42,9 +42,6 @@ class Writer:
             f"np.{self.pick('maximum', 'minimum', 'fmax', 'fmin', 'heaviside')}({x}, {y})", f"np.clip({x}, -1, {y})",
             f"np.where({self.truth(depth - 1)}, {x}, {y})", f"np.{self.pick('sign', 'floor', 'trunc', 'square')}({x})",
             f"np.float32({x})", f"round({x}, {self.pick(1, -1)})", f"pow({x}, {self.pick(3, y)})",
-            f"{self.pick('WEIGHTS', 'MIXED', 'ARRAY[1]')}[{self.integer(depth - 1)} % 4{self.pick('', ' - 4')}]",
-            f"ARRAY[{self.integer(depth - 1)} & 1, {self.integer(depth - 1)} % 4]", f"chosen(WEIGHTS, {self.integer(depth - 1)})",
-            f"ROWS[{self.integer(depth - 1)} % 3][1]", f"CODES.get({self.integer(depth - 1)}, {x})", f"CODES.get({x}, {y})",
         )  # fmt: skip
 
     def integer(self, depth):
@@ -59,14 +56,13 @@ class Writer:
             f"min({x}, {y})", f"({x} if {self.truth(depth - 1)} else {y})", f"int({self.truth(depth - 1)})", "small(v0)", "whole(v1)",
             f"np.{self.pick('int16', 'uint8', 'int32')}({self.pick(x, self.float(depth - 1))})", f"np.sign({x})",
             f"np.maximum({x}, {y})", f"({x} {self.pick('or', 'and')} {y})", f"np.where({self.truth(depth - 1)}, {x}, {y})",
-            f"STEPS[{x} % 5{self.pick('', ' - 5')}]", f"ROWS[{x} % 3][0]", "len(STEPS)",
         )  # fmt: skip
 
     def truth(self, depth):
         x, y = self.float(max(0, depth - 1)), self.float(max(0, depth - 1))
         k = self.integer(max(0, depth - 1))
         simple = (f"{x} < {y}", f"{x} >= {y}", f"{k} == 1", f"{k} % 2 != 0", "flag", f"-2 < {x} <= 2", f"{k} in (1, 3, -3)",
-                  f"{k} in CODES", f"math.isfinite({x})")  # fmt: skip
+                  f"math.isfinite({x})")  # fmt: skip
         if depth == 0:
             return f"({self.pick(*simple)})"
         u, v = self.truth(depth - 1), self.truth(depth - 1)
@@ -79,7 +75,6 @@ class Writer:
             return self.pick(
                 f"{name} = {self.float(2)}", f"{name} {self.pick('+', '-', '*', '/')}= {self.float(1)}",
                 f"{name} = {other} = {self.float(1)}", f"v0, v1 = v1, {self.float(1)}", f"{name}, v2 = both({self.float(1)})",
-                f"{self.pick(*INTEGERS)}, {name} = ROWS[{self.integer(1)} % 3]",
             )  # fmt: skip
         return f"{self.pick(*INTEGERS)} {self.pick('', '+', '-', '&', '^')}= {self.integer(2)}"
 
@@ -107,14 +102,7 @@ class Writer:
         if what == "while":
             head = [f"{name} = 0", f"while {name} < {self.pick(2, 5)} and {self.truth(0)}:", f"    {name} += 1"]
         else:
-            ranges = (
-                f"{name} in range({bounds})"
-                for bounds in ("3", "-2, 2", "n", "5, -1, -2", "1, n + 2", "n, -n, -3", "0")
-            )
-            tables = (f"{name} in STEPS", f"{name} in reversed(STEPS)", f"{name}, v2 in ROWS", f"{name}, v1 in enumerate(MIXED)",
-                      f"v2, {name} in zip(WEIGHTS, STEPS)", f"{name} in CODES", f"{name}, v1 in CODES.items()",
-                      f"{name} in range(len(WEIGHTS))", f"{name} in (2, 0, -1)")  # fmt: skip
-            head = [f"for {self.pick(*ranges, *tables)}:"]
+            head = [f"for {name} in range({self.pick('3', '-2, 2', 'n', '5, -1, -2', '1, n + 2', 'n, -n, -3', '0')}):"]
         self.loops.append(name)
         body = self.block(depth - 1, in_loop=True)
         self.loops.pop()
@@ -161,9 +149,6 @@ SENTINELS = (
 
 HELPERS = """
 C = 0.7
-WEIGHTS, MIXED, STEPS = (0.25, 0.1, -1.5, 3.0), [1, 0, 2.5, -0.5], np.array([1, 0, -2, 5, 2**40])
-ROWS, CODES = ((1, 0.5), (0, 2), (-2, 0)), {1: 0.1, 3: 7, -3: 2.5}
-ARRAY = np.array([[0.1, 0.2, 0.3, 0.4], [1e3, -1e-3, 0.0, 7.0]])
 
 def reached(z, k):
     return z[k, 0] - z[0, 0]
@@ -178,9 +163,6 @@ def helper(v, w, scale=0.25):
 
 def both(v):
     return v + 1, v * 0.5
-
-def chosen(table, k):
-    return table[k % len(table)] + table[0]
 
 def near(z, k):
     return z[0, k] - z[k, 0]

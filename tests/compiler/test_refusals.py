@@ -442,10 +442,10 @@ def f(z):
         """
 @tj.local
 def f(z):
-    return np.maximum(z, 1.0, «where=z > 0»)
+    return np.clip(z, «min=0», max=1)
 """,
         "f",
-        "np.maximum with a keyword argument",
+        "np.clip with a keyword argument",
         "give its arguments by position",
     ),
     "round tens of an integer": (

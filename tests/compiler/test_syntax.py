@@ -16,7 +16,6 @@ import dataclasses
 import enum
 
 METHOD, LIMIT, TOP, STEPS = "horn", None, 4.0, (0.5, 2.5, 7.0)
-GAINS = {"horn": 1.25, "zt": 3.0}
 
 
 class Mode(enum.Enum):
@@ -105,9 +104,6 @@ def flags(z):
     if LIMIT is not None and z > LIMIT:
         z = LIMIT
     top = TOP if TOP is not None else 0.0
-    if (LIMIT and z > LIMIT) or not METHOD:
-        z = LIMIT
-    z = z * GAINS[METHOD] + GAINS["zt"] * (LIMIT or 2.0)
     return z * SENSOR.gain + Mode.SLOW.value + (1 if METHOD in ("horn", "zt") else 2) + Land.WATER, min(z, top)
 
 

@@ -165,21 +165,6 @@ def test_the_first_index_outside_is_told(backend):
         along(floats(), np.where(np.arange(63).reshape(SHAPE) == 40, 6, 0).astype(np.float32), backend=backend)
 
 
-@tj.local(nodata="kernel")
-def trusted(z, c: np.uint8):
-    return LUT[c] if tj.is_valid(z) else -1.0
-
-
-def test_both_variants_of_a_body_have_one_table():
-    z, c = np.float32([[1, np.nan, 3]] * 4), np.uint8([[1, 250, 3]] * 4)
-    for backend in ("python", "cpu"):
-        np.testing.assert_array_equal(trusted(z, c, backend=backend), np.float32([[LUT[1], -1, LUT[3]]] * 4))
-        with pytest.raises(
-            KernelError, match=r"LUT\[250\] is outside the table, which has 40 elements there, at 4 pixels"
-        ):
-            trusted(np.ones_like(z), c, backend=backend)
-
-
 def test_a_pixel_without_data_asks_for_nothing():
     index = np.full(SHAPE, np.nan, np.float32)
     assert np.isnan(looked_up(index)).all()

@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import re
 import warnings
 
 import numpy as np
@@ -11,9 +10,7 @@ from scipy import stats
 
 import tilejit as tj
 from kernels_for_tests import bits
-from tilejit.cli import main
 from tilejit.errors import KernelError, ParameterError
-from tilejit.raster.making import launches_of
 from tilejit_kernels import series
 from tilejit_kernels.series import student_p
 
@@ -150,27 +147,6 @@ def test_arrays_as_long_as_a_stack_are_made_for_its_length(cells):
         np.testing.assert_array_equal(series.median(cells[:1]), cells[0])
         np.testing.assert_allclose(series.median(cells[:2]), np.where(np.isnan(cells[0]), cells[1], np.where(
             np.isnan(cells[1]), cells[0], (cells[0] + cells[1]) / 2)), rtol=1e-6)  # fmt: skip
-
-
-def test_warming(capsys):
-    assert main(["warm", "series.count", "series.median"]) == 0
-    counted, sized = capsys.readouterr().out.splitlines()
-    assert re.search(r"series.count  float32  (\d function|kept already)", counted)
-    assert (
-        sized
-        == "series.median  float32  is compiled at a call, for the number of layers: an array is as long as its stack"
-    )
-
-
-@tj.chain
-def yearly(t: tj.Stack):
-    return series.trend(t).band(1)
-
-
-def test_a_chain_of_stacks_knows_their_times(stack):
-    np.testing.assert_array_equal(bits(yearly(stack).compute()[0]), bits(series.trend(stack).compute()[0]))
-    (kernel, signature), = launches_of(yearly, [np.dtype(np.float32)])  # fmt: skip
-    assert (kernel, signature.outputs[0]) == (series.trend, np.float32)
 
 
 @tj.series

@@ -8,7 +8,6 @@ import rasterio
 
 import tilejit as tj
 from kernels_for_tests import bits
-from tilejit.compiler.interchange import interchanged
 from tilejit.errors import KernelError, ParameterError
 from tilejit.formats.dates import since
 from tilejit.times import date_in
@@ -77,7 +76,6 @@ def test_a_trend_is_numpys_and_that_of_the_interpreted_body(cells, stack):
     wanted = np.polyfit(DAYS, cells.reshape(5, -1).astype(float), 1)[0].reshape(SHAPE)
     np.testing.assert_allclose(found[0][0], np.where(np.isnan(cells).any(0), np.nan, wanted), rtol=2e-4, atol=1e-8)
     assert trend.form.reads_times
-    assert interchanged(trend, trend.form) is not None  # two loops over k, one after the other
 
 
 def test_helpers_and_second_stacks_see_the_same_times(stack):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import interruptible, new_control
-from tilejit.compiler.cpu import cpu_source, lane_dtypes
+from tilejit.compiler.cpu import cpu_source, launch_lanes
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tilejit.compiler.jit.machine_code import ArgumentType
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.together import Lanes
     from tilejit.kernel.kernel import Kernel
 
 _SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10
@@ -81,7 +82,7 @@ class CpuLaunch:
     """
 
     def __init__(
-        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[np.dtype],
+        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[Lanes],
         short: int | None = None,
     ) -> None:  # fmt: skip
         self._function, self._kernel, self._signature = function, kernel, signature
@@ -111,7 +112,7 @@ class CpuLaunch:
         return shape[0] - 2 * rows, shape[1] - 2 * cols
 
     def _call(self, arguments: Sequence[Any], width: int) -> list[int]:
-        lanes = [np.empty(width, dtype) for dtype in self._lanes]
+        lanes = [np.empty(one.size or width, one.dtype) for one in self._lanes]
         if not self._counters:
             self._function(*arguments, *lanes)
             return []
@@ -166,7 +167,7 @@ def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
     with told_on_terminal(f"compiling {kernel.name} ..."):
         function.load(_types(kernel, signature))
     short = short_pixels(kernel) if entry == "tile" else None
-    return CpuLaunch(function, kernel, signature, lane_dtypes(kernel, signature), short)
+    return CpuLaunch(function, kernel, signature, launch_lanes(kernel, signature), short)
 
 
 @functools.lru_cache(maxsize=512)
@@ -187,7 +188,7 @@ def _settling_types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType,
 
 def _types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType, ...]:
     """What a compiled launch is called with here."""
-    lanes = (_array(dtype, 1) for dtype in lane_dtypes(kernel, signature))
+    lanes = (_array(one.dtype, 1) for one in launch_lanes(kernel, signature))
     return *launch_types(kernel, signature), *lanes
 
 

@@ -72,12 +72,12 @@ class _Cells:
         return self.cell(0, *offset)
 
     def cell(self, layer: int, dy: int, dx: int) -> Any:
-        (rows, cols), count = self.radius, len(self.array)
-        is_near, is_there = -rows <= dy <= rows and -cols <= dx <= cols, -count <= layer < count
+        is_near = all(abs(step) <= reach for step, reach in zip((dy, dx), self.radius, strict=True))
+        is_there = -len(self.array) <= layer < len(self.array)
+        self.notes.found |= {note for note, holds in (("beyond", is_near), ("missing", is_there)) if not holds}
         if not (is_near and is_there):
-            self.notes.found |= {note for note, holds in (("beyond", is_near), ("missing", is_there)) if not holds}
             return self.compute(np.nan) if self.valid is None else _InvalidInt(0)
-        row, col = self.row + dy + rows, self.col + dx + cols
+        row, col = self.row + dy + self.radius[0], self.col + dx + self.radius[1]
         value = self.array[layer, row, col]
         if self.valid is None:
             return self.compute(value)

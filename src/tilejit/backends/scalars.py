@@ -171,13 +171,12 @@ class Scalars:
         return lambda *values: self.compute(_float_math(name, *map(self._float, values)))
 
     def _operator(self, name: str) -> Callable[[Any, Any], Any]:
-        function, compute = getattr(self, f"_{name}"), self.compute
+        function = getattr(self, f"_{name}")
 
         def operate(a: Any, b: Any) -> Any:
-            if not (type(a) is type(b) is compute):  # as most are
-                a, b = _plain(a), _plain(b)
-                if isinstance(a, np.floating) or isinstance(b, np.floating):
-                    a, b = self._float(a), self._float(b)
+            a, b = _plain(a), _plain(b)
+            if isinstance(a, np.floating) or isinstance(b, np.floating):
+                a, b = self._float(a), self._float(b)
             return function(a, b)
 
         return operate

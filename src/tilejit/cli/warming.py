@@ -37,9 +37,6 @@ def warm(kernels: tuple[str, ...], dtypes: tuple[str, ...]) -> None:
 
 def _compile(name: str, kernel: Applicable, dtypes: str) -> None:
     """Compiles what is not kept, and tells how long that took."""
-    if isinstance(kernel, Kernel) and kernel.form.is_sized:
-        say(f"{name}  {dtypes}  is compiled at a call, for the number of layers: an array is as long as its stack")
-        return
     missing = [(function, types) for function, types in _functions(kernel, dtypes) if not function.is_compiled(types)]
     start = time.perf_counter()
     for function, types in missing:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tilejit.compiler import stack_arrays
 from tilejit.compiler.form import call, is_call
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.sorting import SHORT, by_gaps, pairs
+from tilejit.compiler.sorting import LANES, SHORT, by_gaps, by_lanes, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,6 +62,12 @@ def sorting_functions(form: Form, decorator: str) -> list[str]:
     return [text] * bool(_sorted(form, "f64", short=False))
 
 
+def beside_each_other(decorator: str) -> str:
+    """The function that sorts the arrays of pixels of a row."""
+    text = _text(by_lanes).replace("by_lanes", "_sort_by_lanes").replace("LANES", str(LANES))
+    return f"{decorator}\n{text}"
+
+
 def networks(form: Form, float_name: str, decorator: str) -> list[str]:
     """The functions that sort short arrays, written out for a GPU."""
     return [f"{decorator}\n{_network(*one)}" for one in _sorted(form, float_name, short=True)]
@@ -102,7 +108,8 @@ def _network(element: str, size: int) -> str:
     lines = [f"k{k} = {cell}" for k, cell in enumerate(cells)]
     lines += [f"b{k} = {known.format(k)}" for k in range(size)]
     lines += [f"m = {' + '.join(f'i64(b{k})' for k in range(size))}"]
-    lines += [f"s{k} = k{k} if b{k} else {largest}" for k in range(size)]
+    key = "k{0} + _ZERO" if is_float else "k{0}"  # -0.0 becomes 0.0
+    lines += [f"s{k} = {key.format(k)} if b{k} else {largest}" for k in range(size)]
     names = [f"s{k}" for k in range(size)]  # each is assigned once, which spares Numba half of its time
     for step, (i, j) in enumerate(pairs(size)):
         lines += [f"{word}_{step} = {word}({names[i]}, {names[j]})" for word in ("min", "max")]

@@ -114,18 +114,14 @@ def _check_expression(source: FunctionSource, node: ast.AST) -> None:
         return
     known = _compared_flags(node)
     for child in ast.iter_child_nodes(node):
-        part = child.value if isinstance(child, ast.keyword) else child
-        if part not in known:
-            _check_expression(source, part)
+        if child not in known:
+            _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
 
 
 def _compared_flags(node: ast.AST) -> list[ast.expr]:
     """Texts and None where a captured flag may be compared with them, or that say "no bound" in a call."""
     if isinstance(node, ast.Call):
-        given = [*node.args, *(k.value for k in node.keywords)]
-        return [a for a in given if isinstance(a, ast.Constant) and a.value is None]
-    if isinstance(node, ast.Subscript):
-        return [node.slice] if _is_flag(node.slice) else []
+        return [a for a in node.args if isinstance(a, ast.Constant) and a.value is None]
     if not isinstance(node, ast.Compare):
         return []
     looked_through = [right for op, right in zip(node.ops, node.comparators, strict=True) if isinstance(op, _CONTAINS)]

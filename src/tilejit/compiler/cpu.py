@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.array_places import arrays_on_stack, sorting_functions
+from tilejit.compiler.array_places import arrays_on_stack, beside_each_other, sorting_functions
+from tilejit.compiler.beside import PLACE
 from tilejit.compiler.emitter import (
     Target,
     arrays_of,
@@ -27,18 +28,18 @@ from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.library import library_parts
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
+from tilejit.compiler.sorting import LANES
 from tilejit.compiler.tables import module_parts
 from tilejit.compiler.together import Together, lanes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-
     from tilejit.compiler.emitter import Body
     from tilejit.compiler.form import Form
     from tilejit.compiler.interchange import Nest
     from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.together import Lanes
 
 STRIP_PIXELS = 65536
 """Pixels of a strip that is scanned for invalid cells and then computed: 256 kB of float32 stays in a core's L2."""
@@ -97,7 +98,8 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool, together: boo
     checked = any(kernel.checked_cells.values())
     form = first_form(kernel)
     nest = interchanged(kernel, form) if together else None
-    rows = _Rows(TARGET, kernel, signature, form, checked, "_row", whole, nest)
+    target = TARGET if nest is None or not nest.is_unsigned(form) else replace(TARGET, counted="i64({0})")
+    rows = _Rows(target, kernel, signature, form, checked, "_row", whole, nest)
     two = has_two_variants(kernel)
     functions = []
     if two:
@@ -120,13 +122,14 @@ def module_of(
     arrays, readers = module_parts(kernel.form.tables, signature.compute, TARGET.decorator)
     constants += [*arrays, *arrays_on_stack(kernel.form, float_name(signature.compute))]
     before += [*readers, *sorting_functions(kernel.form, TARGET.decorator)]
+    before += [beside_each_other("@njit(**_NATIVE)")] if nest is not None and nest.sorts else []
     before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature, nest)]
     fast = _FAST if kernel.fast else "False"
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
 
 
-def lane_dtypes(kernel: Body, signature: Signature) -> list[np.dtype]:
-    """Returns the dtypes of the arrays of one row that a launch takes last, for variables of all its pixels."""
+def launch_lanes(kernel: Body, signature: Signature) -> list[Lanes]:
+    """Returns the arrays of one row that a launch takes last, for variables of all its pixels."""
     form = first_form(kernel)
     nest, checked = interchanged(kernel, form), any(kernel.checked_cells.values())
     return [] if nest is None else list(lanes_of(nest, Pixels(TARGET, kernel, signature, form, checked)).values())
@@ -153,7 +156,8 @@ def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
     forms = [first_form(kernel)] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
     functions = [(form, f) for form in forms for f in form.functions]
     if nest is not None:
-        functions = [*functions[:-1], *((forms[0], f) for f in nest.functions)]
+        form = replace(forms[0], functions=(*forms[0].functions[:-1], *nest.helpers, forms[0].body))
+        functions = [(form, f) for f in (*form.functions[:-1], *nest.functions)]
     texts = [function_text(TARGET, signature, form, f) for form, f in functions]
     if not _is_small(kernel, "\n".join(texts)):
         return texts
@@ -219,16 +223,25 @@ class _Rows(Pixels):
         shrink = 2 * self.form.radius[1] if self.whole else 0
         looked_up, values = self.scalars()
         at_pixels = [line for line, axis in looked_up.items() if axis == "col"]
-        pixels = f"for _x in range(_out0.shape[1]{f' - {shrink}' if shrink else ''}):"
+        width = f"_out0.shape[1]{f' - {shrink}' if shrink else ''}"
+        is_cut = self.nest is not None and bool(self.nest.arrays)
+        pixels = [f"for {PLACE} in range(_last - _first):"] if is_cut else [f"for _x in range({width}):"]
+        if is_cut:
+            is_unsigned = self.nest is not None and self.nest.is_unsigned(self.form)
+            column = f"_x = u64(_first) + u64({PLACE})" if is_unsigned else f"_x = _first + {PLACE}"
+            at_pixels = [column, *at_pixels]
 
         def for_pixels(lines: list[str]) -> list[str]:
-            return [pixels, *indented([*at_pixels, *lines])]
+            return [*pixels, *indented([*at_pixels, *lines])]
 
         before = [line for line, axis in looked_up.items() if axis == "row"]
         if self.nest is None:
             row = for_pixels(self.lines(values, self._output, _COUNTED.format))
         else:
             row = Together(self, self.nest, values, for_pixels).lines(self.endings(self._output, _COUNTED.format))
+        if is_cut:
+            row = [f"for _first in range(0, {width}, {LANES}):",
+                   *indented([f"_last = min(_first + {LANES}, {width})", *row])]  # fmt: skip
         return [*(f"_row_{name} = np.int32(0)" for name in self._of_rows), *before, *row]
 
     def _output(self, result: int) -> str:

@@ -119,8 +119,6 @@ class _Fold(ast.NodeTransformer):
         self.generic_visit(node)
         if _is_truth(node.operand) and isinstance(node.op, ast.Invert):
             return node  # ~True is -2, which is true: refused when it is lowered
-        if isinstance(node.op, ast.Not):
-            node.operand = self._asked(node.operand)
         return self._computed(node, node.op, node.operand)
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
@@ -137,23 +135,21 @@ class _Fold(ast.NodeTransformer):
         self.generic_visit(node)
         decisive = isinstance(node.op, ast.Or)
         values = node.values
-        while len(values) > 1 and (told := self.names.truth(values[0])) is not None:
-            if told is decisive:
-                return values[0]
+        while len(values) > 1 and _is_truth(values[0]):
+            if values[0].value is decisive:  # type: ignore[attr-defined]
+                return _literal(node, decisive)
             values = values[1:]
         node.values = values
         return node if len(values) > 1 else values[0]
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         self.generic_visit(node)
-        node.test = self._asked(node.test)
         if isinstance(node.test, ast.Constant):
             return node.body if node.test.value else node.orelse
         return node
 
     def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
         self.generic_visit(node)
-        node.test = self._asked(node.test)
         if isinstance(node.test, ast.Constant):
             return node.body if node.test.value else node.orelse
         return filled(node)
@@ -170,11 +166,6 @@ class _Fold(ast.NodeTransformer):
             return None
         self.generic_visit(node)
         return node
-
-    def _asked(self, node: ast.expr) -> ast.expr:
-        """A captured flag whose truth is asked, as that."""
-        told = self.names.truth(node)
-        return node if told is None else _literal(node, told)
 
     def _computed(self, node: ast.expr, op: ast.AST, *operands: ast.expr) -> ast.expr:
         function = _OPERATORS.get(type(op))

@@ -10,7 +10,7 @@ import ast
 import math
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.folding import interval_of, literal_range
+from tilejit.compiler.folding import COUNT, interval_of, literal_range
 from tilejit.compiler.form import ALL, Asked, call
 from tilejit.compiler.kinds import Kind, article
 from tilejit.sizes import counted
@@ -44,7 +44,7 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
         scope.fail(index, f"{what} of {of} is {article(value.kind)}", "elements are numbered: write int(x)")
     if isinstance(value.node, ast.Constant):
         return _literal(scope, node, int(value.node.value), size, of, counts=counts)  # type: ignore[arg-type]
-    low, high = span_of(index, scope.known_spans)
+    low, high = (_settled(bound, scope.program.layers) for bound in span_of(index, scope.known_spans))
     last = size if counts else size - 1
     if low >= 0 and high <= last:
         return value.node
@@ -61,9 +61,17 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
     return call("_maximum", call("_minimum", held, ast.Constant(last)), ast.Constant(0))
 
 
+def _settled(bound: float, layers: int) -> float:
+    """A bound that counts layers, where it is known how many there are."""
+    counts = round(bound / COUNT) if layers and isinstance(bound, int) else 0
+    return bound - counts * (COUNT - layers)
+
+
 def _literal(scope: Scope, node: ast.expr, number: int, size: int, of: str, *, counts: bool) -> ast.expr:
     """A literal index, or number of elements."""
     long = f"{of}, which has {counted(size, 'element')}"
+    if not scope.program.layers and (scope.names.is_sized or scope.program.is_sized):  # a call shows how long it is
+        return ast.Constant(0)
     if counts and not 0 <= number <= size:
         scope.fail(node, f"{counted(number, 'element')} of {long}", f"give 0 to {size}")
     if not counts and not -size <= number < size:

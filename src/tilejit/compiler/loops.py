@@ -7,6 +7,7 @@ then written out as any loop over a literal range is, or stays a loop.
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,10 @@ class _Items:
     """An index -> the item, as an expression: a tuple of such where it has parts."""
 
 
-_HELD: dict[str, Any] = {}
-"""What loops go over that no name stands for, by its text: one object, and one table, however often it is met."""
+@functools.lru_cache(maxsize=256)
+def _literal(text: str) -> Any:
+    """The numbers of a tuple that is written out: one object for one text."""
+    return ast.literal_eval(text)
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -165,29 +168,26 @@ class _Rewriter(ast.NodeTransformer):
             return self.of_dict(node)
         found = self.names.element(node)
         if isinstance(found, dict):
-            return self.of_values(node, tuple(found))
+            return self.written(ast.Tuple([ast.Constant(k) for k in found], ast.Load()))
         count = length_of(self.names, node)
         return None if count is None else _Items(count, lambda k: self.element(node, k))
 
     def written(self, node: ast.Tuple) -> _Items | None:
         """A tuple of numbers that is written out: it becomes a table. One of anything else is no table."""
         is_constant = all(isinstance(n, (ast.Tuple, ast.Constant, ast.Load)) for n in ast.walk(node))
-        return self.of_values(node, ast.literal_eval(node)) if node.elts and is_constant else None
+        if not node.elts or not is_constant:
+            return None
+        name = self.temporary("values")
+        self.names.free[name] = _literal(ast.unparse(node))
+        return _Items(len(node.elts), lambda k: self.element(_placed(load(name), node), k))
 
     def of_dict(self, node: ast.Call) -> _Items | None:
         """``D.items()``, ``D.keys()``, ``D.values()``."""
-        function = node.func
-        owner = self.names.captured(function.value) if isinstance(function, ast.Attribute) else None
-        if not isinstance(function, ast.Attribute) or not isinstance(owner, dict) or node.args:
+        owner = self.names.captured(node.func.value) if isinstance(node.func, ast.Attribute) else None
+        if not isinstance(owner, dict) or node.args or node.func.attr not in {"items", "keys", "values"}:  # type: ignore[attr-defined]
             return None
-        is_known = function.attr in {"items", "keys", "values"}
-        return self.of_values(node, tuple(getattr(owner, function.attr)())) if is_known else None
-
-    def of_values(self, node: ast.expr, values: tuple[Any, ...]) -> _Items:
-        """Numbers that no name stands for get one."""
-        name = self.temporary("values")
-        self.names.free[name] = _HELD.setdefault(repr(values), values)
-        return _Items(len(values), lambda k: self.element(_placed(load(name), node), k))
+        entries = tuple(getattr(owner, node.func.attr)())  # type: ignore[attr-defined]
+        return self.written(ast.parse(repr(entries), mode="eval").body)  # type: ignore[arg-type]
 
     def counted(self, node: ast.Call) -> _Items | None:
         bounds = [a.value for a in node.args if isinstance(a, ast.Constant) and type(a.value) is int]

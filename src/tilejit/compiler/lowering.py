@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
                c_functions: Sequence[CFunction] = (), tables: Sequence[Table] = (),
-               has_times: bool = False, layers: int = 4096) -> Form:  # fmt: skip
+               has_times: bool = False, layers: int = 0) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
 
     Both stand in one module: the one that is made later is given the C functions and the tables of the first.
@@ -85,6 +85,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
     if function in scope.program.active:
         scope.fail(node, f"{function.__name__} calls itself", "write the recursion as a while loop")
+    scope.program.is_sized |= scope.names.is_sized
     source = _ended(core_source(function))
     if source.tree is not core_source(function).tree and node is not scope.bare:
         scope.fail(
@@ -157,7 +158,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     program.active.append(source.function)
     names = Names(source, tables)
     program.locals |= names.locals
-    names.layers = _as_long(source.tree, [n for n, (*_, is_stack) in windows.items() if is_stack], program.layers)
+    names.layers = _as_long(source.tree, [n for n, (*_, is_stack) in windows.items() if is_stack], program.layers or 1)
     program.changing |= {id(c.owner): c for c in changing(source.tree, names.captured)}
     renamed = _renamed(names.locals, program.taken)
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}

@@ -171,11 +171,6 @@ class Names:
         compare = _COMPARED.get(type(node.ops[0]))
         return None if compare is None else bool(compare(left, right))
 
-    def truth(self, node: ast.expr) -> bool | None:
-        """Returns whether a captured text, None or member of an enum, or a literal truth value is true; or None."""
-        value = self._flag(node)
-        return bool(value) if isinstance(value, (bool, *_FLAGS[:3])) else None
-
     def _flag(self, node: ast.expr) -> Any:
         """What a flag is that is known before anything runs, also a tuple of such; MISSING for anything else."""
         if isinstance(node, ast.Constant):
@@ -200,11 +195,10 @@ class Names:
             return self.captured(node)
         owner = self.element(node.value)
         for part in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
-            known = self._flag(part)
-            index = known if type(known) is int or isinstance(known, (str, enum.Enum)) else None
+            index = part.value if isinstance(part, ast.Constant) and type(part.value) is int else None
             if isinstance(owner, dict):
                 owner = owner.get(index) if index is not None else None
-            elif not isinstance(index, int) or not isinstance(owner, TABLES) or not -len(owner) <= index < len(owner):
+            elif index is None or not isinstance(owner, TABLES) or not -len(owner) <= index < len(owner):
                 return None
             else:
                 owner = owner[index]

@@ -59,10 +59,6 @@ _OF_MATH: dict[int, str] = {
     id(np.deg2rad): "radians", id(np.rad2deg): "degrees",
 }  # fmt: skip
 
-_PARAMETERS: Mapping[Any, tuple[tuple[str, ...], ...]] = {
-    np.clip: (("min", "a_min"), ("max", "a_max")), np.round: (("decimals",),), round: (("ndigits",),),
-}  # fmt: skip
-"""Functions that are often called with keywords, and these, behind the first argument."""
 ROUNDED = {np.floor: "floor", np.ceil: "ceil", np.rint: "rint"}
 """What rounds a float to a whole float."""
 _LARGER, _SMALLER = "b if {0} != {0} or b > a else a", "b if {0} != {0} or b < a else a"
@@ -102,9 +98,7 @@ def math_name(function: object) -> str | None:
 def as_operators(node: ast.Call, resolve: Callable[[ast.expr], Any]) -> ast.expr:
     """Returns a call as the operators that it means (``pow(x, 2)`` is ``x ** 2``), or the call itself."""
     function, arguments = resolve(node.func), node.args
-    if node.keywords and arguments:
-        return _by_position(node, found_in(_PARAMETERS, function) or ())
-    if not arguments:
+    if node.keywords or not arguments:
         return node
     if any(function is t for t in (float, np.float32, np.float64)):
         return _number_of_text(node)
@@ -113,19 +107,9 @@ def as_operators(node: ast.Call, resolve: Callable[[ast.expr], Any]) -> ast.expr
         written = _of_two(function, node, *arguments)
     elif len(arguments) == 1 and (unary := found_in(_UNARY, function)) is not None:
         written = ast.UnaryOp(unary(), arguments[0])
-    elif len(arguments) == 1 and any(function is known for known in (np.exp2, getattr(math, "exp2", None))):
+    elif len(arguments) == 1 and function is np.exp2:
         written = ast.BinOp(ast.copy_location(ast.Constant(2.0), node), ast.Pow(), arguments[0])
     return node if written is None else ast.copy_location(written, node)
-
-
-def _by_position(node: ast.Call, parameters: tuple[tuple[str, ...], ...]) -> ast.Call:
-    """``np.clip(x, min=0, max=1)`` as ``np.clip(x, 0, 1)``; a call with a keyword that is none of them is left."""
-    given = {k.arg: k.value for k in node.keywords}
-    known = [next((n for n in names if n in given), None) for names in parameters[len(node.args) - 1 :]]
-    if set(given) - set(known):
-        return node
-    rest = [given.get(n, ast.copy_location(ast.Constant(None), node)) for n in known]
-    return ast.copy_location(ast.Call(node.func, [*node.args, *rest], []), node)
 
 
 def _of_two(function: object, node: ast.Call, left: ast.expr, right: ast.expr) -> ast.expr | None:

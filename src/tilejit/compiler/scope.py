@@ -77,8 +77,8 @@ class Program:
     """What of a captured object is indexed -> its array; the second variant is given those of the first."""
     changing: dict[int, Changing] = field(default_factory=dict)
     """The captured objects that may be changed in place."""
-    layers: int = 4096
-    """How many layers stacks have, as far as arrays of their length are concerned."""
+    layers: int = 0
+    """How many layers stacks have, as far as arrays of their length are concerned; 0 where that is not known yet."""
     is_sized: bool = False
     """Whether there are such arrays."""
     has_times: bool = False

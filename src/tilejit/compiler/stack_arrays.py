@@ -55,7 +55,8 @@ def sorting(element: str, size: int, pairs: tuple[tuple[int, int], ...]) -> Any:
                 m = index(0)
                 for is_known in known:
                     m = builder.add(m, builder.zext(is_known, index))
-            keys = [builder.select(is_known, v, largest) for is_known, v in zip(known, old, strict=True)]
+            values = [builder.fadd(v, kind(0.0)) for v in old] if is_float else old  # -0.0 becomes 0.0
+            keys = [builder.select(is_known, v, largest) for is_known, v in zip(known, values, strict=True)]
             less = builder.fcmp_ordered if is_float else builder.icmp_signed
             for i, j in pairs:
                 swaps = less("<", keys[j], keys[i])

@@ -7,25 +7,45 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilejit.compiler.beside import PLACE
 from tilejit.compiler.emitter import device_parameters, expression_text
-from tilejit.compiler.interchange import Loop, Section
+from tilejit.compiler.interchange import Loop, Section, Sort
 from tilejit.compiler.kinds import Kind
+from tilejit.compiler.sorting import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.compiler.interchange import Nest
+    from tilejit.compiler.interchange import Nest, Part
     from tilejit.compiler.pixels import Pixels
 
 _OK = "_lanes_ok"
 """Which pixels have valid cells in all layers; no variable's array has that name."""
 
 
-def lanes_of(nest: Nest, pixels: Pixels) -> dict[str, np.dtype]:
-    """Returns the arrays that a row needs beside inputs and outputs: name -> dtype, of as many cells as it has."""
+def lanes_of(nest: Nest, pixels: Pixels) -> dict[str, Lanes]:
+    """Returns the arrays that a row needs beside inputs and outputs, by name."""
     dtypes = {Kind.FLOAT: pixels.signature.compute, Kind.INT: np.dtype(np.int64), Kind.BOOL: np.dtype(np.bool_)}
-    lanes = {_lane(name): dtypes[kind] for name, kind in nest.shared.items()}
-    return lanes | ({_OK: dtypes[Kind.BOOL]} if pixels.layer_checks() else {})
+    lanes = {_lane(name): Lanes(dtypes[kind]) for name, kind in nest.shared.items()}
+    lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if pixels.layer_checks() else {}
+    dtypes[Kind.BOOL] = np.dtype(np.uint8)
+    lanes |= {_lane(a.name): Lanes(dtypes[a.kind], a.size * LANES) for a in nest.arrays}
+    sizes = {a.name: Lanes(_key_dtype(dtypes[a.kind]), a.size * LANES) for a in (sort.array for sort in nest.sorts)}
+    return lanes | {f"_keys_{name}": size for name, size in sizes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """An array that a launch takes for the pixels of a row."""
+
+    dtype: np.dtype
+    size: int = 0
+    """How many elements it has; 0 for one of each pixel of the row."""
+
+
+def _key_dtype(dtype: np.dtype) -> np.dtype:
+    """Integers as wide as what is sorted."""
+    return np.dtype(f"i{dtype.itemsize}")
 
 
 def _lane(variable: str) -> str:
@@ -42,7 +62,7 @@ class Together:
     scalars: list[str]
     """What the body is called with."""
     for_pixels: Callable[[list[str]], list[str]]
-    """Puts lines into the loop over the row's pixels."""
+    """Puts lines into the loop over the pixels of the row, or of a piece of it."""
 
     def lines(self, endings: list[str]) -> list[str]:
         """The lines of the row; ``endings`` store what the body has returned."""
@@ -65,12 +85,26 @@ class Together:
         call = self.pixels.call(last.function, self._arguments(last))
         return [*lines, *self.for_pixels([*known, *call, *endings])]
 
-    def _lines(self, part: Section | Loop) -> list[str]:
+    def _lines(self, part: Part) -> list[str]:
         if isinstance(part, Loop):
             return self._loop(part, [])
+        if isinstance(part, Sort):
+            return [self._sort(part)]
         targets = ", ".join(f"{_lane(name)}[_x]" for name in part.variables)
         called = f"{part.function.name}({', '.join([*_parameters(part), *self._arguments(part)])})"
-        return self.for_pixels([f"{targets} = {called}"] if targets else [])
+        if not targets and PLACE not in part.function.scalars:
+            return []
+        return self.for_pixels([f"{targets} = {called}" if targets else called])
+
+    def _sort(self, part: Sort) -> str:
+        """The call that sorts; see `tilejit.compiler.sorting.by_lanes`."""
+        name, is_float = part.array.name, part.array.kind is Kind.FLOAT
+        size = self.pixels.signature.compute.itemsize if is_float else 8
+        largest = 2 ** (8 * size - 1) - 1
+        numbers = [int(np.array(v, f"f{size}").view(f"i{size}")) if is_float else 0 for v in (np.inf, np.nan)]
+        counts = f"{_lane(part.count)}[_first:_last]"
+        arguments = [_lane(name), f"_keys_{name}", counts, "_last - _first", largest * is_float, *numbers, largest]
+        return f"_sort_by_lanes({', '.join(map(str, arguments))})"
 
     def _loop(self, loop: Loop, first: list[str]) -> list[str]:
         bounds = ", ".join(map(self._text, loop.bounds))
@@ -81,6 +115,7 @@ class Together:
         """The values that a section takes."""
         given = dict(zip(self.pixels.form.body.scalars, self.scalars, strict=True))
         lanes = {name: f"{_lane(name)}[_x]" for name in self.nest.shared}
+        lanes |= {array.name: _lane(array.name) for array in self.nest.arrays} | {PLACE: "u64(_place)"}
         return [{**given, **lanes}.get(name, name) for name in section.function.scalars]
 
     def _text(self, node: object) -> str:

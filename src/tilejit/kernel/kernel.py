@@ -77,8 +77,8 @@ class Kernel(RasterFunction):
     """Whether results may differ in the last bits between tile sizes, for speed."""
     radius_rule: RadiusRule | None = None
     """What gives the radius at a call, of the scalars that are given; None where it is known."""
-    layers: int = 4096
-    """How many layers stacks have, where arrays of the body are as long; until a call tells, as many as can be."""
+    layers: int = 0
+    """How many layers its stacks have, where arrays of the body are as long; 0 before that is known: `for_layers`."""
 
     @functools.cached_property
     def _hash(self) -> int:

@@ -178,8 +178,8 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
             )
         if len(raster) != 1 and not parameter.is_stack:
             raise ParameterError(
-                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {len(raster)}: choose one "
-                "with .band(1), or tj.open(path, band=1); a parameter for all of them is annotated tj.Stack"
+                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {len(raster)}: "
+                "choose one with .band(1), or tj.open(path, band=1)"
             )
     check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
     kernel = kernel.for_layers([len(raster) for raster in inputs])
@@ -195,7 +195,7 @@ def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, An
             given = f"{len(raster)} bands" if isinstance(raster, Raster) else type(raster).__name__
             raise ParameterError(
                 f"{chain.name} takes one band as {parameter.name}, not {given}: "
-                "give Rasters of one band, or arrays only; .band(1) chooses one; tj.Stack annotates what takes all"
+                "give Rasters of one band, or arrays only; .band(1) chooses one"
             )
     check_one_grid(inputs, [f"{chain.name}: {p.name}" for p in chain.rasters])
     bound = {name: value for name, value in parameters.items() if name != "edge"}
@@ -294,8 +294,8 @@ def run_chain(
 def launches_of(chain: Chain, dtypes: Sequence[np.dtype]) -> list[tuple[Kernel, Signature]]:
     """The kernels that a chain applies, producers first, each with what inputs of these dtypes compile it for."""
     grid = Grid(1, 1, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), None, Metric("projected"))
-    # Their values and dates are no matter: any will do.
-    rasters = [stack([from_array(np.zeros((1, 1), dtype), grid=grid)], times=["2000-01-01"]) for dtype in dtypes]
+    rasters = [from_array(np.zeros((1, 1), dtype), grid=grid) for dtype in dtypes]
+    # Their values are no matter: any will do for those that have no default.
     required = {s.name: s.convert(1) for s in chain.scalars if s.default is REQUIRED}
     raster = apply_chain(chain, rasters, required)
     job = make_job(grid, [Request(raster.bands)], Settings("cpu", "", workers=1))
