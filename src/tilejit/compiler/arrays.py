@@ -79,12 +79,15 @@ def percentile(a: Any, n: int, q: float) -> float:
     """
     held = [a[k] if k < n else math.inf for k in range(len(a))]
     sort(held)
-    last, low, high = held[len(held) - 1], held[0], held[0]
-    place = float(q) / 100 * max(n - 1, 0)
-    share = place - math.floor(place)
-    for k in range(len(a)):
-        low = held[k] if k <= place else low
-        high = held[k] if k < place + 1 and k < n else high
+    last, place = held[len(a) - 1], float(q) / 100 * max(n - 1, 0)
+    low, high, share = held[0], last, place
+    for k in range(len(a) - 1):  # an index that only the run shows would keep the array out of registers
+        is_reached = k <= place
+        low = held[k] if is_reached else low
+        high = held[k + 1] if is_reached else high
+        share = place - k if is_reached else share
+    low = last if len(a) - 1 <= place else low
+    share = 0.0 if len(a) - 1 <= place else share
     step = high - low
     between = low + step * share if share < 0.5 else high - step * (1 - share)
     between = low if share == 0 else between

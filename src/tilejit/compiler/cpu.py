@@ -7,6 +7,7 @@ remainder give the same bits.
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -103,7 +104,7 @@ def cpu_source(kernel: Body, signature: Signature, *, whole: bool, together: boo
     two = has_two_variants(kernel)
     functions = []
     if two:
-        also = replace(rows, form=renamed(kernel.form), name="_row_checked", checked=False)
+        also = replace(rows, form=renamed(kernel), name="_row_checked", checked=False)
         functions += [f"{TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
     functions.append(rows.entry_text(two=two))
     shape = f"{'rows of whole arrays' if whole else 'one tile at a time'}, on the CPU"
@@ -153,8 +154,9 @@ def first_form(kernel: Body) -> Form:
 
 
 def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
-    forms = [first_form(kernel)] + ([renamed(kernel.form)] if has_two_variants(kernel) else [])
-    functions = [(form, f) for form in forms for f in form.functions]
+    forms = [first_form(kernel)] + ([renamed(kernel)] if has_two_variants(kernel) else [])
+    clean = {f.name for f in forms[0].functions}
+    functions = [(form, f) for form in forms for f in form.functions if form is forms[0] or f.name not in clean]
     if nest is not None:
         form = replace(forms[0], functions=(*forms[0].functions[:-1], *nest.helpers, forms[0].body))
         functions = [(form, f) for f in (*form.functions[:-1], *nest.functions)]
@@ -172,13 +174,18 @@ def _is_small(kernel: Body, text: str) -> bool:
     return calls <= _MOST_CALLS and max(len(device_parameters(f)) for f in functions) <= _MOST_ARGUMENTS
 
 
-def renamed(form: Form) -> Form:
-    """The same form with ``_checked`` after every function's name, to stand beside the clean one."""
-    names = {f.name: f"_{f.name}_checked" for f in form.functions}
+def renamed(kernel: Body) -> Form:
+    """The form for all tiles to stand beside the clean one, with ``_checked`` after the names of what differs there."""
+    form, clean = kernel.form, {text[0]: text for text in kernel.clean_form.texts}
+    names: dict[str, str] = {}
+    for function, text in zip(form.functions, form.texts, strict=True):
+        used = {n.id for s in function.body for n in ast.walk(s) if isinstance(n, ast.Name)}
+        if function is form.body or clean.get(function.name) != text or used & names.keys():
+            names[function.name] = f"_{function.name}_checked"
     renamer = Renamer(names)
     bodies = [tuple(renamer.visit(copied(s)) for s in f.body) for f in form.functions]
     pairs = zip(form.functions, bodies, strict=True)
-    return replace(form, functions=tuple(replace(f, name=names[f.name], body=body) for f, body in pairs))
+    return replace(form, functions=tuple(replace(f, name=names.get(f.name, f.name), body=body) for f, body in pairs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def settling_source(kernel: Body, signature: Signature) -> str:
     A row is left out where none within the radius has changed since it was gone over.
     """
     two = has_two_variants(kernel)
-    form, checked = (renamed(kernel.form), False) if two else (first_form(kernel), any(kernel.checked_cells.values()))
+    form, checked = (renamed(kernel), False) if two else (first_form(kernel), any(kernel.checked_cells.values()))
     scans = _Scans(TARGET, kernel, signature, form, checked)
     return module_of(kernel, signature, [scans.entry_text()], "a tile until it is settled, on the CPU")
 

@@ -50,7 +50,10 @@ def _assigned(scope: Scope, target: ast.Tuple, node: ast.Call, reach: int, plane
     near = [[_cell(node, ast.Constant(dy), ast.Constant(dx)) for dx in steps] for dy in steps]
     if isinstance(_valid(scope, near[reach][reach]), ast.Constant):
         cells = ast.copy_location(ast.List([cell for row in near for cell in row], ast.Load()), node)
-        return [*assign_array(scope, values, cells, lower), _counted(scope, count, ast.Constant(len(steps) ** 2))]
+        return [
+            *assign_array(scope, values, cells, lower),
+            _counted(scope, count, call("int", ast.Constant(len(steps) ** 2))),
+        ]
     zero = ast.copy_location(ast.Constant(0.0 if plane.kind is Kind.FLOAT else 0), node)
     zeros = ast.BinOp(ast.List([zero], ast.Load()), ast.Mult(), ast.Constant(len(steps) ** 2))
     filled = assign_array(scope, values, ast.copy_location(zeros, node), lower)
@@ -73,7 +76,7 @@ def _assigned(scope: Scope, target: ast.Tuple, node: ast.Call, reach: int, plane
     for name in reversed(offsets):
         bounds = ast.Call(load("range"), [ast.Constant(-reach), ast.Constant(reach + 1)], [])
         loop = [ast.For(ast.Name(scope.name(name), ast.Store()), bounds, loop, [])]
-    return [*filled, assign(number, ast.Constant(0)), *loop, _counted(scope, count, here)]
+    return [*filled, assign(number, call("int", ast.Constant(0))), *loop, _counted(scope, count, here)]
 
 
 def _cell(node: ast.Call, dy: ast.expr, dx: ast.expr) -> ast.expr:
