@@ -86,7 +86,11 @@ def cube_of(t):
 
 def by_xarray(t):
     years = cube_of(t).assign_coords(time=np.arange(len(t)) / 365.25)
-    return {"slope": lambda: years.polyfit("time", 1, skipna=True).polyfit_coefficients[0].to_numpy()}
+
+    def fitted():
+        return years.polyfit("time", 1, skipna=True).polyfit_coefficients[0].to_numpy()
+
+    return {"slope": fitted}
 
 
 def by_tilejit(t):
