@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.emitter import Body
     from tilejit.compiler.form import Form
-    from tilejit.compiler.interchange import Nest
     from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.nest import Nest
     from tilejit.compiler.together import Lanes
 
 STRIP_PIXELS = 65536

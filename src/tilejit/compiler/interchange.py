@@ -1,4 +1,4 @@
-"""Loops over a stack's layers, taken out of the loop over the pixels of a row.
+"""Loops over a stack's layers, and over windows too large to be written out, taken out of the loop over a row's pixels.
 
 A layer is a plane of memory. A pixel that goes through all layers reads one cell of each, megabytes apart; a row that
 does reads whole cache lines, and is vector code. So a body is cut into sections, each computed for all pixels of a row
@@ -22,84 +22,17 @@ from typing import TYPE_CHECKING
 from tilejit.compiler.beside import PLACE, Beside, are_for_rows, beside_others, given_arrays
 from tilejit.compiler.form import NOTES, TIMES, Function, Renamer, assign, copied, is_call, load, stored
 from tilejit.compiler.kinds import Kind
+from tilejit.compiler.nest import Branch, Loop, Nest, Once, Section, Sort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tilejit.compiler.emitter import Body
-    from tilejit.compiler.form import Form, LocalArray
+    from tilejit.compiler.form import Form
+    from tilejit.compiler.nest import Part
 
-_UNIFORM_CALLS = {"_count", "_whole", "_minimum", "_maximum", "int", "abs"}
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Statements that are computed for one pixel of a row after the other."""
-
-    function: Function
-    """What computes them: it returns variables, the last one of a body the results."""
-    variables: tuple[str, ...]
-    """The variables that it returns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """The arrays of all pixels are sorted."""
-
-    array: LocalArray
-    count: str
-    """The variable that says how many elements."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A loop that all pixels of a row go through together."""
-
-    target: str
-    bounds: tuple[ast.expr, ...]
-    block: tuple[Part, ...]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it goes over all layers."""
-        first = self.bounds[0]
-        return len(self.bounds) == 1 and isinstance(first, ast.Call) and ast.unparse(first.func) == "_count"
-
-
-Part = Section | Sort | Loop
-
-
-@dataclass(frozen=True, slots=True)
-class Nest:
-    """A body whose loops over layers stand outside the loop over the pixels of a row."""
-
-    before: tuple[ast.stmt, ...]
-    """Assignments that are the same for all pixels."""
-    block: tuple[Part, ...]
-    """What is computed; a section that ends the body is the last."""
-    shared: dict[str, Kind]
-    """The variables that several sections have."""
-    arrays: tuple[LocalArray, ...] = ()
-    """The body's arrays; with any a row is cut into pieces of `LANES` pixels."""
-    helpers: tuple[Function, ...] = ()
-    """The functions that are given such arrays, each for a pixel among others."""
-
-    @property
-    def functions(self) -> list[Function]:
-        """The functions of all sections."""
-        return [part.function for part in parts_of(self.block) if isinstance(part, Section)]
-
-    def is_unsigned(self, form: Form) -> bool:
-        """Whether columns are unsigned numbers, which are tested for no sign: 0.55 of a microsecond instead of 0.75.
-
-        They are in pieces of rows, where no offset is added to them.
-        """
-        return bool(self.arrays) and form.radius == (0, 0)
-
-    @property
-    def sorts(self) -> list[Sort]:
-        """Where arrays are sorted."""
-        return [part for part in parts_of(self.block) if isinstance(part, Sort)]
+_UNIFORM_CALLS = {"_whole", "_minimum", "_maximum", "int", "abs", "_float", "_math", "_select", "_cut"}
+_UNIFORM = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp)
 
 
 class _UnfitError(Exception):
@@ -109,7 +42,8 @@ class _UnfitError(Exception):
 def interchanged(kernel: Body, form: Form) -> Nest | None:
     """Returns a body with its loops over layers outside, or None where it has none that can be."""
     body = form.body
-    if form.takes_valid_cells_only or not any(w.is_stack for w in body.windows):
+    has_stacks = any(w.is_stack for w in body.windows)
+    if form.takes_valid_cells_only or not (has_stacks or _has_large_window(form)):
         return None
     pairs = zip(kernel.scalars, body.scalars, strict=False)  # times come behind
     uniform = [name for s, name in pairs if s.quantity is None or s.quantity.axis == "grid"]
@@ -119,10 +53,10 @@ def interchanged(kernel: Body, form: Form) -> Nest | None:
         return None
 
 
-def parts_of(block: Sequence[Part]) -> Iterator[Section | Sort]:
-    """Yields what a block and its loops hold, in order."""
-    for part in block:
-        yield from parts_of(part.block) if isinstance(part, Loop) else (part,)
+def _has_large_window(form: Form) -> bool:
+    """Whether a body of one variant goes over cells by a loop that is not written out."""
+    is_single = not form.asks_validity and not form.body.arrays
+    return is_single and form.radius != (0, 0) and any(isinstance(s, ast.For) for s in form.body.body)
 
 
 @dataclass(slots=True)
@@ -136,7 +70,7 @@ class _Statements:
         self.names = {n.id for s in self.statements for n in ast.walk(s) if isinstance(n, ast.Name)}
 
 
-_Part = _Statements | Sort | tuple[ast.For, "list[_Part]"]
+_Part = _Statements | Sort | Once | tuple[ast.For | ast.If, "list[_Part]", "list[_Part]"]
 
 
 class _Cutter:
@@ -147,7 +81,8 @@ class _Cutter:
         self.helpers = {f.name: f for f in form.functions if set(f.scalars) & {a.name for a in f.arrays}}
         self.body, self.uniform = replace(body, body=_apart(body.body)), uniform
         self.arrays = {a.name: a for a in body.arrays}
-        self.stacks = {TIMES, *(w.name for w in body.windows if w.is_stack), *self.arrays}
+        planes = {w.name for w in body.windows if not w.is_stack and form.radius != (0, 0)}
+        self.stacks = {TIMES, *(w.name for w in body.windows if w.is_stack), *self.arrays, *planes}
         self.counts = stored(*self.body.body)
         self.before: list[ast.stmt] = []
         self.sections: list[_Statements] = []
@@ -190,7 +125,12 @@ class _Cutter:
                 rest = []
                 name = statement.target.id  # type: ignore[attr-defined]
                 self.uniform.add(name)
-                result.append((statement, self.parts(statement.body, {*targets, name})))
+                result.append((statement, self.parts(statement.body, {*targets, name}), []))
+            elif targets and isinstance(statement, ast.If) and self.is_branch(statement):
+                self.close(rest, result, targets)
+                rest = []
+                block, orelse = (self.parts(side, targets) for side in (statement.body, statement.orelse))
+                result.append((statement, block, orelse))
             elif isinstance(statement, ast.Expr) and is_call(statement.value, "_sort"):
                 name, count = statement.value.args  # type: ignore[attr-defined]
                 sort = Sort(self.arrays[name.id], f"_sorted_{len(self.sorted) + 1}")
@@ -200,9 +140,14 @@ class _Cutter:
                 result.append(sort)
             elif self.is_place(statement):
                 continue
-            elif not targets and self.is_same_for_all(statement):
-                self.before.append(statement)
-                self.uniform.add(statement.targets[0].id)  # type: ignore[attr-defined]
+            elif self.is_same_for_all(statement):
+                name = statement.targets[0].id  # type: ignore[attr-defined]
+                self.uniform.add(name)
+                if targets:
+                    result.append(Once(statement))
+                    targets = {*targets, name}
+                else:
+                    self.before.append(statement)
             else:
                 rest.append(statement)
         self.close(rest, result, targets)
@@ -232,32 +177,35 @@ class _Cutter:
         return bool(names & self.stacks) and is_alike and is_once and not leaves
 
     def is_uniform(self, node: ast.expr) -> bool:
-        """Whether an integer is the same for all pixels of a row."""
+        """Whether a value is the same for all pixels of a row."""
         if isinstance(node, ast.Name):
             return node.id in self.uniform
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            return node.func.id == "_count" or (node.func.id in _UNIFORM_CALLS and all(map(self.is_uniform, node.args)))
-        if isinstance(node, ast.BinOp):
-            return self.is_uniform(node.left) and self.is_uniform(node.right)
-        return isinstance(node, ast.Constant) or (isinstance(node, ast.UnaryOp) and self.is_uniform(node.operand))
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            return name == "_count" or (name in _UNIFORM_CALLS and all(map(self.is_uniform, node.args)))
+        parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+        return isinstance(node, _UNIFORM) and all(map(self.is_uniform, parts))
 
     def is_same_for_all(self, statement: ast.stmt) -> bool:
-        """Whether a statement assigns such an integer, or a literal, for good: ``n = len(t)``."""
+        """Whether a statement assigns such a value, for good: ``n = len(t)``, or a weight of the window's cell."""
         if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
             return False
-        name, value = statement.targets[0].id, statement.value
-        is_integer = dict(self.body.kinds).get(name) is Kind.INT and self.is_uniform(value)
-        is_literal = is_call(value, "_float") and isinstance(value.args[0], ast.Constant)  # type: ignore[attr-defined]
-        return self.counts.count(name) == 1 and (is_integer or is_literal)
+        return self.counts.count(statement.targets[0].id) == 1 and self.is_uniform(statement.value)
+
+    def is_branch(self, statement: ast.If) -> bool:
+        """Whether all pixels go the same way, and on from there."""
+        return self.is_uniform(statement.test) and not any(map(_returns, (*statement.body, *statement.orelse)))
 
     def made(self, part: _Part, shared: dict[str, Kind]) -> Part:
         """What a part becomes."""
-        if isinstance(part, Sort):
+        if isinstance(part, (Sort, Once)):
             return part
         if not isinstance(part, _Statements):
-            loop, block = part
-            bounds = tuple(loop.iter.args)  # type: ignore[attr-defined]
-            return Loop(loop.target.id, bounds, tuple(self.made(p, shared) for p in block))  # type: ignore[attr-defined]
+            statement, *sides = part
+            block, orelse = (tuple(self.made(p, shared) for p in side) for side in sides)
+            if isinstance(statement, ast.If):
+                return Branch(statement.test, block, orelse)
+            return Loop(statement.target.id, tuple(statement.iter.args), block)  # type: ignore[attr-defined]
         changed = set(stored(*part.statements))
         variables = tuple(name for name in shared if name in changed)
         windows = tuple(w for w in self.body.windows if w.name in part.names)

@@ -9,14 +9,14 @@ import numpy as np
 
 from tilejit.compiler.beside import PLACE
 from tilejit.compiler.emitter import device_parameters, expression_text
-from tilejit.compiler.interchange import Loop, Section, Sort
 from tilejit.compiler.kinds import Kind
+from tilejit.compiler.nest import Branch, Loop, Once, Section, Sort
 from tilejit.compiler.sorting import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.compiler.interchange import Nest, Part
+    from tilejit.compiler.nest import Nest, Part
     from tilejit.compiler.pixels import Pixels
 
 _OK = "_lanes_ok"
@@ -90,6 +90,12 @@ class Together:
             return self._loop(part, [])
         if isinstance(part, Sort):
             return [self._sort(part)]
+        if isinstance(part, Once):
+            return [self._text(part.statement)]
+        if isinstance(part, Branch):
+            block, orelse = ([line for p in side for line in self._lines(p)] for side in (part.block, part.orelse))
+            lines = [f"if {self._text(part.test)}:", *_indented(block or ["pass"])]
+            return [*lines, "else:", *_indented(orelse)] if orelse else lines
         targets = ", ".join(f"{_lane(name)}[_x]" for name in part.variables)
         called = f"{part.function.name}({', '.join([*_parameters(part), *self._arguments(part)])})"
         if not targets and PLACE not in part.function.scalars:

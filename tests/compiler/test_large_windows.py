@@ -1,0 +1,102 @@
+"""Windows that are not written out: a row of pixels goes through their cells together."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tilejit as tj
+from kernels_for_tests import bits, holes
+from tilejit.compiler.interchange import interchanged
+from tilejit.compiler.nest import Branch, Loop, Once
+
+pytestmark = pytest.mark.slow
+
+
+@tj.focal(radius=4, edge="nearest")
+def disc(z, w, *, r: int = 3, sigma=1.5):
+    """A weighted mean within a disc, and the largest cell of another raster around it."""
+    total = weights = 0.0
+    most = -math.inf
+    spread = 2 * sigma * sigma
+    for dy in range(-r, r + 1):
+        reach = r * r - dy * dy
+        for dx in range(-r, r + 1):
+            if dx * dx <= reach:
+                weight = math.exp(-(dy * dy + dx * dx) / spread)
+                total += weight * z[dy, dx]
+                weights += weight
+            else:
+                most = max(most, w[dy, dx])
+    return total / weights, most
+
+
+@tj.focal(radius=2)
+def alike(c: np.uint8, z, *, r: int = 2, by_row: bool = True):
+    """How many cells are of the pixel's class, and what they have in a raster; the center is left out."""
+    n, total = 0, 0.0
+    for dy in range(-r, r + 1):
+        for dx in range(-r, r + 1):
+            skips = dy == 0 and dx == 0
+            if not skips and c[dy, dx] == c[0, 0]:
+                n += 1
+                total += z[dy, dx] * (dy if by_row else dx)
+    return n, total
+
+
+@tj.focal(radius=3, nodata="kernel")
+def first_rise(z, *, r: int = 3):
+    """Leaves its loop, so that each pixel goes its own way."""
+    at = 0
+    for k in range(1, r + 1):
+        if z[0, k] > z[0, 0]:
+            at = k
+            break
+    return at
+
+
+def parts(block):
+    for part in block:
+        yield part
+        if isinstance(part, (Loop, Branch)):
+            yield from parts((*part.block, *getattr(part, "orelse", ())))
+
+
+def rasters(dtype):
+    rng = np.random.default_rng(5)
+    return holes(rng, (13, 21), dtype), holes(rng, (13, 21), dtype), rng.integers(0, 3, (13, 21)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_that_goes_through_a_window_together_has_the_bits_of_pixels_alone(dtype):
+    z, w, c = rasters(dtype)
+    found = {type(part) for part in parts(interchanged(disc, disc.form).block)}
+    assert {Loop, Branch, Once} <= found
+    for kernel, given, numbers in (
+        (disc, (z, w), {"r": 3}),
+        (disc, (z, w), {"r": 0}),
+        (alike, (c, z), {"by_row": False}),
+    ):
+        expected = kernel(*given, **numbers, backend="python")
+        for one, other in zip(kernel(*given, **numbers, backend="cpu"), expected, strict=True):
+            assert np.array_equal(bits(one), bits(other))
+
+
+def test_weights_and_tests_that_all_pixels_share_are_computed_once_for_a_row():
+    nest = interchanged(disc, disc.form)
+    once = [part for part in parts(nest.block) if isinstance(part, Once)]
+    assert {"reach", "weight"} <= {part.statement.targets[0].id for part in once}
+    assert "spread" in {s.targets[0].id for s in nest.before}
+
+
+def test_rasters_in_tiles_have_the_bits_of_the_whole():
+    z, w, _ = rasters(np.float32)
+    whole = disc(z, w)
+    tiled = disc(*map(tj.from_array, (z, w))).read(tile=(4, 8))
+    assert all(np.array_equal(bits(one), bits(other)) for one, other in zip(tiled, whole, strict=True))
+
+
+def test_a_loop_that_a_pixel_may_leave_stays_inside():
+    z, _, _ = rasters(np.float32)
+    assert interchanged(first_rise, first_rise.form) is None
+    assert np.array_equal(bits(first_rise(z)), bits(first_rise(z, backend="python")))
