@@ -103,7 +103,7 @@ def bodies(draw):
     ]).replace("b[0, -2]", "b_[0, -2]").replace("b[-1, 1]", "b_[-1, 1]").replace("reached(b,", "reached(b_,")  # fmt: skip
 
 
-@settings(max_examples=8, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
+@settings(max_examples=5, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(text=bodies())
 def test_random_bodies_with_arrays(tmp_path_factory, text):
