@@ -145,3 +145,18 @@ def test_an_index_outside_ends_the_run(backend, kernel, of, bad):
 def test_an_index_that_the_text_holds_within_is_not_tested():
     tested = {k for k in (majority, entropy, best_pixel, drawn, histogram_of) if "missing" in k.form.body.notes}
     assert tested == {drawn, histogram_of}
+
+
+@tj.local(nodata="kernel")
+def after_a_sort(x):
+    a = [x, x, 1.5]
+    tj.sort(a)
+    total, whole = a[2] * 2.0 + x, x
+    whole = 13
+    return total, a[0] - 0.5, round(whole, -1)
+
+
+def test_what_a_sort_puts_last_and_what_a_variable_of_floats_holds_are_floats():
+    x = np.float32([[np.nan, np.inf, -np.inf, 0.1]])
+    assert_same_bits(after_a_sort, [x])
+    assert np.array_equal(after_a_sort(x, backend="python")[2], [[10, 10, 10, 10]])

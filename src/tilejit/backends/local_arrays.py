@@ -47,6 +47,7 @@ class LocalArray:
         if not 0 <= count <= len(self):
             self.missing()
         (by_network if len(self) <= SHORT else by_gaps)(self.values, min(max(count, 0), len(self)))
+        self.values[:] = map(self.convert, self.values)  # NaN and infinity may be Python's
 
 
 class LocalTuple(tuple[Any, ...]):  # noqa: SLOT001 - Python gives tuples none

@@ -45,8 +45,11 @@ class NumpyFunctions:
         return own[dtype] if dtype in own else kind_of_dtype(next(named, dtype))
 
     def round(self, value: Any, digits: int = 0) -> Any:
-        """A whole float, or one of so many digits, as NumPy rounds; an integer is whole as it is."""
-        if isinstance(value, int):
+        """A whole float, or one of so many digits, as NumPy rounds; an integer is whole as it is.
+
+        To tens and hundreds a body rounds floats alone: there an integer is the value of a variable that holds floats.
+        """
+        if isinstance(value, int) and digits >= 0:
             return int(value)
         if digits == 0:
             return self.to_float(np.rint(value))
