@@ -1,4 +1,4 @@
-"""Kernels with local arrays and tuples, as one would write them, for the tests of every backend."""
+"""Kernels with local arrays, tuples and rewritten syntax, as one would write them, for the tests of every backend."""
 
 import math
 
@@ -196,3 +196,27 @@ def sorted_too_far(z):
     h = [z, 1, 2]
     tj.sort(h, int(z))
     return h[0]
+
+
+@tj.local
+def rewritten(a, b: np.int16):
+    """Syntax that is rewritten, of all something."""
+    near = lambda v: v + a  # noqa: E731
+
+    match b & 3:
+        case 0 | 1:
+            r = near(1.0)
+        case n if a > 0:
+            r = near(n) * 2
+        case _:
+            r = -a
+    for k in range(5):
+        if r < k:
+            found = k
+            break
+    else:
+        found = -1
+    n = 0
+    while (rest := r - n) > 3 and n < 40:
+        n += 1
+    return r + found + (a or 2.0) + rest

@@ -277,33 +277,9 @@ def of_numpy(a, b):
     return bounded, rounded, integers, q * r + part - whole
 
 
-@tj.local
-def rewritten(a, b: np.int16):
-    """Syntax that is rewritten, of all something."""
-    near = lambda v: v + a  # noqa: E731
-
-    match b & 3:
-        case 0 | 1:
-            r = near(1.0)
-        case n if a > 0:
-            r = near(n) * 2
-        case _:
-            r = -a
-    for k in range(5):
-        if r < k:
-            found = k
-            break
-    else:
-        found = -1
-    n = 0
-    while (rest := r - n) > 3 and n < 40:
-        n += 1
-    return r + found + (a or 2.0) + rest
-
-
 def rewritten_syntax(rng):
     b = rng.integers(-99, 99, SHAPE).astype(np.int16)
-    return launched(rewritten, [holed(rng), b, np.ones(SHAPE, np.uint8)], SHAPE, [-9.0])
+    return launched(array_kernels.rewritten, [holed(rng), b, np.ones(SHAPE, np.uint8)], SHAPE, [-9.0])
 
 
 def stacks(rng):

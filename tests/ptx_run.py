@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 import tilejit as tj
-from array_kernels import best_pixel
+from array_kernels import best_pixel, rewritten
 from oracles import SINGLE
 from ptx import assemble, compile_ptx
 from tilejit.backends.cuda_device import numba_cuda, part
@@ -70,30 +70,6 @@ def of_numpy(a, b):
     bounded = np.clip(a, -5, np.maximum(b, 0.0)) + np.fmin(a, b) + np.where(a > b, a, 2) + np.square(b)
     rounded = np.floor(a) + np.trunc(b) + np.float32(a * 0.1)
     return bounded, rounded, q * r
-
-
-@tj.local
-def rewritten(a, b: np.int16):
-    """Syntax that is rewritten, of all something."""
-    near = lambda v: v + a  # noqa: E731
-
-    match b & 3:
-        case 0 | 1:
-            r = near(1.0)
-        case n if a > 0:
-            r = near(n) * 2
-        case _:
-            r = -a
-    for k in range(5):
-        if r < k:
-            found = k
-            break
-    else:
-        found = -1
-    n = 0
-    while (rest := r - n) > 3 and n < 40:
-        n += 1
-    return r + found + (a or 2.0) + rest
 
 
 @tj.focal

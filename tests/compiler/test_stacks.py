@@ -24,6 +24,18 @@ def mean(t: tj.Stack):
     return total / len(t)
 
 
+@tj.local
+def after_a_loop(t: tj.Stack):
+    """What all pixels share stays behind the loop of which it has the variable."""
+    total = 0.0
+    for k in range(700):
+        total += t[k % 2]
+    last = k + 1
+    for j in range(len(t)):
+        total += t[j] * last
+    return total
+
+
 @tj.local(nodata="kernel")
 def valid_mean(t: tj.Stack, *, least: int = 1):
     total, n, last = 0.0, 0, len(t) - 1
@@ -113,6 +125,7 @@ CASES = {
     "mean of float64": (mean, layers(np.float64)),
     "mean of integers": (mean, layers(np.int16)),
     "one layer": (mean, layers()[:1]),
+    "after a loop": (after_a_loop, layers()),
     "validity": (valid_mean, layers()),
     "helpers and planes": (largest_step, layers(), plane(0, 1)),
     "neighbours": (roughness, layers()),
@@ -121,7 +134,7 @@ CASES = {
     "any index": (chosen, layers(), plane(-5, 5)),
     "two stacks": (clear, MASKED, layers()),
 }
-TOGETHER = {mean, valid_mean, largest_step, roughness, trend, clear}
+TOGETHER = {mean, after_a_loop, valid_mean, largest_step, roughness, trend, clear}
 """Whose loops over layers stand outside the loop over a row's pixels."""
 
 

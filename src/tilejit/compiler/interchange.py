@@ -84,7 +84,6 @@ class _Cutter:
         planes = {w.name for w in body.windows if not w.is_stack and form.radius != (0, 0)}
         self.stacks = {TIMES, *(w.name for w in body.windows if w.is_stack), *self.arrays, *planes}
         self.counts = stored(*self.body.body)
-        self.before: list[ast.stmt] = []
         self.sections: list[_Statements] = []
         self.sorted: list[str] = []
         """The variables that say how much is sorted."""
@@ -94,7 +93,8 @@ class _Cutter:
         if set(self.counts) & set(self.body.scalars):
             raise _UnfitError
         parts = self.parts(self.body.body, set())
-        if len(parts) == 1 or not isinstance(parts[-1], _Statements):
+        is_plain = all(isinstance(part, (_Statements, Once)) for part in parts)
+        if is_plain or not isinstance(parts[-1], _Statements):
             raise _UnfitError
         if any(_returns(s) for section in self.sections if section is not parts[-1] for s in section.statements):
             raise _UnfitError
@@ -113,10 +113,10 @@ class _Cutter:
         shared = {name: kinds[name] for name in names} | dict.fromkeys(self.sorted, Kind.INT)
         block = tuple(self.made(part, shared) for part in parts)
         helpers = tuple(beside_others(f, self.helpers) for f in self.helpers.values())
-        return Nest(tuple(self.before), block, shared, tuple(self.arrays.values()), helpers)
+        return Nest(block, shared, tuple(self.arrays.values()), helpers)
 
-    def parts(self, statements: Sequence[ast.stmt], targets: set[str]) -> list[_Part]:
-        """Cuts a block; ``targets`` are the variables of the loops around it."""
+    def parts(self, statements: Sequence[ast.stmt], targets: set[str], *, is_inside: bool = False) -> list[_Part]:
+        """Cuts a block; ``targets`` are the variables that all pixels share there, those of the loops around it too."""
         result: list[_Part] = []
         rest: list[ast.stmt] = []
         for statement in (single for s in statements for single in _singly(s)):
@@ -125,11 +125,13 @@ class _Cutter:
                 rest = []
                 name = statement.target.id  # type: ignore[attr-defined]
                 self.uniform.add(name)
-                result.append((statement, self.parts(statement.body, {*targets, name}), []))
-            elif targets and isinstance(statement, ast.If) and self.is_branch(statement):
+                result.append((statement, self.parts(statement.body, {*targets, name}, is_inside=True), []))
+            elif is_inside and isinstance(statement, ast.If) and self.is_branch(statement):
                 self.close(rest, result, targets)
                 rest = []
-                block, orelse = (self.parts(side, targets) for side in (statement.body, statement.orelse))
+                block, orelse = (
+                    self.parts(side, targets, is_inside=True) for side in (statement.body, statement.orelse)
+                )
                 result.append((statement, block, orelse))
             elif isinstance(statement, ast.Expr) and is_call(statement.value, "_sort"):
                 name, count = statement.value.args  # type: ignore[attr-defined]
@@ -143,11 +145,8 @@ class _Cutter:
             elif self.is_same_for_all(statement):
                 name = statement.targets[0].id  # type: ignore[attr-defined]
                 self.uniform.add(name)
-                if targets:
-                    result.append(Once(statement))
-                    targets = {*targets, name}
-                else:
-                    self.before.append(statement)
+                targets = {*targets, name}
+                result.append(Once(statement))  # in its place: it may be of a loop's variable after that loop
             else:
                 rest.append(statement)
         self.close(rest, result, targets)
@@ -162,8 +161,7 @@ class _Cutter:
         if not statements:
             return
         section = _Statements(statements)
-        loops = self.uniform & set(self.counts) - {n for s in self.before for n in stored(s)}
-        if section.names & loops - targets:
+        if section.names & self.uniform & set(self.counts) - targets:
             raise _UnfitError
         self.sections.append(section)
         result.append(section)

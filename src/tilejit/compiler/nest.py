@@ -70,8 +70,6 @@ Part = Section | Sort | Once | Branch | Loop
 class Nest:
     """A body whose loops over layers stand outside the loop over the pixels of a row."""
 
-    before: tuple[ast.stmt, ...]
-    """Assignments that are the same for all pixels."""
     block: tuple[Part, ...]
     """What is computed; a section that ends the body is the last."""
     shared: dict[str, Kind]

@@ -2,7 +2,8 @@
 
 Short arrays go through a network, which takes the same steps whatever the values are: pixels next to each other are
 then sorted in vector code. A median of 5x5 cells takes a thirtieth of the time of a loop that puts one value after the
-other in its place. NaN comes last, as in NumPy.
+other in its place. Long ones of pixels that go through layers together lie beside each other, and the loops of
+`by_lanes` take the network's steps for 64 of them: 200 elements in a tenth of the time of `by_gaps`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def pairs(size: int) -> list[tuple[int, int]]:
 def by_network(a: Any, n: int) -> None:
     """Sorts the first ``n`` elements of a short array."""
     real = [k < n and a[k] == a[k] for k in range(len(a))]
-    keys = [_unsigned(v) if is_real else math.inf for v, is_real in zip(a, real, strict=True)]
+    keys = [_without_sign(v) if is_real else math.inf for v, is_real in zip(a, real, strict=True)]
     for i, j in pairs(len(a)):
         if keys[j] < keys[i]:
             keys[i], keys[j] = keys[j], keys[i]
@@ -47,7 +48,8 @@ def by_network(a: Any, n: int) -> None:
         a[k] = keys[k] if k < sum(real) else math.nan
 
 
-def _unsigned(value: Any) -> Any:
+def _without_sign(value: Any) -> Any:
+    """The value; 0.0 for -0.0, which equals it."""
     return value if value != 0 else abs(value)
 
 

@@ -68,8 +68,7 @@ class Together:
         """The lines of the row; ``endings`` store what the body has returned."""
         checks = self.pixels.layer_checks()
         checked = self.for_pixels([f"_ok = {_OK}[_x]", *checks, f"{_OK}[_x] = _ok"]) if checks else []
-        lines = [self._text(statement) for statement in self.nest.before]
-        lines += self.for_pixels([f"{_OK}[_x] = True"]) if checks else []
+        lines = self.for_pixels([f"{_OK}[_x] = True"]) if checks else []
         *parts, last = self.nest.block
         for part in parts:
             if checked and isinstance(part, Loop) and part.is_whole:
