@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_LABELLED = re.compile(r"(\w[\w-]*) {2,}(.*)")
-"""A line of a plan or a report: a word, and what is said of it."""
+_LABELLED = re.compile(r"(\w[\w-]*) {2,}(.*)")  # a line of a plan or a report: a word, and what is said of it
 
 
 def on_terminal() -> bool:
@@ -32,12 +31,7 @@ def console() -> Console:
 
 
 def say(text: str, *, aside: bool = False) -> None:
-    """Prints a line; what a name in it would do to a terminal is spelled out.
-
-    Args:
-        text: The line.
-        aside: Whether it goes to standard error.
-    """
+    """Prints a line, or says it aside on standard error; what a name in it would do to a terminal is spelled out."""
     click.echo(printable(text), err=aside)
 
 

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from tilejit.raster.raster import Raster
 
     Floats = NDArray[np.float64]
-    Ramp = tuple[tuple[float, tuple[int, int, int]], ...]
-    """Values and their colours; between them colours blend."""
+    Ramp = tuple[tuple[float, tuple[int, int, int]], ...]  # values and their colours; between them colours blend
 
-SIDE = 600
-"""About the pixels of each of the two pictures, down and across."""
-GAP = 8
-"""White pixels between them."""
+SIDE = 600  # about the pixels of each of the two pictures, down and across
+GAP = 8  # white pixels between them
 
 ELEVATION: Ramp = (
     (0.0, (78, 122, 76)),
@@ -50,8 +47,7 @@ SLOPE: Ramp = (
 )
 """Degrees."""
 WATER, PALE_WATER = (74, 122, 158), (158, 186, 204)
-FLAT_SHADE = math.cos(math.radians(45.0))
-"""What the hillshade of a level cell is, of 1."""
+FLAT_SHADE = math.cos(math.radians(45.0))  # what the hillshade of a level cell is, of 1
 
 
 def picture(elevation: Raster, hillshade: Raster, slope: Raster) -> NDArray[np.uint8]:

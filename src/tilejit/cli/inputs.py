@@ -33,14 +33,10 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 class Input:
     """An input as it was typed."""
 
-    name: str | None
-    """The parameter that it is for, or None: by position."""
-    path: str
-    """The file."""
-    band: int | None
-    """The band, from 1, or None: it has one."""
-    is_stack: bool = False
-    """Whether the path is a pattern that names the files of a stack."""
+    name: str | None  # the parameter that it is for, or None: by position
+    path: str  # the file
+    band: int | None  # the band, from 1, or None: it has one
+    is_stack: bool = False  # whether the path is a pattern that names the files of a stack
 
 
 def parse_input(text: str) -> Input:
@@ -62,11 +58,7 @@ def open_inputs(
 ) -> list[list[Raster]]:
     """Opens the inputs of kernels, which share them by name; one alone goes to every kernel that takes one.
 
-    Args:
-        kernels: The kernels.
-        words: Their inputs, as they were typed.
-        scaled: As for `open_raster`.
-        stacks: Patterns that name the files of stacks, ``t=ndvi_*.tif``, as they were typed.
+    Words and stacks, patterns that name files as ``t=ndvi_*.tif``, are as they were typed.
     """
     inputs = [*(replace(parse_input(word), is_stack=True) for word in stacks), *map(parse_input, words)]
     if len(inputs) == 1 and inputs[0].name is None and all(len(k.rasters) == 1 for k in kernels):

@@ -90,12 +90,9 @@ def job_arguments(function: Function) -> Function:
 class JobWords:
     """A command line's kernels, applied to its inputs."""
 
-    kernels: tuple[Applicable, ...]
-    """The kernels, in order."""
-    rasters: tuple[Raster, ...]
-    """What each makes."""
-    options: RunOptions
-    """How to run them."""
+    kernels: tuple[Applicable, ...]  # the kernels, in order
+    rasters: tuple[Raster, ...]  # what each makes
+    options: RunOptions  # how to run them
 
     def outputs(self, paths: tuple[str, ...]) -> dict[str | os.PathLike[str], Raster]:
         """Pairs the outputs with their files."""

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.discovery import Collection
 
-    Row = tuple[str, str, str, str]
-    """Name, kind, signature, summary."""
+    Row = tuple[str, str, str, str]  # name, kind, signature, summary
 
 
 @click.command("list")
@@ -102,11 +101,7 @@ def show(kernel: str, backend: str, dtypes: str) -> None:
 
 
 def given_dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
-    """Returns the dtypes of a kernel's inputs, of which one is given, or one for each.
-
-    Raises:
-        ParameterError: There are not so many inputs, or it is no dtype of a raster.
-    """
+    """Returns the dtypes of a kernel's inputs, of which one is given, or one for each."""
     names = text.split(",")
     if len(names) == 1:
         names *= len(kernel.rasters)

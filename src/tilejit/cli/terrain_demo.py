@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.report import Report
     from tilejit.raster.raster import Raster
 
-CELL = 30.0
-"""Metres; the wavelengths of the kernel are meant for it."""
+CELL = 30.0  # metres; the wavelengths of the kernel are meant for it
 
 UTM_33N = (
     'PROJCS["WGS 84 / UTM zone 33N",'

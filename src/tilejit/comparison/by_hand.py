@@ -137,10 +137,8 @@ class ThreadsByHand(Trial):
         queued.append(queued_seconds())
 
 
-_READY_SECONDS = 300
-"""How long workers may take to import and load: one that has died would be waited for forever."""
-_SPECS: list[TrialSpec] = []
-"""In a worker: what it is there for."""
+_READY_SECONDS = 300  # how long workers may take to import and load: one that has died would be waited for forever
+_SPECS: list[TrialSpec] = []  # in a worker: what it is there for
 
 
 def started_pool(spec: TrialSpec) -> Pool:

@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     from tilejit.comparison.measures import Stages, TrialSpec
     from tilejit.comparison.strategy import Strategy, Trial
 
-SPEC, RESULT = "spec.pickle", "result.pickle"
-"""Files of the folder."""
-READY, DONE = "tilejit-trial ready", "tilejit-trial done"
-"""Lines of a trial; a kernel may print as well."""
+SPEC, RESULT = "spec.pickle", "result.pickle"  # files of the folder
+READY, DONE = "tilejit-trial ready", "tilejit-trial done"  # lines of a trial; a kernel may print as well
 _MOST_RUNS = 15
 TOLERANCE = 1e-4
 """The relative difference from which a result counts as another: Python computes in float64, a GPU rounds otherwise."""
@@ -155,15 +153,7 @@ def _compared(trial: Trial, spec: TrialSpec, *, exact: bool) -> tuple[int, float
 
 
 def differences(found: Sequence[NDArray[Any]], expected: NDArray[Any], *, exact: bool) -> tuple[int, float]:
-    """Compares arrays.
-
-    Args:
-        found: One for each result.
-        expected: The same, stacked.
-        exact: Whether every bit counts.
-
-    Returns:
-        How many pixels differ, and the largest relative difference of the others.
+    """How many pixels of some arrays differ from the same, stacked, and the largest relative difference of the others.
 
     Example:
         >>> differences([np.float32([1, np.nan])], np.float32([[1, np.nan]]), exact=True)
@@ -189,8 +179,7 @@ def differences(found: Sequence[NDArray[Any]], expected: NDArray[Any], *, exact:
     return int(wrong.sum()), largest
 
 
-_COPY_BYTES = 64_000_000
-"""More than any core's share of the last cache."""
+_COPY_BYTES = 64_000_000  # more than any core's share of the last cache
 _SECONDS = 0.25
 _CACHED = (64, 512)
 """Rows and columns of a tile that stays in a core's second cache with its result: 128 kB each of float32."""

@@ -36,12 +36,9 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
-_FIRST_PIXELS = 1 << 22
-"""Pixels of the first sample, which tells how many a second there are."""
-_MOST_TIMES = 4
-"""How much longer than all cores a few may take: beyond that they get fewer rows of the sample."""
-_STEP = 1024
-"""Rows of the sample by which that goes: those of a piece."""
+_FIRST_PIXELS = 1 << 22  # pixels of the first sample, which tells how many a second there are
+_MOST_TIMES = 4  # how much longer than all cores a few may take: beyond that they get fewer rows of the sample
+_STEP = 1024  # rows of the sample by which that goes: those of a piece
 
 
 def compare(

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from tilejit.comparison.measures import Limit, Measurement, Roofline
     from tilejit.comparison.sample import SampleFiles
 
-_EVEN = 1.1
-"""Of strategies that take about as long, the one that leaves less to write oneself is the one to use."""
+_EVEN = 1.1  # of strategies that take about as long, the one that leaves less to write oneself is the one to use
 HEADINGS = ("strategy", "cores", "start", "compile", "Mpx/s", "speed-up", "over Python", "efficiency", "memory",
             "limited by", "pixels", "whole raster")  # fmt: skip
 """The columns of the table."""
-WORDS = {"strategy", "limited by", "pixels"}
-"""Columns of words, which are written from the left."""
+WORDS = {"strategy", "limited by", "pixels"}  # columns of words, which are written from the left
 _FAIR = (
     "every strategy decodes the same files with tilejit's reader and leaves its result in memory; each runs in "
     "processes of its own, held to its cores, up to fifteen times: the quickest, for what else runs only ever adds"

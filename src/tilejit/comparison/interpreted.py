@@ -36,10 +36,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-TILE = (16, 64)
-"""Rows and columns that are interpreted between two looks at the clock: a few milliseconds."""
-_TILES = 64
-"""They lie evenly over the sample."""
+TILE = (16, 64)  # rows and columns that are interpreted between two looks at the clock: a few milliseconds
+_TILES = 64  # they lie evenly over the sample
 
 
 class _Cells:

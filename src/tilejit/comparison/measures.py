@@ -21,8 +21,7 @@ Stages = dict[str, tuple[float, float]]
 """Stage -> seconds by the clock and of cores, summed over threads. ``queue`` is no stage: seconds in which threads
 could have run and waited for a core."""
 
-Layers = tuple[tuple[str, int], ...]
-"""A file and a band: one, or those of a stack's layers."""
+Layers = tuple[tuple[str, int], ...]  # a file and a band: one, or those of a stack's layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +46,22 @@ class TrialSpec:
 class Measurement:
     """What a trial found out."""
 
-    start: float = 0.0
-    """Seconds until all its processes had imported what they need."""
-    compile: float = 0.0
-    """Seconds in which the kernel was loaded, compiled already, by one process."""
-    seconds: float = 0.0
-    """Seconds of the quickest run: what else the machine does only ever adds."""
-    runs: int = 0
-    """How many were made."""
-    pixels: int = 0
-    """Pixels that a run computed."""
-    share: float = 1.0
-    """Which part of the sample that is."""
-    cpu: float = 0.0
-    """Core seconds of that run, of all its processes."""
-    others: float = 0.0
-    """Cores that other programs kept busy meanwhile."""
-    stages: Stages = field(default_factory=dict)
-    """The time of each stage; empty where it is not known."""
+    start: float = 0.0  # seconds until all its processes had imported what they need
+    compile: float = 0.0  # seconds in which the kernel was loaded, compiled already, by one process
+    seconds: float = 0.0  # seconds of the quickest run: what else the machine does only ever adds
+    runs: int = 0  # how many were made
+    pixels: int = 0  # pixels that a run computed
+    share: float = 1.0  # which part of the sample that is
+    cpu: float = 0.0  # core seconds of that run, of all its processes
+    others: float = 0.0  # cores that other programs kept busy meanwhile
+    stages: Stages = field(default_factory=dict)  # the time of each stage; empty where it is not known
     traffic: float | None = None
     """Seconds of a run that moves the same arrays and computes nothing; None where nothing is moved."""
     memory: int | None = None
     """The most bytes that all its processes held together; None where the system does not tell."""
     different: int = 0
     """Pixels that differ from tilejit's: in any bit, or by more than arithmetic rounds where it is another."""
-    distance: float = 0.0
-    """The largest relative difference of the others."""
+    distance: float = 0.0  # the largest relative difference of the others
 
     @property
     def speed(self) -> float:
@@ -99,20 +88,15 @@ class Measurement:
 class Roofline:
     """The machine's limits for one kernel, by count of cores."""
 
-    cores: tuple[int, ...]
-    """The counts."""
-    bandwidth: tuple[float, ...]
-    """Bytes a second, read and written, of a copy that no cache holds."""
+    cores: tuple[int, ...]  # the counts
+    bandwidth: tuple[float, ...]  # bytes a second, read and written, of a copy that no cache holds
     peak: tuple[float, ...]
     """Operations a second of multiplications and additions in the kernel's compute dtype, without memory."""
-    cached: tuple[float, ...]
-    """Pixels a second of the kernel on cells that stay in the cache."""
+    cached: tuple[float, ...]  # pixels a second of the kernel on cells that stay in the cache
     operations: int
     """Operations a pixel, counted in the kernel's form; one inside an unbounded loop counts as a thousand."""
-    bytes_per_pixel: float
-    """Bytes that the kernel reads and writes for a pixel."""
-    compile: float
-    """Seconds that compiling the kernel took, Numba itself imported before."""
+    bytes_per_pixel: float  # bytes that the kernel reads and writes for a pixel
+    compile: float  # seconds that compiling the kernel took, Numba itself imported before
 
     def at(self, cores: int) -> int:
         """Returns where a count of cores is in the tables: the largest that is no larger."""
@@ -123,21 +107,12 @@ class Roofline:
 class Limit:
     """What holds a strategy up."""
 
-    name: str
-    """One word: GIL, interpreter, pickling, decode, bandwidth, arithmetic, overhead."""
-    reason: str
-    """The figures that show it."""
+    name: str  # one word: GIL, interpreter, pickling, decode, bandwidth, arithmetic, overhead
+    reason: str  # the figures that show it
 
 
 def limit_of(found: Measurement, cores: int, roofline: Roofline, known: Mapping[str, float]) -> Limit:
-    """Returns what limits a strategy, from what was measured of it and never from its name.
-
-    Args:
-        found: What was measured of it.
-        cores: The cores that it had.
-        roofline: What the machine can do.
-        known: Core seconds a pixel of ``decode`` and ``compute``, for strategies that don't tell theirs.
-    """
+    """What limits a strategy, by what was measured of it and not by its name; ``known`` as in `Measurement.core`."""
     shown = _lock(found, cores) or _traffic(found) or _serial_decode(found, cores)
     return shown or _largest_stage(found, cores, roofline, known)
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from tilejit.comparison.measures import TrialSpec
 
-_LOOK_SECONDS = 0.03
-"""Between two looks at the memory of a child and its children."""
+_LOOK_SECONDS = 0.03  # between two looks at the memory of a child and its children
 _LOOKS = 15
 """After so many looks it is found out anew who the children are: that reads a file for every process of the machine."""
 
@@ -39,9 +38,6 @@ def run_trial(spec: TrialSpec, cache: Path) -> Measurement:
     Args:
         spec: What to do.
         cache: The folder of compiled kernels.
-
-    Raises:
-        BackendError: It failed, or took longer than it may; with what it said.
     """
     seconds = 120 + 100 * spec.seconds  # start, compiling, one run at a hundredth of the best speed
     with _told(spec) as folder, tempfile.TemporaryFile("w+") as errors:
@@ -59,11 +55,7 @@ def run_trial(spec: TrialSpec, cache: Path) -> Measurement:
 
 
 def run_roofline(spec: TrialSpec, counts: Sequence[int], cache: Path) -> Roofline:
-    """Measures the machine's limits for a spec's kernel.
-
-    Raises:
-        BackendError: It failed; with what it said.
-    """
+    """Measures the machine's limits for a spec's kernel."""
     with _told(spec) as folder, tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", "tilejit.comparison.child", "roofline", str(folder), *map(str, counts)]
         done = subprocess.run(command, stderr=errors, check=False, env=_environment(spec, cache))  # noqa: S603

@@ -29,24 +29,18 @@ if TYPE_CHECKING:
 
 _SIDE = 1024
 """Rows and columns that a piece has about: large enough that its borders, where neighbours are strangers, are few."""
-_MOST_PIXELS = 1 << 26
-"""No sample is larger, of all layers together: 256 MB of float32 for each input and result."""
+_MOST_PIXELS = 1 << 26  # no sample is larger, of all layers together: 256 MB of float32 for each input and result
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFiles:
     """Files to measure on."""
 
-    inputs: tuple[Layers, ...]
-    """What each raster parameter takes."""
-    height: int
-    """Rows."""
-    width: int
-    """Columns."""
-    pieces: int
-    """How many pieces of the rasters it is made of; 0 where it is the rasters themselves."""
-    note: str
-    """How it is stored."""
+    inputs: tuple[Layers, ...]  # what each raster parameter takes
+    height: int  # rows
+    width: int  # columns
+    pieces: int  # how many pieces of the rasters it is made of; 0 where it is the rasters themselves
+    note: str  # how it is stored
 
     @property
     def pixels(self) -> int:
@@ -55,16 +49,7 @@ class SampleFiles:
 
 
 def make_sample(rasters: Sequence[Raster], pixels: int, folder: Path) -> SampleFiles:
-    """Makes a sample.
-
-    Args:
-        rasters: Bands of files or arrays, on one grid.
-        pixels: About how many pixels it should have.
-        folder: Where its files go.
-
-    Raises:
-        ParameterError: A raster is not a band of a file or an array.
-    """
+    """Makes a sample of about so many pixels of bands on one grid, whose files go to a folder."""
     ports = [_source_bands(raster) for raster in rasters]
     bands, layers = [band for port in ports for band in port], max(map(len, ports))
     wanted = min(pixels, _MOST_PIXELS // layers)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from tilejit.comparison.measures import Stages, TrialSpec
 
-_WARM = 16
-"""Rows and columns of the tiles, 64 of them, in which every worker of an executor loads the kernel."""
+_WARM = 16  # rows and columns of the tiles, 64 of them, in which every worker of an executor loads the kernel
 
 
 class _Own(Trial):
@@ -96,8 +95,7 @@ def _cuda(spec: TrialSpec) -> Trial:
     return _Own(spec, "cuda")
 
 
-REFERENCE = "tilejit threads"
-"""The strategy whose pixels the others are held to."""
+REFERENCE = "tilejit threads"  # the strategy whose pixels the others are held to
 
 _ALL = (
     Strategy("python", "one thread, interpreted", InterpretedThreads,

@@ -60,12 +60,9 @@ class Workload:
         opened = {path: open_raster(path) for path in dict.fromkeys(path for port in spec.inputs for path, _ in port)}
         layers = [[opened[path].band(band) for path, band in port] for port in spec.inputs]
         rasters = list(map(stack, layers, spec.dates or [None] * len(layers)))
-        self.raster = apply_kernel(spec.kernel, rasters, spec.parameters)
-        """The kernel's results, lazy."""
-        self.kernel = applications_of(self.raster.bands)[0].kernel
-        """The kernel, as it is applied."""
-        self.window = Window(0, 0, spec.rows, self.raster.grid.width)
-        """The cells that are computed."""
+        self.raster = apply_kernel(spec.kernel, rasters, spec.parameters)  # the kernel's results, lazy
+        self.kernel = applications_of(self.raster.bands)[0].kernel  # the kernel, as it is applied
+        self.window = Window(0, 0, spec.rows, self.raster.grid.width)  # the cells that are computed
         self._cores = spec.cores
 
     def job(self, tile: tuple[int, int] | None = None, backend: str = "cpu") -> Job:
@@ -117,12 +114,9 @@ class Reader:
 class Trial:
     """A strategy that is ready: its processes are up, its kernel is compiled."""
 
-    prepared: float = 0.0
-    """Seconds that went into what is done before the clock starts only for the sake of measuring."""
-    outputs: Sequence[Array] = ()
-    """The results of the last run."""
-    done: list[Window] | None = None
-    """The windows that the last run computed, each as often as it did; None for all."""
+    prepared: float = 0.0  # seconds that went into what is done before the clock starts only for the sake of measuring
+    outputs: Sequence[Array] = ()  # the results of the last run
+    done: list[Window] | None = None  # the windows that the last run computed, each as often as it did; None for all
 
     def __init__(self, spec: TrialSpec, tile: tuple[int, int] | None = None, backend: str = "cpu") -> None:
         self.spec, self.work = spec, Workload(spec)
@@ -130,8 +124,7 @@ class Trial:
         self.step = self.job.plan.steps[0]
         began = time.perf_counter()
         self.launch = self.work.launch(self.job)
-        self.compile = time.perf_counter() - began
-        """Seconds that loading the kernel took, in one process."""
+        self.compile = time.perf_counter() - began  # seconds that loading the kernel took, in one process
 
     def __call__(self) -> Stages:
         """Computes the sample, or what there is time for."""
@@ -162,11 +155,7 @@ def empty(window: Window, step: Step) -> list[Array]:
 
 
 def on_threads(function: Callable[[], object], count: int) -> None:
-    """Calls a function in so many threads at once.
-
-    Raises:
-        Exception: What one of them raised: a thread of its own would only print it, and its strategy would look slow.
-    """
+    """Calls a function in so many threads at once; an error of one is raised, where a thread would only print it."""
     with ThreadPoolExecutor(count) as pool:
         futures = [pool.submit(function) for _ in range(count)]
     for future in futures:

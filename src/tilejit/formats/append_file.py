@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 SEGMENT = 1 << 19
 """Bytes that are written past the page cache at once; a disk is no faster with more, and slower with half."""
-SEGMENTS = 3
-"""Segments in memory: one that is being filled, and others that are being written or wait for it."""
-PAGE = 4096
-"""Bytes to whose multiples direct writes are bound; no disk asks for more."""
+SEGMENTS = 3  # segments in memory: one that is being filled, and others that are being written or wait for it
+PAGE = 4096  # bytes to whose multiples direct writes are bound; no disk asks for more
 
 
 CACHED_SHARE = 8
@@ -37,14 +35,12 @@ have there, and most of itself."""
 class AppendFile(Protocol):
     """Takes bytes from many threads, in no order."""
 
-    descriptor: int
-    """The file, for what is not appended."""
+    descriptor: int  # the file, for what is not appended
 
     def append(self, data: NDArray[np.uint8], most: int) -> int:
         """Add bytes, which may be reused then, to the end of a file of so many at most; returns where they go.
 
-        Raises:
-            OSError: They, or earlier ones, cannot be written; or the file would become too large.
+        It raises the OSError of these or of earlier ones that cannot be written.
         """
 
     def finish(self) -> None:
@@ -194,8 +190,7 @@ def write_all(descriptor: int, left: memoryview, offset: int) -> None:
 _SECONDS = 0.05
 _CALL = "sync_file_range"
 """Linux's call; an fsync in its place would wait twenty times a second, on macOS for the disk's own cache as well."""
-_WRITE = 2
-"""Its SYNC_FILE_RANGE_WRITE: begin to write, and wait for nothing."""
+_WRITE = 2  # its SYNC_FILE_RANGE_WRITE: begin to write, and wait for nothing
 
 
 class Flusher:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-_CHUNK_CELLS = 1 << 16
-"""Cells per step of a pass over cells: 64 K cells and their flags stay in a core's second cache."""
+_CHUNK_CELLS = 1 << 16  # cells per step of a pass over cells: 64 K cells and their flags stay in a core's second cache
 
 
 def chunks(cells: NDArray[Any]) -> Iterator[slice]:
@@ -36,10 +35,7 @@ def scratch(local: threading.local, name: str, size: int) -> NDArray[np.uint8]:
 
 
 def nodata_key(dtype: np.dtype[Any], nodata: float | None) -> np.generic | None:
-    """The nodata value as a cell of a type can hold it.
-
-    Returns:
-        A scalar of the type; None where no cell can equal the value (-9999 in bytes, 0.5 or NaN in integers).
+    """The nodata value as a cell of a type; None where no cell can equal it (-9999 in bytes, 0.5 or NaN in integers).
 
     Example:
         >>> nodata_key(np.dtype(np.uint8), -9999) is None

@@ -36,16 +36,11 @@ _KEPT = {"grid_mapping"}
 class Given:
     """Cells as a caller holds them, and what is said of those without data."""
 
-    cells: Array
-    """(row, col) or (band, row, col)."""
-    mask: Mask | None = None
-    """Where there are no data; None where no mask says so."""
-    nodata: float | None = None
-    """The value that marks a cell without data."""
-    is_masked: bool = False
-    """Whether it is a masked array."""
-    labelled: Any = None
-    """The DataArray that it is, or None."""
+    cells: Array  # (row, col) or (band, row, col)
+    mask: Mask | None = None  # where there are no data; None where no mask says so
+    nodata: float | None = None  # the value that marks a cell without data
+    is_masked: bool = False  # whether it is a masked array
+    labelled: Any = None  # the DataArray that it is, or None
 
     @property
     def plane(self) -> Array:
@@ -87,11 +82,7 @@ class Given:
 
 
 def given_array(value: Any, what: str) -> Given:
-    """Look at an array that a caller gives: NumPy's, a masked one, an xarray.DataArray, or what NumPy makes one of.
-
-    Raises:
-        KernelError: It is the path of a file.
-    """
+    """Look at an array that a caller gives: NumPy's, a masked one, an xarray.DataArray, or what NumPy makes one of."""
     if type(value) is np.ndarray:
         return Given(value)
     if isinstance(value, (str, bytes, os.PathLike)):
@@ -127,12 +118,9 @@ def _nodata_of(array: Any, dtype: np.dtype) -> float | None:
 class Container:
     """What results are handed back in: what the inputs came in."""
 
-    is_stacked: bool
-    """Whether one came as (1, row, col), as `Raster.compute` gives one band."""
-    is_masked: bool
-    """Whether one was a masked array."""
-    labelled: Any
-    """The first DataArray among them, or None."""
+    is_stacked: bool  # whether one came as (1, row, col), as `Raster.compute` gives one band
+    is_masked: bool  # whether one was a masked array
+    labelled: Any  # the first DataArray among them, or None
 
     @staticmethod
     def of(inputs: Sequence[Given]) -> Container:

@@ -19,19 +19,15 @@ if TYPE_CHECKING:
 
 _UNITS = {1: "second sec", 60: "minute min", 3600: "hour hr", 86400: "day"}
 _SECONDS = {word + end: count for count, words in _UNITS.items() for word in words.split() for end in ("", "s")}
-_COORDINATE = re.compile(r"NETCDF_DIM_(.+)|DIM_(.+)_VALUE")
-"""What a layer has in a coordinate, of netCDF and of Zarr."""
+_COORDINATE = re.compile(r"NETCDF_DIM_(.+)|DIM_(.+)_VALUE")  # what a layer has in a coordinate, of netCDF and of Zarr
 _SINCE = re.compile(r"(\w+) since (.+)")
 _CALENDARS = {"standard", "gregorian", "proleptic_gregorian"}
 
 
 def dates_of(source: Source) -> Dates | None:
-    """Returns when each band was taken: by bands' descriptions, the tag of a TIFF, a coordinate, or a name's date.
+    """When each band was taken: by bands' descriptions, the tag of a TIFF, a coordinate, or a name's date.
 
-    What a file says of all its bands, each of them has.
-
-    Returns:
-        None where nothing says so of every band.
+    What a file says of all its bands, each of them has. None where nothing says so of every band.
     """
     found = [_by_descriptions(source), _by_tag(source), _by_coordinate(source), _by_name(source)]
     return next((tuple(date for date in dates if date is not None) for dates in found if None not in dates), None)

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
 
-    State = tuple[int, int, int, int]
-    """Device, inode, size, and when it was written."""
-    Colour = tuple[int, int, int, int]
-    """Red, green, blue and alpha, 0 to 255."""
+    State = tuple[int, int, int, int]  # device, inode, size, and when it was written
+    Colour = tuple[int, int, int, int]  # red, green, blue and alpha, 0 to 255
 
 _IN_ARCHIVE = re.compile(r"(/vsi(?:zip|tar|gzip|7z|rar|subfile|cached|sparse|crypt)/(?:\d+(?:_\d+)?,)?)(.*)", re.DOTALL)
 """GDAL's file systems in a file, and the file."""
@@ -98,11 +96,7 @@ def states_of(files: Iterable[str]) -> dict[str, State | None]:
 
 
 def check_unchanged(name: str, states: Mapping[str, State | None]) -> None:
-    """Refuse an input of which a file is another than when it was opened, by what its files were then.
-
-    Raises:
-        ReadError: One was written, replaced or removed since; with what to do.
-    """
+    """Refuse an input of which a file is another than when it was opened, by what its files were then."""
     for file, state in states.items():
         now = _state_of(file) if state is not None else None
         if now == state:
@@ -131,10 +125,8 @@ _SPACES = ("", "RPC")
 """The namespaces that GDAL copies: the default one, and the sensor's model of a scene that was not warped yet."""
 _STALE = {"OVR_RESAMPLING_ALG", "STATISTICS_APPROXIMATE"}
 """Tags of overviews, which an output has none of, and of statistics that were only estimated from them."""
-_CODED = {"palette", "Y", "Cb", "Cr"}
-"""Interpretations that hold only with a table, or with the codec that stores them."""
-_MOST_COLOURS = 1 << 15
-"""rasterio hands the numbers of a table's colours over as signed 16-bit ones."""
+_CODED = {"palette", "Y", "Cb", "Cr"}  # interpretations that hold only with a table, or with the codec that stores them
+_MOST_COLOURS = 1 << 15  # rasterio hands the numbers of a table's colours over as signed 16-bit ones
 _BLACK = (0, 0, 0, 255)
 
 

@@ -74,13 +74,7 @@ def geotiff_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, op
 
 
 def writer_of(options: Mapping[str, str]) -> str:
-    """What writes a GeoTIFF, and why.
-
-    Args:
-        options: What `default_options` returned.
-
-    Returns:
-        A few words for the plan.
+    """What writes a GeoTIFF with complete options, and why, in a few words for the plan.
 
     Example:
         >>> writer_of({"COMPRESS": "JPEG"})
@@ -97,9 +91,6 @@ class BlockSink(OutputSink):
 
     GDAL creates the file with all its tags and no blocks. Each block is encoded by the thread that writes it and
     appended, in any order. The directory's offsets and byte counts are filled in at the end.
-
-    Raises:
-        SinkError: The file cannot be created; nothing is left.
     """
 
     def __init__(self, file: OutputFile) -> None:
@@ -156,11 +147,7 @@ class BlockSink(OutputSink):
         return BlockWriterOpener(self._encoder, self._shared)
 
     def _append(self, blocks: Iterable[tuple[int, Encoded]]) -> list[tuple[int, int, int]]:
-        """Put blocks into the file; returns the number, offset and byte count of each.
-
-        Raises:
-            OSError: The disk is full, or the file cannot hold so much.
-        """
+        """Put blocks into the file; returns the number, offset and byte count of each."""
         if self._shared is not None:  # others append, too
             return self._shared.append(blocks)
         entries = []
@@ -184,11 +171,7 @@ class BlockSink(OutputSink):
         return {"blocks": list(numbers), "offsets": list(offsets), "counts": list(counts)}
 
     def _begin(self) -> None:
-        """Cut off what was written after the last entry of a journal.
-
-        Raises:
-            SinkError: The file is shorter than its journal says.
-        """
+        """Cut off what was written after the last entry of a journal."""
         end, size = int((self._offsets + self._counts).max(initial=0)), self._file.temporary.stat().st_size
         if size < end:
             raise SinkError(
@@ -224,11 +207,7 @@ class BlockSink(OutputSink):
 
 
 class RasterioSink(OutputSink):
-    """A GeoTIFF that GDAL writes, one window at a time; it compresses on threads of its own meanwhile.
-
-    Raises:
-        SinkError: The file cannot be created; nothing is left.
-    """
+    """A GeoTIFF that GDAL writes, one window at a time; it compresses on threads of its own meanwhile."""
 
     def __init__(self, file: OutputFile, threads: int = 1) -> None:
         super().__init__(file, file.block)
@@ -280,11 +259,7 @@ class RasterioWriter(OutputWriter):
 
 
 def check_blocks(file: OutputFile) -> None:
-    """Find each block in the closed file: a full disk leaves offsets of zero or beyond the file's end.
-
-    Raises:
-        OSError: A block is missing.
-    """
+    """Find each block in the closed file: a full disk leaves offsets of zero or beyond the file's end."""
     size = file.temporary.stat().st_size
     sparse = is_sparse(file.options)
     separate = file.options.get("INTERLEAVE", "PIXEL").upper() == "BAND"

@@ -37,18 +37,12 @@ class ArraySource:
         [[[1.0, nan]]]
     """
 
-    array: NDArray[Any]
-    """(band, row, col)."""
-    grid: Grid
-    """Where its cells lie."""
-    bands: tuple[BandInfo, ...]
-    """All its bands."""
-    name: str = "array"
-    """What messages call it."""
-    block: tuple[int, int] = (512, 512)
-    """Rows and columns that a reader does well to keep to."""
-    storage: SourceStorage = field(default_factory=lambda: SourceStorage("in memory"))
-    """How it is stored."""
+    array: NDArray[Any]  # (band, row, col)
+    grid: Grid  # where its cells lie
+    bands: tuple[BandInfo, ...]  # all its bands
+    name: str = "array"  # what messages call it
+    block: tuple[int, int] = (512, 512)  # rows and columns that a reader does well to keep to
+    storage: SourceStorage = field(default_factory=lambda: SourceStorage("in memory"))  # how it is stored
     mask: NDArray[np.bool_] | None = None
     """Where it holds no data, (band, row, col), whatever the nodata value says; None for nowhere."""
 
@@ -61,19 +55,7 @@ class ArraySource:
         name: str = "array",
         mask: NDArray[np.bool_] | None = None,
     ) -> ArraySource:
-        """Wrap an array, whose memory is shared.
-
-        Args:
-            array: (band, row, col), or (row, col) for one band.
-            grid: Where its cells lie; not georeferenced if left out.
-            nodata: The value that marks a cell without data, in every band.
-            name: What messages call it.
-            mask: Where it holds no data, of its shape.
-
-        Raises:
-            SourceError: The array has no cells or is not (band, row, col), its type is not a real number, or
-                the grid has another shape.
-        """
+        """Wrap a (band, row, col) or (row, col) array, sharing its memory; a mask says where it holds no data."""
         stack = array[np.newaxis] if array.ndim == 2 else array
         if stack.ndim != 3 or 0 in stack.shape:
             raise SourceError(f"{name}: an array is (band, row, col) or (row, col), with cells, not {array.shape}")
@@ -141,9 +123,6 @@ class MemorySink:
 class ArraySink(MemorySink):
     """An array as a sink; threads may write to different windows at the same time.
 
-    Raises:
-        SinkError: The array's shape is not (band, row, col) on the grid.
-
     Example:
         >>> from tilejit.grid import Grid
         >>> sink = ArraySink(np.zeros((1, 2, 2)), Grid(2, 2))
@@ -152,14 +131,10 @@ class ArraySink(MemorySink):
         [[[1.0, 1.0], [0.0, 0.0]]]
     """
 
-    array: NDArray[Any]
-    """(band, row, col), allocated by the caller."""
-    grid: Grid
-    """Where its cells lie."""
-    block: tuple[int, int] = (512, 512)
-    """Rows and columns that a writer does well to keep to."""
-    shared: SharedMemory | None = None
-    """The memory that the array lies in, where other processes reach it."""
+    array: NDArray[Any]  # (band, row, col), allocated by the caller
+    grid: Grid  # where its cells lie
+    block: tuple[int, int] = (512, 512)  # rows and columns that a writer does well to keep to
+    shared: SharedMemory | None = None  # the memory that the array lies in, where other processes reach it
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.array.shape[1:] != self.grid.shape:
@@ -191,14 +166,10 @@ class ArraySink(MemorySink):
 class ArrayWriterOpener:
     """Opens a writer of an array in another process."""
 
-    grid: Grid
-    """Where the array's cells lie."""
-    count: int
-    """Its bands."""
-    dtype: np.dtype[Any]
-    """Its type."""
-    memory: SharedMemory | None
-    """The array's memory; None where workers do not reach it."""
+    grid: Grid  # where the array's cells lie
+    count: int  # its bands
+    dtype: np.dtype[Any]  # its type
+    memory: SharedMemory | None  # the array's memory; None where workers do not reach it
 
     def __call__(self) -> ArraySink | SendingWriter:
         """Open it; a worker that does not reach the memory sends its cells home."""
@@ -235,19 +206,12 @@ class SharedMemory:
     beyond that is killed; and its memory cannot be let go of while an array looks at it.
     """
 
-    path: str
-    """Where a process opens it."""
-    identity: tuple[int, int]
-    """Device and inode: a descriptor's number is used again once it is closed."""
-    space: FileIdentity
-    """What processes see that may open it there."""
+    path: str  # where a process opens it
+    identity: tuple[int, int]  # device and inode: a descriptor's number is used again once it is closed
+    space: FileIdentity  # what processes see that may open it there
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return it as an array, which keeps the memory for as long as it lives.
-
-        Raises:
-            SinkError: It is no longer there.
-        """
+        """Return it as an array, which keeps the memory for as long as it lives."""
         try:
             descriptor = os.open(self.path, os.O_RDWR)
         except OSError as error:
@@ -266,10 +230,8 @@ class SharedArray:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._descriptor, path = _reserve(int(np.prod(shape)) * dtype.itemsize)
-        self.memory = SharedMemory(path, _identity(self._descriptor), process_space())
-        """What is sent to the others."""
-        self.array = self.memory.array(shape, dtype)
-        """The cells."""
+        self.memory = SharedMemory(path, _identity(self._descriptor), process_space())  # what is sent to the others
+        self.array = self.memory.array(shape, dtype)  # the cells
 
     def close(self) -> None:
         """Let no other process in any more."""

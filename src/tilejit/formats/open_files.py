@@ -29,11 +29,7 @@ _order: dict[int, weakref.ref[OpenFile]] = {}  # type: ignore[type-arg]
 
 @functools.cache
 def most() -> int:
-    """How many files of rasters may be open at once.
-
-    Returns:
-        Half of what the system lets this process have, for GDAL may open another file beside one.
-    """
+    """How many rasters may be open: half of what the system allows, for GDAL may open a file beside one."""
     limit = most_open_files()
     return _MOST if limit is None else max(4, min(_MOST, (limit - _OTHERS) // 2))
 

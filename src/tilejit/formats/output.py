@@ -44,26 +44,18 @@ the int64 nodata -9223372036854775807 came back as -9."""
 class OutputFile:
     """A checked GeoTIFF, and the temporary file beside it that takes its name in the end.
 
-    Args:
-        profile: What the file will be.
-        synced: Whether it is on the disk when it has its name; if not, that is left to the caller.
-
-    Raises:
-        SinkError: The name, the folder, the type, the nodata value or an option is refused; nothing is created.
+    Unless ``synced``, it is left to the caller that it is on the disk when it has its name.
     """
 
     def __init__(self, profile: OutputProfile, *, synced: bool = True) -> None:
-        self.profile = profile
-        """What the file will be."""
-        self.target = checked_geotiff(profile)
-        """The file behind the name."""
+        self.profile = profile  # what the file will be
+        self.target = checked_geotiff(profile)  # the file behind the name
         check_values(profile)
         check_side_file(profile.path, self.target, profile.grid)
         shape, checkpoint = profile.grid.shape, profile.checkpoint
         self.options = default_options(profile.dtype, *shape, profile.options, profile.count)
         """All the creation options but NUM_THREADS."""
-        self.block = block_of(self.options, *shape)
-        """Rows and columns of the storage blocks."""
+        self.block = block_of(self.options, *shape)  # rows and columns of the storage blocks
         self.kept = checkpoint is not None and checkpoint.stage == "begun"
         """Whether it stays where the output cannot be completed."""
         self._found = None if checkpoint is None else temporary_of(self.target, checkpoint)
@@ -102,11 +94,7 @@ class OutputFile:
             sync_path(self.temporary)
 
     def publish(self) -> None:
-        """Give the temporary file its name, without what lay beside the old file.
-
-        Raises:
-            NameTakenError: Something that may not be replaced has the name by now; the file stays.
-        """
+        """Give the temporary file its name, without what lay beside the old file; it stays if that is taken."""
         self.temporary = finished(self.temporary)
         try:
             give_name(self.profile.path, self.temporary, self.target, overwrite=self.profile.overwrite)
@@ -135,23 +123,14 @@ class OutputFile:
 class OutputFolder:
     """A folder under a temporary name beside its target, whose name it gets in the end.
 
-    Args:
-        profile: What the output will be.
-        target: What the folder will be called.
-        check: Refuses to replace a folder for what it holds; None where none may be replaced.
-
-    Raises:
-        SinkError: It cannot be created, or what an earlier run should have left is not this user's.
+    ``check`` refuses to replace a folder for what it holds; None where none may be replaced.
     """
 
     def __init__(self, profile: OutputProfile, target: Path, check: Callable[[Path], None] | None = None) -> None:
         checkpoint = profile.checkpoint
-        self.profile = profile
-        """What the output will be."""
-        self.target = target
-        """What the folder will be called."""
-        self.temporary = temporary_of(target, checkpoint)
-        """What it is called until it is complete."""
+        self.profile = profile  # what the output will be
+        self.target = target  # what the folder will be called
+        self.temporary = temporary_of(target, checkpoint)  # what it is called until it is complete
         self.kept = checkpoint is not None and checkpoint.stage == "begun"
         """Whether it stays where the output cannot be completed."""
         self._check = check
@@ -171,11 +150,7 @@ class OutputFolder:
 
     @contextmanager
     def published(self) -> Iterator[None]:
-        """Give the folder its name; where the body fails, what was there before is there again.
-
-        Raises:
-            NameTakenError: Something that may not be replaced has the name by now; the folder stays.
-        """
+        """Give the folder its name, or keep it if that is taken; where the body fails, all is as before."""
         self.temporary = finished(self.temporary)
         try:
             with replacing_folder(self.profile.path, self.temporary, self.target, self._check):

@@ -53,11 +53,7 @@ class Coverage:
         self._lock = threading.Lock()
 
     def claim(self, window: Window) -> None:
-        """Take blocks that nobody has written.
-
-        Raises:
-            SinkError: The window cuts a block, or one was written before.
-        """
+        """Take blocks that nobody has written; refuses a window that cuts one, or holds one that was written."""
         rows, cols = self._blocks.block
         if not self._blocks.holds_whole(window):
             raise SinkError(f"{self._path}: {window} cuts blocks of {rows} x {cols}: write whole ones")
@@ -71,11 +67,7 @@ class Coverage:
             part[...] = True
 
     def check_complete(self) -> None:
-        """Find a block that was never written.
-
-        Raises:
-            OSError: There is one.
-        """
+        """Refuse an output of which a block was never written."""
         if not self._written.all():
             row, col = np.argwhere(~self._written)[0]
             raise never_written(f"block row {row}, block col {col}")
@@ -90,12 +82,9 @@ def never_written(block: str) -> OSError:
 
 
 class OutputWriter(ABC):
-    """A writer of an output file or folder, in whatever process.
+    """A writer of an output file or folder, in whatever process: of whole ``blocks``, each once, or of any windows.
 
-    Args:
-        profile: The whole output.
-        blocks: Its blocks, of which it takes whole ones, each once; None where any window will do.
-        guard: What stands around each write; in other processes than the sink's, errors are named and no more.
+    The guard stands around each write; in other processes than the sink's, errors are named and no more.
     """
 
     def __init__(self, profile: OutputProfile, blocks: BlockGrid | None, guard: Guard | None) -> None:
@@ -129,16 +118,10 @@ def _failures_named(profile: OutputProfile, window: Window) -> Iterator[None]:
 
 
 class OutputSink(ABC):
-    """A sink over an output file or folder: who may write when, and what happens where something fails.
-
-    Args:
-        output: The file or folder.
-        block: Rows and columns of its storage blocks.
-    """
+    """A sink over an output file or folder: who may write when, and what happens where something fails."""
 
     def __init__(self, output: OutputFile | OutputFolder, block: tuple[int, int]) -> None:
-        self.block = block
-        """Rows and columns of its storage blocks."""
+        self.block = block  # rows and columns of its storage blocks
         self._profile = output.profile
         self._life = output
         self._turn = threading.Condition()
@@ -258,14 +241,11 @@ class OutputSink(ABC):
 class FinishedSink:
     """An output that an earlier run completed, but for its name: it was killed before some of its files had theirs.
 
-    Args:
-        profile: What the output is.
-        renames: Its files and folders: what they are called until it is complete, and then.
-        check: Refuses to replace a folder for what it holds; None where no folder is part of it.
+    ``renames`` are its files and folders: what they are called until it is complete, and then. ``check`` refuses to
+    replace a folder for what it holds; None where no folder is part of it.
     """
 
-    block = (1, 1)
-    """Nobody writes blocks."""
+    block = (1, 1)  # nobody writes blocks
 
     def __init__(
         self,

@@ -76,12 +76,7 @@ def remove_sidecars(file: Path) -> None:
 
 
 def give_name(path: str, new: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a file its name, in one step; with ``overwrite`` without what lay beside the old one.
-
-    Raises:
-        NameTakenError: Something has the name that may not be replaced; the file stays.
-        OSError: It cannot be renamed.
-    """
+    """Give a file its name, in one step, without what lay beside an old one; where it is taken the file stays."""
     if not overwrite:
         with name_taken_told(path, new):
             rename_new(new, target)
@@ -95,11 +90,7 @@ def give_name(path: str, new: Path, target: Path, *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def name_taken_told(path: str, finished: Path) -> Iterator[None]:
-    """Say where a finished output is whose name somebody has taken while the run went on.
-
-    Raises:
-        NameTakenError: Somebody has.
-    """
+    """Say where a finished output is whose name somebody has taken while the run went on."""
     try:
         yield
     except (FileExistsError, SinkError) as error:
@@ -118,12 +109,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def new_file(path: str, target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary name to write a small file to, which then gets its own; `checked_file` has returned the target.
-
-    Raises:
-        NameTakenError: Something has the name by now; the file stays under another.
-        OSError: It cannot be written; nothing is left of it.
-    """
+    """A temporary name to write a small file to, which then gets its own, from `checked_file`, or goes."""
     temporary = temporary_of(target)
     try:
         yield temporary
@@ -148,9 +134,6 @@ def replacing_folder(path: str, new: Path, target: Path, check: Callable[[Path],
 
     Where it ends in between, as in a kill, the folder that was there before is at `replaced_folder`. ``check`` refuses
     to replace a folder for what it holds; None where none may be replaced.
-
-    Raises:
-        NameTakenError: A folder of that name may not be replaced; the new one stays.
     """
     old = replaced_folder(new)
     if kind_of(old) is not None and kind_of(target) is None:
@@ -245,11 +228,9 @@ _NAME = re.compile(rf"\..+\.({ORIGIN})-[0-9a-f]{{16}}\.(tmp|running)(\..*)?")
 _SHARE = 100
 """A folder is looked through again after so many times as long as that takes: 10,000 files take 5 to 15 ms, which a
 process that writes them one by one would pay 10,000 times."""
-_MOST = 1000
-"""Folders that are remembered."""
+_MOST = 1000  # folders that are remembered
 
-_due: dict[Path, float] = {}
-"""When each folder is looked through again."""
+_due: dict[Path, float] = {}  # when each folder is looked through again
 
 
 def sweep(folder: Path) -> None:

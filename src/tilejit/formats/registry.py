@@ -37,11 +37,7 @@ OWN_SOURCES = dict.fromkeys((".tif", ".tiff", ".gtiff", ".vrt"), open_file)
 
 
 def outside_format(group: str, name: str) -> Any:
-    """What another package declares in a group for the name of an input or output; None where none does.
-
-    Raises:
-        SourceError: The package cannot be imported.
-    """
+    """What another package declares in a group for the name of an input or output; None where none does."""
     points = _outside_formats(group, tuple(sys.path))
     point = points.get(Path(name).suffix.lower()) or points.get(f"{name.partition('://')[0].lower()}://")
     if point is None:
@@ -64,17 +60,7 @@ def _outside_formats(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """Open a raster by its name; no pixel is read.
-
-    Args:
-        path: A file, a name in GDAL's own file systems, or one that another package takes.
-
-    Returns:
-        The source, which other processes can open by its name too; close it.
-
-    Raises:
-        SourceError: There is no such file, or it holds what tilejit does not read; see `open_rasterio`.
-    """
+    """Open a raster by a name, GDAL's or another package's; no pixel is read. Other processes can open it so too."""
     name = absolute_name(os.fspath(path))
     if name.startswith("ZARR:"):
         from tilejit.formats.zarr_source import open_zarr
@@ -87,9 +73,6 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 
 def variable_name(path: str | os.PathLike[str], variable: str) -> str:
     """The name of a variable of a netCDF file or a Zarr store, as GDAL spells it.
-
-    Raises:
-        SourceError: The file is of a format without variables.
 
     Example:
         >>> variable_name("cube.zarr", "ndvi"), variable_name("tas.nc", "tas")
@@ -121,8 +104,7 @@ def _open_outside(name: str, opener: Callable[[str], Source]) -> Source:
 class OutsideSource:
     """A source of another package, with the name that opens it, and whether its files are still those."""
 
-    source: Source
-    """The package's own."""
+    source: Source  # the package's own
     name: str
     grid: Grid
     bands: tuple[BandInfo, ...]
@@ -158,11 +140,7 @@ def is_opened_by_name(source: Source) -> bool:
 
 
 def check_no_input(name: str, places: Sequence[Path], sources: Iterable[Source], what: str = "an output") -> None:
-    """Refuse to write what is read, to files and folders of which a source's file is one; see `check_not_read`.
-
-    Raises:
-        SinkError: A place is a source's file, or holds one.
-    """
+    """Refuse to write what is read, to files and folders of which a source's file is one; see `check_not_read`."""
     if not beside(places):  # an input is there
         return
     by_name = {source.name: storage_of(source).files or (source.name,) for source in sources}
@@ -187,9 +165,6 @@ def _own_format(suffix: str) -> SinkFormat | None:
 def format_of(path: str) -> SinkFormat:
     """What a name says that an output is.
 
-    Raises:
-        SinkError: It says nothing that is written.
-
     Example:
         >>> format_of("slope.VRT").name
         'a VRT of GeoTIFF shards'
@@ -207,40 +182,17 @@ def format_of(path: str) -> SinkFormat:
 def storage_at(
     path: str, dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]
 ) -> Storage:
-    """How an output is stored.
-
-    Args:
-        path: Its name.
-        dtype: The type to store.
-        shape: Rows and columns.
-        count: Bands.
-        options: Creation options, over tilejit's own.
-
-    Raises:
-        SinkError: The name or an option is not one of those that are known.
-    """
+    """How an output of that name is stored, with creation options over tilejit's own."""
     return format_of(path).storage(dtype, shape, count, options)
 
 
 def checked_target(profile: OutputProfile) -> Path:
-    """The place behind an output's name, with every refusal that needs no GDAL.
-
-    Raises:
-        SinkError: Its name is no format's, not local, cannot be written to, or exists already.
-    """
+    """The place behind an output's name, with every refusal that needs no GDAL."""
     return format_of(profile.path).check(profile)
 
 
 def open_sink(profile: OutputProfile, threads: int = 1) -> Sink:
-    """Open the sink that an output's name and options ask for.
-
-    Args:
-        profile: What the output will be.
-        threads: Threads that compress, where GDAL does.
-
-    Raises:
-        SinkError: The name is no format's, or the output cannot be created.
-    """
+    """Open the sink that an output's name and options ask for; where GDAL compresses, on so many threads."""
     form = format_of(profile.path)
     if profile.checkpoint is not None and profile.checkpoint.stage == "complete":
         from tilejit.formats.output_sink import FinishedSink

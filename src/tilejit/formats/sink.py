@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.window import Window
 
-WRITTEN_DIRECTLY = "blocks written directly"
-"""What a plan says of an output whose blocks need no GDAL."""
+WRITTEN_DIRECTLY = "blocks written directly"  # what a plan says of an output whose blocks need no GDAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +85,7 @@ class Storage:
     """Whether it can be written by several processes (see `opener_of`), and by one run after the other."""
 
 
-Manifest = Any
-"""What a writer wrote, for its sink: small and picklable."""
+Manifest = Any  # what a writer wrote, for its sink: small and picklable
 
 
 class Writer(Protocol):
@@ -202,11 +200,7 @@ def check_write(
     window: Window,
     array: NDArray[Any],
 ) -> None:
-    """Refuse a write that no sink can do.
-
-    Raises:
-        SinkError: The window reaches outside the raster, or the array has another shape or type.
-    """
+    """Refuse a write that no sink can do."""
     if window.row_off < 0 or window.col_off < 0 or window.row_end > grid.height or window.col_end > grid.width:
         raise SinkError(f"{name}: the window {window} reaches outside {grid.height} rows x {grid.width} cols")
     if array.shape != (count, *window.shape):

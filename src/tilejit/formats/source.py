@@ -60,18 +60,12 @@ class BandInfo:
 class Decoding:
     """What decoding takes where threads share decoded blocks, so that tiles may cut them."""
 
-    run: tuple[int, int]
-    """Rows and columns that are decoded together: a block, or a run of small ones."""
-    run_bytes: int
-    """Bytes of them, decoded."""
-    thread_bytes: int
-    """Bytes that each thread takes beside: for blocks as stored, and between two codings."""
-    is_apart: bool
-    """Whether each band has blocks of its own."""
-    by_rows: bool
-    """Whether rows are read alone, for nothing is decoded."""
-    codec: BlockCodec | None = None
-    """What decodes, where functions of it are compiled."""
+    run: tuple[int, int]  # rows and columns that are decoded together: a block, or a run of small ones
+    run_bytes: int  # bytes of them, decoded
+    thread_bytes: int  # bytes that each thread takes beside: for blocks as stored, and between two codings
+    is_apart: bool  # whether each band has blocks of its own
+    by_rows: bool  # whether rows are read alone, for nothing is decoded
+    codec: BlockCodec | None = None  # what decodes, where functions of it are compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +166,7 @@ class Source(Protocol):
 def check_request(
     source: Source, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None
 ) -> None:
-    """Refuse a read that no source can do.
-
-    Raises:
-        ReadError: The window reaches outside the raster, a band does not exist, or an array has another
-            shape than (bands, rows, cols).
-    """
+    """Refuse a read that no source can do."""
     count, (height, width) = len(source.bands), source.grid.shape
     if window.row_off < 0 or window.col_off < 0 or window.row_end > height or window.col_end > width:
         raise ReadError(f"{source.name}: the window {window} reaches outside {height} rows x {width} cols")
@@ -206,8 +195,7 @@ class ScaledSource:
         [[[0.10000000149011612, nan]]]
     """
 
-    counts: Source
-    """What is stored."""
+    counts: Source  # what is stored
 
     @cached_property
     def name(self) -> str:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-_LONGEST = 255
-"""Bytes of a file's name, where the system does not say."""
+_LONGEST = 255  # bytes of a file's name, where the system does not say
 _STEM = 60
 """Bytes of a target's name that a temporary name has: enough to tell it by, and all of that fits any file system."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -30,18 +29,13 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk")
 class Checkpoint:
     """A temporary output that a run leaves to the next one when it fails."""
 
-    mark: str
-    """What tells the run from others, in the temporary name."""
+    mark: str  # what tells the run from others, in the temporary name
     stage: Literal["new", "begun", "complete"]
     """Whether it is created anew; or an earlier run has left it, and it is opened; or lacks nothing but its name."""
 
 
 def local_target(name: str) -> Path:
-    """The place behind a name.
-
-    Raises:
-        SinkError: It is not local, or its folder is not there or cannot be written to, or its name is too long.
-    """
+    """The place behind a name."""
     if name.startswith("/vsi") or "://" in name:
         raise SinkError(f"{name}: tilejit writes local files: write one, and copy it there after that")
     # Through a link, so that the link stays and its file is replaced.
@@ -64,9 +58,6 @@ def checked_file(name: str, *, overwrite: bool, sidecars: bool = False) -> Path:
     """The place behind the name of a file that is to be written: the one check for all that tilejit writes.
 
     With ``sidecars`` of what GDAL would read beside it, too.
-
-    Raises:
-        SinkError: As for `local_target`; or something else than a file is there, or a file that may not be replaced.
     """
     target = local_target(name)
     check_place(name, target, overwrite=overwrite)
@@ -76,12 +67,7 @@ def checked_file(name: str, *, overwrite: bool, sidecars: bool = False) -> Path:
 
 
 def check_place(name: str, place: Path, *, overwrite: bool) -> None:
-    """Refuse a place that a file may not take.
-
-    Raises:
-        SinkError: A folder, a device, a FIFO, a socket or a link that leads nowhere is there; or there is a file that
-            may not be replaced.
-    """
+    """Refuse a place that a file may not take."""
     said = name if name.endswith(",") else f"{name}:"
     match kind_of(place):
         case None:
@@ -118,14 +104,7 @@ def beside(places: Iterable[Path]) -> list[Path]:
 
 
 def check_not_read(name: str, places: Iterable[Path], inputs: Mapping[str, str], what: str = "an output") -> None:
-    """Refuse to write what is read.
-
-    Args:
-        name: What is to be written.
-        places: Its files and folders.
-        inputs: Each file that is read -> the input that it belongs to; by whatever name, or in a folder of places.
-        what: What is to be written, for the message.
-    """
+    """Refuse to write files and folders of which one is read: inputs are file -> the input that it belongs to."""
     there = beside(places)
     names, numbers = {os.path.realpath(place) for place in there}, {_number(place) for place in there} - {None}
     for file, source in inputs.items():

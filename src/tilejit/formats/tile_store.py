@@ -40,16 +40,11 @@ if TYPE_CHECKING:
 class TileStore:
     """A band in a file of tiles as a source; a small value that any process reads by which sees the file."""
 
-    path: str
-    """The file; places that were never written take up none of the disk."""
-    name: str
-    """What messages call it."""
-    grid: Grid
-    """Where its cells lie."""
-    bands: tuple[BandInfo]
-    """Its one band."""
-    block: tuple[int, int]
-    """Rows and columns of a tile."""
+    path: str  # the file; places that were never written take up none of the disk
+    name: str  # what messages call it
+    grid: Grid  # where its cells lie
+    bands: tuple[BandInfo]  # its one band
+    block: tuple[int, int]  # rows and columns of a tile
     sides: bytes = b""
     """For each tile, row by row, which of its two places holds its cells: 0 or 1; empty for 0 everywhere."""
 
@@ -135,8 +130,7 @@ class TileStore:
 class TileStoreSink(MemorySink):
     """Writes tiles to the place that a store's `sides` name; its own writer, here and in other processes."""
 
-    store: TileStore
-    """What reads them later."""
+    store: TileStore  # what reads them later
 
     @property
     def block(self) -> tuple[int, int]:
@@ -153,11 +147,7 @@ class TileStoreSink(MemorySink):
         return self
 
     def __call__(self) -> Self:
-        """Open a writer in a worker, which must see the file.
-
-        Raises:
-            SinkError: It does not.
-        """
+        """Open a writer in a worker, which must see the file."""
         if not Path(self.store.path).exists():
             raise SinkError(
                 f"{self.store.name}: {self.store.path} is not seen by a worker: save the result to a folder that all "

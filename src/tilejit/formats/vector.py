@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 _POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
 _MISSING = -1
-_NAMED = 5
-"""Features that a note names."""
+_NAMED = 5  # features that a note names
 _NOTHING = None, np.zeros((0, 2)), (np.zeros(1), np.zeros(1))
 """What shapely makes of no polygon at all, were it to take none."""
 
@@ -37,23 +36,15 @@ _NOTHING = None, np.zeros((0, 2)), (np.zeros(1), np.zeros(1))
 class Features:
     """Features that zones are made of, in their order."""
 
-    name: str
-    """What messages call them."""
-    shapes: Array
-    """(feature,): geometries of shapely; None where there is none."""
-    index: Array
-    """(feature,): the id of each in its file, its label in its GeoDataFrame, or its number from 0."""
-    crs: str | None
-    """The CRS of their coordinates, as WKT; None where it is not said."""
+    name: str  # what messages call them
+    shapes: Array  # (feature,): geometries of shapely; None where there is none
+    index: Array  # (feature,): the id of each in its file, its label in its GeoDataFrame, or its number from 0
+    crs: str | None  # the CRS of their coordinates, as WKT; None where it is not said
     table: Any = None
     """What their attributes are read from: a path, with a layer; a GeoDataFrame; or each one's properties."""
 
     def attributes(self) -> dict[str, Array]:
-        """Reads their attributes: name -> (feature,).
-
-        Raises:
-            SourceError: A file cannot be read again, or has other features now.
-        """
+        """Reads their attributes: name -> (feature,)."""
         if isinstance(self.table, tuple):
             meta, _, _, columns = _read(*self.table, read_geometry=False)
             if any(len(column) != len(self.index) for column in columns):
@@ -71,18 +62,12 @@ class Features:
 class GridPolygons:
     """Polygons in columns and rows of a raster as bodies see it."""
 
-    points: Array
-    """(point, 2): each ring ends where it begins."""
-    rings: Array
-    """(ring + 1,): the first point of each."""
-    parts: Array
-    """(part + 1,): the first ring of each part: its shell, which its holes follow."""
-    polygons: Array
-    """(polygon + 1,): the first part of each."""
-    outside: Array
-    """(polygon,): the area of each that lies outside of the raster, in cells."""
-    notes: tuple[str, ...] = ()
-    """What was done to them, and what was assumed."""
+    points: Array  # (point, 2): each ring ends where it begins
+    rings: Array  # (ring + 1,): the first point of each
+    parts: Array  # (part + 1,): the first ring of each part: its shell, which its holes follow
+    polygons: Array  # (polygon + 1,): the first part of each
+    outside: Array  # (polygon,): the area of each that lies outside of the raster, in cells
+    notes: tuple[str, ...] = ()  # what was done to them, and what was assumed
 
 
 def is_vector(zones: Any) -> bool:
@@ -110,16 +95,10 @@ def has_layers(path: str) -> bool:
 
 
 def read_features(zones: Any, layer: str | int | None = None) -> Features:
-    """Reads features.
+    """Reads features of a path that pyogrio reads, a GeoDataFrame, shapely, GeoJSON-like, or a list of such.
 
-    Args:
-        zones: A path that pyogrio reads; a GeoDataFrame or a GeoSeries; a GeoJSON-like geometry, Feature or
-            FeatureCollection, or anything with ``__geo_interface__``; a geometry of shapely; or a list of such.
-        layer: The name or number of a file's layer; a file with several needs one.
-
-    Raises:
-        SourceError: A file cannot be read.
-        ParameterError: The objects are none of these, or there are none; or a package is missing.
+    GeoJSON-like is a geometry, Feature or FeatureCollection, or anything with ``__geo_interface__``. A file with
+    several layers needs the name or number of one.
     """
     if isinstance(zones, (str, os.PathLike)):
         found = _read_file(os.fspath(zones), layer)
@@ -224,10 +203,6 @@ def lay(features: Features, grid: Grid) -> GridPolygons:
     Vertices are reprojected, and edges are straight between them. A coordinate that is within its own rounding of a
     cell's border lies on it. What is no valid polygon is made one by ``shapely.make_valid``. What is empty, or has no
     area, is a zone without cells; of a collection its polygons count.
-
-    Raises:
-        ParameterError: A feature is a line or a point, or has coordinates that are no numbers or have no place in the
-            raster's CRS.
     """
     shapely = optional_module("shapely")
     _refuse_others(features)
@@ -332,11 +307,7 @@ def _polygons_in(shapes: Array) -> tuple[Array, Array]:
 
 
 def optional_module(name: str, purpose: str = "this") -> ModuleType:
-    """Imports a package of the extra ``vector``, or one that tables are handed to; the error says for what.
-
-    Raises:
-        ParameterError: It is not installed.
-    """
+    """Imports a package of the extra ``vector``, or one that tables are handed to; the error says for what."""
     import importlib
 
     try:

@@ -29,19 +29,11 @@ if TYPE_CHECKING:
 
 ZARR_NAME = re.compile(r'ZARR:"([^"]+)":/?(.+)', re.DOTALL)
 """A variable's name, as GDAL spells it: ``ZARR:"cube.zarr":/ndvi``."""
-_EVEN = 1e-3
-"""How far, in cells, coordinates may lie from even steps."""
+_EVEN = 1e-3  # how far, in cells, coordinates may lie from even steps
 
 
 def open_zarr(name: str) -> ZarrSource:
-    """Open a variable of a Zarr store; no chunk of it is read.
-
-    Args:
-        name: As `ZARR_NAME`.
-
-    Raises:
-        SourceError: zarr is not installed, or there is no such variable, or it is no raster.
-    """
+    """Open a variable of a Zarr store by a name such as `ZARR_NAME`; no chunk of it is read."""
     return ZarrSource(absolute_name(name))
 
 
@@ -88,11 +80,7 @@ class ZarrSource:
         out: NDArray[Any],
         valid: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Read a window; see `Source.read`.
-
-        Raises:
-            ReadError: A chunk cannot be read.
-        """
+        """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)
         rows, cols = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
         for first, count in _runs(bands):

@@ -45,8 +45,7 @@ class _Background(Generic[T]):
         import asyncio
 
         self.cancellation = Cancellation()
-        self.is_over = False
-        """Whether the work has ended; changes in the event loop alone."""
+        self.is_over = False  # whether the work has ended; changes in the event loop alone
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
         self._cancelled = asyncio.CancelledError
         self._work, self._environment = work, Environment.current()
@@ -175,18 +174,9 @@ class Tile:
 
 
 class TileSink(MemorySink):
-    """Hands tiles to whoever asks for them, and lets the run wait while nobody does.
+    """Hands tiles to whoever asks for them, calls ``notify`` after each, and has the run wait for ``room``."""
 
-    Args:
-        grid: Where all cells lie.
-        count: Bands.
-        dtype: The type of the cells.
-        room: How many tiles may wait.
-        notify: Is called from a worker's thread after each tile.
-    """
-
-    block = (1, 1)
-    """Any window will do."""
+    block = (1, 1)  # any window will do
 
     def __init__(self, grid: Grid, count: int, dtype: np.dtype[Any], room: int, notify: Callable[[], None]) -> None:
         self.grid = grid
@@ -213,11 +203,7 @@ class TileSink(MemorySink):
         return self
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Hand a window over when there is room for it; see `Writer.write`.
-
-        Raises:
-            RunStoppedError: Nobody wants it any more.
-        """
+        """Hand a window over when there is room for it; see `Writer.write`."""
         grid, count, dtype = self.grid, self._count, self._dtype
         check_write("the tiles", grid=grid, count=count, dtype=dtype, window=window, array=array)
         self._room.acquire()

@@ -140,11 +140,7 @@ class RunOptions:
 
 
 def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
-    """Creation options with their names in upper case.
-
-    Raises:
-        ParameterError: They are not by name.
-    """
+    """Creation options with their names in upper case."""
     try:
         return {name.upper(): str(value) for name, value in options.items()}
     except AttributeError as error:
@@ -174,8 +170,7 @@ def _check_tile(tile: Any) -> None:
         raise ParameterError(f"tile={tile!r}; it is rows and columns, 1 or more each: (512, 2048)")
 
 
-_POINT = "AREA_OR_POINT"
-"""Whether a cell's value holds for its area or for its middle."""
+_POINT = "AREA_OR_POINT"  # whether a cell's value holds for its area or for its middle
 
 
 def file_request(

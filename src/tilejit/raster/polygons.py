@@ -24,27 +24,16 @@ if TYPE_CHECKING:
 class PolygonLayer:
     """Polygons over a raster; several kernels may share one."""
 
-    features: Features
-    """What they are in."""
-    grid: Grid
-    """Of the raster."""
-    zones: PolygonZones
-    """Which cells belong to each."""
-    outside: NDArray[np.float64]
-    """The area of each that lies outside of the raster, in cells."""
-    cells: Cells
-    """Which cells belong to a polygon."""
-    notes: tuple[str, ...]
-    """What was done to them, and what was assumed."""
+    features: Features  # what they are in
+    grid: Grid  # of the raster
+    zones: PolygonZones  # which cells belong to each
+    outside: NDArray[np.float64]  # the area of each that lies outside of the raster, in cells
+    cells: Cells  # which cells belong to a polygon
+    notes: tuple[str, ...]  # what was done to them, and what was assumed
 
     @classmethod
     def of(cls, zones: Any, grid: Grid, cells: Cells = "centre", layer: str | int | None = None) -> PolygonLayer:
-        """Reads polygons and lays them over a raster: see `tilejit.formats.vector`.
-
-        Raises:
-            ParameterError: ``cells`` is none of the three; or as for `read_features` and `lay`.
-            SourceError: A file cannot be read.
-        """
+        """Reads polygons and lays them over a raster: see `tilejit.formats.vector`."""
         if cells not in get_args(Cells):
             raise ParameterError(f"cells={cells!r}: it is one of {', '.join(map(repr, get_args(Cells)))}")
         features = read_features(zones, layer)

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from tilejit.window import Window
 
 
-_MOST_NAMES = 3
-"""Files that messages name one by one."""
+_MOST_NAMES = 3  # files that messages name one by one
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)

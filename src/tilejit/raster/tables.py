@@ -115,11 +115,7 @@ def flat(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def table_suffix(path: str) -> str:
-    """The format of a table's file.
-
-    Raises:
-        SinkError: It is none.
-    """
+    """The format of a table's file."""
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITTEN:
         raise SinkError(f"{path}: a table is written as CSV, Parquet or GeoPackage: give a name that ends in "

@@ -94,12 +94,7 @@ def _finished(table: LazyTable, merged: Mapping[str, NDArray[Any]]) -> Table:
 
 
 def apply_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> LazyTable:
-    """Applies a zonal kernel to Rasters, or to arrays, and their zones.
-
-    Raises:
-        ParameterError: There are no zones, or an input is no single band; or as for `PolygonLayer.of`.
-        GridMismatchError: Zones and values lie on different grids; with both.
-    """
+    """Applies a zonal kernel to Rasters, or to arrays, and their zones."""
     parameters = dict(options)
     zones = parameters.pop("zones", None)
     if zones is None:

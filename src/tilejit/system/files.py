@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 _NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 """What a system or a file system says that has no such call."""
-_NO_LINKS = _NOT_HERE | {errno.EPERM, errno.EACCES, errno.EMLINK}
-"""What one says that has no hard links, as FAT."""
+_NO_LINKS = _NOT_HERE | {errno.EPERM, errno.EACCES, errno.EMLINK}  # what one says that has no hard links, as FAT
 _KINDS = (
     (stat.S_ISLNK, "a link"),
     (stat.S_ISDIR, "a folder"),

@@ -16,14 +16,11 @@ from tilejit.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ORIGIN = r"\d+-[0-9a-f]+-[0-9a-f]{12}"
-"""What an `origin` looks like, as a regular expression."""
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-"""Linux: what tells one run of one kernel from all others."""
+ORIGIN = r"\d+-[0-9a-f]+-[0-9a-f]{12}"  # what an `origin` looks like, as a regular expression
+_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux: what tells one run of one kernel from all others
 _PROCESSES = Path("/proc/self/ns/pid")
 """Linux: what tells the space that process numbers are counted in; a container has one of its own."""
-_NAMESPACES = ("pid", "time")
-"""What gives a process its number, and its beginning."""
+_NAMESPACES = ("pid", "time")  # what gives a process its number, and its beginning
 _STATE, _THREADS, _BEGIN = 0, 17, 19
 """Where these are in /proc/PID/stat, behind the program's name; the beginning in ticks since the boot.
 
@@ -54,14 +51,10 @@ class FileIdentity:
         True
     """
 
-    path: str
-    """Where it is."""
-    device: int
-    """The device that it is on."""
-    inode: int
-    """Its number there."""
-    kernel: str
-    """The kernel through which it was looked at."""
+    path: str  # where it is
+    device: int  # the device that it is on
+    inode: int  # its number there
+    kernel: str  # the kernel through which it was looked at
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> FileIdentity:

@@ -22,12 +22,10 @@ from tilejit.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-ROOT = Path("/")
-"""Where the system's own files are."""
+ROOT = Path("/")  # where the system's own files are
 _VARIABLES = ("SLURM_CPUS_PER_TASK", "PYTHON_CPU_COUNT", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Environment variables by which a scheduler or a user says how many cores a program may take."""
-_UNLIMITED = 1 << 60
-"""Version 1 has a number for no limit: the largest that the kernel can count pages to."""
+_UNLIMITED = 1 << 60  # version 1 has a number for no limit: the largest that the kernel can count pages to
 _MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 """Beyond the first and the last a process is killed; beyond the second it is slowed down to a crawl."""
 _CACHED = ("inactive_file", "active_file")
@@ -39,10 +37,8 @@ _value = attrgetter("value")
 class Limit:
     """How much there is of something, and what says so."""
 
-    value: int
-    """Cores, or bytes."""
-    name: str
-    """What holds it there."""
+    value: int  # cores, or bytes
+    name: str  # what holds it there
 
 
 def available_cores() -> int:

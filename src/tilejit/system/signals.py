@@ -20,13 +20,11 @@ _PATIENCE = 2.0
 three in a row, and the second would end the cleaning up. A later one is somebody who is tired of waiting."""
 _GLANCE = 0.05
 """Seconds between two looks at whether Ctrl-C was pressed: a wait without an end does not let it through everywhere."""
-_BEGINS = 20
-"""Looks within which a thread that was asked for has begun."""
+_BEGINS = 20  # looks within which a thread that was asked for has begun
 
 _going: list[Callable[[], object]] = []
 """What stops each thing that goes on. The main thread alone looks at it, as its handlers do."""
-_told: list[tuple[int, float]] = []
-"""The signal that came first, and when."""
+_told: list[tuple[int, float]] = []  # the signal that came first, and when
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from tilejit.system.program import is_terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 0.5
-"""Seconds before it is told."""
+PATIENCE = 0.5  # seconds before it is told
 _hushed = 0
 
 

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from tilejit.formats.sink import Sink
     from tilejit.window import Window
 
-ATTEMPTS = 3
-"""How often a task is tried."""
+ATTEMPTS = 3  # how often a task is tried
 
 
 def check_distributed(job: Job) -> None:

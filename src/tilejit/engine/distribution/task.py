@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window
 
-_GLANCE = 0.5
-"""Seconds between two looks for the sentinel."""
+_GLANCE = 0.5  # seconds between two looks for the sentinel
 _last = threading.local()
 """The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
 
@@ -49,15 +48,12 @@ _last = threading.local()
 class Input:
     """A source by the name that opens it in another process."""
 
-    name: str
-    """The file."""
-    is_scaled: bool
-    """Whether its values are read, and not its counts."""
+    name: str  # the file
+    is_scaled: bool  # whether its values are read, and not its counts
     states: tuple[tuple[str, FileState, FileIdentity], ...]
     """What told its files from others where the run was planned, and their folders: workers elsewhere may have copies.
     """
-    environment: Environment
-    """What held of ``rasterio.Env`` when it was opened."""
+    environment: Environment  # what held of ``rasterio.Env`` when it was opened
 
     @classmethod
     def of(cls, source: Source) -> Input:
@@ -87,22 +83,15 @@ def _folder_of(file: str) -> FileIdentity:
 class JobSpec:
     """A job that can be pickled."""
 
-    plan: Plan
-    """The plan of the whole."""
+    plan: Plan  # the plan of the whole
     inputs: tuple[Input | Source, ...]
     """What each of its reads reads: what opens it, or what is a value and reads by itself."""
-    kernels: bytes
-    """The kernel of each of its steps, pickled; what it needs is looked for in `path`."""
-    fingerprints: tuple[str, ...]
-    """What each of them computes, in short; a worker refuses another kernel of that name."""
-    parameters: tuple[Mapping[str, Any], ...]
-    """The bound parameters of each step."""
-    openers: tuple[WriterOpener, ...]
-    """What opens a writer of each of its outputs."""
-    environment: Environment
-    """What holds of ``rasterio.Env`` where the run is led."""
-    path: tuple[str, ...]
-    """Where the modules of kernels are looked for."""
+    kernels: bytes  # the kernel of each of its steps, pickled; what it needs is looked for in `path`
+    fingerprints: tuple[str, ...]  # what each of them computes, in short; a worker refuses another kernel of that name
+    parameters: tuple[Mapping[str, Any], ...]  # the bound parameters of each step
+    openers: tuple[WriterOpener, ...]  # what opens a writer of each of its outputs
+    environment: Environment  # what holds of ``rasterio.Env`` where the run is led
+    path: tuple[str, ...]  # where the modules of kernels are looked for
 
     @classmethod
     def of(cls, job: Job, openers: Iterable[WriterOpener] = ()) -> JobSpec:
@@ -169,8 +158,7 @@ class Sentinel:
 
     path: Path
     """Among temporary files; where workers are on other machines, beside the first output, so that they may see it."""
-    folder: FileIdentity
-    """Its folder: a worker that sees it, and not the file, knows that the run has ended."""
+    folder: FileIdentity  # its folder: a worker that sees it, and not the file, knows that the run has ended
 
     @classmethod
     def of(cls, run: str, output: str, *, local: bool) -> Sentinel:
@@ -226,26 +214,19 @@ class Sentinel:
 class Task:
     """A part of a job, as it is sent to a worker."""
 
-    run: str
-    """What tells this run from all others."""
-    sentinel: Sentinel
-    """What is there as long as the run goes on."""
-    spec: bytes = field(repr=False)
-    """The job, pickled once for all tasks: a worker looks into it once."""
-    window: Window
-    """The cells to compute: whole tiles."""
+    run: str  # what tells this run from all others
+    sentinel: Sentinel  # what is there as long as the run goes on
+    spec: bytes = field(repr=False)  # the job, pickled once for all tasks: a worker looks into it once
+    window: Window  # the cells to compute: whole tiles
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
     """What comes back."""
 
-    manifests: tuple[Manifest, ...]
-    """What each output must know of what was written."""
-    states: tuple[State, ...]
-    """What its pixels come to, for each partial."""
-    figures: Figures
-    """What the worker did."""
+    manifests: tuple[Manifest, ...]  # what each output must know of what was written
+    states: tuple[State, ...]  # what its pixels come to, for each partial
+    figures: Figures  # what the worker did
 
 
 def run_task(task: Task) -> TaskResult:

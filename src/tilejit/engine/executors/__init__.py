@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from tilejit.engine.executors.base import Executor
 
-THIS_PROCESS = ("threads", "serial")
-"""What needs no executor."""
+THIS_PROCESS = ("threads", "serial")  # what needs no executor
 
 EXECUTORS = {
     "serial": "tilejit.engine.executors.base:SerialExecutor",
@@ -28,8 +27,7 @@ EXECUTORS = {
 }
 """Name -> where the class is; a heavy import happens when it is first asked for."""
 
-_STARTS_WORKERS = ("processes", "dask")
-"""Those whose workers are started here, and counted by ``workers=``."""
+_STARTS_WORKERS = ("processes", "dask")  # those whose workers are started here, and counted by ``workers=``
 
 
 @contextmanager

@@ -27,8 +27,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 E = TypeVar("E", bound=BaseException)
 
-GLANCE = 0.2
-"""Seconds between two calls of ``waiting``."""
+GLANCE = 0.2  # seconds between two calls of ``waiting``
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,7 @@ class PoolExecutor:
 
     name: str
     workers: int
-    _pool: Any
-    """What has ``submit``, as executors of ``concurrent.futures`` do."""
+    _pool: Any  # what has ``submit``, as executors of ``concurrent.futures`` do
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] = nothing

@@ -24,12 +24,7 @@ _FILES, _FILES_EACH = 24, 16
 
 
 class DaskExecutor(PoolExecutor):
-    """A `distributed.Client`.
-
-    Args:
-        workers: Processes of a cluster that is started here when there is work for it; None for the cores.
-        client: A client, or the address of a scheduler; None for that cluster.
-    """
+    """A `distributed.Client`, given or by its scheduler's address; or of a cluster that starts with the first task."""
 
     name = "dask"
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from tilejit.system.identity import FileIdentity
 
-_leading: list[Any] = []
-"""The pool of the ranks, while `ranks` is open."""
+_leading: list[Any] = []  # the pool of the ranks, while `ranks` is open
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that end a program."""
 
@@ -52,11 +51,7 @@ class MpiExecutor(PoolExecutor):
 
 @contextlib.contextmanager
 def ranks() -> Iterator[bool]:
-    """Splits the ranks of a program that all of them run: the first goes on, the others work for it inside.
-
-    Yields:
-        Whether this is the first; for the others all work is done by then.
-    """
+    """Splits the ranks of a program that all run: the first gets True; the others work for it, and get False then."""
     # While ranks find each other one that ended in its own way would wait for the others, in MPI_Finalize, and they for
     # it. One that a signal ends takes all with it, and there is nothing to clean up yet.
     with _ended_by_signals() as restore:

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from tilejit.engine.executors.base import Result, Task
 
 _END = object()
-_GRACE = 1.0
-"""Seconds for an idle worker to end by itself."""
+_GRACE = 1.0  # seconds for an idle worker to end by itself
 
 
 @dataclass(frozen=True, eq=False, slots=True)

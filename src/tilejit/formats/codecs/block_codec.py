@@ -25,17 +25,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
-    Spans = NDArray[np.int64]
-    """(block, 2): the first byte of each block as stored, and how many there are."""
+    Spans = NDArray[np.int64]  # (block, 2): the first byte of each block as stored, and how many there are
 
-Encoded = bytes | bytearray | memoryview | np.ndarray[tuple[int], np.dtype[np.uint8]]
-"""A block as it is stored."""
+Encoded = bytes | bytearray | memoryview | np.ndarray[tuple[int], np.dtype[np.uint8]]  # a block as it is stored
 
 _NAMES = {"DEFLATE": "deflate", "LZW": "lzw", "ZSTD": "zstd"}
 """TIFF's DEFLATE is in zlib's container, which is what imagecodecs' ``deflate`` reads and writes, by libdeflate."""
 
-COMPRESSIONS = ("NONE", *_NAMES)
-"""What can be coded."""
+COMPRESSIONS = ("NONE", *_NAMES)  # what can be coded
 _PIECE, _ZSTD_PIECE = 1 << 18, 64
 """Bytes that are decoded, and ZSTD's that are given, at a time where a stream is longer than its block."""
 _LOOPS = Path(__file__).with_name("loops.py")
@@ -52,16 +49,12 @@ class BlockError(CodecError):
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
-        self.number = number
-        """Which of them, from 0."""
+        self.number = number  # which of them, from 0
 
 
 @dataclass(frozen=True, slots=True)
 class BlockCodec:
     """How blocks are coded; threads may share one.
-
-    Raises:
-        CodecError: There is no such compression or predictor for the type.
 
     Example:
         >>> codec = BlockCodec("DEFLATE", 2, np.dtype("<i2"))
@@ -72,16 +65,11 @@ class BlockCodec:
         [3, 4, 5]
     """
 
-    compression: str
-    """``NONE``, ``DEFLATE``, ``ZSTD`` or ``LZW``."""
-    predictor: int
-    """1 for none, 2 for differences of cells, 3 for differences of the bytes of floats."""
-    dtype: np.dtype[Any]
-    """The type of a sample as stored, with its byte order."""
-    samples: int = 1
-    """Samples that are stored together in a pixel."""
-    level: int | None = None
-    """How hard to compress; None for the library's own."""
+    compression: str  # ``NONE``, ``DEFLATE``, ``ZSTD`` or ``LZW``
+    predictor: int  # 1 for none, 2 for differences of cells, 3 for differences of the bytes of floats
+    dtype: np.dtype[Any]  # the type of a sample as stored, with its byte order
+    samples: int = 1  # samples that are stored together in a pixel
+    level: int | None = None  # how hard to compress; None for the library's own
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
@@ -96,22 +84,14 @@ class BlockCodec:
             raise CodecError(f"predictor {self.predictor} needs a compression, and it is NONE")
 
     def decode(self, data: Encoded, out: NDArray[Any]) -> None:
-        """Decode a block into (row, col, sample), C-contiguous in the machine's byte order; undefined if this raises.
-
-        Raises:
-            CodecError: The data is corrupt, or not as long as the block.
-        """
+        """Decode a block into C-contiguous (row, col, sample) in the machine's byte order; undefined if this raises."""
         self._check(out)
         coded = self._coded(out)
         decompress(self.compression, data, coded)
         self._undo(coded, out)
 
     def decode_run(self, data: Bytes, spans: Spans, out: NDArray[Any]) -> None:
-        """Decode blocks of one shape, one under the other, into (row, col, sample) of all; see `decompress_run`.
-
-        Raises:
-            BlockError: A block is corrupt, or not as long as it should be; with its number among these.
-        """
+        """Decode blocks of one shape, one under the other, into (row, col, sample) of all; see `decompress_run`."""
         self._check(out)
         coded = self._coded(out)
         decompress_run(self.compression, data, spans, coded.reshape(len(spans), -1))
@@ -180,9 +160,6 @@ def decompress(compression: str, data: Encoded, out: Bytes) -> None:
     of the block is taken, as by libtiff, and rows beyond the block's, too: some writers store the last strip whole. But
     a stream of DEFLATE and ZSTD has to be whole, with its checksum where it has one: DEFLATE always does, ZSTD seldom,
     and LZW never, so that a flipped bit there may decode to other cells.
-
-    Raises:
-        CodecError: The data is corrupt, or decodes to fewer bytes.
     """
     size = _DECODERS[compression](data, out)
     if size != out.size:
@@ -190,11 +167,7 @@ def decompress(compression: str, data: Encoded, out: Bytes) -> None:
 
 
 def decompress_run(compression: str, data: Bytes, spans: Spans, out: Bytes) -> None:
-    """Decode blocks of one size into (block, byte), as `decompress` does each; ``spans`` says where they lie.
-
-    Raises:
-        BlockError: A block is corrupt, or decodes to fewer bytes; with its number.
-    """
+    """Decode blocks of one size into (block, byte), as `decompress` does each; ``spans`` says where they lie."""
     together = _RUN_DECODERS.get(compression)
     if together is not None and together(data, spans, out):
         return

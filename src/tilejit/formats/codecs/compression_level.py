@@ -32,12 +32,9 @@ _DEAREST = 1.06
 """A coder that writes more than that times what was asked for is left alone: few of its blocks would fit in."""
 _UNLIKE = 0.15
 """A block is of another kind than a sample if the bytes left, or those taken away, differ by this share and"""
-_SLACK = 0.005
-"""this much more of the block."""
-_SAMPLES = 16
-"""Samples that are remembered; a file is seldom of more kinds of blocks."""
-_FEW = 16
-"""A file of fewer blocks is encoded as asked: by the time that it is known, it is written."""
+_SLACK = 0.005  # this much more of the block
+_SAMPLES = 16  # samples that are remembered; a file is seldom of more kinds of blocks
+_FEW = 16  # a file of fewer blocks is encoded as asked: by the time that it is known, it is written
 _PAUSES = (53, 61, 67)
 """Blocks between samples. Primes, for samples should not all come from one column of blocks."""
 _SAMPLE_BYTES = {"DEFLATE": 1 << 18}
@@ -50,12 +47,9 @@ _local = threading.local()
 class Coder:
     """An encoder with its settings; threads may share it."""
 
-    name: str
-    """The library and its level, for reports."""
-    encode: Callable[[NDArray[np.uint8]], Encoded]
-    """Bytes to a block as it is stored."""
-    cost: float
-    """About how many nanoseconds a byte takes, of predicted float32."""
+    name: str  # the library and its level, for reports
+    encode: Callable[[NDArray[np.uint8]], Encoded]  # bytes to a block as it is stored
+    cost: float  # about how many nanoseconds a byte takes, of predicted float32
 
 
 def coders_for(compression: str, level: int | None) -> tuple[Coder, ...]:
@@ -118,10 +112,8 @@ class SampleBlock:
         (0, 1)
     """
 
-    left: Mapping[int, float]
-    """Bytes left of each byte by each coder that was tried; the one asked for was."""
-    costs: tuple[float, ...]
-    """What a byte costs each coder."""
+    left: Mapping[int, float]  # bytes left of each byte by each coder that was tried; the one asked for was
+    costs: tuple[float, ...]  # what a byte costs each coder
 
     @property
     def asked(self) -> float:
@@ -133,11 +125,7 @@ class SampleBlock:
         return self.left[number] / self.asked
 
     def pair(self, limit: float) -> tuple[int, int]:
-        """The coders to mix, which keep the limit together in the least time.
-
-        Returns:
-            The coder to use while there is room, which may write more than the limit, and the one to use else.
-        """
+        """The two coders that keep the limit in the least time: the first while there is room, the second else."""
         ratios = {number: self.ratio(number) for number in self.left}
         within = [number for number, ratio in ratios.items() if ratio <= limit]
         over = [number for number, ratio in ratios.items() if limit < ratio <= _DEAREST]
@@ -174,15 +162,10 @@ class MixedEncoder:
     Which coder is worth its time depends on the data, so it is measured: now and then a block is tried with several.
     The samples that a block is like, by the share of its bytes that are left, say what the coder asked for would have
     made of it. What is stored stays within 1.5 % of the total of that, by mixing two coders: the cheaper one while
-    there is room for it. A block that is like no sample becomes one.
+    there is room for it. A block that is like no sample becomes one. Decisions of several threads may cross; the totals
+    do not.
 
-    Decisions of several threads may cross; the totals do not.
-
-    Args:
-        compression: One of `tilejit.formats.codecs.block_codec.COMPRESSIONS`.
-        level: How small the file is to be; None for the library's own.
-        blocks: How many the file has.
-        auto: Whether others than the coder of that level may encode; a level that somebody gave is obeyed bit for bit.
+    Unless ``auto`` the level is obeyed bit for bit, and so it is in a file of few ``blocks``.
 
     Example:
         >>> import numpy as np
@@ -193,19 +176,16 @@ class MixedEncoder:
     def __init__(self, compression: str, level: int | None, blocks: int = _FEW, *, auto: bool = True) -> None:
         coders = coders_for(compression, level)
         self._coders = coders if auto and blocks >= _FEW else coders[-1:]
-        self._last = len(self._coders) - 1
-        """The number of the coder that was asked for."""
+        self._last = len(self._coders) - 1  # the number of the coder that was asked for
         self._costs = tuple(coder.cost for coder in self._coders)
         self._sample_bytes = _SAMPLE_BYTES.get(compression)
         self._lock = threading.Lock()
         self._samples: deque[SampleBlock] = deque(maxlen=_SAMPLES)
-        self._like: SampleBlock | None = None
-        """What the next block is taken to be like."""
+        self._like: SampleBlock | None = None  # what the next block is taken to be like
         self._begun = self._next_sample = 0
         self._stored = self._asked = 0.0
         """Bytes that were stored, and about how many the coder asked for would have stored."""
-        self._blocks: Counter[int] = Counter()
-        """How many blocks each coder has encoded."""
+        self._blocks: Counter[int] = Counter()  # how many blocks each coder has encoded
 
     def compress(self, data: NDArray[np.uint8]) -> Encoded:
         """Encode a block of one byte or more as it is to be stored."""

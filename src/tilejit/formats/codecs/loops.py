@@ -30,8 +30,7 @@ COMPILED = (
     "decode_blocks",
 )
 """The functions that are compiled."""
-CORRUPT = -1
-"""What stands for an LZW code that is in no table."""
+CORRUPT = -1  # what stands for an LZW code that is in no table
 TABLE = 5120
 """Places in LZW's table. Codes have 12 bits at the most; libtiff lets writers be late with the code that clears it."""
 
@@ -153,14 +152,11 @@ def split_planes(cells: NDArray[Any], samples: int, planes: NDArray[np.uint8], o
 def decode_lzw(  # noqa: C901, PLR0912 - one loop, for a call would cost as much as a code
     data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> int:
-    """Decode until the output is full or the data ends; what follows in the data is not looked at.
+    """Decode until the output is full or the data ends; returns how many bytes were written, or `CORRUPT`.
 
     The string of a code is the one before it and the byte after that, which lie in the output one after the other: the
     table (``starts`` and ``lengths``, for its own use) holds where, and no strings. The highest bits of a byte are a
     code's first; the lowest in files of before 1990.
-
-    Returns:
-        How many bytes were written; `CORRUPT` where a code is in no table.
     """
     size, room = len(data), len(out)
     # As libtiff tells them: the first code, 256 in nine bits, is 00 x1 with the lowest bits first, or 80.

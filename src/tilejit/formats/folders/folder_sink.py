@@ -66,11 +66,7 @@ def _words(size: str | int) -> str:
 
 
 class FolderSink(OutputSink):
-    """An output of many files in one folder, which workers anywhere write.
-
-    Raises:
-        SinkError: It cannot be created; nothing is left.
-    """
+    """An output of many files in one folder, which workers anywhere write."""
 
     def __init__(self, profile: OutputProfile, form: SinkFormat, folder: Path) -> None:
         check_values(profile)

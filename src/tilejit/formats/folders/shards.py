@@ -42,31 +42,23 @@ A file takes 6 to 15 ms to create, to sync and to name, which is more than the a
 200,000 tiles would spend most of its time on files, and leave as many in a folder, each of which GDAL opens. 16 MB take
 60 ms and more to compress; and each thread may hold so much, beside the tile that it works on."""
 
-Piece = tuple[Window, "NDArray[Any]"]
-"""Cells, and their place."""
+Piece = tuple[Window, "NDArray[Any]"]  # cells, and their place
 
 
 @dataclass(frozen=True, slots=True)
 class ShardOpener:
     """What opens a `ShardWriter` in a worker, on any machine that sees the folder."""
 
-    profile: OutputProfile
-    """The whole output; its options are complete."""
-    block: tuple[int, int]
-    """Rows and columns of its blocks."""
-    folder: FileIdentity
-    """Where the shards go."""
+    profile: OutputProfile  # the whole output; its options are complete
+    block: tuple[int, int]  # rows and columns of its blocks
+    folder: FileIdentity  # where the shards go
     local: bool
     """Whether the leader, which syncs the folder in the end, seems to be on this machine.
 
     An fsync of each shard took a fifth of the cores' time (12288 x 12288 float32: 2.0 against 1.6 CPU seconds)."""
 
     def __call__(self) -> ShardWriter:
-        """Open it.
-
-        Raises:
-            SinkError: The folder is not there.
-        """
+        """Open it."""
         check_folder(self.profile.path, self.folder)
         is_synced = self.local and self.folder.is_seen()
         return ShardWriter(self.profile, self.block, Path(self.folder.path), synced=not is_synced)
@@ -143,11 +135,7 @@ class ShardWriter(OutputWriter):
                 raise
 
     def check(self) -> None:
-        """Have GDAL create a shard, which is when it finds a CRS or an option that it does not take.
-
-        Raises:
-            SinkError: It finds one.
-        """
+        """Have GDAL create a shard, which is when it finds a CRS or an option that it does not take."""
         profile = self._shard_profile("check.tif", Window(0, 0, 1, 1))
         with self._renamed(profile.path, self._profile.path):
             open_geotiff(profile, synced=False).abort()
@@ -275,11 +263,7 @@ def _listed(target: Path) -> set[str] | None:
 
 
 class ShardSink(FolderSink):
-    """GeoTIFF shards, and the VRT that is written when all are there.
-
-    Raises:
-        SinkError: It cannot be created; nothing is left.
-    """
+    """GeoTIFF shards, and the VRT that is written when all are there."""
 
     def __init__(self, profile: OutputProfile) -> None:
         self._target = checked_shards(profile)

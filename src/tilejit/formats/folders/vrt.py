@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 class Shard:
     """A file that is a part of a raster, cell by cell."""
 
-    name: str
-    """The file: beside the others, or a path."""
-    window: Window
-    """Its place in the raster."""
+    name: str  # the file: beside the others, or a path
+    window: Window  # its place in the raster
 
 
 def write_vrt(path: Path, profile: OutputProfile, folder: Path, shards: Sequence[Shard], beside: str) -> None:
@@ -163,11 +161,7 @@ def _add_source(band: ET.Element, folder: str, shard: Shard, number: int, proper
 
 
 def read_shards(path: Path) -> list[Shard]:
-    """Read the paths and places of the shards of a VRT that is nothing but a mosaic of whole files.
-
-    Raises:
-        SourceError: It is no such VRT; it says why.
-    """
+    """Read the paths and places of the shards of a VRT that is nothing but a mosaic of whole files."""
     try:
         root = ET.fromstring(path.read_bytes())  # noqa: S314 - GDAL parses the same local file
     except (OSError, ET.ParseError) as error:
@@ -219,37 +213,24 @@ def _rectangle(element: ET.Element | None) -> Window | None:
 class ShardFile:
     """A shard that was opened, and where its blocks lie."""
 
-    path: Path
-    """The file."""
-    window: Window
-    """Its place in the raster."""
-    layout: TiffLayout | str
-    """Where its blocks lie; or why they are not read directly."""
+    path: Path  # the file
+    window: Window  # its place in the raster
+    layout: TiffLayout | str  # where its blocks lie; or why they are not read directly
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mosaic:
     """Shards of one kind that cover a raster, each cell once."""
 
-    path: Path
-    """The VRT."""
-    grid: Grid
-    """Where its cells lie."""
-    bands: tuple[BandInfo, ...]
-    """The bands, as the shards have them."""
-    tiles: tuple[ShardFile, ...]
-    """The shards, from the top left."""
-    tags: FileTags
-    """What the VRT says beside its cells."""
+    path: Path  # the VRT
+    grid: Grid  # where its cells lie
+    bands: tuple[BandInfo, ...]  # the bands, as the shards have them
+    tiles: tuple[ShardFile, ...]  # the shards, from the top left
+    tags: FileTags  # what the VRT says beside its cells
 
 
 def read_mosaic(path: Path) -> Mosaic:
-    """Read a VRT and the directories of its shards; no pixel is read.
-
-    Raises:
-        SourceError: It is no VRT of whole files, a shard is missing or differs from the others, shards overlap, or they
-            leave a hole and there is no nodata value to fill it with.
-    """
+    """Read a VRT and the directories of its shards, of which it refuses all but one whole raster; no pixel is read."""
     shards = sorted(read_shards(path), key=lambda shard: (shard.window.row_off, shard.window.col_off))
     if not shards:
         raise SourceError(f"{path}: holds no shard")

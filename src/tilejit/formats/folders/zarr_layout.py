@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 
 def load_zarr(path: str) -> Any:
-    """Import zarr.
-
-    Raises:
-        SinkError: It is not installed, or too old to write Zarr v3.
-    """
+    """Import zarr."""
     try:
         import zarr
         from zarr.codecs import ZstdCodec  # noqa: F401 - what version 3 has, and 2 has not
@@ -158,8 +154,7 @@ def _add_array(group: Any, name: str, values: Any, dimensions: tuple[str, ...], 
     array[...] = values
 
 
-METADATA = "zarr.json"
-"""The file that makes a folder a group or an array."""
+METADATA = "zarr.json"  # the file that makes a folder a group or an array
 _UNFINISHED = re.compile(r"\w+\.[0-9a-f]{32}\.partial")
 """What zarr calls a file until it is written; a worker that was killed leaves it."""
 
@@ -169,9 +164,6 @@ def strangers(folder: Path) -> Iterator[Path]:
 
     Chunks are named by the array's shape and chunks. All of a folder that is none of the two is strange, and so is a
     link.
-
-    Args:
-        folder: The folder.
     """
     node = _metadata(folder)
     members = ((node.get("consolidated_metadata") or {}).get("metadata") or {}).keys()

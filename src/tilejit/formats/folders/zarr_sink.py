@@ -38,8 +38,7 @@ _LEVELS = {
     "BLOSC": ("BLOSC_CLEVEL", "1", range(10)),
 }
 """Codec -> the option of its level, ours, and the levels that there are."""
-_PARTIAL = "*.partial"
-"""What zarr calls a chunk until it is written."""
+_PARTIAL = "*.partial"  # what zarr calls a chunk until it is written
 _OTHERS = ("BLOCKXSIZE", "BLOCKYSIZE", "COMPRESS", "INTERLEAVE", "SPARSE_OK")
 
 
@@ -101,11 +100,7 @@ def check_zarr_replaced(profile: OutputProfile, folder: Path) -> None:
 
 
 class ZarrSink(FolderSink):
-    """A Zarr group whose chunks are the blocks.
-
-    Raises:
-        SinkError: It cannot be created; nothing is left.
-    """
+    """A Zarr group whose chunks are the blocks."""
 
     def __init__(self, profile: OutputProfile) -> None:
         super().__init__(profile, ZARR, checked_zarr(profile))
@@ -138,25 +133,17 @@ class ZarrSink(FolderSink):
 class ZarrOpener:
     """What opens a `ZarrWriter` in a worker, on any machine that sees the folder."""
 
-    profile: OutputProfile
-    """The whole output."""
-    block: tuple[int, int]
-    """Rows and columns of its chunks."""
-    folder: FileIdentity
-    """Where the group is."""
+    profile: OutputProfile  # the whole output
+    block: tuple[int, int]  # rows and columns of its chunks
+    folder: FileIdentity  # where the group is
 
     def __call__(self) -> ZarrWriter:
-        """Open it.
-
-        Raises:
-            SinkError: The folder is not there.
-        """
+        """Open it."""
         check_folder(self.profile.path, self.folder)
         return ZarrWriter(self.profile, self.block, Path(self.folder.path))
 
 
-_SETTLING = threading.Lock()
-"""Of two that wait for all others, each would wait for the other."""
+_SETTLING = threading.Lock()  # of two that wait for all others, each would wait for the other
 
 
 @contextmanager
@@ -206,11 +193,7 @@ class ZarrWriter(OutputWriter):
         self._windows.append(window)
 
     def _check_wanted(self) -> None:
-        """Drop what was written for a run that has failed meanwhile: zarr makes a chunk's folders anew.
-
-        Raises:
-            SinkError: It has.
-        """
+        """Drop what was written for a run that has failed meanwhile: zarr makes a chunk's folders anew."""
         if not (self._folder / METADATA).exists():
             shutil.rmtree(self._folder, ignore_errors=True)
             raise SinkError(f"{self._profile.path}: its run has ended")

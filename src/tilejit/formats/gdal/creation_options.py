@@ -42,26 +42,13 @@ def default_options(
     user_options: Mapping[str, str],
     count: int = 1,
 ) -> dict[str, str]:
-    """The creation options of an output: tilejit's defaults, with the user's over them.
+    """All creation options of an output but NUM_THREADS: tilejit's defaults, and the user's over them.
 
-    ZSTD at level 1 instead of GDAL's 9 writes five times faster for 1.5 % more bytes (8192 x 8192 float32
-    terrain: 69 against 13 Mpx per CPU second, 199.0 against 196.1 MB).
+    ZSTD at level 1 instead of GDAL's 9 writes five times faster for 1.5 % more bytes (8192 x 8192 float32 terrain: 69
+    against 13 Mpx per CPU second, 199.0 against 196.1 MB).
 
     ZLEVEL and ZSTD_LEVEL are AUTO where nobody gave one, or asked for that: cheaper encoders may stand in for DEFLATE 6
     and ZSTD 1. A number is obeyed. LEVEL, which is the COG driver's name, stands for either.
-
-    Args:
-        dtype: The type to store.
-        height: Rows of the raster.
-        width: Columns of the raster.
-        user_options: GDAL's option names and values.
-        count: Bands.
-
-    Returns:
-        All the options but NUM_THREADS, which the sink through GDAL adds.
-
-    Raises:
-        SinkError: GDAL does not know an option or its value, or tilejit cannot honour it.
 
     Example:
         >>> default_options(np.dtype(np.float32), 4096, 4096, {"COMPRESS": "DEFLATE"})["PREDICTOR"]
@@ -87,15 +74,7 @@ def default_options(
 
 
 def block_of(options: Mapping[str, str], height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the storage blocks that options give.
-
-    Args:
-        options: What `default_options` returned.
-        height: Rows of the raster.
-        width: Columns of the raster.
-
-    Returns:
-        Rows and columns; a strip is as wide as the raster.
+    """Rows and columns of the storage blocks that complete options give; a strip is as wide as the raster.
 
     Example:
         >>> block_of({"TILED": "NO", "BLOCKYSIZE": "64"}, 1000, 800)
@@ -119,10 +98,7 @@ def level_of(options: Mapping[str, str]) -> int | None:
 
 
 def is_auto(options: Mapping[str, str]) -> bool:
-    """Whether cheaper encoders may stand in for the level.
-
-    Args:
-        options: What `default_options` returned.
+    """Whether complete options let cheaper encoders stand in for the level.
 
     Example:
         >>> is_auto({"COMPRESS": "ZSTD", "ZSTD_LEVEL": "1"})

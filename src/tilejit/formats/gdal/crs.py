@@ -19,11 +19,7 @@ _WEB_MERCATOR = re.compile(r"Popular Visualisation Pseudo|Mercator_Auxiliary_Sph
 
 
 def grid_of(path: str, dataset: Any) -> Grid:
-    """The grid of an open rasterio dataset.
-
-    Raises:
-        SourceError: Its cells are rotated, or it has none.
-    """
+    """The grid of an open rasterio dataset."""
     with quiet():
         transform, crs = tuple(dataset.transform)[:6], dataset.crs
     if transform[1] or transform[3]:
@@ -46,11 +42,7 @@ def grid_of(path: str, dataset: Any) -> Grid:
 
 
 def located(grid: Grid) -> Grid:
-    """A grid whose CRS a person wrote, as ``EPSG:32633``, with WKT and with what its units are in metres.
-
-    Raises:
-        ParameterError: There is no such CRS.
-    """
+    """A grid whose CRS a person wrote, as ``EPSG:32633``, with WKT and with what its units are in metres."""
     rasterio = load_rasterio()
     try:
         with quiet():

@@ -229,8 +229,7 @@ def messages() -> Iterator[list[str]]:
 
 _DAMAGE = re.compile(r"Corrupt JPEG data|Premature end of")
 """Warnings, of libjpeg, by which a block is damaged. It warns of no more than a run of wrong pixels that follows."""
-_NO_DAMAGE = "PROJ:"
-"""What errors begin with that are about a source's CRS, which a VRT opens when it is read."""
+_NO_DAMAGE = "PROJ:"  # what errors begin with that are about a source's CRS, which a VRT opens when it is read
 _listening = threading.local()
 
 
@@ -268,11 +267,7 @@ def _listen() -> None:
 
 
 def read_a_block(path: Path) -> None:
-    """Read one block of a file, as whoever opens it will: GDAL writes some that it does not read.
-
-    Raises:
-        OSError: It cannot be opened, or the block cannot be read.
-    """
+    """Read one block of a file, as whoever opens it will: GDAL writes some that it does not read."""
     rasterio = load_rasterio()
     try:
         with quiet(), complaints() as said, rasterio.open(path, sharing=False) as dataset:

@@ -31,16 +31,11 @@ if TYPE_CHECKING:
 
 _WRITTEN = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "LERC")
 """Codecs whose files can be made alike: JPEG and WEBP lose cells, and take bytes only."""
-_COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}
-"""Creation options that say how bands are coloured."""
+_COLOUR_OPTIONS = {"PHOTOMETRIC", "ALPHA"}  # creation options that say how bands are coloured
 
 
 def create_dataset(profile: OutputProfile, temporary: Path, options: Mapping[str, str]) -> Any:
-    """Create the temporary file of an output with its tags; returns the rasterio dataset, open for writing.
-
-    Raises:
-        SinkError: GDAL cannot create it, or warns that it is not as asked.
-    """
+    """Create the temporary file of an output with its tags; returns the rasterio dataset, open for writing."""
     path = profile.path
     try:
         with quiet(), messages() as warned:
@@ -107,11 +102,7 @@ def _place(rasterio: Any, profile: OutputProfile) -> dict[str, Any]:
 
 
 def close_dataset(dataset: Any) -> None:
-    """Close a dataset: GDAL writes its last blocks, and rasterio raises nothing where that fails.
-
-    Raises:
-        OSError: With the first that GDAL said: what follows comes of it.
-    """
+    """Close a dataset: GDAL writes its last blocks; what it says of a failure, which rasterio drops, is raised."""
     # Outside an Env GDAL's handler is its default, which prints on standard error.
     with messages() as said, load_rasterio().Env():
         dataset.close()
@@ -120,11 +111,7 @@ def close_dataset(dataset: Any) -> None:
 
 
 def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8], *, overwrite: bool = False) -> None:
-    """Write a picture of (row, col, 3) red, green and blue.
-
-    Raises:
-        SinkError: It cannot be written; what was there stays.
-    """
+    """Write a picture of (row, col, 3) red, green and blue; what was there stays where that fails."""
     rasterio, name = load_rasterio(), os.fspath(path)
     target = checked_file(name, overwrite=overwrite)
     temporary = temporary_of(target)
@@ -185,8 +172,7 @@ def colours_like(path: str) -> dict[str, str]:
     return options | ({"ALPHA": "YES"} if colours[-1] == "alpha" else {})
 
 
-SIDE_SUFFIX = ".aux.xml"
-"""How its name goes on behind the GeoTIFF's."""
+SIDE_SUFFIX = ".aux.xml"  # how its name goes on behind the GeoTIFF's
 
 
 def needs_side_file(grid: Grid) -> bool:
@@ -195,21 +181,13 @@ def needs_side_file(grid: Grid) -> bool:
 
 
 def check_side_file(path: str, target: Path, grid: Grid) -> None:
-    """Refuse a name that is too long for what would lie beside it.
-
-    Raises:
-        SinkError: The CRS needs such a file.
-    """
+    """Refuse a name that is too long for what would lie beside it."""
     if needs_side_file(grid):
         check_length(f"{path}: its CRS goes into a file beside it", _side_of(target))
 
 
 def write_side_file(path: str, target: Path, grid: Grid, *, overwrite: bool) -> None:
-    """Write what lies beside a GeoTIFF that has its name, if its CRS needs it.
-
-    Raises:
-        NameTakenError: Something that may not be replaced is there by now; the file stays under another name.
-    """
+    """Write what lies beside a GeoTIFF that has its name, if its CRS needs it."""
     if needs_side_file(grid):
         root = ET.Element("PAMDataset")
         place = ET.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2")

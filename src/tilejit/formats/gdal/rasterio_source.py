@@ -29,26 +29,13 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.window import Window
 
-_MOST_BLOCK_BYTES = 1 << 30
-"""GDAL decodes whole blocks: a file whose block is bigger cannot be read in windows at all."""
+_MOST_BLOCK_BYTES = 1 << 30  # GDAL decodes whole blocks: a file whose block is bigger cannot be read in windows at all
 _numbers = itertools.count()
-_memory = threading.local()
-"""What a thread needs beside, whatever it reads."""
+_memory = threading.local()  # what a thread needs beside, whatever it reads
 
 
 def open_rasterio(path: str | os.PathLike[str]) -> RasterioSource:
-    """Open a raster that GDAL reads; no pixel is read.
-
-    Args:
-        path: A file, or a name in GDAL's own file systems (/vsimem/, /vsizip/, s3://, https://).
-
-    Returns:
-        The source; close it when done.
-
-    Raises:
-        SourceError: There is no such file, GDAL does not read it, or it holds what tilejit does not read: no
-            bands, complex numbers, rotated cells, or blocks above 1 GiB.
-    """
+    """Open what GDAL reads: a file, or a name in its own file systems (/vsimem/, s3://); no pixel is read."""
     return RasterioSource(absolute_name(os.fspath(path)))
 
 
@@ -66,8 +53,7 @@ class RasterioSource:
         self._idle: list[OpenFile[Any]] = []
         try:
             with speechless(), self._handle().held(self._open) as dataset:
-                self.driver: str = dataset.driver
-                """GDAL's name of the format."""
+                self.driver: str = dataset.driver  # GDAL's name of the format
                 self.grid: Grid = grid_of(path, dataset)
                 self.bands: tuple[BandInfo, ...] = _bands_of(path, dataset)
                 self.block: tuple[int, int]
@@ -98,11 +84,7 @@ class RasterioSource:
         out: NDArray[Any],
         valid: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Read a window; see `Source.read`.
-
-        Raises:
-            ReadError: A block cannot be read; the message has the file, band, window and GDAL's cause.
-        """
+        """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)
         if window.is_empty or not bands:
             return

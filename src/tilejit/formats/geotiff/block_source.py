@@ -34,23 +34,14 @@ if TYPE_CHECKING:
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
 
-    Spans = NDArray[np.int64]
-    """(block, 2): the first byte of each, and how many there are."""
+    Spans = NDArray[np.int64]  # (block, 2): the first byte of each, and how many there are
 
 
-_memory = threading.local()
-"""What a thread needs to decode, whatever it reads."""
+_memory = threading.local()  # what a thread needs to decode, whatever it reads
 
 
 def open_file(path: str | os.PathLike[str]) -> Source:
-    """Open a file with what reads it best; no pixel is read.
-
-    Returns:
-        A source that reads the blocks of a plain GeoTIFF directly, or GDAL's, whose storage says why; close it.
-
-    Raises:
-        SourceError: There is no such file, or it holds what tilejit does not read; see `open_rasterio`.
-    """
+    """Open a file with what reads it best: its blocks directly, or GDAL, whose storage says why; no pixel is read."""
     source = open_rasterio(path)
     try:
         layout = read_layout(source, source.driver)
@@ -101,11 +92,7 @@ class BlockSource:
         out: NDArray[Any],
         valid: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Read a window; see `Source.read`.
-
-        Raises:
-            ReadError: A block cannot be read; the message has the file, band, window, cause and block.
-        """
+        """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)
         if window.is_empty or not bands:
             return

@@ -34,19 +34,11 @@ if TYPE_CHECKING:
 
 
 def cut_block(blocks: BlockGrid, samples: int, place: Place, window: Window, cells: NDArray[Any]) -> NDArray[Any]:
-    """Cut a block, which is in the order of pixels, out of cells in the order of bands.
+    """Cut a block, (row, col, sample), C-contiguous, out of (band, row, col) cells of a window that holds it.
 
-    Args:
-        blocks: Where the blocks lie.
-        samples: Bands that are stored together.
-        place: The block.
-        window: A window that holds it.
-        cells: (band, row, col) of the window.
-
-    Returns:
-        (row, col, sample), C-contiguous: ``cells``' own memory where it is so already. A tile that reaches outside
-        the raster repeats its last row and column there, which readers skip and compressors hardly notice. Of
-        constant cells a constant (see `tilejit.kernel.nodata`).
+    It is the cells' own memory where it is so already. A tile that reaches outside the raster repeats its last row and
+    column there, which readers skip and compressors hardly notice. Of constant cells a constant (see
+    `tilejit.kernel.nodata`).
     """
     rows, cols = blocks.block
     whole = Window(place.row * rows, place.col * cols, rows, cols)
@@ -66,23 +58,13 @@ def cut_block(blocks: BlockGrid, samples: int, place: Place, window: Window, cel
 
 
 class BlockEncoder:
-    """What a thread, or a worker in another process, needs to encode its own blocks; threads may share it.
-
-    Args:
-        profile: What the file will be.
-        blocks: Its blocks.
-        codec: What encodes them.
-        sparse: Whether blocks of nothing but nodata are left out.
-        auto: Whether cheaper encoders may stand in for the codec's level.
-    """
+    """What a thread, or a worker elsewhere, needs to encode its blocks; threads may share it. See `MixedEncoder`."""
 
     def __init__(
         self, profile: OutputProfile, blocks: BlockGrid, codec: BlockCodec, *, sparse: bool, auto: bool
     ) -> None:
-        self.profile = profile
-        """What the file will be."""
-        self.blocks = blocks
-        """Its blocks."""
+        self.profile = profile  # what the file will be
+        self.blocks = blocks  # its blocks
         self._codec, self._sparse = codec, sparse
         self._mixed = MixedEncoder(codec.compression, codec.level, blocks.count, auto=auto)
         nodata = 0 if profile.nodata is None else profile.nodata
@@ -102,16 +84,7 @@ class BlockEncoder:
         return self._mixed.summary()
 
     def encode(self, window: Window, cells: NDArray[Any]) -> Iterator[tuple[int, Encoded]]:
-        """Encode the blocks of a window.
-
-        Args:
-            window: Whole blocks.
-            cells: (band, row, col), as they are stored.
-
-        Yields:
-            A block's number and the block as it is to be stored, which lives until the next; none for those that the
-            file does without.
-        """
+        """Yields a window's blocks, encoded, with their numbers, but for those that the file does without."""
         for place in self.blocks.places(window):
             data = self._encode(cut_block(self.blocks, self._codec.samples, place, window, cells))
             if data is not None:
@@ -140,13 +113,7 @@ class BlockEncoder:
 
 
 class BlockWriter(OutputWriter):
-    """Encodes blocks; it appends them to the file, or sends them home where it does not reach that.
-
-    Args:
-        encoder: What encodes blocks.
-        append: What puts them into the file; None where they go home.
-        guard: What stands around each write.
-    """
+    """Encodes blocks; it appends them to the file, or without ``append`` sends them home."""
 
     def __init__(self, encoder: BlockEncoder, append: Appending | None, guard: Guard | None = None) -> None:
         super().__init__(encoder.profile, encoder.blocks, guard)
@@ -179,8 +146,7 @@ class BlockWriter(OutputWriter):
 class BlockWriterOpener:
     """Opens a `BlockWriter` in another process."""
 
-    encoder: BlockEncoder
-    """What encodes blocks."""
+    encoder: BlockEncoder  # what encodes blocks
     file: SharedAppendFile | None
     """The file that blocks are appended to, where the worker sees it; None where it will not."""
 
@@ -198,17 +164,11 @@ class SharedAppendFile:
     position after it tells where it went: workers need no lock and no word from each other.
     """
 
-    place: FileIdentity
-    """The file."""
-    largest: int
-    """The largest size that it may have."""
+    place: FileIdentity  # the file
+    largest: int  # the largest size that it may have
 
     def append(self, blocks: Iterable[tuple[int, Encoded]]) -> list[tuple[int, int, int]]:
-        """Append blocks; returns the number, offset and byte count of each.
-
-        Raises:
-            OSError: The disk is full, or the file cannot hold so much.
-        """
+        """Append blocks; returns the number, offset and byte count of each."""
         # A descriptor of its own, whose position no other thread moves.
         descriptor = open_regular(self.place.path, os.O_WRONLY | os.O_APPEND)
         try:

@@ -17,20 +17,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_RATIO = 128
-"""A block of one value takes less than this part of its bytes with any codec (LZW 0.6 %, DEFLATE 0.1 %)."""
+_RATIO = 128  # a block of one value takes less than this part of its bytes with any codec (LZW 0.6 %, DEFLATE 0.1 %)
 _MOST_SPARE = 32
 """Pieces of memory that are kept for the next blocks: as many as threads decode at once, on most machines."""
-_MOST_KNOWN = 64
-"""Shapes and values that are remembered of one file: few hold more that come again."""
+_MOST_KNOWN = 64  # shapes and values that are remembered of one file: few hold more that come again
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """A block of a TIFF, by its row and column of blocks, from 0."""
 
-    plane: int
-    """Which of the rasters that are stored apart, from 0."""
+    plane: int  # which of the rasters that are stored apart, from 0
     row: int
     col: int
 
@@ -41,10 +38,8 @@ class BlockRun:
 
     row: int
     col: int
-    rows: int
-    """Blocks from the top down."""
-    cols: int
-    """Blocks beside each other."""
+    rows: int  # blocks from the top down
+    cols: int  # blocks beside each other
 
     @property
     def count(self) -> int:
@@ -61,14 +56,10 @@ class BlockRun:
 class BlockGrid:
     """The blocks of a TIFF, in the order of its directory."""
 
-    shape: tuple[int, int]
-    """Rows and columns of the raster."""
-    block: tuple[int, int]
-    """Rows and columns of a block."""
-    tiled: bool
-    """Whether a block at the lower edge is stored whole; a strip ends with the raster."""
-    planes: int
-    """How many times the raster is stored, each time with as many samples."""
+    shape: tuple[int, int]  # rows and columns of the raster
+    block: tuple[int, int]  # rows and columns of a block
+    tiled: bool  # whether a block at the lower edge is stored whole; a strip ends with the raster
+    planes: int  # how many times the raster is stored, each time with as many samples
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -116,10 +107,8 @@ class Held:
 
     memory: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     """Kept from block to block: fresh memory costs page faults."""
-    cells: NDArray[Any] | None = None
-    """Its cells; None until it is decoded."""
-    users: int = 1
-    """Threads that read it."""
+    cells: NDArray[Any] | None = None  # its cells; None until it is decoded
+    users: int = 1  # threads that read it
 
     def room(self, size: int) -> NDArray[np.uint8]:
         """So many bytes."""
@@ -248,15 +237,10 @@ class KnownBlocks:
 
 
 def constant_of(block: NDArray[Any]) -> bytes | None:
-    r"""The bytes of the pixel that all pixels of a block are; None where they differ.
+    r"""The bytes of the pixel that all pixels of a (row, col, sample) block are; None where they differ.
 
-    The corners and the middle tell most blocks apart without a look at the rest.
-
-    Args:
-        block: (row, col, sample), C-contiguous, or with strides of 0 as a constant, which needs no look at all.
-
-    Returns:
-        The first pixel's bytes, or None.
+    The corners and the middle tell most blocks apart without a look at the rest. A constant, with strides of 0, needs
+    none at all.
 
     Example:
         >>> constant_of(np.full((2, 2, 1), 7, np.uint8))

@@ -23,32 +23,23 @@ if TYPE_CHECKING:
     from tilejit.formats.source import Source
 
 _COMPRESSIONS = {1: "NONE", 5: "LZW", 8: "DEFLATE", 32946: "DEFLATE", 50000: "ZSTD"}
-_KINDS = {1: "u", 2: "i", 3: "f"}
-"""Values of SampleFormat, as NumPy's kinds."""
-_UNSIGNED = {3: "u2", 4: "u4", 16: "u8"}
-"""The types of offsets and byte counts."""
-_TOGETHER, _APART = 1, 2
-"""Values of PlanarConfiguration: each block holds all bands, or one."""
-_PLAIN_COLOURS = {0, 1, 2, 3}
-"""White or black is zero, RGB, a palette: cells are stored as they are read."""
+_KINDS = {1: "u", 2: "i", 3: "f"}  # values of SampleFormat, as NumPy's kinds
+_UNSIGNED = {3: "u2", 4: "u4", 16: "u8"}  # the types of offsets and byte counts
+_TOGETHER, _APART = 1, 2  # values of PlanarConfiguration: each block holds all bands, or one
+_PLAIN_COLOURS = {0, 1, 2, 3}  # white or black is zero, RGB, a palette: cells are stored as they are read
 _SMALL_BLOCK, _RUN_BYTES = 1 << 16, 1 << 18
 """Blocks below the one are read in runs of the other: a call for each then takes longer than its decoding."""
-_NO_LIMIT = 0xFFFFFFFF
-"""What RowsPerStrip says where the whole raster is one strip."""
+_NO_LIMIT = 0xFFFFFFFF  # what RowsPerStrip says where the whole raster is one strip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiffLayout:
     """Where the blocks of a TIFF lie and how they are coded, of a file whose blocks need no GDAL."""
 
-    codec: BlockCodec
-    """What decodes a block."""
-    grid: BlockGrid
-    """Where they lie in the raster."""
-    offsets: NDArray[Any]
-    """The first byte of each block; says nothing where there is none."""
-    counts: NDArray[Any]
-    """The bytes of each block; 0 where there is none."""
+    codec: BlockCodec  # what decodes a block
+    grid: BlockGrid  # where they lie in the raster
+    offsets: NDArray[Any]  # the first byte of each block; says nothing where there is none
+    counts: NDArray[Any]  # the bytes of each block; 0 where there is none
 
     def are_missing(self, number: int, count: int) -> bool:
         """Whether blocks are not stored, because their cells are all nodata or 0; GDAL looks at byte counts alone."""
@@ -109,12 +100,9 @@ class TiffLayout:
 class TagArray:
     """The numbers of one tag, one for each block, as they lie in the file."""
 
-    position: int
-    """Where they begin."""
-    count: int
-    """How many there are."""
-    dtype: np.dtype[Any]
-    """How they are stored, with the byte order."""
+    position: int  # where they begin
+    count: int  # how many there are
+    dtype: np.dtype[Any]  # how they are stored, with the byte order
 
     def read(self, file: Any) -> NDArray[np.int64]:
         """Read them. tifffile would make a tuple of them, which takes ten times the memory of the file's own."""
@@ -132,38 +120,22 @@ class TagArray:
 class TiffSkeleton:
     """A GeoTIFF with every tag and no blocks, as GDAL leaves it."""
 
-    codec: BlockCodec
-    """What encodes a block."""
-    tiled: bool
-    """Whether a block at the lower edge is stored whole; a strip ends with the raster."""
-    largest: int
-    """The largest size of the file: 4 GB unless it is a BigTIFF."""
-    offsets: TagArray
-    """Where the offset of each block goes."""
-    counts: TagArray
-    """Where the byte count of each block goes."""
+    codec: BlockCodec  # what encodes a block
+    tiled: bool  # whether a block at the lower edge is stored whole; a strip ends with the raster
+    largest: int  # the largest size of the file: 4 GB unless it is a BigTIFF
+    offsets: TagArray  # where the offset of each block goes
+    counts: TagArray  # where the byte count of each block goes
 
     def enter(self, descriptor: int, offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        """Write the offset and the byte count of each block into the directory.
-
-        Raises:
-            OSError: A number is larger than the directory's type holds.
-        """
+        """Write the offset and the byte count of each block into the directory."""
         self.offsets.write(descriptor, offsets)
         self.counts.write(descriptor, counts)
 
 
 def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:
-    """Read the directory of a file that GDAL has created.
+    """Read the directory of a file that GDAL has created, with a level, which no tag says.
 
     What is read there, and not what was asked for, says how blocks are coded, so that the two cannot differ.
-
-    Args:
-        path: The file.
-        level: How hard to compress, which no tag says.
-
-    Raises:
-        CodecError: Blocks of this kind cannot be encoded.
     """
     import tifffile
 
@@ -174,15 +146,7 @@ def read_skeleton(path: Path, level: int | None) -> TiffSkeleton:
 
 
 def read_layout(source: Source, driver: str) -> TiffLayout | str:
-    """Read where a file's blocks lie.
-
-    Args:
-        source: The file as GDAL opened it; what the directory says must agree.
-        driver: The driver that GDAL opened it with.
-
-    Returns:
-        The layout; or, in a few words, why blocks are not read directly.
-    """
+    """Read where the blocks of a file lie; or say, in a few words, why they are not read directly."""
     try:
         _check_file(source, driver)
         return _read_directory(source)
