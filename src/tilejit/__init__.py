@@ -33,7 +33,7 @@ from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.decorators import Chain, chain, focal, local, series
 from tilejit.kernel.kernel import Kernel
 from tilejit.kernel.zonal import ZonalKernel, histogram, percentile, zonal
-from tilejit.raster.dispatch import call_chain, call_kernel, call_zonal
+from tilejit.raster import call_chain, call_kernel, call_zonal
 
 importlib.import_module("tilejit.window")  # a module, whose first import gives the package its name
 window = _window

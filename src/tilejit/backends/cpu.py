@@ -14,7 +14,7 @@ from tilejit.compiler.kinds import Kind
 from tilejit.compiler.pixels import counters_of
 from tilejit.errors import IterationLimitError, KernelError, TilejitError
 from tilejit.kernel.counts import Counts
-from tilejit.system.waiting import told_on_terminal
+from tilejit.system.program import told_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

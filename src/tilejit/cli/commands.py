@@ -28,7 +28,7 @@ COMMANDS = {
     "compare": ("comparing:compare", "Measure every strategy for being parallel on your own kernel and raster."),
     "list": ("telling:list_kernels", "List the kernels that are installed, or those of a file."),
     "show": ("telling:show", "Print the source that tilejit generates for a kernel."),
-    "warm": ("warming:warm", "Compile kernels now, so that no run waits for it."),
+    "warm": ("telling:warm", "Compile kernels now, so that no run waits for it."),
     "info": ("telling:info", "Tell about this machine and what tilejit finds on it."),
     "demo": ("demo:demo", "Make a terrain, and its slope and hillshade in one pass."),
 }

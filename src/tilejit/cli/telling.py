@@ -1,9 +1,10 @@
-"""``tilejit list``, ``show`` and ``info``: what kernels there are, what is made of them, and what this machine is."""
+"""``tilejit list``, ``show``, ``warm`` and ``info``: kernels, what is made of them, and what this machine is."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from tilejit.sizes import counted, format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.discovery import Collection
 
@@ -89,15 +91,15 @@ def _show_table(rows: Sequence[Row]) -> None:
               help="What the inputs hold: one dtype, or one for each input, as uint16,float32.")  # fmt: skip
 def show(kernel: str, backend: str, dtypes: str) -> None:
     """Print the source that tilejit generates for KERNEL, or for each kernel of a chain."""
-    found = find_kernel(kernel)
-    given = given_dtypes(found, dtypes)
-    if isinstance(found, Kernel):
-        launches = [(found, found.signature(given))]
-    else:
-        from tilejit.raster.making import launches_of
+    show_source("\n\n".join(get_backend(backend).source(*launch) for launch in _launches(find_kernel(kernel), dtypes)))
 
-        launches = launches_of(found, given)
-    show_source("\n\n".join(get_backend(backend).source(*launch) for launch in launches))
+
+def _launches(kernel: Applicable, dtypes: str) -> list[tuple[Kernel, Signature]]:
+    """A kernel, or each of a chain, with what it is compiled for."""
+    from tilejit.raster.making import launches_of
+
+    given = given_dtypes(kernel, dtypes)
+    return [(kernel, kernel.signature(given))] if isinstance(kernel, Kernel) else launches_of(kernel, given)
 
 
 def given_dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
@@ -120,6 +122,37 @@ def _dtype(name: str) -> np.dtype:
     if dtype.kind not in "iuf" or dtype == np.float16:
         raise ParameterError(f"{name!r} is no dtype of a raster: write uint8, int16, float32 or such")
     return dtype
+
+
+@click.command("warm")
+@click.argument("kernels", metavar="KERNEL...", nargs=-1, required=True)
+@click.option("--dtypes", metavar="DTYPES", default=("float32",), show_default=True, multiple=True,
+              help="What the inputs hold: one dtype, or one for each; may be given again.")  # fmt: skip
+def warm(kernels: tuple[str, ...], dtypes: tuple[str, ...]) -> None:
+    """Compile KERNEL for the CPU, and keep that: a kernel, a chain, or all of a file, a module or a collection.
+
+    It serves runs over files and calls with arrays whose outputs have the nodata value of their type.
+    """
+    from tilejit.compiler.jit.native_function import finish_compiling
+
+    found = {name: kernel for where in kernels for name, kernel in kernels_in(where).items()}
+    for name, kernel in found.items():
+        for given in dtypes:
+            _compile(name, kernel, given)
+    finish_compiling()
+
+
+def _compile(name: str, kernel: Applicable, dtypes: str) -> None:
+    """Compiles what is not kept, and tells how long that took."""
+    from tilejit.backends.cpu import CpuBackend
+
+    functions = (one for launch in _launches(kernel, dtypes) for one in CpuBackend().all_functions(*launch))
+    missing = [(function, types) for function, types in functions if not function.is_compiled(types)]
+    start = time.perf_counter()
+    for function, types in missing:
+        function.load(types)
+    took = f"{counted(len(missing), 'function')} in {time.perf_counter() - start:.1f} s" if missing else "kept already"
+    say(f"{name}  {dtypes}  {took}")
 
 
 @click.command("info")

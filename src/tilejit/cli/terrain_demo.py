@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tilejit as tj
-from tilejit.grid import Grid, Metric
+from tilejit.grid import Grid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from tilejit.raster.raster import Raster
 
 CELL = 30.0  # metres; the wavelengths of the kernel are meant for it
-
-UTM_33N = (
-    'PROJCS["WGS 84 / UTM zone 33N",'
-    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
-    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]],'
-    'PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",15],'
-    'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],PARAMETER["false_northing",0],'
-    'UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH],AUTHORITY["EPSG","32633"]]'
-)
 
 
 def corner(x, y, seed):
@@ -92,7 +83,7 @@ def elevation(nothing, *, row=tj.ROW, col=tj.COL, seed=19, wavelength=700.0, rel
 
 def terrain(size: int) -> Raster:
     """Returns a lazy terrain of ``size`` rows and columns of 30 m, in UTM."""
-    grid = Grid(size, size, (CELL, 0.0, 400_000.0, 0.0, -CELL, 5_300_000.0), UTM_33N, Metric("projected"))
+    grid = Grid(size, size, (CELL, 0.0, 400_000.0, 0.0, -CELL, 5_300_000.0), "EPSG:32633")
     # One byte, seen everywhere: the kernel needs the grid alone.
     nothing = tj.from_array(np.broadcast_to(np.uint8(0), grid.shape), grid=grid)
     result: Raster = elevation(nothing)

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from tilejit.engine.polygons import Cells
     from tilejit.grid import Grid
     from tilejit.kernel.decorators import Applicable
-    from tilejit.raster.polygons import PolygonLayer
     from tilejit.raster.raster import Raster
     from tilejit.raster.tables import Table
-    from tilejit.raster.zones import LazyTable
+    from tilejit.raster.zones import LazyTable, PolygonLayer
 
 
 @click.command("zonal", help="""Make a table by zone: KERNEL over the VALUES, a row for each zone in ZONES.
@@ -108,7 +107,7 @@ def _zones(text: str, grid: Grid, cells: Cells | None, layer: str | None) -> Ras
     """A raster if it is one, and nothing is asked of it that only polygons have; else a file of polygons."""
     from tilejit.formats.vector import has_layers
     from tilejit.raster.making import open_raster
-    from tilejit.raster.polygons import PolygonLayer
+    from tilejit.raster.zones import PolygonLayer
 
     one = parse_input(text)
     if cells is None and layer is None:

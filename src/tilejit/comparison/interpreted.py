@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.comparison.by_hand import started_pool, worker_workload
-from tilejit.comparison.strategy import (
-    Reader,
-    Trial,
-    Workload,
-    empty,
-    on_threads,
-    queued_seconds,
-    stages_of,
-    summed,
-)
+from tilejit.comparison.strategy import Reader, Trial, Workload, empty, on_threads, queued_seconds, stages_of, summed
 from tilejit.compiler.form import ALL
 from tilejit.compiler.kinds import Kind
 from tilejit.engine.pipeline.stopwatch import Stopwatch

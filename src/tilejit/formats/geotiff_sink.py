@@ -274,7 +274,7 @@ def check_blocks(file: OutputFile) -> None:
                 if offset is None or not int(length or 0) or int(offset) + int(length) > size:
                     raise OSError(
                         f"band {band}, block row {row}, block col {col} is not in the file: it should be at "
-                        f"byte {offset}, {length} bytes long, and the file has {size}",
+                        f"byte {offset}, {length} bytes long, and the file has {size}"
                     )
 
 

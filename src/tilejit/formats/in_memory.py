@@ -72,11 +72,7 @@ class ArraySource:
         return cls(stack, grid, bands, name, storage=storage, mask=None if mask is None else mask.reshape(stack.shape))
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)

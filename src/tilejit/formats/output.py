@@ -194,7 +194,7 @@ def check_values(profile: OutputProfile) -> None:
         raise SinkError(f"{name}: no {dtype} equals the nodata value {nodata}: give another")
     if not can_be_written(dtype, nodata):
         raise SinkError(
-            f"{name}: rasterio writes a nodata value exactly below 2 ** 53 only, not {nodata}: give another",
+            f"{name}: rasterio writes a nodata value exactly below 2 ** 53 only, not {nodata}: give another"
         )
 
 

@@ -115,11 +115,7 @@ class OutsideSource:
         return (self.storage.environment or Environment()).call, (open_source, self.name)
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`."""
         self.source.read(bands, window, out, valid)

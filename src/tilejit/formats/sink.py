@@ -192,13 +192,7 @@ def opener_of(sink: Sink, *, local: bool) -> WriterOpener:
 
 
 def check_write(
-    name: str,
-    *,
-    grid: Grid,
-    count: int,
-    dtype: np.dtype[Any],
-    window: Window,
-    array: NDArray[Any],
+    name: str, *, grid: Grid, count: int, dtype: np.dtype[Any], window: Window, array: NDArray[Any]
 ) -> None:
     """Refuse a write that no sink can do."""
     if window.row_off < 0 or window.col_off < 0 or window.row_end > grid.height or window.col_end > grid.width:

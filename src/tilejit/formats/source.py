@@ -137,11 +137,7 @@ class Source(Protocol):
         """Rows and columns of its storage blocks."""
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window that lies inside the raster into an array of any real type.
 
@@ -227,11 +223,7 @@ class ScaledSource:
         return replace(stored, scales=scales, tags=replace(stored.tags, bands=bands))
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`."""
         infos = [self.counts.bands[band - 1] for band in bands]

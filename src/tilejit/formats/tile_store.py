@@ -89,11 +89,7 @@ class TileStore:
             yield place * self.place_bytes, (first, left, min(rows, height - first), min(cols, width - left))
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`.
 

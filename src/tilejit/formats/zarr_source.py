@@ -74,11 +74,7 @@ class ZarrSource:
         return (self.storage.environment or Environment()).call, (open_zarr, self.name)
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)

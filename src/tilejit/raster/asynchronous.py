@@ -111,21 +111,12 @@ async def _in_thread(work: Callable[[Cancellation], T]) -> T:
 
 
 async def asave(
-    outputs: Mapping[str | os.PathLike[str], LazyRaster],
-    *,
-    nodata: float | Literal["none"] | None = None,
-    dtype: DTypeLike | None = None,
-    backend: str = "auto",
-    executor: Any = "threads",
-    workers: int | None = None,
-    memory: str | int | None = None,
-    tile: tuple[int, int] | None = None,
-    trace: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    profile: Mapping[str, Any] | None = None,
-    resume: bool = False,
-) -> Report:
+    outputs: Mapping[str | os.PathLike[str], LazyRaster], *,
+    nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+    executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+    tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+    progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+) -> Report:  # fmt: skip
     """Computes several Rasters in one pass, each into a file, as `tilejit.save` does, while the event loop goes on.
 
     Cancelling the task stops the run: it ends with the tiles that are being computed, and leaves no file behind.

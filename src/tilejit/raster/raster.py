@@ -9,7 +9,7 @@ import numpy as np
 
 from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
-from tilejit.raster.dates import dates_of_bands
+from tilejit.formats.dates import dates_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
@@ -79,7 +79,7 @@ class Raster(Statistics):
         As given to `tilejit.stack`; else by bands' descriptions, TIFFTAG_DATETIME, the time coordinate of netCDF or
         Zarr, or a date in the file's name: the first that says it of every band.
         """
-        known = dates_of_bands(self.bands) if self.dates is None else self.dates
+        known = _dates_of(self.bands) if self.dates is None else self.dates
         return None if known is None else np.array(known, "datetime64[s]")
 
     @property
@@ -90,22 +90,12 @@ class Raster(Statistics):
         return ", ".join(names) if more <= 1 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
     def plan(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
-        progress: bool | None = None,
-        profile: Mapping[str, Any] | None = None,
-        resume: bool = False,
-    ) -> Plan:
+        self, path: str | os.PathLike[str] | None = None, *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+    ) -> Plan:  # fmt: skip
         """Returns how it would be computed, without reading a pixel: windows, halos, bytes, memory, backend and why.
 
         It takes what `save` takes; without a path it would be an array.
@@ -119,22 +109,12 @@ class Raster(Statistics):
         return plan_job(self, path, options).plan
 
     def predict(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
-        progress: bool | None = None,
-        profile: Mapping[str, Any] | None = None,
-        resume: bool = False,
-    ) -> Prediction:
+        self, path: str | os.PathLike[str] | None = None, *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+    ) -> Prediction:  # fmt: skip
         """Returns how long `save` or `compute` will take.
 
         Some tiles from the middle of the inputs are run, and their results thrown away: a second or two, and the time
@@ -154,20 +134,12 @@ class Raster(Statistics):
             return predict_job(plan_job(self, path, options))
 
     def read(
-        self,
-        window: Window | None = None,
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
+        self, window: Window | None = None, *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
         progress: bool | None = None,
-    ) -> NDArray[Any]:
+    ) -> NDArray[Any]:  # fmt: skip
         """Computes a window of it into memory.
 
         Without a window all of it. The options are those of `save`, but ``overwrite`` is of the trace alone, and a
@@ -184,37 +156,23 @@ class Raster(Statistics):
         return warned(*read_window(self, window, options))
 
     def compute(
-        self,
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
+        self, *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
         progress: bool | None = None,
-    ) -> NDArray[Any]:
+    ) -> NDArray[Any]:  # fmt: skip
         """Computes all of it into memory; see `read`."""
         options = RunOptions(nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress)
         return warned(*read_window(self, None, options))
 
     async def acompute(
-        self,
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
+        self, *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
         progress: bool | None = None,
-    ) -> NDArray[Any]:
+    ) -> NDArray[Any]:  # fmt: skip
         """Computes all of it into memory, as `compute` does, while the event loop goes on.
 
         Cancelling the task stops the run; the task ends when its threads have.
@@ -225,18 +183,11 @@ class Raster(Statistics):
         return await acompute(self, options)
 
     def tiles(
-        self,
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
-    ) -> AsyncGenerator[Tile, None]:
+        self, *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+    ) -> AsyncGenerator[Tile, None]:  # fmt: skip
         """Computes it tile by tile, for ``async for``: in bounded memory, whatever its size, and into no file.
 
         Tiles come in no order. At most one for each worker waits, then the run does, so a slow receiver costs no
@@ -262,22 +213,12 @@ class Raster(Statistics):
         return tiles(self, options)
 
     def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
-        progress: bool | None = None,
-        profile: Mapping[str, Any] | None = None,
-        resume: bool = False,
-    ) -> Report:
+        self, path: str | os.PathLike[str], *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+    ) -> Report:  # fmt: skip
         """Computes it into a file: streamed, in bounded memory, on all cores or the GPU.
 
         The file is written under a temporary name, synced and renamed: it is there whole, or not at all.
@@ -312,22 +253,12 @@ class Raster(Statistics):
         return save_outputs({path: self}, options)
 
     async def asave(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        nodata: float | Literal["none"] | None = None,
-        dtype: DTypeLike | None = None,
-        backend: str = "auto",
-        executor: Any = "threads",
-        workers: int | None = None,
-        memory: str | int | None = None,
-        tile: tuple[int, int] | None = None,
-        trace: str | os.PathLike[str] | None = None,
-        overwrite: bool = False,
-        progress: bool | None = None,
-        profile: Mapping[str, Any] | None = None,
-        resume: bool = False,
-    ) -> Report:
+        self, path: str | os.PathLike[str], *,
+        nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+        executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+        tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+    ) -> Report:  # fmt: skip
         """Computes it into a file, as `save` does, while the event loop goes on.
 
         Cancelling the task stops the run: the task ends when its threads have, and no file is left.
@@ -347,3 +278,23 @@ class Raster(Statistics):
 
 def _file_label(band: Band) -> str:
     return band.source.name if isinstance(band, SourceBand) else band.application.kernel.name
+
+
+def _dates_of(bands: tuple[Band, ...]) -> Dates | None:
+    """When bands of files were taken, as these say; None where one does not.
+
+    What a file says of all its bands is no date of several.
+    """
+    found: dict[tuple[int, np.datetime64], None] = {}
+    known: dict[int, Dates | None] = {}
+    for band in bands:
+        if not isinstance(band, SourceBand):
+            return None
+        number = id(band.source)
+        if number not in known:
+            known[number] = dates_of(band.source)
+        dates = known[number]
+        if dates is None:
+            return None
+        found[number, dates[band.info.index - 1]] = None
+    return tuple(date for _, date in found) if len(found) == len(bands) else None

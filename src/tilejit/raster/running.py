@@ -52,17 +52,14 @@ class LazyRaster(Protocol):
     @property
     def grid(self) -> Grid:
         """Where its cells lie."""
-        ...
 
     @property
     def bands(self) -> tuple[Band, ...]:
         """What its bands are made of."""
-        ...
 
     @property
     def label(self) -> str:
         """What messages call it."""
-        ...
 
 
 def plan_job(raster: LazyRaster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
@@ -91,21 +88,12 @@ def read_window(
         job, trace = _make_job([request], grid, options, executor, window), _trace_of(options, [request], executor)
         write = job.plan.writes[0]
         shape, part = (len(write.planes), *window.shape), grid.part(window)
-        if executor is None or not executor.local:
-            array = np.empty(shape, write.dtype)
-            report = run_job(
-                job,
-                [ArraySink(array, part)],
-                executor,
-                progress=progress,
-                trace=trace,
-                cancellation=cancellation,
-            )
-            return array, warning_of(raster.label, report, job)
-        with closing(SharedArray(shape, write.dtype)) as shared:
-            sink = ArraySink(shared.array, part, shared=shared.memory)
+        is_shared = executor is not None and executor.local
+        with closing(SharedArray(shape, write.dtype)) if is_shared else nullcontext() as shared:
+            array = np.empty(shape, write.dtype) if shared is None else shared.array
+            sink = ArraySink(array, part, shared=None if shared is None else shared.memory)
             report = run_job(job, [sink], executor, progress=progress, trace=trace, cancellation=cancellation)
-        return shared.array, warning_of(raster.label, report, job)
+        return array, warning_of(raster.label, report, job)
 
 
 def tiles_job(raster: LazyRaster, options: RunOptions) -> tuple[Job, TraceFile | None]:
@@ -130,21 +118,12 @@ def check_one_grid(rasters: Sequence[LazyRaster], names: Sequence[str]) -> None:
 
 
 def save(
-    outputs: Mapping[str | os.PathLike[str], LazyRaster],
-    *,
-    nodata: float | Literal["none"] | None = None,
-    dtype: DTypeLike | None = None,
-    backend: str = "auto",
-    executor: Any = "threads",
-    workers: int | None = None,
-    memory: str | int | None = None,
-    tile: tuple[int, int] | None = None,
-    trace: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    profile: Mapping[str, Any] | None = None,
-    resume: bool = False,
-) -> Report:
+    outputs: Mapping[str | os.PathLike[str], LazyRaster], *,
+    nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
+    executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
+    tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
+    progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+) -> Report:  # fmt: skip
     """Computes several Rasters in one pass over their inputs, each into a file.
 
     The outputs are paths with Rasters, all on one grid; the options are those of `Raster.save`, and hold for each.

@@ -1,33 +1,76 @@
-"""Tables by zone: what a zonal kernel makes of Rasters."""
+"""Tables by zone: what a zonal kernel makes of Rasters, by zones of a raster or of polygons that are laid over it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tilejit.engine.planning.graph import Application, Band, Reduced, ResultBand, SourceBand
 from tilejit.engine.planning.planner import make_job, request_of
+from tilejit.engine.polygons import Cells, PolygonZones
 from tilejit.engine.ranking import Ranking
 from tilejit.engine.zones import OF_CONSTANTS, Column, ZonalTable, percent_of
 from tilejit.errors import ParameterError
-from tilejit.formats.vector import is_vector
+from tilejit.formats.vector import is_vector, lay, read_features
 from tilejit.kernel.inputs import with_times
 from tilejit.raster.making import from_array, times_of
 from tilejit.raster.options import RunOptions
-from tilejit.raster.polygons import PolygonLayer
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import check_one_grid
 from tilejit.raster.statistics import run_reduced
 from tilejit.raster.tables import Table
+from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from tilejit.engine.planning.plan import Plan
+    from tilejit.formats.vector import Features
     from tilejit.grid import Grid
     from tilejit.kernel.zonal import ZonalKernel
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PolygonLayer:
+    """Polygons over a raster; several kernels may share one."""
+
+    features: Features  # what they are in
+    grid: Grid  # of the raster
+    zones: PolygonZones  # which cells belong to each
+    outside: NDArray[np.float64]  # the area of each that lies outside of the raster, in cells
+    cells: Cells  # which cells belong to a polygon
+    notes: tuple[str, ...]  # what was done to them, and what was assumed
+
+    @classmethod
+    def of(cls, zones: Any, grid: Grid, cells: Cells = "centre", layer: str | int | None = None) -> PolygonLayer:
+        """Reads polygons and lays them over a raster: see `tilejit.formats.vector`."""
+        if cells not in get_args(Cells):
+            raise ParameterError(f"cells={cells!r}: it is one of {', '.join(map(repr, get_args(Cells)))}")
+        features = read_features(zones, layer)
+        polygons = lay(features, grid)
+        found = PolygonZones.of(polygons, grid, cells)
+        notes = polygons.notes if found.meets_raster else (*polygons.notes, "none of them meets the raster")
+        return cls(features, grid, found, polygons.outside, cells, notes)
+
+    @property
+    def label(self) -> str:
+        """What plans call them."""
+        told = "".join(f"; {note}" for note in self.notes)
+        return f"{counted(len(self.features.index), 'polygon')} of {self.features.name}, cells by {self.cells}{told}"
+
+    def complete(self, columns: Mapping[str, NDArray[Any]], merged: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """A table's columns by features, with how many cells count, how many do not, and what is outside."""
+        apart = {"cells": merged["cells"], "nodata": merged["nodata"], "outside": self.outside}
+        if self.cells == "centre":
+            apart["by_share"] = self.zones.by_share & (merged["cells"] + merged["nodata"] > 0)
+        return (
+            {"zone": self.features.index}
+            | {name: columns[name] for name in columns if name != "zone"}
+            | {name: column for name, column in apart.items() if name not in columns}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_vali
 from tilejit.kernel.counts import Counts
 from tilejit.kernel.inputs import fill_outside, scalar_values
 from tilejit.kernel.nodata import constant, is_constant, is_nodata_tile
-from tilejit.system.waiting import hushed
+from tilejit.system.program import hushed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

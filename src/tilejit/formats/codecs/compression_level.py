@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.codecs.block_codec import Encoded
 
-_COSTS = {
-    "ZSTD": {1: 1.4, 2: 1.7, 3: 2.3},
-    "DEFLATE": {1: 5.0, 2: 6.0, 3: 6.3, 4: 6.8, 5: 7.5, 6: 8.3},
-}
+_COSTS = {"ZSTD": {1: 1.4, 2: 1.7, 3: 2.3}, "DEFLATE": {1: 5.0, 2: 6.0, 3: 6.3, 4: 6.8, 5: 7.5, 6: 8.3}}
 """`Coder.cost` of the levels that others may stand in for: those above are asked for by who wants the smallest file."""
 _LIMIT = 1.015
 """How much larger the file may become than the coder that was asked for would make it; half a percent below the 2 %

@@ -71,13 +71,7 @@ class ShardWriter(OutputWriter):
     """
 
     def __init__(
-        self,
-        profile: OutputProfile,
-        block: tuple[int, int],
-        folder: Path,
-        *,
-        synced: bool,
-        guard: Guard | None = None,
+        self, profile: OutputProfile, block: tuple[int, int], folder: Path, *, synced: bool, guard: Guard | None = None
     ) -> None:
         super().__init__(profile, blocks_of(profile, block), guard)
         self._folder, self._synced = folder, synced

@@ -36,11 +36,7 @@ _YES, _NO = ("YES", "TRUE", "ON", "1"), ("NO", "FALSE", "OFF", "0")
 
 
 def default_options(
-    dtype: np.dtype[Any],
-    height: int,
-    width: int,
-    user_options: Mapping[str, str],
-    count: int = 1,
+    dtype: np.dtype[Any], height: int, width: int, user_options: Mapping[str, str], count: int = 1
 ) -> dict[str, str]:
     """All creation options of an output but NUM_THREADS: tilejit's defaults, and the user's over them.
 
@@ -162,12 +158,7 @@ def _tile_side(cells: int) -> str:
     return str(min(_BLOCK, 16 * math.ceil(cells / 16)))
 
 
-def _check_options(
-    options: Mapping[str, str],
-    user: Mapping[str, str],
-    dtype: np.dtype[Any],
-    count: int,
-) -> None:
+def _check_options(options: Mapping[str, str], user: Mapping[str, str], dtype: np.dtype[Any], count: int) -> None:
     """Have GDAL take the options for a small raster in memory; it warns where it ignores one."""
     for option, why in _REFUSED.items():
         if option in options:
@@ -203,11 +194,7 @@ def _try_options(options: tuple[tuple[str, str], ...], complaint: str, dtype: np
     rasterio = load_rasterio()
     profile = {"count": min(count, 4), "height": 16, "width": 16, "dtype": stored_dtype(dtype).name}
     try:
-        with (
-            quiet(),
-            messages() as warned,
-            rasterio.MemoryFile() as memory,
-        ):
+        with quiet(), messages() as warned, rasterio.MemoryFile() as memory:
             memory.open(driver="GTiff", **profile, **dict(options)).close()
             with memory.open() as written:
                 written.read(1)

@@ -25,7 +25,7 @@ def grid_of(path: str, dataset: Any) -> Grid:
     if transform[1] or transform[3]:
         raise SourceError(
             f"{path}: its cells are rotated or sheared (transform {transform}), which tilejit does not read: "
-            "warp it to a north-up grid first (gdalwarp)",
+            "warp it to a north-up grid first (gdalwarp)"
         )
     # A zero-sized cell comes from broken tags; such a raster has no place on the ground.
     if not all(np.isfinite(transform)) or not transform[0] or not transform[4]:

@@ -78,11 +78,7 @@ class RasterioSource:
         return f"RasterioSource({self.name!r})"
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)
@@ -237,7 +233,7 @@ def _band(path: str, index: int, said: tuple[Any, ...]) -> BandInfo:
     if dtype_name.startswith("complex"):
         raise SourceError(
             f"{path}: band {index} holds complex numbers ({dtype_name}), which tilejit does not read: split "
-            "it into real bands first (gdal_calc, or a VRT with the real and imag pixel functions)",
+            "it into real bands first (gdal_calc, or a VRT with the real and imag pixel functions)"
         )
     dtype = np.dtype(dtype_name)
     has_mask = "all_valid" not in flags and flags != {"nodata"}
@@ -288,7 +284,7 @@ def _block_of(path: str, dataset: Any, bands: tuple[BandInfo, ...]) -> tuple[tup
         raise SourceError(
             f"{path}: one storage block is {height} rows x {width} cols of {bands[0].dtype}, {size:,} bytes "
             f"with all that is decoded together, and tilejit takes {_MOST_BLOCK_BYTES:,}: the file is "
-            "damaged, or needs to be tiled first (gdal_translate -co TILED=YES)",
+            "damaged, or needs to be tiled first (gdal_translate -co TILED=YES)"
         )
     # Decoded and compressed; GDAL takes interleaved bands apart into its cache, each once more (measured: 67 MB blocks
     # of two bands took 2 x 67 MB a thread and 20 MB of compressed bytes).

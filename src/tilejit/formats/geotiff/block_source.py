@@ -86,11 +86,7 @@ class BlockSource:
         return f"BlockSource({self.name!r})"
 
     def read(
-        self,
-        bands: tuple[int, ...],
-        window: Window,
-        out: NDArray[Any],
-        valid: NDArray[np.uint8] | None = None,
+        self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None
     ) -> None:
         """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)
