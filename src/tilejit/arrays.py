@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tilejit.backends import STOP, get_backend, new_control, on_threads
+from tilejit.backends import STOP, get_backend, on_threads
 from tilejit.backends.cpu import CpuBackend, short_pixels
 from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError, warn_caller
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]
+    _Piece = tuple[Window, LaunchControl]
 
 _AS_THEY_ARE = frozenset(np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"))
 """Types that a float parameter takes without a word. Python before the loop counts: its caches are cold when the loop
@@ -49,6 +50,8 @@ _MANY = 10
 more than two."""
 _PIECES = 8
 """Pieces for each thread at most, where a second a piece allows: the last one is waited for."""
+_CONTROL_WORDS = 16
+"""Of which three are used: two cache lines for each launch, or threads that count rows would wait for each other."""
 _TILE = 1024
 """Rows and columns of the tiles in which backends other than the CPU's take an array."""
 
@@ -76,39 +79,41 @@ class _ArrayJob:
         outputs = tuple(np.empty(self.shape, d) for d in self.signature.outputs) if out is None else tuple(out)
         if not all(output.flags.c_contiguous for output in outputs):
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
-        return outputs, self._compute(outputs, new_control())
+        return outputs, self._compute(outputs)
 
-    def _compute(self, outputs: Sequence[Array], control: LaunchControl) -> Counts:
+    def _compute(self, outputs: Sequence[Array]) -> Counts:
         counts = Counts()
         if isinstance(self.backend, CpuBackend):
             rows, cols = self.kernel.radius
             inner = Window(rows, cols, max(0, self.shape[0] - 2 * rows), max(0, self.shape[1] - 2 * cols))
             if not inner.is_empty:
-                counts = self._inner(self.backend, inner, outputs, control)
+                counts = self._inner(inner, outputs)
             windows = _border(self.shape, inner) if rows or cols or inner.is_empty else []
             if windows and self.kernel.border_is_nodata:
-                _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # the launch fills their ends
+                _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # see `_rows` for the others
                 windows = []
         else:
             windows = list(tiles(*self.shape, _TILE, _TILE))
         for window in windows:
-            counts += self._strip(window, outputs, control)
+            counts += self._strip(window, outputs)
         return counts
 
-    def _inner(self, backend: CpuBackend, inner: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
+    def _inner(self, inner: Window, outputs: Sequence[Array]) -> Counts:
         """Computes the inner part: threads take one piece of its rows after the other."""
-        launch = backend.compile_whole(self.kernel, self.signature)
-        pieces = deque(self._pieces(inner))
+        launch = self.backend.compile(self.kernel, self.signature)
+        windows = self._pieces(inner)
+        controls = np.zeros((len(windows), _CONTROL_WORDS), np.int64)
+        pieces = deque(zip(windows, controls, strict=True))
 
         def work() -> Counts:
             counts = Counts()
-            while not control[STOP] and (piece := _taken(pieces)):
-                counts += self._rows(launch, piece, outputs, control)
+            while not controls[0, STOP] and (piece := _taken(pieces)):
+                counts += self._rows(launch, *piece, outputs)
             return counts
 
         # A pixel of a kernel that loops may take for ever, and this thread would not hear of Ctrl-C.
         joins = not self.kernel.is_open_ended or threading.current_thread() is not threading.main_thread()
-        return sum(on_threads(work, min(self.workers, len(pieces)), control, joins=joins), Counts())
+        return sum(on_threads(work, min(self.workers, len(pieces)), controls, joins=joins), Counts())
 
     def _pieces(self, inner: Window) -> list[Window]:
         """The inner part in pieces of some rows: a few for each thread, where that is worth it."""
@@ -122,15 +127,18 @@ class _ArrayJob:
         return [Window(row, col, min(height, inner.row_end - row), width)
                 for row in range(inner.row_off, inner.row_end, height)]  # fmt: skip
 
-    def _rows(self, launch: Launch, piece: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
-        """Computes one piece."""
-        reach = self.kernel.radius[0]
+    def _rows(self, launch: Launch, piece: Window, control: LaunchControl, outputs: Sequence[Array]) -> Counts:
+        """Computes one piece, and puts nodata at both ends of its rows where the border has it."""
+        reach, cols = self.kernel.radius
         rows = slice(piece.row_off - reach, piece.row_end + reach)
-        arrays, parts = ([_from(array, rows) for array in given] for given in (self.arrays, outputs))
+        arrays = [_from(array, rows) for array in self.arrays]
         valid = [None if known is None else _from(known, rows) for known in self.valid]
-        return self._launch(launch, piece, arrays, parts, valid, control)
+        counts = self._launch(launch, piece, arrays, [_inside(o, piece) for o in outputs], valid, control)
+        if cols and self.kernel.border_is_nodata:
+            _fill(outputs, [w for w in _border(self.shape, piece) if w.width < self.shape[1]])
+        return counts
 
-    def _strip(self, window: Window, outputs: Sequence[Array], control: LaunchControl) -> Counts:
+    def _strip(self, window: Window, outputs: Sequence[Array]) -> Counts:
         """Computes one window through padded copies."""
         place = window.slices(Window(0, 0, *self.shape))
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
@@ -138,7 +146,7 @@ class _ArrayJob:
         signature = replace(self.signature, inputs=tuple(a.dtype for a in arrays))
         parts = [np.empty(window.shape, o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
-        counts = self._launch(launch, window, arrays, parts, [valid for _, valid in padded], control)
+        counts = self._launch(launch, window, arrays, parts, [valid for _, valid in padded])
         for output, part in zip(outputs, parts, strict=True):
             output[place] = part
         return counts
@@ -169,14 +177,9 @@ class _ArrayJob:
         return padded, valid
 
     def _launch(  # noqa: PLR0917 - what a launch takes, and where
-        self,
-        launch: Launch,
-        window: Window,
-        arrays: Sequence[Array],
-        outputs: Sequence[Array],
-        valid: Sequence[Array | None],
-        control: LaunchControl,
-    ) -> Counts:
+        self, launch: Launch, window: Window, arrays: Sequence[Array], outputs: Sequence[Array],
+        valid: Sequence[Array | None], control: LaunchControl | None = None,
+    ) -> Counts:  # fmt: skip
         passed: list[Array] = []
         for k, (array, raster) in enumerate(zip(arrays, self.kernel.rasters, strict=True)):
             passed.append(array)
@@ -196,7 +199,16 @@ def _from(array: Array, rows: slice) -> Array:
     return array[rows] if array.ndim == 2 else as_strided(array[:, rows.start :], array.shape, array.strides)
 
 
-def _taken(pieces: deque[Window]) -> Window | None:
+def _inside(output: Array, piece: Window) -> Array:
+    """Where a piece's pixels go: rows from its first pixel on, as long as the output's, so that they are C-contiguous.
+
+    Their last pixels, of which none is written, may be those of the next row, or behind the array.
+    """
+    rows = (piece.height, output.shape[1])
+    return as_strided(output[piece.row_off :, piece.col_off :], rows, output.strides)
+
+
+def _taken(pieces: deque[_Piece]) -> _Piece | None:
     try:
         return pieces.popleft()
     except IndexError:
@@ -218,9 +230,9 @@ def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
 
 
 def _fill(outputs: Sequence[Array], windows: Sequence[Window]) -> None:
-    """Puts nodata into whole rows."""
+    """Puts nodata into some windows."""
     for output, window in itertools.product(outputs, windows):
-        output[window.row_off : window.row_end] = nodata_value(output.dtype, None)
+        output[window.slices(Window(0, 0, *output.shape))] = nodata_value(output.dtype, None)
 
 
 def run_on_arrays(

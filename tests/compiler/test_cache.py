@@ -372,7 +372,7 @@ def test_the_text_does_not_depend_on_where_the_kernel_stands(tmp_path):
         (tmp_path / folder).mkdir()
         above = "\n" * len(texts)
         kernel = write_module(tmp_path / folder, above + text, name="standing").body
-        texts.append(cpu_source(kernel, kernel.signature([np.dtype("f4")]), whole=False))
+        texts.append(cpu_source(kernel, kernel.signature([np.dtype("f4")])))
     assert texts[0] == texts[1]
 
 

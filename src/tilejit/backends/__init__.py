@@ -177,7 +177,8 @@ def on_threads(call: Callable[[], T], count: int, control: LaunchControl, *, joi
     Threads are started for each call, and none is left over that a forked process would wait for: starting one takes
     0.1 ms, while those before it are computing already. Ctrl-C stops the calls, and an error in one of them; both are
     raised when the calls have returned, unless a second Ctrl-C gives up on them. This thread is one of them where it
-    ``joins``: in the main thread Ctrl-C then waits for the call's next step in Python.
+    ``joins``: in the main thread Ctrl-C then waits for the call's next step in Python. ``control`` may be several, one
+    a row.
 
     Example:
         >>> on_threads(lambda: 42, 2, new_control(), joins=True)
@@ -195,7 +196,7 @@ def on_threads(call: Callable[[], T], count: int, control: LaunchControl, *, joi
         for thread in threads:
             thread.wait()
     except BaseException:
-        control[STOP] = 1
+        control[..., STOP] = 1
         try:
             for thread in threads:
                 thread.wait()
@@ -210,5 +211,5 @@ def _answer(future: Future[T], call: Callable[[], T], control: LaunchControl) ->
     try:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
-        control[STOP] = 1
+        control[..., STOP] = 1
         future.set_exception(error)

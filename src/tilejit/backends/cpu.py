@@ -1,4 +1,4 @@
-"""Numba on the CPU: serial functions without the GIL, one for tiles, and one for rows of whole arrays."""
+"""Numba on the CPU: serial functions without the GIL, over tiles or rows of arrays."""
 
 from __future__ import annotations
 
@@ -44,19 +44,15 @@ class CpuBackend:
 
     def compile(self, kernel: Kernel, signature: Signature) -> Launch:
         """Returns the serial ``nogil`` launch, to be called from several threads."""
-        return _launch(kernel, signature, "tile")
+        return _launch(kernel, signature)
 
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Returns the function of the serial launch."""
         return [(_function(kernel, signature, "tile"), _types(kernel, signature))]
 
-    def all_functions(self, kernel: Kernel, signature: Signature) -> Functions:
-        """Returns the functions of the launches over tiles and over whole arrays."""
-        return [(_function(kernel, signature, entry), _types(kernel, signature)) for entry in ("tile", "whole")]
-
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the module of the serial launch."""
-        return cpu_source(kernel, signature, whole=False)
+        return cpu_source(kernel, signature)
 
     def compile_settling(self, kernel: Kernel, signature: Signature, scans: int) -> Launch:
         """Returns a launch that first settles its first array, in place, in so many scans at most."""
@@ -67,34 +63,27 @@ class CpuBackend:
         settle = _function(kernel, signature, "settle"), _settling_types(kernel, signature)
         return [settle, *self.functions(kernel, signature)]
 
-    def compile_whole(self, kernel: Kernel, signature: Signature) -> Launch:
-        """Returns the serial launch whose outputs have the shape of its inputs, of which it fills the inner rows.
-
-        It goes on until it is done or its control stops it, and does not count its rows.
-        """
-        return _launch(kernel, signature, "whole")
-
 
 class CpuLaunch:
     """Calls a compiled function, with an array to count in where it counts anything.
 
-    Of more than so many pixels Ctrl-C stops it between rows; without a number it is for the caller to see to that.
+    Rows of outputs may be longer than the inner part of the inputs, to which their first pixels belong. Of more than
+    so many pixels Ctrl-C stops it between rows.
     """
 
     def __init__(
-        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[Lanes],
-        short: int | None = None,
-    ) -> None:  # fmt: skip
+        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[Lanes]
+    ) -> None:
         self._function, self._kernel, self._signature = function, kernel, signature
         self._counters = counters_of(kernel, signature)
-        self._short, self._lanes = short, lanes
+        self._short, self._lanes = short_pixels(kernel), lanes
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
-        """Computes one tile, or some rows of whole arrays: see `Launch`."""
+        """Computes one tile: see `Launch`."""
         control = new_control() if control is None else control
         arguments = (control, *arrays, *outputs, *nodata, *scalars)
-        if self._short is None or outputs[0].size <= self._short:
+        if outputs[0].size <= self._short:
             told = self._call(arguments, outputs[0].shape[1])
         else:
             told = interruptible(lambda: self._call(arguments, outputs[0].shape[1]), control)
@@ -103,13 +92,9 @@ class CpuLaunch:
         if "outside" in self._counters and told[-2]:
             from tilejit.backends.outside import refuse_outside  # which imports the python backend
 
-            refuse_outside(self._kernel, self._signature, told[-2:], arrays, scalars, self._inner(outputs[0].shape))
+            inner = outputs[0].shape[0], arrays[0].shape[-1] - 2 * self._kernel.radius[1]
+            refuse_outside(self._kernel, self._signature, told[-2:], arrays, scalars, inner)
         return Counts.of_launch(self._kernel, self._counters, told, arrays)
-
-    def _inner(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The rows and columns that are computed of an output of a shape."""
-        rows, cols = self._kernel.radius if self._short is None else (0, 0)
-        return shape[0] - 2 * rows, shape[1] - 2 * cols
 
     def _call(self, arguments: Sequence[Any], width: int) -> list[int]:
         lanes = [np.empty(one.size or width, one.dtype) for one in self._lanes]
@@ -126,7 +111,7 @@ class _SettlingLaunch:
     """Settles a tile before it launches: see `tilejit.compiler.settling`."""
 
     def __init__(self, kernel: Kernel, signature: Signature, limit: int) -> None:
-        self._launch, self._name, self._limit = _launch(kernel, signature, "tile"), kernel.name, limit
+        self._launch, self._name, self._limit = _launch(kernel, signature), kernel.name, limit
         self._settle = _function(kernel, signature, "settle")
         self._settle.load(_settling_types(kernel, signature))
         self._counts = [np.zeros(len(counters_of(kernel, signature)), np.int64)] * bool(counters_of(kernel, signature))
@@ -162,12 +147,11 @@ def short_pixels(kernel: Kernel) -> int:
 
 
 @functools.lru_cache(maxsize=512)
-def _launch(kernel: Kernel, signature: Signature, entry: str) -> CpuLaunch:
-    function = _function(kernel, signature, entry)
+def _launch(kernel: Kernel, signature: Signature) -> CpuLaunch:
+    function = _function(kernel, signature, "tile")
     with told_on_terminal(f"compiling {kernel.name} ..."):
         function.load(_types(kernel, signature))
-    short = short_pixels(kernel) if entry == "tile" else None
-    return CpuLaunch(function, kernel, signature, launch_lanes(kernel, signature), short)
+    return CpuLaunch(function, kernel, signature, launch_lanes(kernel, signature))
 
 
 @functools.lru_cache(maxsize=512)
@@ -177,7 +161,7 @@ def _function(kernel: Kernel, signature: Signature, entry: str) -> NativeFunctio
 
         text = settling_source(kernel, signature)
     else:
-        text = cpu_source(kernel, signature, whole=entry == "whole")
+        text = cpu_source(kernel, signature)
     return NativeFunction(text, entry, kernel.name, kernel.c_functions)
 
 

@@ -146,7 +146,7 @@ def _compile(name: str, kernel: Applicable, dtypes: str) -> None:
     """Compiles what is not kept, and tells how long that took."""
     from tilejit.backends.cpu import CpuBackend
 
-    functions = (one for launch in _launches(kernel, dtypes) for one in CpuBackend().all_functions(*launch))
+    functions = (one for launch in _launches(kernel, dtypes) for one in CpuBackend().functions(*launch))
     missing = [(function, types) for function, types in functions if not function.is_compiled(types)]
     start = time.perf_counter()
     for function, types in missing:

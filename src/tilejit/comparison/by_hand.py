@@ -70,50 +70,46 @@ _PARALLEL = {
     "for _y in range(_height):": "for _y in prange(_height):",
     "for _strip in range(": "for _strip in prange(",
     "if _control[0] == 0:": "if True:",
+    "_control[1] += 1": "pass",
 }
-"""What makes a parallel loop of tilejit's loop over the rows of an array, which nothing can stop then."""
+"""What makes a parallel loop of tilejit's loop over rows, which nothing can stop then."""
 
 
 def parallel_source(kernel: Kernel, signature: Signature) -> str:
-    """Returns the module of whole arrays with Numba's parallel loop in it.
+    """Returns the module of a kernel with Numba's parallel loop in it.
 
     Each pixel goes through its layers by itself: rows that are computed at once cannot share the arrays for a row.
     """
-    text = cpu_source(kernel, signature, whole=True, together=False)
+    text = cpu_source(kernel, signature, together=False)
     for ours, numbas in _PARALLEL.items():
         text = text.replace(ours, numbas)
     return text
 
 
 class ParallelLoop(WholeArray):
-    """The same with ``parallel=True``. Its outputs have a margin as wide as the kernel's radius."""
+    """The same with ``parallel=True``."""
 
     def __init__(self, spec: TrialSpec) -> None:
         super().__init__(spec)
         began = time.perf_counter()
         kernel, text = self.work.kernel, parallel_source(self.work.kernel, self.step.signature)
-        self._whole = CpuLaunch(
-            module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).whole, kernel, self.step.signature, lanes=()
-        )
+        loop = module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).tile
+        self._parallel = CpuLaunch(loop, kernel, self.step.signature, lanes=())
         call = Reader(self.job).call(self.work.window)
-        rows, cols = (min(2 * r + 2, n) for r, n in zip(kernel.radius, self.work.window.shape, strict=True))
+        shape = tuple(min(2, n) for n in self.work.window.shape)
+        rows, cols = (n + 2 * r for n, r in zip(shape, kernel.radius, strict=True))
         arrays = [np.ascontiguousarray(array[..., :rows, :cols]) for array in call.arrays]
-        outputs = [np.empty((rows, cols), dtype) for dtype in self.step.signature.outputs]
-        self._whole(arrays, outputs, call.nodata, call.scalars)
+        self._parallel(arrays, [np.empty(shape, d) for d in self.step.signature.outputs], call.nodata, call.scalars)
         self.compile += time.perf_counter() - began
 
     def __call__(self) -> Stages:
         """Decodes, then computes in parallel."""
-        watch = Stopwatch()
+        self.outputs, watch = empty(self.work.window, self.step), Stopwatch()
         with watch.stage("decode"):
             call = Reader(self.job).call(self.work.window)
         cpu, began = time.process_time(), time.perf_counter()
-        outputs = [np.empty(call.arrays[0].shape[-2:], dtype) for dtype in self.step.signature.outputs]
-        self._whole(call.arrays, outputs, call.nodata, call.scalars)
+        self._parallel(call.arrays, self.outputs, call.nodata, call.scalars)
         spent = self.spec.cores * (time.perf_counter() - began), time.process_time() - cpu
-        rows, cols = self.work.kernel.radius
-        height, width = self.work.window.shape
-        self.outputs = [output[rows : rows + height, cols : cols + width] for output in outputs]
         return {"decode": stages_of(watch)["decode"], "compute": spent}
 
 

@@ -87,28 +87,26 @@ _UNLESS_STOPPED = "if _control[0] == 0:"
 """Asked before each row, of memory that another thread writes: see `tilejit.backends`."""
 _FIRST_OUTSIDE = "_all_first = _height - _y if (_all_outside > 0) & (_all_first == 0) else _all_first"
 _ROW_DONE = "_control[1] += 1"
-"""Only of tiles, which have a control each: threads that share one would count over each other."""
+_OUTPUT = "_out{}[_y, _x]".format
 
 
-def cpu_source(kernel: Body, signature: Signature, *, whole: bool, together: bool = True) -> str:
-    """Returns the module's text.
+def cpu_source(kernel: Body, signature: Signature, *, together: bool = True) -> str:
+    """Returns the module's text: ``tile``, from padded inputs to the inner part of outputs, whose rows may be longer.
 
-    It holds ``tile``, from padded inputs to an output of the inner shape, or ``whole``: inputs and outputs have one
-    shape, of which the inner part is written. Pixels of a row go through layers together where they may.
+    Pixels of a row go through layers together where they may.
     """
     checked = any(kernel.checked_cells.values())
     form = first_form(kernel)
     nest = interchanged(kernel, form) if together else None
     target = TARGET if nest is None or not nest.is_unsigned(form) else replace(TARGET, counted="i64({0})")
-    rows = _Rows(target, kernel, signature, form, checked, "_row", whole, nest)
+    rows = _Rows(target, kernel, signature, form, checked, "_row", nest)
     two = has_two_variants(kernel)
     functions = []
     if two:
         also = replace(rows, form=renamed(kernel), name="_row_checked", checked=False)
         functions += [f"{TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
     functions.append(rows.entry_text(two=two))
-    shape = f"{'rows of whole arrays' if whole else 'one tile at a time'}, on the CPU"
-    return module_of(kernel, signature, functions, shape, nest)
+    return module_of(kernel, signature, functions, "one tile at a time, on the CPU", nest)
 
 
 def module_of(
@@ -194,9 +192,6 @@ class _Rows(Pixels):
 
     name: str
     """The loop's name in the module."""
-    whole: bool
-    """Whether outputs have the shape of the inputs; otherwise they are smaller by the radius on every side."""
-
     nest: Nest | None = None
     """The body with loops over layers outside, where it has such."""
 
@@ -227,10 +222,9 @@ class _Rows(Pixels):
 
     def _row(self) -> list[str]:
         """The loop over the pixels of row ``_y``, and the row's counts."""
-        shrink = 2 * self.form.radius[1] if self.whole else 0
         looked_up, values = self.scalars()
         at_pixels = [line for line, axis in looked_up.items() if axis == "col"]
-        width = f"_out0.shape[1]{f' - {shrink}' if shrink else ''}"
+        width = self._width
         is_cut = self.nest is not None and bool(self.nest.arrays)
         pixels = [f"for {PLACE} in range(_last - _first):"] if is_cut else [f"for _x in range({width}):"]
         if is_cut:
@@ -243,28 +237,29 @@ class _Rows(Pixels):
 
         before = [line for line, axis in looked_up.items() if axis == "row"]
         if self.nest is None:
-            row = for_pixels(self.lines(values, self._output, _COUNTED.format))
+            row = for_pixels(self.lines(values, _OUTPUT, _COUNTED.format))
         else:
-            row = Together(self, self.nest, values, for_pixels).lines(self.endings(self._output, _COUNTED.format))
+            row = Together(self, self.nest, values, for_pixels).lines(self.endings(_OUTPUT, _COUNTED.format))
         if is_cut:
             row = [f"for _first in range(0, {width}, {LANES}):",
                    *indented([f"_last = min(_first + {LANES}, {width})", *row])]  # fmt: skip
         return [*(f"_row_{name} = np.int32(0)" for name in self._of_rows), *before, *row]
 
-    def _output(self, result: int) -> str:
-        rows, cols = self.form.radius if self.whole else (0, 0)
-        return f"_out{result}[{self.target.moved('_y', rows)}, {self.target.moved('_x', cols)}]"
+    @property
+    def _width(self) -> str:
+        """The pixels of a row: of the inner part of the inputs, for rows of outputs may be longer."""
+        first, margin = self.form.body.windows[0], 2 * self.form.radius[1]
+        return f"{first.name}.shape[{2 if first.is_stack else 1}] - {margin}" if margin else "_out0.shape[1]"
 
     def entry_text(self, *, two: bool) -> str:
         """The module's entry: all rows, in strips where there are two variants to choose between."""
-        rows, counts = self.form.radius[0], ", _counts" if self.counters else ""
+        counts = ", _counts" if self.counters else ""
         return "\n".join([
             "@njit(**_NATIVE)",
-            f"def {'whole' if self.whole else 'tile'}(_control, {self._arguments}{counts}{self._lanes}):",
-            f"    _height = _out0.shape[0]{f' - {2 * rows}' if self.whole and rows else ''}",
+            f"def tile(_control, {self._arguments}{counts}{self._lanes}):",
+            "    _height = _out0.shape[0]",
             *(f"    _all_{name} = 0" for name in self.counters),
             *indented(self._strips() if two else self._all_rows()),
-            *self._border_columns(),
             *(f"    _counts[{k}] += _all_{name}" for k, name in enumerate(self.counters)),
         ])  # fmt: skip
 
@@ -278,9 +273,11 @@ class _Rows(Pixels):
 
     def _unless_stopped(self, row: list[str]) -> list[str]:
         """The lines of a row, done and counted where the launch is to go on."""
-        done = [] if self.whole else [_ROW_DONE]
         first = [_FIRST_OUTSIDE] * ("first" in self.counters)
-        return [_UNLESS_STOPPED, *indented([*row, *(f"_all_{n} += _row_{n}" for n in self._of_rows), *first, *done])]
+        return [
+            _UNLESS_STOPPED,
+            *indented([*row, *(f"_all_{n} += _row_{n}" for n in self._of_rows), *first, _ROW_DONE]),
+        ]
 
     def _strips(self) -> list[str]:
         """The lines that scan one strip after the other and run one variant or the other over its rows."""
@@ -302,21 +299,6 @@ class _Rows(Pixels):
                 *indented(loops[1]),
             ]),
         ]  # fmt: skip
-
-    def _border_columns(self) -> list[str]:
-        """The lines that put nodata at both ends of the rows.
-
-        In a loop of their own they cost nothing; at the end of each row's loop, 4 % of a slope.
-        """
-        rows, cols = self.form.radius
-        if not (self.whole and cols):
-            return []
-        stores = [
-            f"            _out{k}[{self.target.moved('_y', rows)}, {col}] = _nodata{k}"
-            for k in range(len(self.form.body.results))
-            for col in ("_x", "_out0.shape[1] - 1 - _x")
-        ]
-        return ["    for _y in range(_height):", f"        for _x in range({cols}):", *stores]
 
 
 def indented(lines: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tilejit.compiler.source import FunctionSource
     from tilejit.compiler.tables import Changing, Table
 
-RESERVED = {"f32", "f64", "i32", "i64", "u64", "np", "math", "njit", "prange", "cuda", "tile", "whole", "launch", "int",
+RESERVED = {"f32", "f64", "i32", "i64", "u64", "np", "math", "njit", "prange", "cuda", "tile", "launch", "int",
             "abs", "range", "round", "min", "max", "bool", "float"}  # fmt: skip
 """Names of the generated module; a variable of such a name, or with a leading underscore, gets a trailing one."""
 
