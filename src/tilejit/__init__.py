@@ -26,8 +26,8 @@ leave_current_folder()  # before what follows is imported from there
 from tilejit import errors, math
 from tilejit.compiler.arrays import median, sort, zeros
 from tilejit.compiler.arrays import window as _window
+from tilejit.compiler.captured import is_valid
 from tilejit.compiler.kinds import Quantity
-from tilejit.compiler.names import is_valid
 from tilejit.compiler.parameters import Stack
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.decorators import Chain, chain, focal, local, series

@@ -89,7 +89,7 @@ class _ArrayJob:
             if not inner.is_empty:
                 counts = self._inner(inner, outputs)
             windows = _border(self.shape, inner) if rows or cols or inner.is_empty else []
-            if windows and self.kernel.border_is_nodata:
+            if windows and self.kernel.facts.border_is_nodata:
                 _fill(outputs, [w for w in windows if w.width == self.shape[1]])  # see `_rows` for the others
                 windows = []
         else:
@@ -112,16 +112,16 @@ class _ArrayJob:
             return counts
 
         # A pixel of a kernel that loops may take for ever, and this thread would not hear of Ctrl-C.
-        joins = not self.kernel.is_open_ended or threading.current_thread() is not threading.main_thread()
+        joins = not self.kernel.facts.is_open_ended or threading.current_thread() is not threading.main_thread()
         return sum(on_threads(work, min(self.workers, len(pieces)), controls, joins=joins), Counts())
 
     def _pieces(self, inner: Window) -> list[Window]:
         """The inner part in pieces of some rows: a few for each thread, where that is worth it."""
         pixels = inner.height * inner.width
-        worth = int(pixels * max(1, self.kernel.operations) / _OPERATIONS)
+        worth = int(pixels * max(1, self.kernel.facts.operations) / _OPERATIONS)
         even = max(min(worth, self.workers), min(worth // _MANY, _PIECES * self.workers))
         # The main thread hears of Ctrl-C between pieces where it computes some itself: see `_inner`.
-        heard = 1 if self.kernel.is_open_ended else ceil(pixels / short_pixels(self.kernel))
+        heard = 1 if self.kernel.facts.is_open_ended else ceil(pixels / short_pixels(self.kernel))
         count = min(max(1, even, heard), inner.height)
         height, col, width = -(-inner.height // count), inner.col_off, inner.width
         return [Window(row, col, min(height, inner.row_end - row), width)
@@ -134,7 +134,7 @@ class _ArrayJob:
         arrays = [_from(array, rows) for array in self.arrays]
         valid = [None if known is None else _from(known, rows) for known in self.valid]
         counts = self._launch(launch, piece, arrays, [_inside(o, piece) for o in outputs], valid, control)
-        if cols and self.kernel.border_is_nodata:
+        if cols and self.kernel.facts.border_is_nodata:
             _fill(outputs, [w for w in _border(self.shape, piece) if w.width < self.shape[1]])
         return counts
 
@@ -277,7 +277,7 @@ def run_on_arrays(
     warn_of(counts, kernel.name, nodata)
     places = [None] * len(results) if outs is None else outs
     held = [container.hold(r, v, kernel.name, o) for r, v, o in zip(results, nodata, places, strict=True)]
-    return tuple(held) if kernel.form.body.is_tuple else held[0]
+    return tuple(held) if kernel.facts.returns_tuple else held[0]
 
 
 def check_out(

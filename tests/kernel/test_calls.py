@@ -60,7 +60,7 @@ def test_a_kernel_looks_like_its_function(kernel, parameters):
 def test_the_classes_keep_their_own_documents():
     assert tj.Kernel.__doc__.startswith("A decorated body.")
     assert tj.Chain.__module__ == "tilejit.kernel.decorators"
-    assert "source" in inspect.signature(tj.Kernel).parameters
+    assert "function" in inspect.signature(tj.Kernel).parameters
     assert "with_edge" in pydoc.plain(pydoc.render_doc(tj.Kernel))
 
 

@@ -134,7 +134,7 @@ def computed(raster, **options):
 
 def never():
     """As if no kernel let nodata through."""
-    return mock.patch.object(tj.Kernel, "deciding_inputs", ())
+    return mock.patch("tilejit.engine.pipeline.evaluation._deciding", return_value=())
 
 
 def same(first, second):
@@ -234,9 +234,9 @@ def test_a_tile_whose_own_cells_are_nodata_is_not_computed_whatever_surrounds_it
 
 def test_which_inputs_decide():
     kernels, plane = (spread, filled, two, first, branches, bits), frozenset({0})
-    found = {kernel.name: tuple(k for k, layers in kernel.deciding_inputs) for kernel in kernels}
+    found = {kernel.name: tuple(k for k, layers in kernel.facts.deciding_inputs) for kernel in kernels}
     assert found == {"spread": (0,), "filled": (), "two": (0, 1), "first": (0,), "branches": (0, 1), "bits": (0, 1)}
-    assert {layers for kernel in kernels for _, layers in kernel.deciding_inputs} == {plane}
+    assert {layers for kernel in kernels for _, layers in kernel.facts.deciding_inputs} == {plane}
 
 
 def test_validity_apart_is_looked_at():

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.backends import interruptible, new_control
-from tilejit.compiler.cpu import cpu_source, launch_lanes
-from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.native_function import NativeFunction, code_target
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.pixels import counters_of
 from tilejit.errors import IterationLimitError, KernelError, TilejitError
 from tilejit.kernel.counts import Counts
 from tilejit.system.program import told_on_terminal
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from tilejit.compiler.jit.machine_code import ArgumentType
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.compiler.kinds import Signature
-    from tilejit.compiler.together import Lanes
     from tilejit.kernel.kernel import Kernel
 
 _SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10
@@ -48,11 +46,11 @@ class CpuBackend:
 
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Returns the function of the serial launch."""
-        return [(_function(kernel, signature, "tile"), _types(kernel, signature))]
+        return [_function(kernel, signature, "tile")]
 
     def source(self, kernel: Kernel, signature: Signature) -> str:
         """Returns the module of the serial launch."""
-        return cpu_source(kernel, signature)
+        return _text(kernel, signature, "tile")
 
     def compile_settling(self, kernel: Kernel, signature: Signature, scans: int) -> Launch:
         """Returns a launch that first settles its first array, in place, in so many scans at most."""
@@ -60,8 +58,7 @@ class CpuBackend:
 
     def settling_functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Returns the functions of such a launch."""
-        settle = _function(kernel, signature, "settle"), _settling_types(kernel, signature)
-        return [settle, *self.functions(kernel, signature)]
+        return [_function(kernel, signature, "settle"), *self.functions(kernel, signature)]
 
 
 class CpuLaunch:
@@ -71,12 +68,9 @@ class CpuLaunch:
     so many pixels Ctrl-C stops it between rows.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], kernel: Kernel, signature: Signature, lanes: Sequence[Lanes]
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], kernel: Kernel, signature: Signature, facts: LaunchFacts) -> None:
         self._function, self._kernel, self._signature = function, kernel, signature
-        self._counters = counters_of(kernel, signature)
-        self._short, self._lanes = short_pixels(kernel), lanes
+        self._counters, self._lanes, self._short = facts.counters, facts.lanes, short_pixels(kernel)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
@@ -97,7 +91,7 @@ class CpuLaunch:
         return Counts.of_launch(self._kernel, self._counters, told, arrays)
 
     def _call(self, arguments: Sequence[Any], width: int) -> list[int]:
-        lanes = [np.empty(one.size or width, one.dtype) for one in self._lanes]
+        lanes = [np.empty(size or width, dtype) for dtype, size in self._lanes]
         if not self._counters:
             self._function(*arguments, *lanes)
             return []
@@ -112,9 +106,10 @@ class _SettlingLaunch:
 
     def __init__(self, kernel: Kernel, signature: Signature, limit: int) -> None:
         self._launch, self._name, self._limit = _launch(kernel, signature), kernel.name, limit
-        self._settle = _function(kernel, signature, "settle")
-        self._settle.load(_settling_types(kernel, signature))
-        self._counts = [np.zeros(len(counters_of(kernel, signature)), np.int64)] * bool(counters_of(kernel, signature))
+        self._settle, types = _function(kernel, signature, "settle")
+        self._settle.load(types)
+        counters = launch_facts(kernel, signature, "settle").counters
+        self._counts = [np.zeros(len(counters), np.int64)] * bool(counters)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
@@ -143,37 +138,74 @@ class _SettlingLaunch:
 @functools.lru_cache(maxsize=512)
 def short_pixels(kernel: Kernel) -> int:
     """The pixels that a core computes before somebody who pressed Ctrl-C gets impatient."""
-    return _SHORT_OPEN_ENDED if kernel.is_open_ended else int(_SHORT / max(1, kernel.operations))
+    return _SHORT_OPEN_ENDED if kernel.facts.is_open_ended else int(_SHORT / max(1, kernel.facts.operations))
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFacts:
+    """What is known of a launch before it is compiled; see `tilejit.kernel.facts`."""
+
+    counters: tuple[str, ...]
+    """What it counts."""
+    lanes: tuple[tuple[str, int], ...]
+    """The arrays of one row that it takes last: dtype, and length where that is not the row's."""
+    types: tuple[tuple[str, int, str], ...]
+    """What it is called with."""
+    code: str
+    """The name of the file with its machine code; nothing where none is kept."""
 
 
 @functools.lru_cache(maxsize=512)
 def _launch(kernel: Kernel, signature: Signature) -> CpuLaunch:
-    function = _function(kernel, signature, "tile")
+    function, types = _function(kernel, signature, "tile")
     with told_on_terminal(f"compiling {kernel.name} ..."):
-        function.load(_types(kernel, signature))
-    return CpuLaunch(function, kernel, signature, launch_lanes(kernel, signature))
+        function.load(types)
+    return CpuLaunch(function, kernel, signature, launch_facts(kernel, signature, "tile"))
 
 
 @functools.lru_cache(maxsize=512)
-def _function(kernel: Kernel, signature: Signature, entry: str) -> NativeFunction:
+def _function(kernel: Kernel, signature: Signature, entry: str) -> tuple[NativeFunction, tuple[ArgumentType, ...]]:
+    facts = launch_facts(kernel, signature, entry)
+    types = tuple((np.dtype(dtype), dimensions, layout) for dtype, dimensions, layout in facts.types)
+    text = functools.partial(_text, kernel, signature, entry)
+    return NativeFunction(text, entry, kernel.name, kernel.c_functions, {types: facts.code}), types
+
+
+@functools.lru_cache(maxsize=512)
+def launch_facts(kernel: Kernel, signature: Signature, entry: str) -> LaunchFacts:
+    """Returns what is known of the launch over tiles ("tile"), or of what settles one first ("settle")."""
+    what = entry, signature, code_target()
+    return LaunchFacts(*kernel.kept(what, functools.partial(_found, kernel, signature, entry)))
+
+
+def _found(kernel: Kernel, signature: Signature, entry: str) -> tuple[Any, ...]:
+    """Finds out what `LaunchFacts` holds."""
+    from tilejit.compiler.cpu import launch_lanes
+    from tilejit.compiler.pixels import counters_of
+
+    lanes = [(one.dtype, one.size) for one in launch_lanes(kernel, signature)]
+    times = _array(np.int64, 1)
+    last = [times, times, _number(np.int64)] if entry == "settle" else [_array(dtype, 1) for dtype, _ in lanes]
+    types = (*launch_types(kernel, signature), *last)
+    function = NativeFunction(_text(kernel, signature, entry), entry, kernel.name, kernel.c_functions)
+    place = function.place(types) if code_target() and not function.objects else None
+    return (
+        counters_of(kernel, signature),
+        tuple((dtype.str, size) for dtype, size in lanes),
+        tuple((dtype.str, dimensions, layout) for dtype, dimensions, layout in types),
+        "" if place is None else place.name,
+    )
+
+
+def _text(kernel: Kernel, signature: Signature, entry: str) -> str:
+    """The module that holds a launch's function."""
     if entry == "settle":
         from tilejit.compiler.settling import settling_source  # which few runs need
 
-        text = settling_source(kernel, signature)
-    else:
-        text = cpu_source(kernel, signature)
-    return NativeFunction(text, entry, kernel.name, kernel.c_functions)
+        return settling_source(kernel, signature)
+    from tilejit.compiler.cpu import cpu_source  # which no run needs whose code is kept
 
-
-def _settling_types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType, ...]:
-    times = _array(np.int64, 1)
-    return *launch_types(kernel, signature), times, times, _number(np.int64)
-
-
-def _types(kernel: Kernel, signature: Signature) -> tuple[ArgumentType, ...]:
-    """What a compiled launch is called with here."""
-    lanes = (_array(one.dtype, 1) for one in launch_lanes(kernel, signature))
-    return *launch_types(kernel, signature), *lanes
+    return cpu_source(kernel, signature)
 
 
 def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tuple[ArgumentType, ...]:
@@ -189,8 +221,10 @@ def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tup
     varies = [s.quantity is not None and s.quantity.axis != "grid" and not s.quantity.is_index for s in kernel.scalars]
     scalars = [_array(signature.compute, 1) if is_line else numbers[s.kind]
                for s, is_line in zip(kernel.scalars, varies, strict=True)]  # fmt: skip
-    scalars += [_array(signature.compute, 1)] * kernel.form.reads_times
+    scalars += [_array(signature.compute, 1)] * kernel.facts.reads_times
     scalars += [_number(signature.compute)] * computed
+    from tilejit.compiler.pixels import counters_of
+
     results, integers = signature.outputs, _array(np.int64, 1)
     counters = [integers] * bool(counters_of(kernel, signature))
     return (integers, *inputs, *map(_array, results), *map(_number, results), *scalars, *counters)

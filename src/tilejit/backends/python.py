@@ -15,8 +15,7 @@ import numpy as np
 from tilejit.backends import ROWS, STOP, new_control
 from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.backends.tables import refuse
-from tilejit.compiler.form import ALL
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.kinds import ALL, Kind
 from tilejit.kernel.counts import COUNTERS, Counts
 
 if TYPE_CHECKING:
@@ -206,7 +205,7 @@ class Interpreter:
         self.notes.clear()
         if not is_valid:
             return None
-        arguments = [c if name in self.kernel.windows else c[0, 0] for name, c in cells.items()]
+        arguments = [c if name in self.kernel.facts.windows else c[0, 0] for name, c in cells.items()]
         results = self.body(*arguments, **scalars)
         if "undefined" in self.notes.found or ("beyond" in self.notes.found and self.kernel.nodata == "propagate"):
             return None

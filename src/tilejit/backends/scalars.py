@@ -25,10 +25,11 @@ from tilejit.backends.numpy_scalars import NumpyFunctions
 from tilejit.backends.operators import OPERATORS, Rewrite
 from tilejit.backends.tables import table_of
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
+from tilejit.compiler.captured import TABLES, is_valid, plain_number
 from tilejit.compiler.folding import folded
 from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
 from tilejit.compiler.kinds import Kind, kind_of_dtype
-from tilejit.compiler.names import TABLES, Names, is_valid, plain_number
+from tilejit.compiler.names import Names
 from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import bare

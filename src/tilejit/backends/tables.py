@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tilejit.compiler.captured import TABLES
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.names import TABLES
 from tilejit.compiler.tables import TableError, read_table
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import time
+from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends.cpu import CpuLaunch
+from tilejit.backends.cpu import CpuLaunch, launch_facts
 from tilejit.comparison.strategy import (
     Call,
     Reader,
@@ -94,7 +95,8 @@ class ParallelLoop(WholeArray):
         began = time.perf_counter()
         kernel, text = self.work.kernel, parallel_source(self.work.kernel, self.step.signature)
         loop = module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).tile
-        self._parallel = CpuLaunch(loop, kernel, self.step.signature, lanes=())
+        facts = replace(launch_facts(kernel, self.step.signature, "tile"), lanes=())
+        self._parallel = CpuLaunch(loop, kernel, self.step.signature, facts)
         call = Reader(self.job).call(self.work.window)
         shape = tuple(min(2, n) for n in self.work.window.shape)
         rows, cols = (n + 2 * r for n, r in zip(shape, kernel.radius, strict=True))

@@ -244,7 +244,7 @@ def _roofline(spec: TrialSpec, counts: Sequence[int]) -> Roofline:
         bandwidth=tuple(clock.rate(copy, n) * 2 * _COPY_BYTES for n in counts),
         peak=tuple(clock.rate(multiply, n) * done * cells.size for n in counts),
         cached=tuple(clock.rate(compute, n) * rows * cols for n in counts),
-        operations=work.kernel.operations,
+        operations=work.kernel.facts.operations,
         bytes_per_pixel=moved,
         compile=compile_seconds,
     )

@@ -11,8 +11,7 @@ import numpy as np
 
 from tilejit.comparison.by_hand import started_pool, worker_workload
 from tilejit.comparison.strategy import Reader, Trial, Workload, empty, on_threads, queued_seconds, stages_of, summed
-from tilejit.compiler.form import ALL
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.kinds import ALL, Kind
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ class PlainBody:
             cells = kind(values.tolist())
             if isinstance(cells, _Stack):
                 cells.time = [days for table in call.scalars[len(self.kernel.scalars) :] for days in table.tolist()]
-            found.append((cells, raster.name in self.kernel.windows))
+            found.append((cells, raster.name in self.kernel.facts.windows))
             if raster.dtype is not None:
                 next(arrays)
         return found
@@ -145,7 +144,7 @@ class PlainBody:
     def _pixel(self, cells: Sequence[tuple[_Cells, bool]], scalars: dict[str, Any]) -> tuple[Any, ...]:
         arguments = [one if is_window else one[0, 0] for one, is_window in cells]
         try:
-            results = self.kernel.source.function(*arguments, **scalars)
+            results = self.kernel.function(*arguments, **scalars)
         except ArithmeticError:
             results = self._as_numpy(cells, scalars)
         except ValueError:  # math.sqrt(-1), which is NaN in C
@@ -157,7 +156,7 @@ class PlainBody:
         arguments = [_Floats(one) if is_window else _floating(one[0, 0]) for one, is_window in cells]
         with np.errstate(all="ignore"):
             try:
-                return self.kernel.source.function(*arguments, **{n: _floating(v) for n, v in scalars.items()})
+                return self.kernel.function(*arguments, **{n: _floating(v) for n, v in scalars.items()})
             except (ArithmeticError, ValueError):
                 return (math.nan,) * len(self.kernel.results)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.arrays import window, zeros
+from tilejit.compiler.captured import plain_number
 from tilejit.compiler.folding import folded, folded_expression, literal_range
 from tilejit.compiler.form import copied, load, stored
-from tilejit.compiler.names import plain_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tilejit.compiler.names import is_valid
+from tilejit.compiler.captured import is_valid
 
 
 def zeros(size: int, dtype: Any = float) -> Any:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from tilejit.compiler.array_text import MAKERS, is_one_of
 from tilejit.compiler.arrays import sort, window
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
+from tilejit.compiler.captured import IMPORTS, MISSING, is_valid
 from tilejit.compiler.cells import lower_length
 from tilejit.compiler.elements import lower_get
 from tilejit.compiler.form import MATH, call, is_call, load, targets
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
-from tilejit.compiler.names import IMPORTS, MISSING, is_valid
 from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.reductions import is_reduction, lower_reduction
 from tilejit.compiler.scalar_functions import handler_of

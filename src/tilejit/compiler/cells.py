@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.folding import COUNT, interval_of
-from tilejit.compiler.form import ALL, TIMES, Asked, call, load
-from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.form import TIMES, Asked, call, load
+from tilejit.compiler.kinds import ALL, Kind, article
 from tilejit.compiler.scope import Scope, Value
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from tilejit.compiler.array_values import lower_element, refuse_whole
 from tilejit.compiler.calls import lower_call, refuse_undefined
+from tilejit.compiler.captured import MISSING
 from tilejit.compiler.cells import lower_name, lower_subscript, lower_time
 from tilejit.compiler.elements import lower_contains, lower_table
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.kinds import Kind, Quantity, article
-from tilejit.compiler.names import MISSING
 from tilejit.compiler.scope import Scope, Value, aside, branched, cast, choice, float_literal
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import ast
 import operator
 from typing import TYPE_CHECKING, Any
 
+from tilejit.compiler.captured import plain_number
 from tilejit.compiler.form import copied
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.loops import kind_of_element, length_of
-from tilejit.compiler.names import plain_number
 from tilejit.compiler.numpy_names import as_operators
 
 if TYPE_CHECKING:

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tilejit.compiler.c_functions import CFunction
+    from tilejit.compiler.captured import Changing
     from tilejit.compiler.source import FunctionSource
-    from tilejit.compiler.tables import Changing, Table
+    from tilejit.compiler.tables import Table
 
 _TO_FLOAT = {
     1: ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp",
@@ -73,8 +74,6 @@ Tree = TypeVar("Tree")
 Cell = tuple[int, int, int]
 """What is read around a pixel: the layer, rows south, columns east. A plane has one layer, 0; layers of a stack below 0
 count from its last, and `ALL` is each of them."""
-ALL = -(2**63)
-
 
 TIMES = "_times"
 """The scalar that is a table: when each layer of the stacks was taken."""

@@ -11,8 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.folding import COUNT, interval_of, literal_range
-from tilejit.compiler.form import ALL, Asked, call
-from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.form import Asked, call
+from tilejit.compiler.kinds import ALL, Kind, article
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:

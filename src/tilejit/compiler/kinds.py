@@ -16,6 +16,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ALL = -(2**63)
+"""Each layer of a stack, where one is named by its number."""
+
 
 class Kind(IntEnum):
     """The kind of a scalar value, ordered so that the kind of a mixed expression is the larger one."""

@@ -11,8 +11,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tilejit.compiler.captured import TABLES, plain_number
 from tilejit.compiler.form import assign, copied, load, stored
-from tilejit.compiler.names import TABLES, plain_number
 from tilejit.compiler.tables import TableError, read_table
 from tilejit.sizes import counted
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tilejit.compiler.array_text import spelled
 from tilejit.compiler.array_values import array_of
+from tilejit.compiler.captured import TABLES
 from tilejit.compiler.checks import changes_only, check_syntax
 from tilejit.compiler.expressions import lower
 from tilejit.compiler.folding import COUNT
@@ -29,7 +30,7 @@ from tilejit.compiler.form import (
     stored,
 )
 from tilejit.compiler.indexing import ANY, spans_of
-from tilejit.compiler.names import TABLES, Names, bind, reaching_parameters, window_parameters
+from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import contextlib
-import dataclasses
 import enum
 import inspect
 import operator
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.compiler.c_functions import is_c_function, is_library
+from tilejit.compiler.captured import IMPORTS, MISSING, TABLES, member, plain_number, visible
 from tilejit.compiler.form import stored
-from tilejit.compiler.kinds import Kind, kind_of_value
 from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.rewriting import core_source
 from tilejit.sizes import counted
@@ -26,76 +22,11 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.source import FunctionSource
 
-IMPORTS = {
-    "math": "import math",
-    "np": "import numpy as np",
-    "numpy": "import numpy",
-    "tj": "import tilejit as tj",
-    "tilejit": "import tilejit",
-}
-"""Modules that bodies name, and the line that is forgotten where one is not defined."""
-TABLES = tuple, list, dict, np.ndarray
-"""What a body may index."""
-MISSING = object()
-"""What an unknown name resolves to."""
-
-
-def is_valid(value: float) -> bool:
-    """Returns whether a cell holds data: it is not nodata, not NaN, and not outside the raster.
-
-    Inside a body with ``nodata="kernel"`` it asks this of a raster's cell, of integer rasters too. In plain Python it
-    can only see NaN.
-
-    Example:
-        >>> is_valid(1.0), is_valid(float("nan"))
-        (True, False)
-    """
-    return bool(value == value)  # noqa: PLR0124 - NaN alone differs from itself
-
-
-def plain_number(value: Any) -> bool | float | None:
-    """Returns a number as Python's own bool, int or float (NumPy scalars and enums too), or None.
-
-    Example:
-        >>> import numpy as np
-        >>> plain_number(np.int16(3)), plain_number("3")
-        (3, None)
-    """
-    convert = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float}
-    kind = kind_of_value(value)
-    return None if kind is None else convert[kind](value)
-
-
-def closure_of(function: Any) -> dict[str, Any]:
-    """Returns the variables of enclosing functions; one that has no value yet is left out."""
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):
-            values[name] = cell.cell_contents
-    return values
-
-
 _FLAGS = (str, type(None), enum.Enum, tuple, frozenset)
 _COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Is: operator.is_, ast.IsNot: operator.is_not,
     ast.In: lambda value, values: value in values, ast.NotIn: lambda value, values: value not in values,
 }  # fmt: skip
-
-
-def record_fields(value: Any) -> tuple[str, ...]:
-    """Returns the fields of a named tuple, a frozen dataclass or a member of an enum, which nothing changes.
-
-    Example:
-        >>> import collections
-        >>> record_fields(collections.namedtuple("Band", "gain offset")(2.0, 1.0))
-        ('gain', 'offset')
-    """
-    if isinstance(value, enum.Enum):
-        return ("value",)
-    if isinstance(value, tuple):
-        return tuple(getattr(value, "_fields", ()))
-    parameters = None if isinstance(value, type) else getattr(value, "__dataclass_params__", None)
-    return tuple(f.name for f in dataclasses.fields(value)) if parameters is not None and parameters.frozen else ()
 
 
 class Names:
@@ -104,12 +35,9 @@ class Names:
     def __init__(self, source: FunctionSource, given: Mapping[str, Any] | None = None) -> None:
         self.source, given = source, given or {}
         self.locals = {*parameter_names(source), *stored(source.tree)} - given.keys()
-        function: Any = source.function
-        self.free: dict[str, Any] = {
-            **vars(builtins), **function.__globals__, **closure_of(function),
-            **{nested.__name__: nested for nested in source.nested or ()}, **given,
-        }  # fmt: skip
+        self.free = visible(source.function)
         """Every name that the function can see besides its own, and parameters that a call gives a table."""
+        self.free.update({nested.__name__: nested for nested in source.nested or ()} | dict(given))
         self.layers: dict[str, int] = {}
         """What is as long as there are layers, as it is written (``len(t)``, or a variable of that), and how long."""
         self.is_sized = False
@@ -125,13 +53,10 @@ class Names:
             return MISSING if node.id in self.locals else self.free.get(node.id, MISSING)
         if isinstance(node, ast.Attribute):
             owner = self._limits(node.value) if isinstance(node.value, ast.Call) else self.resolve(node.value)
-            if isinstance(owner, (ModuleType, type, np.iinfo, np.finfo)):
-                return getattr(owner, node.attr, MISSING)
-            if node.attr in record_fields(owner):
-                return getattr(owner, node.attr)
             if is_library(owner):
                 function = getattr(owner, node.attr, MISSING)
                 return function if is_c_function(function) else MISSING
+            return member(owner, node.attr)
         return MISSING
 
     def _limits(self, node: ast.Call) -> np.iinfo | np.finfo | None:
@@ -208,6 +133,22 @@ class Names:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
         plain = getattr(function, "py_func", getattr(function, "__tilejit_body__", function))
         return plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None
+
+
+def dotted_names(source: FunctionSource) -> set[str]:
+    """Returns the names that a function uses and does not have, and those with dots that begin so."""
+    locals_, nodes = Names(source).locals, list(ast.walk(source.tree))
+    owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    dotted = [node for node in nodes if isinstance(node, (ast.Name, ast.Attribute)) and id(node) not in owners]
+    found = {(first, ast.unparse(node)) for node in dotted for first in [_first_of(node)] if first}
+    return {name for first, name in found if first not in locals_}
+
+
+def _first_of(node: ast.expr) -> str:
+    """The name in front of the first dot; nothing of what is not all names."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def parameters_of(source: FunctionSource) -> list[ast.arg]:

@@ -6,19 +6,17 @@ import contextlib
 import inspect
 import operator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, get_args, get_origin
 
 import numpy as np
 
+from tilejit.compiler.captured import IMPORTS
 from tilejit.compiler.kinds import Kind, Quantity, is_real, kind_of_dtype, kind_of_value
-from tilejit.compiler.names import IMPORTS
+from tilejit.compiler.source import read_source
 from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:
-    import ast
-    from collections.abc import Sequence
-
-    from tilejit.compiler.source import FunctionSource
+    from collections.abc import Callable, Sequence
 
 REQUIRED = inspect.Parameter.empty
 """The default of a scalar that has none."""
@@ -141,56 +139,68 @@ class ScalarParameter:
 
 
 def read_parameters(
-    source: FunctionSource,
+    function: Callable[..., object],
 ) -> tuple[tuple[RasterParameter, ...], tuple[ScalarParameter, ...]]:
-    """Reads and checks the signature of a body.
+    """Reads and checks the signature of a body; its text is asked for where that is refused.
 
     Raises:
         KernelError: It has no raster, positional defaults, ``*args`` or ``**kwargs``, or a default or an annotation
             that the language does not know.
     """
-    arguments = source.tree.args
-    for star, text in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
-        if star is not None:
+    parameters = list(inspect.signature(function).parameters.values())
+    for p in parameters:
+        if p.kind in {p.VAR_POSITIONAL, p.VAR_KEYWORD}:
+            text = "*" if p.kind is p.VAR_POSITIONAL else "**"
             instead = "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)"
-            any_number = f"; for any number of rasters take a stack: def f({star.arg}: tj.Stack)"
-            source.fail(star, f"{text}{star.arg} in a kernel", instead + any_number * (text == "*"))
-    if arguments.defaults:
-        source.fail(arguments.defaults[0], "a positional parameter with a default",
+            any_number = f"; for any number of rasters take a stack: def f({p.name}: tj.Stack)"
+            refuse_parameter(function, p.name, f"{text}{p.name} in a kernel", instead + any_number * (text == "*"))
+    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if any(p.default is not REQUIRED for p in positional):
+        source = read_source(function)
+        source.fail(source.tree.args.defaults[0], "a positional parameter with a default",
                     "positional parameters are rasters: put a * before the scalars, as in "
                     "def f(z, *, scale=2.0)")  # fmt: skip
-    positional = [*arguments.posonlyargs, *arguments.args]
     if not positional:
-        source.fail(None, "no raster parameter",
-                    "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
-    annotations = _annotations(source)
-    rasters = tuple(_raster(source, a, annotations.get(a.arg)) for a in positional)
-    for argument in arguments.kwonlyargs:
-        if argument.arg in CALL_OPTIONS:
-            source.fail(argument, f"{argument.arg} is an option of every kernel's call",
-                        "give the parameter another name")  # fmt: skip
-    defaults = inspect.signature(source.function).parameters
-    return rasters, tuple(
-        _scalar(source, a, annotations.get(a.arg), defaults[a.arg].default) for a in arguments.kwonlyargs
-    )
+        refuse_parameter(function, None, "no raster parameter",
+                "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
+    annotations = _annotations(function)
+    rasters = tuple(_raster(function, p.name, annotations.get(p.name)) for p in positional)
+    scalars = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for p in scalars:
+        if p.name in CALL_OPTIONS:
+            refuse_parameter(function, p.name, f"{p.name} is an option of every kernel's call",
+                    "give the parameter another name")  # fmt: skip
+    return rasters, tuple(_scalar(function, p.name, annotations.get(p.name), p.default) for p in scalars)
 
 
-def read_output_dtypes(source: FunctionSource) -> tuple[np.dtype, ...] | None:
+def read_output_dtypes(function: Callable[..., object]) -> tuple[np.dtype, ...] | None:
     """Returns the dtypes that the return annotation names (``-> np.uint8``, ``-> tuple[np.uint8, np.float32]``)."""
-    annotation = _annotations(source).get("return")
+    annotation = _annotations(function).get("return")
     if annotation is None or annotation is inspect.Signature.empty:
         return None
     parts = get_args(annotation) if get_origin(annotation) is tuple else (annotation,)
-    return tuple(_output_dtype(source, part) for part in parts)
+    return tuple(_output_dtype(function, part) for part in parts)
 
 
-def _annotations(source: FunctionSource) -> dict[str, Any]:
+def refuse_parameter(function: Callable[..., object], name: str | None, what: str, instead: str) -> NoReturn:
+    """Refuses a parameter, or a function whatever its parameters are.
+
+    Raises:
+        KernelError: Always, with the place in its text.
+    """
+    source = read_source(function)
+    a = source.tree.args
+    nodes = (*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg)))
+    source.fail(next((node for node in nodes if node.arg == name), None), what, instead)
+
+
+def _annotations(function: Callable[..., object]) -> dict[str, Any]:
     try:
-        return inspect.get_annotations(source.function, eval_str=True)
+        return inspect.get_annotations(function, eval_str=True)
     except Exception as error:  # noqa: BLE001 - evaluating a user's annotation runs any code
         line = IMPORTS.get(error.name or "") if isinstance(error, NameError) else None
         advice = "annotate with dtypes, as np.uint16" if line is None else f"write {line} above the kernel"
-        source.fail(None, f"an annotation cannot be evaluated: {error}", advice)
+        refuse_parameter(function, None, f"an annotation cannot be evaluated: {error}", advice)
 
 
 def _dtype(annotation: Any) -> np.dtype:
@@ -206,47 +216,48 @@ def _shown(annotation: object) -> str:
     return annotation.__name__ if isinstance(annotation, type) else repr(annotation)
 
 
-def _raster(source: FunctionSource, node: ast.arg, annotation: object) -> RasterParameter:
+def _raster(function: Callable[..., object], name: str, annotation: object) -> RasterParameter:
     is_stack = annotation is Stack or get_origin(annotation) is Stack
     cells = next(iter(get_args(annotation)), None) if is_stack else annotation
-    return RasterParameter(node.arg, _raster_dtype(source, node, cells), is_stack)
+    return RasterParameter(name, _raster_dtype(function, name, cells), is_stack)
 
 
-def _raster_dtype(source: FunctionSource, node: ast.arg, annotation: object) -> np.dtype | None:
+def _raster_dtype(function: Callable[..., object], name: str, annotation: object) -> np.dtype | None:
     dtype = _dtype(annotation)
     if annotation is None or dtype.kind == "f":
         return None
     if dtype.kind not in "biu":
-        source.fail(node, f"{node.arg} is annotated {_shown(annotation)}",
-                    f"a raster takes {_INTEGERS}: {node.arg}: np.uint16")  # fmt: skip
+        refuse_parameter(function, name, f"{name} is annotated {_shown(annotation)}",
+                f"a raster takes {_INTEGERS}: {name}: np.uint16")  # fmt: skip
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype
 
 
-def _scalar(source: FunctionSource, node: ast.arg, annotation: object, default: object) -> ScalarParameter:
+def _scalar(function: Callable[..., object], name: str, annotation: object, default: object) -> ScalarParameter:
     if isinstance(default, Quantity):
-        return ScalarParameter(node.arg, Kind.INT if default.is_index else Kind.FLOAT, default)
+        return ScalarParameter(name, Kind.INT if default.is_index else Kind.FLOAT, default)
     kind = kind_of_value(default) if default is not REQUIRED else Kind.FLOAT
     if kind is None:
-        source.fail(node, f"{node.arg} has the default {default!r}",
-                    "a scalar's default is a number, True, False or tj.CELL_…")  # fmt: skip
+        refuse_parameter(function, name, f"{name} has the default {default!r}",
+                "a scalar's default is a number, True, False or tj.CELL_…")  # fmt: skip
     if annotation is not None:
         dtype = _dtype(annotation)
         if dtype.kind not in "biuf":
-            source.fail(node, f"{node.arg} is annotated {_shown(annotation)}",
-                        "annotate a scalar with float, int or bool")  # fmt: skip
+            refuse_parameter(function, name, f"{name} is annotated {_shown(annotation)}",
+                    "annotate a scalar with float, int or bool")  # fmt: skip
         kind = kind_of_dtype(dtype)
-    parameter = ScalarParameter(node.arg, kind, default)
+    parameter = ScalarParameter(name, kind, default)
     if default is REQUIRED:
         return parameter
     try:
         return replace(parameter, default=parameter.convert(default))
     except ParameterError as error:
-        source.fail(node, str(error), "make the default fit the annotation")
+        refuse_parameter(function, name, str(error), "make the default fit the annotation")
 
 
-def _output_dtype(source: FunctionSource, annotation: object) -> np.dtype:
+def _output_dtype(function: Callable[..., object], annotation: object) -> np.dtype:
     dtype = _dtype(annotation)
     if not is_real(dtype):
+        source = read_source(function)
         source.fail(source.tree.returns, f"the result is annotated {_shown(annotation)}",
                     "annotate it with a dtype, as -> np.uint8")  # fmt: skip
     if dtype.kind == "b":

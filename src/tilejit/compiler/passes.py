@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.form import ALL, MATH, NAN_PASSES, OWN, call, is_call, stored
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.form import MATH, NAN_PASSES, OWN, call, is_call, stored
+from tilejit.compiler.kinds import ALL, Kind
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:

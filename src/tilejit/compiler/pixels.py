@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilejit.compiler.emitter import arrays_of, device_parameters, float_name, most_below
-from tilejit.compiler.form import ALL
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.kinds import ALL, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tilejit.compiler.c_functions import CPointer
+    from tilejit.compiler.captured import Changing
     from tilejit.compiler.form import Function
     from tilejit.compiler.names import Names
     from tilejit.compiler.source import FunctionSource
-    from tilejit.compiler.tables import Changing, Table
+    from tilejit.compiler.tables import Table
 
 RESERVED = {"f32", "f64", "i32", "i64", "u64", "np", "math", "njit", "prange", "cuda", "tile", "launch", "int",
             "abs", "range", "round", "min", "max", "bool", "float"}  # fmt: skip

@@ -106,6 +106,16 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
     Raises:
         KernelError: It has no text (typed at a prompt, made by ``exec`` or a lambda), or is no plain function.
     """
+    refuse_wrapped(function)
+    return _read(function)
+
+
+def refuse_wrapped(function: Callable[..., object]) -> None:
+    """Refuses what is no plain function.
+
+    Raises:
+        KernelError: It is none, or another decorator's.
+    """
     if not inspect.isfunction(function):
         kind = type(function).__name__
         what = f"a {kind}" if kind in {"staticmethod", "classmethod", "property"} else repr(function)
@@ -116,7 +126,31 @@ def read_source(function: Callable[..., object]) -> FunctionSource:
             f"{function.__name__} is wrapped by another decorator; a kernel is compiled from its text, "
             "so take that decorator off"
         )
-    return _read(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def file_text(function: Any) -> tuple[list[str], int, str]:
+    """Returns the lines of the file that a function stands in, the number of the function's first, and the file's name.
+
+    They are kept as they were when the function was first asked for: a file may be changed while Python runs.
+
+    Raises:
+        KernelError: They are not there, as of what was typed at a prompt.
+    """
+    made: FunctionSource | None = getattr(function, "__tilejit_source__", None)
+    if made is not None:
+        return [f"{line}\n" for line in made.lines], made.first_line, made.filename
+    _recall_main(function.__code__)
+    try:
+        text, line = inspect.findsource(function)
+    except (OSError, TypeError) as error:
+        raise _textless(function.__name__, str(error)) from error
+    return text, line + 1, inspect.getsourcefile(function) or function.__code__.co_filename
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """Returns a function's name; of a lambda that of the variable which it was given to."""
+    return read_source(function).name if function.__name__ == "<lambda>" else function.__name__
 
 
 def function_of(
@@ -170,14 +204,9 @@ def _read(function: Any) -> FunctionSource:
     if made is not None:
         return made
     name = function.__name__
-    _recall_main(function.__code__)
-    try:
-        text, line = inspect.findsource(function)
-    except (OSError, TypeError) as error:
-        raise _textless(name, str(error)) from error
-    filename, first = inspect.getsourcefile(function) or function.__code__.co_filename, line + 1
+    text, first, filename = file_text(function)
     tree = _definitions("".join(text)).get(first)
-    lines = text[line : first if tree is None else tree.end_lineno]
+    lines = text[first - 1 : first if tree is None else tree.end_lineno]
     is_none = isinstance(tree, ast.AsyncFunctionDef) or (name == "<lambda>" and tree is None)
     if not is_none and not _is_text_of(tree, function):
         if getattr(sys, "frozen", False):
@@ -249,7 +278,7 @@ def _is_text_of(tree: ast.stmt | None, function: Any) -> bool:
     if not isinstance(tree, ast.FunctionDef) or function.__name__ not in {tree.name, "<lambda>"}:
         return False
     code: CodeType = function.__code__
-    if code in _codes_of_file("".join(linecache.getlines(code.co_filename)), code.co_filename):
+    if code in _codes_of_file("".join(file_text(function)[0]), code.co_filename):
         return True
     bare = copy.copy(tree)
     bare.decorator_list = []

@@ -15,12 +15,12 @@ from tilejit.compiler.assignments import (
     taken_apart,
 )
 from tilejit.compiler.calls import lower_call
+from tilejit.compiler.captured import MISSING
 from tilejit.compiler.expressions import condition, lower
 from tilejit.compiler.folding import interval_of, literal_range
 from tilejit.compiler.form import assign, load, stored
 from tilejit.compiler.indexing import ANY
 from tilejit.compiler.kinds import Kind, article
-from tilejit.compiler.names import MISSING
 from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
 from tilejit.sizes import counted
 

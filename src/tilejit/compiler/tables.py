@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from tilejit.compiler.captured import Changing, frozen
 from tilejit.compiler.kinds import Kind, is_real, kind_of_dtype, kind_of_value
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -125,43 +126,12 @@ def _read_dict(value: dict[Any, Any]) -> Content:
     return Content(values, found.kinds, first, absent if absent.any() else None)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Changing:
-    """A captured list, dict or array, whose author may change it in place."""
-
-    owner: Any
-    label: str
-    then: Any
-    """Its content, when the kernel was first used."""
-
-
 def changing(tree: ast.AST, captured: Callable[[ast.expr], Any]) -> Iterator[Changing]:
     """Yields the captured objects that a function names and that may be changed in place."""
     for node in ast.walk(tree):
         owner = captured(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
         if isinstance(owner, (list, dict, np.ndarray)):
-            yield Changing(owner, ast.unparse(node), _frozen(owner))
-
-
-def refuse_changed(captured: Iterable[Changing], source: FunctionSource) -> None:
-    """Refuses a body whose lists, dicts and arrays are others than when it was lowered: its code has the old numbers.
-
-    Raises:
-        KernelError: With the object's name.
-    """
-    for one in captured:
-        if _frozen(one.owner) != one.then:
-            source.fail(None, f"{one.label} was changed since {source.name} was first used",
-                        "define the kernel again after a change, or pass what changes as a parameter")  # fmt: skip
-
-
-def _frozen(owner: Any) -> Any:
-    """What a captured object holds; equal where NaN stands in the same places."""
-    if isinstance(owner, np.ndarray):
-        return owner.shape, str(owner.dtype), owner.tobytes()
-    if isinstance(owner, (tuple, list, dict)):
-        return [_frozen(one) for one in (owner.items() if isinstance(owner, dict) else owner)]
-    return repr(owner)
+            yield Changing(owner, ast.unparse(node), frozen(owner))
 
 
 @dataclass(eq=False, slots=True)

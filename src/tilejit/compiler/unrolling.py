@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from tilejit.compiler.captured import plain_number
 from tilejit.compiler.folding import filled, folded, inside, literal_range
 from tilejit.compiler.form import assign, copied, stored
 from tilejit.compiler.loops import over_indices
-from tilejit.compiler.names import plain_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

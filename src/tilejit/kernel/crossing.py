@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from tilejit.compiler.c_functions import is_c_function, is_library
-from tilejit.compiler.names import closure_of, plain_number, record_fields
-from tilejit.compiler.rewriting import core_source
+from tilejit.compiler.captured import closure_of, plain_number, record_fields
 from tilejit.compiler.source import FunctionSource, bare, function_of, read_source
 from tilejit.errors import KernelError, TilejitError
 from tilejit.kernel.decorators import Applicable
@@ -192,7 +191,7 @@ def _name_in_main(function: Applicable) -> Name | None:
 def _attribute(module: ModuleType | None, function: Applicable) -> str | None:
     """The name in a module of a kernel or chain, which may have got another edge or a radius where it was called."""
     named = list(vars(module).items()) if module is not None else ()
-    return next((n for n, v in named if isinstance(v, Applicable) and v.source is function.source
+    return next((n for n, v in named if isinstance(v, Applicable) and v.function is function.function
                  and _with_edge_of(v, function) == function), None)  # fmt: skip
 
 
@@ -226,7 +225,6 @@ class _Pickler(pickle.Pickler):
             return _itself, (plain,)
         reducers: dict[Any, Callable[[Any], Any]] = {
             Applicable: self._applicable,
-            FunctionSource: self._source,
             FunctionType: self._function,
             ModuleType: self._module,
             type: self._class,
@@ -243,9 +241,6 @@ class _Pickler(pickle.Pickler):
         # Two steps, for a chain may use itself.
         state = {f.name: getattr(value, f.name) for f in fields(value)}
         return _unfilled, (type(value),), state, None, None, _fill
-
-    def _source(self, value: FunctionSource) -> Any:
-        return read_source if value.nested is None else core_source, (value.function,)
 
     def _member(self, value: enum.Enum) -> Any:
         number = None if _is_found(type(value)) else plain_number(value)  # which it is in a body

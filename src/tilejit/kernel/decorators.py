@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
-from tilejit.compiler.checks import check_syntax
-from tilejit.compiler.parameters import read_output_dtypes, read_parameters
-from tilejit.compiler.rewriting import core_source
-from tilejit.compiler.source import read_source
+from tilejit.compiler.parameters import read_output_dtypes, read_parameters, refuse_parameter
+from tilejit.compiler.source import name_of
 from tilejit.errors import KernelError
+from tilejit.kernel.dependencies import names_in
 from tilejit.kernel.kernel import Edge, Kernel, Nodata
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.kernel.reach import check_edge, read_radius
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
-    from tilejit.compiler.source import FunctionSource
     from tilejit.kernel.reach import RadiusRule
 
 
@@ -39,8 +37,8 @@ class Chain(RasterFunction):
         array([[4., 8.]], dtype=float32)
     """
 
-    source: FunctionSource
-    """The function's text."""
+    function: Callable[..., object]
+    """The undecorated function."""
     rasters: tuple[RasterParameter, ...]
     """Its positional parameters."""
     scalars: tuple[ScalarParameter, ...]
@@ -235,13 +233,13 @@ def chain(function: Callable[..., object], /) -> Chain:
         >>> steep(np.float32([[1, 2, 5]]))
         array([[255,   1, 255]], dtype=uint8)
     """
-    source = read_source(function)
-    rasters, scalars = read_parameters(source)
-    for argument, raster in zip([*source.tree.args.posonlyargs, *source.tree.args.args], rasters, strict=True):
+    names_in(function, "chain")
+    rasters, scalars = read_parameters(function)
+    for raster in rasters:
         if raster.dtype is not None:
-            source.fail(argument, f"{raster.name} is annotated {raster.dtype} in a chain",
-                        "annotate it in the kernel that takes it")  # fmt: skip
-    return Chain(source, rasters, scalars)
+            refuse_parameter(function, raster.name, f"{raster.name} is annotated {raster.dtype} in a chain",
+                             "annotate it in the kernel that takes it")  # fmt: skip
+    return Chain(function, rasters, scalars)
 
 
 def declare(
@@ -259,15 +257,14 @@ def declare(
     Raises:
         KernelError: With the user's file, line, a caret and what to write instead.
     """
-    source = core_source(function)
+    names_in(function, "body")
+    name = name_of(function)
     if nodata not in {"propagate", "kernel"}:
-        raise KernelError(f"{source.name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
-    for inner in (source.function, *(source.nested or ())):
-        check_syntax(core_source(inner))
-    rasters, scalars = read_parameters(source)
+        raise KernelError(f"{name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
+    rasters, scalars = read_parameters(function)
     if kind == "series":
         rasters = tuple(replace(raster, is_stack=True) for raster in rasters)
-    check_edge(source.name, edge, rasters)
-    outputs = read_output_dtypes(source)
-    declared, rule = read_radius(source.name, radius, scalars)
-    return Kernel(source, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule)
+    check_edge(name, edge, rasters)
+    outputs = read_output_dtypes(function)
+    declared, rule = read_radius(name, radius, scalars)
+    return Kernel(function, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule)

@@ -86,7 +86,7 @@ def scalar_values(
             values.append(compute.type(value))
         else:
             values.append(_line(value, scalar.quantity, compute, window, grid))
-    if kernel.form.reads_times:
+    if kernel.facts.reads_times:
         values.append(bound[TIMES].days.astype(compute))
     return values
 
@@ -113,7 +113,7 @@ def with_times(kernel: Kernel, bound: Mapping[str, Any], dates: Sequence[Dates |
             )
     if known:
         return {**bound, TIMES: Times(known[0][1])}
-    if kernel.form.reads_times:
+    if kernel.facts.reads_times:
         raise ParameterError(
             f"{kernel.name} asks when layers were taken, and nothing says so: give tj.stack(files, times=[…]), or "
             "dates in the files' names, as ndvi_2020-01-05.tif"

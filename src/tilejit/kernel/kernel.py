@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import functools
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from tilejit.compiler.form import ALL
-from tilejit.compiler.kinds import Kind, Quantity, Signature, compute_dtype, integer_dtype
-from tilejit.compiler.lowering import lower_body
-from tilejit.compiler.names import window_parameters
-from tilejit.compiler.passes import carried
-from tilejit.compiler.tables import refuse_changed
+from tilejit.compiler.captured import Changing, frozen
+from tilejit.compiler.kinds import ALL, Kind, Quantity, Signature, compute_dtype, integer_dtype
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.debugging import Cells, Layers
+from tilejit.kernel.dependencies import Dependencies
+from tilejit.kernel.facts import Facts, facts_of, kept
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.kernel.reach import check_edge, radius_of
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tilejit.compiler.form import Cell, Form
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
@@ -55,8 +51,8 @@ class Kernel(RasterFunction):
         array([[0.5, 0. ]], dtype=float32)
     """
 
-    source: FunctionSource
-    """The body's text."""
+    function: Callable[..., object]
+    """The undecorated body."""
     kind: Literal["local", "focal", "series", "zonal"]
     """Whether it reads neighbours, takes stacks alone, or makes a table."""
     rasters: tuple[RasterParameter, ...]
@@ -82,11 +78,43 @@ class Kernel(RasterFunction):
 
     @functools.cached_property
     def _hash(self) -> int:
-        return hash((self.source, self.kind, self.rasters, self.scalars, self.nodata, self.edge, self.layers))
+        return hash((self.function, self.kind, self.rasters, self.scalars, self.nodata, self.edge, self.layers))
 
     def __hash__(self) -> int:
         """Is asked for whenever compiled code is looked up, so that it is worth keeping."""
         return self._hash
+
+    @functools.cached_property
+    def source(self) -> FunctionSource:
+        """The body's text, in the core of the language; a run whose code is kept does without it."""
+        from tilejit.compiler.rewriting import core_source
+
+        return core_source(self.function)
+
+    @functools.cached_property
+    def dependencies(self) -> Dependencies:
+        """All that it depends on, as it was when it was first used."""
+        return Dependencies.of(self.function)
+
+    def kept(self, what: object, make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Returns what ``make`` finds out of it: plain values, which one process finds and others read."""
+        key = self.dependencies.key
+        given = [getattr(self, f.name) for f in fields(Kernel) if f.name not in {"function", "radius_rule"}]
+        contract = *given, self.radius_rule is None
+        return kept(self.name, None if key is None else f"{key} {contract}", what, make)
+
+    @functools.cached_property
+    def facts(self) -> Facts:
+        """What a run must know of it."""
+        return Facts.of_plain(self.kept("facts", lambda: self._found().plain()))
+
+    def _found(self) -> Facts:
+        from tilejit.compiler.names import window_parameters
+
+        form, names = self.form, [raster.name for raster in self.rasters]
+        contract = self.kind, self.nodata, self.edge, form.radius, self.declared_outputs, self.fast, self.layers
+        windows = {*window_parameters(self.source), *(raster.name for raster in self.rasters if raster.is_stack)}
+        return facts_of(form, contract, names, windows, self.dependencies.owners)
 
     @functools.cached_property
     def form(self) -> Form:
@@ -94,15 +122,10 @@ class Kernel(RasterFunction):
         if self.radius_rule is not None and self.declared_radius is None:
             self.source.fail(None, "its radius is decided by parameters that have no default",
                              "give them defaults, or call it: its code is made for the radius of the call")  # fmt: skip
+        if self.dependencies.key != Dependencies.of(self.function).key:
+            self.source.fail(None, "a constant or a function that it uses was changed since it was first used",
+                             "define the kernel again, or make the constant a keyword-only parameter")  # fmt: skip
         return self._lowered(all_valid=False)
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
-        contract = self.kind, self.nodata, self.edge, self.radius, self.declared_outputs, self.fast, self.layers
-        tables = [(t.name, t.values.tolist()) for t in self.form.tables]
-        parts = (self.form.texts, contract, tables) if tables else (self.form.texts, contract)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @functools.cached_property
     def clean_form(self) -> Form:
@@ -118,6 +141,8 @@ class Kernel(RasterFunction):
         """For each raster, the cells whose validity is asked for each pixel: NaN of the others finds its own way."""
         if self.nodata != "propagate":
             return {}
+        from tilejit.compiler.passes import carried
+
         itself = carried(self.form)
         return {
             raster: frozenset(cell for cell in cells if (raster, *cell) not in itself)
@@ -136,57 +161,34 @@ class Kernel(RasterFunction):
         A module that holds them holds addresses of this process: neither it nor what is compiled of it may be kept for
         another one, or shared with a kernel of the same text.
         """
-        return {f.name: f.pointer.for_numba() for f in self.form.c_functions}
+        return {f.name: f.pointer.for_numba() for f in self.form.c_functions} if self.facts.calls_c else {}
 
     @property
     def radius(self) -> tuple[int, int]:
         """How far it reads, in rows and columns."""
-        return self.form.radius
+        return self.facts.radius
 
     @property
     def results(self) -> tuple[Kind, ...]:
         """The kinds of its results."""
-        return self.form.body.results
-
-    @functools.cached_property
-    def windows(self) -> frozenset[str]:
-        """The rasters that it subscripts, itself or in a helper, and stacks; the others it sees as one value."""
-        return frozenset({*window_parameters(self.source), *(r.name for r in self.rasters if r.is_stack)})
-
-    @functools.cached_property
-    def border_is_nodata(self) -> bool:
-        """Whether every pixel within the radius of the raster's border reads a cell outside, which makes it nodata."""
-        if self.nodata != "propagate" or self.edge != "nodata":
-            return False
-        cells = [cell for cells in self.form.footprint.values() for cell in cells]
-        return all({-reach, reach} <= {cell[axis] for cell in cells} for axis, reach in enumerate(self.radius, 1))
+        return self.facts.results
 
     @property
-    def deciding_inputs(self) -> tuple[tuple[int, frozenset[int]], ...]:
-        """The inputs, with their layers, of which each makes all results nodata where it is nodata all over.
-
-        Those whose cells the body reads, be it in a branch: where nodata propagates, any of them does. There is none of
-        a kernel that deals with nodata itself.
-        """
-        if self.nodata != "propagate":
-            return ()
-        cells = [self.form.footprint.get(raster.name, frozenset()) for raster in self.rasters]
-        return tuple((k, frozenset(layer for layer, _, _ in found)) for k, found in enumerate(cells) if found)
+    def fingerprint(self) -> str:
+        """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
+        return self.facts.fingerprint
 
     @functools.cached_property
-    def operations(self) -> int:
-        """About how many operations it does for a pixel; a loop, whose length is not known, counts as a thousand."""
-        return sum(map(_weight, self._nodes()))
-
-    @functools.cached_property
-    def is_open_ended(self) -> bool:
-        """Whether its text does not tell how long a pixel takes: it loops, or calls C functions."""
-        return bool(self.form.c_functions) or any(isinstance(node, (ast.For, ast.While)) for node in self._nodes())
-
-    def _nodes(self) -> Iterator[ast.AST]:
-        return (node for function in self.form.functions for s in function.body for node in ast.walk(s))
+    def _changing(self) -> Sequence[Changing]:
+        """The captured objects that may be changed in place, as they were when it was first used."""
+        owners, places = self.dependencies.owners, self.facts.changing
+        if any(place < 0 for place, _ in places):
+            return self.form.changing
+        return [Changing(owners[place], label, frozen(owners[place])) for place, label in places]
 
     def _lowered(self, *, all_valid: bool) -> Form:
+        from tilejit.compiler.lowering import lower_body
+
         form = lower_body(
             self.source,
             self.rasters,
@@ -219,7 +221,10 @@ class Kernel(RasterFunction):
         Raises:
             KernelError: A list, dict or array that it captures was changed in place since it was first used.
         """
-        refuse_changed(self.form.changing, self.source)
+        changed = [one for one in self._changing if frozen(one.owner) != one.then]
+        if changed:
+            self.source.fail(None, f"{changed[0].label} was changed since {self.name} was first used",
+                             "define the kernel again after a change, or pass what changes as a parameter")  # fmt: skip
         return self._signature(tuple(inputs), None if nodata is None else tuple(nodata))
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
@@ -252,11 +257,11 @@ class Kernel(RasterFunction):
             said = ", ".join(f"{name} has {count}" for name, count in stacks.items())
             raise ParameterError(f"{self.name}: the stacks of a kernel have one number of layers: {said}")
         for count in set(stacks.values()):
-            for asked in self.form.asked:
-                if (number := asked.number) != ALL and not -count <= number < count:
-                    asked.source.fail(asked.node, f"layer {number} of a stack of {counted(count, 'layer')}",
-                                f"layers are numbered 0 to {count - 1}, and from the end -1 to {-count}")  # fmt: skip
-        return self.with_layers(*set(stacks.values())) if stacks and self.form.is_sized else self
+            if any(not -count <= number < count for number in self.facts.layers):
+                asked = next(a for a in self.form.asked if a.number != ALL and not -count <= a.number < count)
+                asked.source.fail(asked.node, f"layer {asked.number} of a stack of {counted(count, 'layer')}",
+                                  f"layers are numbered 0 to {count - 1}, and from the end -1 to {-count}")  # fmt: skip
+        return self.with_layers(*set(stacks.values())) if stacks and self.facts.is_sized else self
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _signature
     def with_layers(self, count: int) -> Self:
@@ -322,26 +327,14 @@ class Kernel(RasterFunction):
         compute = self._compute([a.dtype for a in arrays])
         forms = [None if r.dtype else compute for r in self.rasters]
         kinds = [Layers if r.is_stack else Cells for r in self.rasters]
-        radius = self.with_parameters(parameters).radius
-        cells = [k(a, row, col, form, radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
-        values = [c if r.name in self.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
+        facts = self.with_parameters(parameters).facts
+        cells = [k(a, row, col, form, facts.radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
+        values = [c if r.name in facts.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
             if value is not None and not isinstance(value, (bool, int, float)):
                 raise ParameterError(f"{self.name}.debug needs {name}: give it as {name}=…")
-        return self.source.function(*values, **bound)
+        return self.function(*values, **bound)
 
     def __repr__(self) -> str:
         return f"<{self.kind} kernel {self.name}{self.usage} from {self.source.where}>"
-
-
-_WEIGHTS = {"_math": 20, "_float": 0}
-"""Operations of the calls that a lowered body has for functions of ``math`` and conversions; one for others."""
-
-
-def _weight(node: ast.AST) -> int:
-    if isinstance(node, (ast.For, ast.While)):
-        return 1000
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return _WEIGHTS.get(node.func.id, 1)
-    return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp))

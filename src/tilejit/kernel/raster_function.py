@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tilejit.compiler.kinds import Kind, LazyScalar
 from tilejit.compiler.parameters import REQUIRED, Stack
+from tilejit.compiler.source import name_of, read_source
 from tilejit.errors import KernelError, ParameterError
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tilejit.compiler.parameters import RasterParameter, ScalarParameter
     from tilejit.compiler.source import FunctionSource
@@ -49,8 +51,8 @@ class RasterFunction:
     their defaults and the options of a call, its docstring and its text.
     """
 
-    source: FunctionSource
-    """Its text."""
+    function: Callable[..., Any]
+    """The undecorated function."""
     rasters: tuple[RasterParameter, ...]
     """Its positional parameters."""
     scalars: tuple[ScalarParameter, ...]
@@ -62,24 +64,29 @@ class RasterFunction:
     """What a call does."""
 
     def __post_init__(self) -> None:
-        function = self.source.function
+        function = self.function
         names = {name: getattr(function, name) for name in ("__module__", "__qualname__")}
         vars(self).update(names, __doc__=function.__doc__ or "", __wrapped__=function)
 
+    @functools.cached_property
+    def source(self) -> FunctionSource:
+        """The function's text."""
+        return read_source(self.function)
+
     @property
     def name(self) -> str:
-        """The function's name."""
-        return self.source.name
+        """The function's name, or the variable's that a lambda was given to."""
+        return name_of(self.function)
 
     @property
     def module(self) -> str:
         """The module that it was defined in."""
-        return self.source.function.__module__
+        return self.function.__module__
 
     @property
     def summary(self) -> str:
         """The first line of its docstring."""
-        doc = self.source.function.__doc__ or ""
+        doc = self.function.__doc__ or ""
         return doc.strip().split("\n")[0]
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.names import IMPORTS
+from tilejit.compiler.captured import IMPORTS
 from tilejit.compiler.parameters import REQUIRED
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.demands import Request
@@ -229,7 +229,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
 
 def _called(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> object:
     try:
-        return chain.source.function(*inputs, **parameters)
+        return chain.function(*inputs, **parameters)
     except TilejitError:
         raise
     except Exception as error:

@@ -180,7 +180,7 @@ class _Place(ctypes.Structure):
 
 def _libraries(kernel: Kernel) -> list[str]:
     """The files of the C functions that a kernel calls."""
-    if not kernel.form.c_functions:
+    if not kernel.facts.calls_c:
         return []
     dladdr = c_function("dladdr")
     if dladdr is None:

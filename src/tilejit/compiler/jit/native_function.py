@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tilejit.compiler.jit.cache import hashed_name, kept_place, read_kept, write_kept
+from tilejit.compiler.jit.cache import cache_folder, hashed_name, kept_place, read_kept, write_kept
 from tilejit.compiler.jit.machine_code import OPTIONS, ArgumentType, Call, MachineCode, ObjectCode
 from tilejit.errors import BackendError
 
@@ -56,7 +56,8 @@ class NativeFunction:
     r"""A function of a generated module, under ``njit`` with `OPTIONS`, that returns an integer or nothing.
 
     Threads may share one. Code with ``objects`` that the text does not define, such as C functions, is not kept: their
-    addresses are another process's tomorrow.
+    addresses are another process's tomorrow. Where the file of its machine code is known before, the text is made when
+    that is not there.
 
     Example:
         >>> text = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef double(n):\n    return 2 * n\n"
@@ -65,9 +66,22 @@ class NativeFunction:
         42
     """
 
-    def __init__(self, text: str, name: str, stem: str, objects: Mapping[str, Any] | None = None) -> None:
-        self.text, self.name, self.stem, self.objects = text, name, stem, objects or {}
+    def __init__(
+        self,
+        text: str | Callable[[], str],
+        name: str,
+        stem: str,
+        objects: Mapping[str, Any] | None = None,
+        places: Mapping[tuple[ArgumentType, ...], str] | None = None,
+    ) -> None:
+        self._text, self.name, self.stem, self.objects = text, name, stem, objects or {}
         self._calls: dict[tuple[ArgumentType, ...], Call] = {}
+        self._places = places or {}
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The module's text."""
+        return self._text if isinstance(self._text, str) else self._text()
 
     @classmethod
     @functools.cache
@@ -97,6 +111,9 @@ class NativeFunction:
 
     def place(self, types: tuple[ArgumentType, ...]) -> Path | None:
         """Returns the file of its machine code; None where nothing is kept."""
+        folder, known = cache_folder()[0], self._places.get(types)
+        if folder is not None and known:
+            return folder / known
         return kept_place(self.stem, compiler(), processor(), self.name, types, self.text, suffix=".o")
 
 
@@ -225,6 +242,11 @@ def processor() -> str:
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
     return f"{llvm.get_process_triple()} {name} {features}"
+
+
+def code_target() -> str:
+    """Returns what machine code is for, and by what; nothing where functions are called through Numba."""
+    return "" if uses_dispatchers() else f"{compiler()} {processor()}"
 
 
 _TRIAL = f'''"""Scales an array in place: is it called as Numba means it?"""

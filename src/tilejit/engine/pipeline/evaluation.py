@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import OF, SettlingBackend, get_backend
-from tilejit.compiler.form import ALL
 from tilejit.compiler.jit.native_function import finish_compiling
+from tilejit.compiler.kinds import ALL
 from tilejit.engine.pipeline.tile_buffers import Cells, in_place
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError
@@ -252,7 +252,7 @@ class Evaluator:
 
 def _deciding(step: Step, kernel: Kernel) -> Iterator[int]:
     """The planes of which each makes all results nodata where it is nodata all over."""
-    for k, layers in kernel.deciding_inputs:
+    for k, layers in kernel.facts.deciding_inputs:
         taken = step.operands[k].planes
         yield from taken if ALL in layers else (taken[layer] for layer in layers)
 

@@ -40,7 +40,7 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
         if requested not in BACKENDS:
             raise BackendError(f"no backend {requested!r}; there are {', '.join(BACKENDS)} and auto")
         if requested == "cuda":
-            for function in (f for kernel in kernels for f in kernel.form.c_functions):
+            for function in (f for kernel in kernels if kernel.facts.calls_c for f in kernel.form.c_functions):
                 function.refuse_on_gpu()
         obstacle = get_backend(requested).why_not()
         if obstacle is not None:
@@ -49,10 +49,10 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
     obstacle = missing_for_cuda() or get_backend("cuda").why_not()
     if obstacle is not None:
         return "cpu", f"no GPU ({obstacle})"
-    calling = [kernel.name for kernel in kernels if kernel.form.c_functions]
+    calling = [kernel.name for kernel in kernels if kernel.facts.calls_c]
     if calling:
         return "cpu", f"{', '.join(calling)} calls C functions, which a GPU cannot"
-    count = sum(kernel.operations for kernel in kernels)
+    count = sum(kernel.facts.operations for kernel in kernels)
     if count < GPU_OPERATIONS:
         return "cpu", (
             f"about {count} operations a pixel; below {GPU_OPERATIONS} moving pixels to the GPU and back takes longer"

@@ -200,7 +200,7 @@ def _pass_of(
         processes=settings.processes,
     )
     blocks = [request.storage(write.dtype).block for request, write in zip(outputs, writes, strict=True)]
-    is_slow = any(node.application.kernel.is_open_ended for _, node in nodes)
+    is_slow = any(node.application.kernel.facts.is_open_ended for _, node in nodes)
     kernels = tuple(node.application.kernel for _, node in nodes)
     plan = replace(plan, compiler=compiler_of_plan(plan, kernels))
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
