@@ -50,15 +50,36 @@ def percentile_of_valid(z, *, q=90.0):
 
 
 @tj.local(nodata="kernel")
-def best_pixel(a, b, c, d, e, f):  # noqa: PLR0917
-    """The median of six dates, and how many are valid."""
-    held = tj.zeros(6)
+def best_pixel(*dates):
+    """The median of any number of dates, and how many are valid."""
+    held = tj.zeros(len(dates))
     n = 0
-    for v in (a, b, c, d, e, f):
+    for v in dates:
         if tj.is_valid(v):
             held[n] = v
             n += 1
     return tj.median(held, n), n
+
+
+def rise(z):
+    return z[0, 1] - z[0, -1]
+
+
+@tj.focal(nodata="kernel")
+def of_any_number(mask, *rasters: np.int16, limit=3):
+    """Neighbours of each, by name, by number, and of one that the pixel chooses."""
+    total, n, last = 0, 0, 0
+    for k, r in enumerate(rasters):
+        for dy in range(-1, 2):
+            if tj.is_valid(r[dy, 1]):
+                total += r[dy, 1] * (k + 1)
+                n += 1
+        if r[0, 0] > limit:
+            last = k
+            break
+    first = sum(1 for r in rasters if tj.is_valid(r[0, 0]))
+    chosen = rasters[last][0, -1] + max(rise(r) for r in rasters) + rise(rasters[-1])
+    return (total if tj.is_valid(mask) else -1), n, first, chosen, tj.is_valid(rasters[last][1, 0])
 
 
 @tj.focal

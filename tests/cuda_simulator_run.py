@@ -366,6 +366,9 @@ def classes(c: np.uint8):
 FEATURES = {
     "tables": lambda rng: on_arrays(looked_up, holed(rng), rng.integers(9, 14, SHAPE).astype(np.uint8)),
     "an index outside of a table": outside_of_tables,
+    "any number of rasters": lambda rng: on_arrays(
+        array_kernels.of_any_number, holed(rng), *(numbers(rng, np.int16) for _ in range(3))
+    ),
     "while with break": lambda rng: on_arrays(while_break, holed(rng)),
     "while with a condition": lambda rng: on_arrays(while_condition, holed(rng)),
     "helpers that read neighbours": lambda rng: on_arrays(helpers, holed(rng)),

@@ -108,7 +108,7 @@ OTHERS = {
         rewritten,
         roughness,
         located,
-        best_pixel,
+        best_pixel.taking(6),
         weighted,
     )
 }

@@ -19,7 +19,7 @@ def add(h):
     h[0] += 1
 
 @tj.local
-def f(z, *, n: int = 3):
+def f(z, y, *, n: int = 3):
     h = [z, 1]
 """
 # Lines of a body with «» around what the carets stand under; what is wrong; what to do.
@@ -122,7 +122,7 @@ CASES = {
         "assign it on every path that leads here",
     ),
     "a window of even size": (
-        "v, k = «tj.window(z, 4)»",
+        "v, k = «tj.window(y, 4)»",
         "a window of no odd size that can be seen from the text",
         "write tj.window(z, 5), with a literal or a constant that the body captures",
     ),

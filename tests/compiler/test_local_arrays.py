@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 PLANES = {
     "made": (made, 2), "helped": (helped, 2), "tupled": (tupled, 2), "reduced": (reduced, 2),
     "sorted": (sorted_values, 2), "drawn": (drawn, 2), "majority": (majority, 1), "entropy": (entropy, 1),
-    "median": (median_5x5, 1), "percentile": (percentile_of_valid, 1), "best pixel": (best_pixel, 6), "lee": (lee, 1),
+    "median": (median_5x5, 1), "percentile": (percentile_of_valid, 1), "best pixel": (best_pixel.taking(6), 6), "lee": (lee, 1),
 }  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def h(z, v):
     return «g(z, v)»
 @tj.focal
 def f(z):
-    return g(z, 1) + z[0, 1]
+    return g(z[0, 0], 1) + z[0, 1]
 """,
         "h",
         "g calls itself",
@@ -1058,18 +1058,55 @@ def f(z, k=«2»):
         "a positional parameter with a default",
         "positional parameters are rasters: put a * before the scalars, as in def f(z, *, scale=2.0)",
     ),
-    "args": (
+    "neighbours and a value": (
         """
-@tj.local
-def f(*«z»):
-    return z
+@tj.focal
+def f(z):
+    return z[0, 1] - «z»
 """,
         "f",
-        "*z in a kernel",
-        (
-            "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0); "
-            "for any number of rasters take a stack: def f(z: tj.Stack)"
-        ),
+        "z has neighbours here, and one value is needed",
+        "write z[0, 0] for the pixel itself",
+    ),
+    "any number of rasters as a value": (
+        """
+@tj.local
+def f(*z):
+    return «z» + 1
+""",
+        "f",
+        "z is a tuple, and one value is needed",
+        "take an element: z[0]",
+    ),
+    "any number of stacks": (
+        """
+@tj.local
+def f(*«z: tj.Stack»):
+    return z[0][0]
+""",
+        "f",
+        "any number of stacks, *z",
+        "name each stack: def f(t: tj.Stack, u: tj.Stack)",
+    ),
+    "more rasters than are given": (
+        """
+@tj.local
+def f(*z):
+    return «z[1]»
+""",
+        "f",
+        "element 1 of the tuple z, which has 1 element",
+        "elements are numbered 0 to 0, and from the end -1 to -1",
+    ),
+    "neighbours of any number of rasters in a local body": (
+        """
+@tj.local
+def f(*z):
+    return «z[0][0, 1]»
+""",
+        "f",
+        "a subscript in a local body",
+        "a local body sees one pixel: write z, or declare it with @tj.focal",
     ),
     "kwargs": (
         """

@@ -67,6 +67,15 @@ class Rewrite(ast.NodeTransformer):
             node.value = _called(node.value, "held", node.value)
         return node
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """What ``*rasters`` takes is a tuple that a variable holds."""
+        self.generic_visit(node)
+        if node.args.vararg is not None:
+            name = node.args.vararg.arg
+            held = _called(node.args.vararg, "held", ast.Name(name, ast.Load()))
+            node.body.insert(0, ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], held), node))
+        return node
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
         """An annotation says nothing."""
         if node.value is None:
@@ -78,5 +87,5 @@ def _is_whole_literal(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, int)
 
 
-def _called(node: ast.expr, name: str, *arguments: ast.expr) -> ast.Call:
+def _called(node: ast.expr | ast.arg, name: str, *arguments: ast.expr) -> ast.Call:
     return ast.copy_location(ast.Call(ast.Name(f".{name}", ast.Load()), list(arguments), []), node)

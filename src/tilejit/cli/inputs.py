@@ -61,12 +61,21 @@ def open_inputs(
     Words and stacks, patterns that name files as ``t=ndvi_*.tif``, are as they were typed.
     """
     inputs = [*(replace(parse_input(word), is_stack=True) for word in stacks), *map(parse_input, words)]
+    kernels = [kernel if not kernel.star else _taking(kernel, inputs) for kernel in kernels]
     if len(inputs) == 1 and inputs[0].name is None and all(len(k.rasters) == 1 for k in kernels):
         raster = _open(inputs[0], kernels[0], kernels[0].rasters[0], scaled)
         return [[raster] for _ in kernels]
     given = _matched(kernels, inputs)
     rasters = {name: _open(given[name], *_taker(kernels, name), scaled) for name in given}
     return [[rasters[r.name] for r in kernel.rasters] for kernel in kernels]
+
+
+def _taking(kernel: Applicable, inputs: Sequence[Input]) -> Applicable:
+    """A kernel of ``*rasters`` for the inputs that its other parameters leave."""
+    own = {r.name for r in kernel.rasters if not r.star}
+    named = sum(one.name in own for one in inputs)
+    left = sum(one.name is None for one in inputs) - (len(own) - named)
+    return kernel.taking(len(own) + max(left, 0))
 
 
 def _matched(kernels: Sequence[Applicable], inputs: Sequence[Input]) -> dict[str, Input]:

@@ -99,15 +99,16 @@ def _launches(kernel: Applicable, dtypes: str) -> list[tuple[Kernel, Signature]]
     from tilejit.raster.making import launches_of
 
     given = given_dtypes(kernel, dtypes)
+    kernel = kernel.taking(len(given))
     return [(kernel, kernel.signature(given))] if isinstance(kernel, Kernel) else launches_of(kernel, given)
 
 
 def given_dtypes(kernel: Applicable, text: str) -> list[np.dtype]:
-    """Returns the dtypes of a kernel's inputs, of which one is given, or one for each."""
+    """Returns the dtypes of a kernel's inputs: one is given, or one for each; without more ``*rasters`` is one."""
     names = text.split(",")
     if len(names) == 1:
         names *= len(kernel.rasters)
-    if len(names) != len(kernel.rasters):
+    if len(names) != len(kernel.rasters) and not (kernel.star and len(names) > len(kernel.rasters)):
         listed = ", ".join(r.name for r in kernel.rasters)
         inputs = counted(len(kernel.rasters), "input")
         raise ParameterError(f"{counted(len(names), 'dtype')} for {inputs} ({listed}): give one, or one for each")

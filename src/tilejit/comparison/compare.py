@@ -74,7 +74,7 @@ def compare(
         The figures; print it.
 
     Raises:
-        KernelError: The kernel cannot go to other processes, or it has no such edge.
+        KernelError: The kernel takes another number of inputs, cannot go to other processes, or it has no such edge.
         ParameterError: An input, a parameter, a count of cores or a strategy is not as it should be.
         BackendError: tilejit's own threads did not run.
         SinkError: The report cannot be written there; nothing is measured.
@@ -89,7 +89,7 @@ def compare(
         )
     if edge is not None:
         kernel = kernel.with_edge(edge)
-    kernel = kernel.with_parameters(parameters)
+    kernel = kernel.taking(len(inputs)).with_parameters(parameters)
     rasters = [_raster(one) for one in inputs]
     _check(kernel, rasters, parameters)
     if html is not None:
@@ -115,11 +115,6 @@ def _raster(one: Any) -> Raster:
 
 def _check(kernel: Kernel, rasters: Sequence[Raster], parameters: dict[str, Any]) -> None:
     """Refuses what planning refuses, before any process is started."""
-    if len(rasters) != len(kernel.rasters):
-        names = ", ".join(r.name for r in kernel.rasters)
-        raise ParameterError(
-            f"{kernel.name} takes {counted(len(kernel.rasters), 'raster')} ({names}), {len(rasters)} given"
-        )
     apply_kernel(kernel, rasters, parameters).plan(backend="cpu")
 
 

@@ -15,6 +15,7 @@ from tilejit.compiler.arrays import window, zeros
 from tilejit.compiler.captured import plain_number
 from tilejit.compiler.folding import folded, folded_expression, literal_range
 from tilejit.compiler.form import copied, load, stored
+from tilejit.compiler.neighbours import has_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -237,12 +238,24 @@ class Spelled(_Counted):
             index = load(f"@{self.stem}{self.made}")
             value = None if size is None else self.lengths.element(loop.iter, index)
             if value is not None:
-                first = at_place(ast.Assign([loop.target], value), loop.iter)
+                values, loop.body = self._aliased(loop, value)
+                first = [at_place(ast.Assign([t], v), loop.iter) for t, v in values]
                 target = ast.copy_location(ast.Name(index.id, ast.Store()), loop.iter)
                 bounds = at_place(ast.Call(load("range"), [ast.Constant(size)], []), loop.iter)
-                loop = ast.copy_location(ast.For(target, bounds, [first, *loop.body], loop.orelse), loop)
+                loop = ast.copy_location(ast.For(target, bounds, [*first, *loop.body], loop.orelse), loop)
         self.generic_visit(loop)
         return [*before, loop]
+
+    def _aliased(self, loop: ast.For, value: ast.expr) -> tuple[list[tuple[ast.expr, ast.expr]], list[ast.stmt]]:
+        """What a round assigns, and its statements, in which ``r`` of ``rasters`` is called by its place there."""
+        names, parts = self.lengths.names, bound(loop.target, value) or {}
+        rasters = {name: members[0] for name, part in parts.items() if (members := names.members(part))}
+        put = _Put({name: parts[name] for name in rasters.keys() - stored(*loop.body)})
+        if not put.values:
+            return [(loop.target, value)], loop.body
+        # One of which neighbours are read is no value that a variable could hold.
+        left = {n: p for n, p in parts.items() if n not in put.values or not has_neighbours(names.source, rasters[n])}
+        return [(ast.Name(n, ast.Store()), p) for n, p in left.items()], [put.visit(s) for s in loop.body]
 
     def _check_bound_once(self, loop: ast.For) -> None:
         """Python would go on over the old one, whose place the new one takes here."""
@@ -270,6 +283,11 @@ class Spelled(_Counted):
         self.made += 1
         name = f"@{self.stem}_of{self.made}"
         self.lengths.known[name] = size
+        names, elements = self.lengths.names, node.elts if isinstance(node, ast.Tuple) else []
+        rasters = [e.id for e in elements if isinstance(e, ast.Name) and has_neighbours(names.source, e.id)]
+        if len(rasters) == size:
+            names.tuples[name] = rasters
+            return at_place(load(name), node), []
         value = self.lengths.captured(node) or node
         return at_place(load(name), node), [at_place(ast.Assign([ast.Name(name, ast.Store())], value), node)]
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import ast
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.array_text import COPIERS, MAKERS, ZEROS, Lengths, is_one_of
-from tilejit.compiler.form import LocalArray, assign, call, is_call, load
+from tilejit.compiler.array_text import COPIERS, MAKERS, ZEROS, Lengths, at_place, is_one_of
+from tilejit.compiler.form import LocalArray, assign, call, copied, is_call, load
 from tilejit.compiler.indexing import lower_index
 from tilejit.compiler.kinds import Kind, article, kind_of_dtype
 from tilejit.compiler.scope import Scope, Value, cast
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Lower = Callable[[Scope, ast.expr], Value]
     Fill = Callable[[LocalArray], list[ast.stmt]]
+    Made = Callable[[ast.expr], ast.expr]
 
 MOST = 4096
 """Elements of an array: it lies on a thread's stack."""
@@ -252,7 +253,17 @@ def _shown(node: ast.expr) -> str:
     return "that is made here" if "@" in ast.unparse(node) else ast.unparse(node)
 
 
-def _of_tuple(scope: Scope, node: ast.Subscript, nodes: list[ast.expr], lower: Lower) -> Value:
+def each_raster(scope: Scope, node: ast.expr, lower: Lower, made: Made = copied) -> Value | None:
+    """Lowers what is made of ``rasters[k]``, or of a cell of it, chosen among what is made of each; None of others."""
+    member: Any = node if scope.names.members(node) else getattr(node, "value", node)
+    names = scope.names.members(member)
+    if not isinstance(node, ast.Subscript) or not any(name in scope.windows for name in names):
+        return None
+    cells = [load(n) if member is node else ast.Subscript(load(n), node.slice, ast.Load()) for n in names]
+    return _of_tuple(scope, member, [at_place(made(cell), node) for cell in cells], lower)
+
+
+def _of_tuple(scope: Scope, node: ast.Subscript, nodes: Sequence[ast.expr], lower: Lower) -> Value:
     """An element of a tuple; at an index known only while running it is chosen among all."""
     index = lower_index(scope, node, node.slice, len(nodes), of=f"the tuple {_shown(node.value)}", lower=lower)
     if isinstance(index, ast.Constant):

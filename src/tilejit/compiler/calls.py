@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.array_text import MAKERS, is_one_of
+from tilejit.compiler.array_values import each_raster
 from tilejit.compiler.arrays import sort, window
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
 from tilejit.compiler.captured import IMPORTS, MISSING, is_valid
@@ -116,6 +117,9 @@ def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value
 def _is_valid(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if len(node.args) != 1 or node.keywords:
         scope.fail(node, "tj.is_valid takes one cell", "write tj.is_valid(z[dy, dx])")
+    chosen = each_raster(scope, node.args[0], lower, lambda cell: ast.Call(node.func, [cell], []))
+    if chosen is not None:
+        return chosen
     value = lower(scope, node.args[0])
     if value.cell is None and value.kind is not Kind.FLOAT:
         scope.fail(node, f"tj.is_valid of {article(value.kind)} that was computed",

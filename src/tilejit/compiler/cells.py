@@ -16,6 +16,7 @@ import numpy as np
 from tilejit.compiler.folding import COUNT, interval_of
 from tilejit.compiler.form import TIMES, Asked, call, load
 from tilejit.compiler.kinds import ALL, Kind, article
+from tilejit.compiler.neighbours import has_neighbours
 from tilejit.compiler.scope import Scope, Value
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def lower_name(scope: Scope, node: ast.expr, window: Neighbourhood, lower: Lower
     """
     if window.is_stack:
         scope.fail(node, f"{window.raster} is a stack, and one value is needed", f"choose a layer: {window.raster}[0]")
+    if isinstance(node, ast.Name) and has_neighbours(scope.source, node.id):
+        scope.fail(
+            node,
+            f"{window.raster} has neighbours here, and one value is needed",
+            f"write {window.shown}[0, 0] for the pixel itself",
+        )
     return _read(scope, node, window, [ast.Constant(0), ast.Constant(0)], lower)
 
 
@@ -50,11 +57,11 @@ def lower_subscript(scope: Scope, node: ast.Subscript, window: Neighbourhood, lo
     if window.is_stack and len(indices) == 1:
         return _read(scope, node, window, [*indices, ast.Constant(0), ast.Constant(0)], lower)
     if not scope.program.is_focal:
-        what, own = ("neighbours", f"{window.name}[k]") if window.is_stack else ("a subscript", window.name)
+        what, own = ("neighbours", f"{window.name}[k]") if window.is_stack else ("a subscript", window.shown)
         scope.fail(node, f"{what} in a local body",
                    f"a local body sees one pixel: write {own}, or declare it with @tj.focal")  # fmt: skip
     if not window.is_stack and len(indices) != 2:
-        scope.fail(node, "a neighbour has two offsets", f"write {window.name}[dy, dx]: rows south, columns east")
+        scope.fail(node, "a neighbour has two offsets", f"write {window.shown}[dy, dx]: rows south, columns east")
     return _read(scope, node, window, indices, lower)
 
 

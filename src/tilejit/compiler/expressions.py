@@ -6,7 +6,7 @@ import ast
 import itertools
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.array_values import lower_element, refuse_whole
+from tilejit.compiler.array_values import each_raster, lower_element, refuse_whole
 from tilejit.compiler.calls import lower_call, refuse_undefined
 from tilejit.compiler.captured import MISSING
 from tilejit.compiler.cells import lower_name, lower_subscript, lower_time
@@ -115,7 +115,7 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     if timed is not None:
         return lower_time(scope, node, timed, lower)
     if window is None:
-        value = lower_table(scope, node, lower) or lower_element(scope, node, lower)
+        value = each_raster(scope, node, lower) or lower_table(scope, node, lower) or lower_element(scope, node, lower)
         if value is not None:
             return value
         scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",

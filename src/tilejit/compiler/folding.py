@@ -88,6 +88,9 @@ class _Fold(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         """An element of a captured tuple: ``WEIGHTS[1]``, ``TABLE[dy + 1][dx + 1]``."""
         self.generic_visit(node)
+        member = self.names.member(node)
+        if member is not None:
+            return member
         value = plain_number(self.names.element(node))
         return node if value is None else _literal(node, self._as_stored(node, value))
 

@@ -92,6 +92,11 @@ class Neighbourhood:
     is_stack: bool = False
     """Whether it has any number of layers; a plane has one."""
 
+    @property
+    def shown(self) -> str:
+        """What its author calls it: one of ``*rasters`` has a name of its own in generated source alone."""
+        return self.raster if self.name.startswith("_") else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tilejit.compiler.array_text import spelled
 from tilejit.compiler.array_values import array_of
+from tilejit.compiler.assignments import elements_of
 from tilejit.compiler.captured import TABLES
 from tilejit.compiler.checks import changes_only, check_syntax
 from tilejit.compiler.expressions import lower
@@ -30,7 +31,8 @@ from tilejit.compiler.form import (
     stored,
 )
 from tilejit.compiler.indexing import ANY, spans_of
-from tilejit.compiler.names import Names, bind, reaching_parameters, window_parameters
+from tilejit.compiler.names import Names, bind, reaching_parameters
+from tilejit.compiler.neighbours import has_neighbours, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
@@ -69,8 +71,12 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         c_functions={f.pointer: f for f in c_functions}, tables={t.key: t for t in tables},
         taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times, layers=layers,
     )  # fmt: skip
-    windows = {r.name: (r.kind, r.name, r.is_stack) for r in rasters}
-    _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={}, tables={})
+    own = [r for r in rasters if not r.star]
+    windows = {r.name: (r.kind, r.name, r.is_stack) for r in own}
+    windows |= {f"{r.star}@{k}": (r.kind, r.name, False) for k, r in enumerate(rasters[len(own) :])}
+    tuples = {r.star: len(rasters) - len(own) for r in rasters[len(own) :]}
+    _lower(program, source, windows, {s.name: s.kind for s in scalars}, literals={}, arrays={}, tables={},
+           tuples=tuples)  # fmt: skip
     if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
         return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
                           c_functions=c_functions, tables=tables, has_times=True, layers=layers)  # fmt: skip
@@ -100,15 +106,16 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
     values: dict[str, Value] = {}
     arrays: dict[str, LocalArray] = {}
     tables: dict[str, Any] = {}
-    for name, argument in bind(scope.source, node, source).items():
+    tuples: dict[str, int] = {}
+    for name, argument in _apart(scope, bind(scope.source, node, source), tuples).items():
         table = None if name in stored(source.tree) else scope.names.captured(argument)
         array = None if isinstance(table, TABLES) else array_of(scope, argument, lower)
         if isinstance(table, TABLES):
             tables[name] = table
         elif array is not None:
             arrays[name] = array
-        elif name in wanted or _stack_of(scope, argument) is not None:
-            window = _stack_of(scope, argument) or _passed_window(scope, argument, source, name)
+        elif name in wanted or _given_whole(scope, name, argument) is not None:
+            window = _given_whole(scope, name, argument) or _passed_window(scope, argument, source, name)
             windows[name] = (window.kind, window.raster, window.is_stack)
             passed.append(load(window.name))
         elif name in reaching and isinstance(argument, ast.Constant) and type(argument.value) is int:
@@ -116,7 +123,8 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
         else:
             values[name] = lower(scope, argument)
     kinds = {name: value.kind for name, value in values.items()}
-    lowered = _lower(scope.program, source, windows, kinds, literals=literals, arrays=arrays, tables=tables)
+    lowered = _lower(scope.program, source, windows, kinds, literals=literals, arrays=arrays, tables=tables,
+                     tuples=tuples)  # fmt: skip
     given = [*(load(a.name) for a in arrays.values()), *(v.node for v in values.values())]
     return lowered, [*passed, *given, *[load(TIMES)] * (TIMES in lowered.scalars)]
 
@@ -130,10 +138,22 @@ def _ended(source: FunctionSource) -> FunctionSource:
     return replace(source, tree=tree)
 
 
-def _stack_of(scope: Scope, argument: ast.expr) -> Neighbourhood | None:
-    """The stack that a call passes as a whole."""
+def _apart(scope: Scope, bound: dict[str, ast.expr], tuples: dict[str, int]) -> dict[str, ast.expr]:
+    """The arguments of a call, tuples element by element; takes in how long these are."""
+    given: dict[str, ast.expr] = {}
+    for name, argument in bound.items():
+        is_tuple = isinstance(argument, ast.Tuple) or (isinstance(argument, ast.Name) and argument.id in scope.tuples)
+        elements = elements_of(scope, argument) if is_tuple else None
+        tuples |= {} if elements is None else {name: len(elements)}
+        parts = [(name, argument)] if elements is None else [(f"{name}@{k}", e) for k, e in enumerate(elements)]
+        given |= parts
+    return given
+
+
+def _given_whole(scope: Scope, name: str, argument: ast.expr) -> Neighbourhood | None:
+    """The raster that a call passes as such: a stack, or one of several in a tuple."""
     window = scope.windows.get(argument.id) if isinstance(argument, ast.Name) else None
-    return window if window is not None and window.is_stack else None
+    return window if window is not None and (window.is_stack or "@" in name) else None
 
 
 def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, name: str) -> Neighbourhood:
@@ -148,23 +168,26 @@ def _passed_window(scope: Scope, argument: ast.expr, source: FunctionSource, nam
 
 
 def _lower(program: Program, source: FunctionSource, windows: dict[str, Parameter], kinds: dict[str, Kind], *,
-           literals: dict[str, int], arrays: dict[str, LocalArray], tables: dict[str, Any]) -> Function:  # fmt: skip
-    """Lowers a function for the kinds, literals, arrays and tables of a call, once for all calls of these."""
+           literals: dict[str, int], arrays: dict[str, LocalArray], tables: dict[str, Any],
+           tuples: dict[str, int]) -> Function:  # fmt: skip
+    """Lowers a function for the kinds, literals, arrays, tables, tuples of a call, once for all calls of these."""
     long = {name: (array.kind, array.size) for name, array in arrays.items()}
     given_tables = {name: id(table) for name, table in tables.items()}
-    key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals, long, given_tables)))
+    key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals, long, given_tables, tuples)))
     if key in program.functions:
         return program.functions[key]
     is_helper = bool(program.active)
     program.active.append(source.function)
     names = Names(source, tables)
+    names.tuples = {name: [f"{name}@{k}" for k in range(size)] for name, size in tuples.items()}
     program.locals |= names.locals
     names.layers = _as_long(source.tree, [n for n, (*_, is_stack) in windows.items() if is_stack], program.layers or 1)
     program.changing |= {id(c.owner): c for c in changing(source.tree, names.captured)}
     renamed = _renamed(names.locals, program.taken)
+    renamed |= {n: f"_{n.replace('@', '_of_')}" for n in windows if "@" in n}
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
     given = {name: LocalArray(renamed.get(name, name), *rest) for name, rest in long.items()}
-    lengths = {name: array.size for name, array in given.items()}
+    lengths = {name: array.size for name, array in given.items()} | tuples
     tree = unroll(source.tree, names, literals, functools.partial(spelled, names=names, given=lengths))
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))
@@ -172,7 +195,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     is_known = names.resolve(load("len")) is len
     counts = {f"len({name})": (COUNT, COUNT) for name, window in held.items() if window.is_stack and is_known}
     start = Scope(program, source, names, held, dict(kinds), renamed, intervals=counts, uniform=uniform,
-                  returns_tuple=is_tuple, arrays=given, given=frozenset(given),
+                  returns_tuple=is_tuple, arrays=given, given=frozenset(given), tuples=tuples,
                   spans=functools.cache(functools.partial(spans_of, tree)))  # fmt: skip
     scope, body = _until_kinds_settle(start, tree)
     program.active.pop()
@@ -181,7 +204,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     body = _returning_notes(body, notes)
     dtypes = {w.name: program.dtypes[w.raster] for w in held.values()}
     has_times = program.has_times and any(w.is_stack for w in held.values())
-    parameters = *(renamed.get(k, k) for k in (*given, *kinds)), *[TIMES] * has_times
+    parameters = *(start.name(k) for k in (*given, *kinds)), *[TIMES] * has_times
     body = [ast.fix_missing_locations(s) for s in narrowed(body, parameters, dtypes)]
     program.functions[key] = Function(program.free_name(source.name), tuple(held.values()), parameters, tuple(body),
                                       joined_kinds(scope.returns), scope.returns_tuple, notes,
@@ -208,7 +231,8 @@ def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, lis
     while True:
         scope = replace(start, windows=dict(start.windows), kinds=dict(known), renamed=dict(start.renamed),
                         assigned={*start.kinds, *start.given}, returns=list(returns), prelude=[], notes=set(),
-                        arrays=dict(arrays), tuples={}, counters=dict.fromkeys(start.kinds, ANY))  # fmt: skip
+                        arrays=dict(arrays), tuples=dict(start.tuples),
+                        counters=dict.fromkeys(start.kinds, ANY))  # fmt: skip
         prologue = [*_read_whole(scope), *_shadow_reassigned(scope, tree)]
         body, _ = lower_block(scope, tree.body)
         joined = [joined_kinds(scope.returns)]
@@ -259,7 +283,6 @@ def _shadow_reassigned(scope: Scope, tree: ast.FunctionDef) -> list[ast.stmt]:
 
 def _read_whole(scope: Scope) -> list[ast.stmt]:
     """Reads of uint64 pixels, which may not fit: a pixel that a body sees as one value is read before it begins."""
-    subscripted = window_parameters(scope.source)
-    planes = [(n, w.raster) for n, w in scope.windows.items() if not w.is_stack and n not in subscripted]
+    planes = [(n, w.raster) for n, w in scope.windows.items() if not w.is_stack and not has_neighbours(scope.source, n)]
     wide = [n for n, raster in planes if scope.program.dtypes[raster] == np.uint64]
     return [s for name in wide for s in aside(scope, lower, load(name))[0]]

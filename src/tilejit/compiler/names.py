@@ -13,8 +13,6 @@ import numpy as np
 from tilejit.compiler.c_functions import is_c_function, is_library
 from tilejit.compiler.captured import IMPORTS, MISSING, TABLES, member, plain_number, visible
 from tilejit.compiler.form import stored
-from tilejit.compiler.numpy_names import math_name
-from tilejit.compiler.rewriting import core_source
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ class Names:
 
     def __init__(self, source: FunctionSource, given: Mapping[str, Any] | None = None) -> None:
         self.source, given = source, given or {}
-        self.locals = {*parameter_names(source), *stored(source.tree)} - given.keys()
+        self.locals = {*parameter_names(source), *star_of(source), *stored(source.tree)} - given.keys()
         self.free = visible(source.function)
         """Every name that the function can see besides its own, and parameters that a call gives a table."""
         self.free.update({nested.__name__: nested for nested in source.nested or ()} | dict(given))
@@ -42,6 +40,8 @@ class Names:
         """What is as long as there are layers, as it is written (``len(t)``, or a variable of that), and how long."""
         self.is_sized = False
         """Whether an array was found to be so long."""
+        self.tuples: dict[str, list[str]] = {}
+        """Tuples of parameters, ``rasters`` of ``*rasters``, and what their elements are called: ``rasters@2``."""
 
     def resolve(self, node: ast.expr) -> Any:
         """Returns what a name or a dotted name stands for, or MISSING for a local or anything else.
@@ -129,6 +129,17 @@ class Names:
                 owner = owner[index]
         return owner
 
+    def member(self, node: ast.expr) -> ast.Name | None:
+        """Returns the name of the element of a parameter's tuple that a literal chooses, or None."""
+        elements, index = self.members(node), getattr(getattr(node, "slice", None), "value", 0.5)
+        is_there = type(index) is int and -len(elements) <= index < len(elements)
+        return ast.copy_location(ast.Name(elements[int(index)], ast.Load()), node) if is_there else None
+
+    def members(self, node: ast.expr) -> list[str]:
+        """Returns what ``rasters[k]`` may be, where it is an element of a tuple of parameters; or nothing."""
+        is_element = isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
+        return self.tuples.get(node.value.id, []) if is_element else []  # type: ignore[attr-defined]
+
     def helper(self, function: Any) -> Callable[..., object] | None:
         """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
         plain = getattr(function, "py_func", getattr(function, "__tilejit_body__", function))
@@ -162,29 +173,10 @@ def parameter_names(source: FunctionSource) -> list[str]:
     return [a.arg for a in parameters_of(source)]
 
 
-def window_parameters(source: FunctionSource, active: frozenset[object] = frozenset()) -> set[str]:
-    """Returns the parameters that a function subscripts, or hands to a helper that does."""
-    names = Names(source)
-    found: set[str] = set()
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            found.add(node.value.id)
-        if isinstance(node, ast.Call):
-            found |= _handed_on(node, names, active | {source.function})
-    return found & set(parameter_names(source))
-
-
-def _handed_on(node: ast.Call, names: Names, active: frozenset[object]) -> set[str]:
-    """The names that a call passes for parameters that are subscripted."""
-    function = names.resolve(node.func)
-    helper = names.helper(function)
-    if helper is None or helper in active or math_name(function) is not None:
-        return set()
-    source = core_source(helper)
-    wanted = window_parameters(source, active)
-    passed = dict(zip(parameter_names(source), node.args, strict=False))
-    passed |= {k.arg: k.value for k in node.keywords if k.arg is not None}
-    return {a.id for p, a in passed.items() if p in wanted and isinstance(a, ast.Name)}
+def star_of(source: FunctionSource) -> list[str]:
+    """The name of ``*rasters``, where a function takes any number of arguments."""
+    star = source.tree.args.vararg
+    return [] if star is None else [star.arg]
 
 
 def reaching_parameters(source: FunctionSource) -> set[str]:

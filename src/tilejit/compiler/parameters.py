@@ -77,6 +77,8 @@ class RasterParameter:
     """The integer dtype that it is annotated with, or None: it arrives in the compute dtype."""
     is_stack: bool = False
     """Whether it takes any number of bands, and not one."""
+    star: str = ""
+    """The name behind the ``*`` of which it is one, ``rasters[2]`` of ``rasters``; or its own, before a call."""
 
     @property
     def kind(self) -> Kind:
@@ -144,16 +146,14 @@ def read_parameters(
     """Reads and checks the signature of a body; its text is asked for where that is refused.
 
     Raises:
-        KernelError: It has no raster, positional defaults, ``*args`` or ``**kwargs``, or a default or an annotation
-            that the language does not know.
+        KernelError: It has no raster, positional defaults, ``**kwargs``, or a default or an annotation that the
+            language does not know.
     """
     parameters = list(inspect.signature(function).parameters.values())
     for p in parameters:
-        if p.kind in {p.VAR_POSITIONAL, p.VAR_KEYWORD}:
-            text = "*" if p.kind is p.VAR_POSITIONAL else "**"
-            instead = "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)"
-            any_number = f"; for any number of rasters take a stack: def f({p.name}: tj.Stack)"
-            refuse_parameter(function, p.name, f"{text}{p.name} in a kernel", instead + any_number * (text == "*"))
+        if p.kind is p.VAR_KEYWORD:
+            refuse_parameter(function, p.name, f"**{p.name} in a kernel",
+                             "name each raster and each scalar parameter: def f(red, nir, *, scale=2.0)")  # fmt: skip
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     if any(p.default is not REQUIRED for p in positional):
         source = read_source(function)
@@ -164,7 +164,8 @@ def read_parameters(
         refuse_parameter(function, None, "no raster parameter",
                 "a kernel has at least one positional parameter: def f(z, *, scale=2.0)")  # fmt: skip
     annotations = _annotations(function)
-    rasters = tuple(_raster(function, p.name, annotations.get(p.name)) for p in positional)
+    read = {True: _starred, False: _raster}
+    rasters = tuple(read[p.kind is p.VAR_POSITIONAL](function, p.name, annotations.get(p.name)) for p in positional)
     scalars = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     for p in scalars:
         if p.name in CALL_OPTIONS:
@@ -220,6 +221,15 @@ def _raster(function: Callable[..., object], name: str, annotation: object) -> R
     is_stack = annotation is Stack or get_origin(annotation) is Stack
     cells = next(iter(get_args(annotation)), None) if is_stack else annotation
     return RasterParameter(name, _raster_dtype(function, name, cells), is_stack)
+
+
+def _starred(function: Callable[..., object], name: str, annotation: object) -> RasterParameter:
+    """The parameter that any number of rasters are given as."""
+    raster = _raster(function, name, annotation)
+    if raster.is_stack:
+        refuse_parameter(function, name, f"any number of stacks, *{name}",
+                         "name each stack: def f(t: tj.Stack, u: tj.Stack)")  # fmt: skip
+    return replace(raster, star=name)
 
 
 def _raster_dtype(function: Callable[..., object], name: str, annotation: object) -> np.dtype | None:

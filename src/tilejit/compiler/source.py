@@ -175,8 +175,9 @@ def function_of(
 def bare(tree: ast.FunctionDef) -> ast.FunctionDef:
     """Takes decorators, annotations and defaults off a function: they were evaluated when it was defined."""
     arguments = tree.args
-    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-        argument.annotation = None
+    for argument in (*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs):
+        if argument is not None:
+            argument.annotation = None
     arguments.defaults = []
     arguments.kw_defaults = [None] * len(arguments.kwonlyargs)
     tree.decorator_list, tree.returns = [], None

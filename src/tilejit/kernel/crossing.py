@@ -94,27 +94,27 @@ def reduced(function: Applicable) -> tuple[Callable[..., Applicable], tuple[Any,
     return _found, (crossing, _own_reach(function, crossing))
 
 
-Reach = tuple["Edge", "tuple[int, int] | None", bool, int]
-"""An edge, a radius, whether that is the call's own, and the number of layers that arrays have."""
+Reach = tuple["Edge", "tuple[int, int] | None", bool, int, int]
+"""An edge, a radius, whether that is the call's own, and the numbers of layers that arrays have and of rasters."""
 
 
 def _found(crossing: Name | Text, reach: Reach | None) -> Applicable:
     found = crossing.find()
     if reach is None or not isinstance(found, Kernel):
         return found
-    edge, radius, is_called, layers = reach
-    found = found.with_layers(layers)
+    edge, radius, is_called, layers, rasters = reach
+    found = found.taking(rasters).with_layers(layers)
     found = found if edge == found.edge else found.with_edge(edge)
     return found.with_radius(radius) if is_called else found
 
 
 def _own_reach(function: Applicable, crossing: Name | Text) -> Reach | None:
-    """The edge, the radius and the layers of a kernel that has others than the kernel of its name."""
+    """The edge, the radius, the layers and the rasters of a kernel that has others than the kernel of its name."""
     named = crossing.find() if isinstance(crossing, Name) else function
     if named is function or not isinstance(function, Kernel) or not isinstance(named, Kernel):
         return None
     is_called = (function.declared_radius, function.radius_rule) != (named.declared_radius, named.radius_rule)
-    return function.edge, function.declared_radius, is_called, function.layers
+    return function.edge, function.declared_radius, is_called, function.layers, len(function.rasters)
 
 
 def crossing_of(function: Applicable) -> Name | Text:

@@ -262,6 +262,9 @@ def declare(
     if nodata not in {"propagate", "kernel"}:
         raise KernelError(f"{name}: nodata={nodata!r}; it is 'propagate' or 'kernel'")
     rasters, scalars = read_parameters(function)
+    if rasters[-1].star and kind in {"series", "zonal"}:
+        refuse_parameter(function, rasters[-1].name, f"any number of rasters, *{rasters[-1].star}, in a {kind} kernel",
+                         "name each: def f(a, b)")  # fmt: skip
     if kind == "series":
         rasters = tuple(replace(raster, is_stack=True) for raster in rasters)
     check_edge(name, edge, rasters)

@@ -109,11 +109,12 @@ class Kernel(RasterFunction):
         return Facts.of_plain(self.kept("facts", lambda: self._found().plain()))
 
     def _found(self) -> Facts:
-        from tilejit.compiler.names import window_parameters
+        from tilejit.compiler.neighbours import window_parameters
 
         form, names = self.form, [raster.name for raster in self.rasters]
         contract = self.kind, self.nodata, self.edge, form.radius, self.declared_outputs, self.fast, self.layers
-        windows = {*window_parameters(self.source), *(raster.name for raster in self.rasters if raster.is_stack)}
+        found = window_parameters(self.source)
+        windows = {r.name for r in self.rasters if r.is_stack or (r.star or r.name) in found}
         return facts_of(form, contract, names, windows, self.dependencies.owners)
 
     @functools.cached_property
@@ -321,8 +322,10 @@ class Kernel(RasterFunction):
             np.float32(4.0)
         """
         *arrays, row, col = arguments
-        if len(arrays) != len(self.rasters):
+        if len(arrays) != len(self.rasters) and not self.star:
             raise KernelError(f"{self.name}.debug takes {counted(len(self.rasters), 'array')}, a row and a column")
+        if self.taking(len(arrays)) is not self:
+            return self.taking(len(arrays)).debug(*arguments, **parameters)
         arrays = [np.asanyarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
         forms = [None if r.dtype else compute for r in self.rasters]

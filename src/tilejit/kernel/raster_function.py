@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from tilejit.compiler.kinds import Kind, LazyScalar
 from tilejit.compiler.parameters import REQUIRED, Stack
@@ -94,10 +95,38 @@ class RasterFunction:
         return self.name
 
     @property
+    def star(self) -> str:
+        """The name of the parameter that takes any number of rasters, ``rasters`` of ``*rasters``; or nothing."""
+        return self.rasters[-1].star
+
+    @property
+    def declared(self) -> tuple[RasterParameter, ...]:
+        """Its positional parameters as they are written, ``*rasters`` for one."""
+        own = tuple(r for r in self.rasters if not r.star)
+        return (*own, replace(self.rasters[-1], name=self.star)) if self.star else own
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - kernels live as long as the program, or nearly
+    def taking(self, count: int) -> Self:
+        """Returns it for so many rasters: another one where it takes any number.
+
+        Raises:
+            KernelError: It takes more, or fewer.
+        """
+        *own, last = self.declared
+        if not last.star and count == len(self.rasters):
+            return self
+        if not last.star or count <= len(own):
+            takes, more = counted(len(own) + 1, "raster"), " or more" * bool(last.star)
+            names = ", ".join([*(r.name for r in own), f"{'*' * bool(last.star)}{last.name}"])
+            raise KernelError(f"{self.name} takes {takes}{more} ({names}), {count} given")
+        rasters = *own, *(replace(last, name=f"{last.star}[{k}]") for k in range(count - len(own)))
+        return self if rasters == self.rasters else replace(self, rasters=rasters)  # type: ignore[type-var]
+
+    @property
     def usage(self) -> str:
         """Its parameters as its author wrote them: ``(z, *, dx=GROUND_WIDTH)``."""
-        parts = [f"{r.name}{r.annotation}" for r in self.rasters]
-        if self.scalars:
+        parts = [f"{'*' * bool(r.star)}{r.name}{r.annotation}" for r in self.declared]
+        if self.scalars and not self.star:
             parts.append("*")
         for scalar in self.scalars:
             default = scalar.quantity.name if scalar.quantity is not None else repr(scalar.default)
@@ -106,8 +135,11 @@ class RasterFunction:
 
     def call_signature(self) -> inspect.Signature:
         """What a call takes: the rasters, the scalars, and the options that every kernel has."""
-        one, named = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
-        parameters = [inspect.Parameter(r.name, one, annotation=_annotation(r)) for r in self.rasters]
+        one, any_number = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL
+        named = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter(r.name, any_number if r.star else one, annotation=_annotation(r)) for r in self.declared
+        ]
         parameters += [
             inspect.Parameter(s.name, named, default=s.default, annotation=_TYPES[s.kind]) for s in self.scalars
         ]
@@ -137,8 +169,9 @@ class RasterFunction:
         """Runs it over arrays at once, or applies it to Rasters lazily.
 
         Args:
-            *inputs: One for each positional parameter: arrays of one shape, (row, col) or (1, row, col), masked ones
-                and xarray's too; or single-band Rasters on one grid. A stack is a (layer, row, col) array, or a Raster.
+            *inputs: One for each positional parameter, any number for ``*rasters``: arrays of one shape, (row, col) or
+                (1, row, col), masked ones and xarray's too; or single-band Rasters on one grid. A stack is a
+                (layer, row, col) array, or a Raster.
             **options: The keyword-only parameters; ``edge=`` for another edge than the decorator's; with arrays also
                 ``backend=``, ``workers=`` and ``out=`` (an array, or a tuple of them, to compute into).
 
@@ -150,12 +183,7 @@ class RasterFunction:
             KernelError: The number, shapes or kinds of the inputs are wrong, or a chain returns no Raster.
             ParameterError: A scalar is unknown, missing or of the wrong type.
         """
-        if len(inputs) != len(self.rasters):
-            names = ", ".join(r.name for r in self.rasters)
-            raise KernelError(
-                f"{self.name} takes {counted(len(self.rasters), 'raster')} ({names}), {len(inputs)} given"
-            )
-        dispatch = type(self).dispatch
+        function, dispatch = self.taking(len(inputs)), type(self).dispatch
         if dispatch is None:
             raise KernelError(f"{self.name} is called before tilejit is imported: import tilejit")
-        return dispatch(self, inputs, options)
+        return dispatch(function, inputs, options)

@@ -81,6 +81,7 @@ def iterate(
     if not isinstance(kernel, Kernel) or kernel.kind != "focal":
         name = getattr(kernel, "name", type(kernel).__name__)
         raise KernelError(f"iterate({name}): only what sees its neighbours comes to an end: give a @tj.focal kernel")
+    kernel = kernel.taking(1 + len(constants)) if kernel.star else kernel
     if len(kernel.results) != 1:
         raise KernelError(f"{kernel.name} returns {len(kernel.results)} values, and an iteration goes on with one")
     if kernel.rasters[0].is_stack:
