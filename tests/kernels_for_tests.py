@@ -65,6 +65,11 @@ def _quantity(scalar, value, compute, shape):
     return np.linspace(1, 2, length).astype(compute)
 
 
+def assert_same(found, expected):
+    """Fails unless both have the same bits."""
+    np.testing.assert_array_equal(bits(found), bits(expected), strict=True)
+
+
 def bits(array):
     """The bit pattern, every NaN the same one."""
     if array.dtype.kind != "f":

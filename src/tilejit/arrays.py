@@ -76,7 +76,8 @@ class _ArrayJob:
 
     def run(self, out: Sequence[Array] | None = None) -> tuple[tuple[Array, ...], Counts]:
         """Computes the results, into ``out`` where it is given, and what is to be told of their pixels."""
-        outputs = tuple(np.empty(self.shape, d) for d in self.signature.outputs) if out is None else tuple(out)
+        shape, dtypes = self.kernel.result_shape(*self.shape), self.signature.outputs
+        outputs = tuple(np.empty(shape, dtype) for dtype in dtypes) if out is None else tuple(out)
         if not all(output.flags.c_contiguous for output in outputs):
             raise KernelError(f"{self.kernel.name}: out= is not C-contiguous: give an array as np.empty makes it")
         return outputs, self._compute(outputs)
@@ -144,11 +145,11 @@ class _ArrayJob:
         padded = [self._padded(array, k, window) for k, array in enumerate(self.arrays)]
         arrays = [array for array, _ in padded]
         signature = replace(self.signature, inputs=tuple(a.dtype for a in arrays))
-        parts = [np.empty(window.shape, o.dtype) for o in outputs]
+        parts = [np.empty((*o.shape[:-2], *window.shape), o.dtype) for o in outputs]
         launch = self.backend.compile(self.kernel, signature)
         counts = self._launch(launch, window, arrays, parts, [valid for _, valid in padded])
         for output, part in zip(outputs, parts, strict=True):
-            output[place] = part
+            output[..., *place] = part
         return counts
 
     def _padded(self, array: Array, index: int, window: Window) -> tuple[Array, NDArray[np.uint8]]:
@@ -204,8 +205,8 @@ def _inside(output: Array, piece: Window) -> Array:
 
     Their last pixels, of which none is written, may be those of the next row, or behind the array.
     """
-    rows = (piece.height, output.shape[1])
-    return as_strided(output[piece.row_off :, piece.col_off :], rows, output.strides)
+    shape = *output.shape[:-2], piece.height, output.shape[-1]
+    return as_strided(output[..., piece.row_off :, piece.col_off :], shape, output.strides)
 
 
 def _taken(pieces: deque[_Piece]) -> _Piece | None:
@@ -232,7 +233,7 @@ def _border(shape: tuple[int, int], inner: Window) -> list[Window]:
 def _fill(outputs: Sequence[Array], windows: Sequence[Window]) -> None:
     """Puts nodata into some windows."""
     for output, window in itertools.product(outputs, windows):
-        output[window.slices(Window(0, 0, *output.shape))] = nodata_value(output.dtype, None)
+        output[..., *window.slices(Window(0, 0, *output.shape[-2:]))] = nodata_value(output.dtype, None)
 
 
 def run_on_arrays(
@@ -246,7 +247,7 @@ def run_on_arrays(
 ) -> Any:
     """Runs a kernel over arrays of one shape, (row, col) or (1, row, col); the results are what the inputs came in.
 
-    Stacks are (layer, row, col); their results come in what one layer would.
+    Stacks are (layer, row, col); their results come in what one layer would, unless there is a value for each.
     """
     given = [given_array(v, f"{kernel.name}: {r.name}") for v, r in zip(inputs, kernel.rasters, strict=True)]
     stacked = [raster.is_stack for raster in kernel.rasters]
@@ -268,11 +269,11 @@ def run_on_arrays(
     signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
     bound = with_times(kernel, kernel.bind(parameters), [one.dates for one in given])
     job = _ArrayJob(kernel, arrays, valid, bound, get_backend(backend), workers, signature)
-    container = Container.of([g.first if s else g for g, s in pairs])
+    container = Container.of([g.first if s and not kernel.by_date else g for g, s in pairs])
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
-        check_out(kernel.name, outs, job.signature.outputs, container.shape(job.shape), given)
-    results, counts = job.run(None if outs is None else [_plane_of(o) for o in outs])
+        check_out(kernel.name, outs, job.signature.outputs, container.shape(kernel.result_shape(*job.shape)), given)
+    results, counts = job.run(None if outs is None else [_cells_of(o, kernel) for o in outs])
     nodata = [nodata_value(result.dtype, None).item() for result in results]
     warn_of(counts, kernel.name, nodata)
     places = [None] * len(results) if outs is None else outs
@@ -303,10 +304,10 @@ def warn_of(counts: Counts, name: str, nodata: Sequence[float | None]) -> None:
         warn_caller(warning)
 
 
-def _plane_of(array: Array) -> Array:
-    """The (row, col) cells of an array to compute into."""
+def _cells_of(array: Array, kernel: Kernel) -> Array:
+    """The cells of an array to compute into, as a launch takes them."""
     cells: Array = np.ma.getdata(array)
-    return cells[0] if cells.ndim == 3 else cells
+    return cells.reshape(kernel.result_shape(*cells.shape[-2:]))
 
 
 def _blanked(kernel: Kernel, index: int, cells: Array, invalid: NDArray[np.bool_] | None) -> Array:

@@ -57,7 +57,8 @@ class Launch(Protocol):
         Args:
             arrays: For each raster its cells, C-contiguous, padded by the kernel's radius on every side; after the
                 array of an integer parameter comes its validity (uint8, 1 where valid), of the same shape.
-            outputs: For each result an array of the inner shape, which is overwritten.
+            outputs: For each result an array of the inner shape, which is overwritten; of one with a value for each
+                layer (layer, row, col), which may be some rows of a C-contiguous array.
             nodata: For each result its nodata value, in the result's dtype.
             scalars: For each keyword-only parameter a number in the compute dtype; for a quantity that varies by row
                 or column a 1-D array over the inner rows or columns; for ROW and COL that of the first pixel.

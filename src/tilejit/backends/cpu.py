@@ -77,16 +77,17 @@ class CpuLaunch:
         """Computes one tile: see `Launch`."""
         control = new_control() if control is None else control
         arguments = (control, *arrays, *outputs, *nodata, *scalars)
-        if outputs[0].size <= self._short:
-            told = self._call(arguments, outputs[0].shape[1])
+        height, width = outputs[0].shape[-2:]
+        if height * width <= self._short:
+            told = self._call(arguments, width)
         else:
-            told = interruptible(lambda: self._call(arguments, outputs[0].shape[1]), control)
+            told = interruptible(lambda: self._call(arguments, width), control)
         if not told:
             return Counts()
         if "outside" in self._counters and told[-2]:
             from tilejit.backends.outside import refuse_outside  # which imports the python backend
 
-            inner = outputs[0].shape[0], arrays[0].shape[-1] - 2 * self._kernel.radius[1]
+            inner = height, arrays[0].shape[-1] - 2 * self._kernel.radius[1]
             refuse_outside(self._kernel, self._signature, told[-2:], arrays, scalars, inner)
         return Counts.of_launch(self._kernel, self._counters, told, arrays)
 
@@ -226,11 +227,12 @@ def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tup
     from tilejit.compiler.pixels import counters_of
 
     results, integers = signature.outputs, _array(np.int64, 1)
+    outputs = (_array(dtype, 3 if kernel.by_date else 2) for dtype in results)
     counters = [integers] * bool(counters_of(kernel, signature))
-    return (integers, *inputs, *map(_array, results), *map(_number, results), *scalars, *counters)
+    return (integers, *inputs, *outputs, *map(_number, results), *scalars, *counters)
 
 
-def _array(dtype: DTypeLike, dimensions: int = 2) -> ArgumentType:
+def _array(dtype: DTypeLike, dimensions: int) -> ArgumentType:
     return np.dtype(dtype), dimensions, "C"
 
 

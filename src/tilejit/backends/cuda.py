@@ -132,7 +132,7 @@ class _Launch:
 
     def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
-        height, width = outputs[0].shape
+        height, width = outputs[0].shape[-2:]
         # What a device has begun it ends: a run stops between tiles.
         if not height * width or (control is not None and control[STOP]):
             return Counts()

@@ -44,7 +44,7 @@ def refuse_outside(  # noqa: PLR0917 - what was launched, and what came of it
     parts = [np.ascontiguousarray(a[..., row : row + 2 * rows + 1, : width + 2 * cols]) for a in arrays]
     pairs = zip(kernel.scalars, scalars, strict=False)  # behind them may stand times of layers
     numbers = [*(_of_row(signature, s.quantity, v, row) for s, v in pairs), *scalars[len(kernel.scalars) :]]
-    outputs = [np.empty((1, width), dtype) for dtype in signature.outputs]
+    outputs = [np.empty(kernel.result_shape(1, width), dtype) for dtype in signature.outputs]
     nodata = [dtype.type(0) for dtype in signature.outputs]
     _, found = Interpreter(kernel, signature).interpreted(parts, outputs, nodata, numbers)
     if found is None:  # of a kernel that is declared fast, say, whose numbers may differ

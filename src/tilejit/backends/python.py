@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import ROWS, STOP, new_control
+from tilejit.backends.local_arrays import LocalArray
 from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.backends.tables import refuse
 from tilejit.compiler.kinds import ALL, Kind
@@ -149,7 +150,7 @@ class Interpreter:
         cells, outside = self._cells(arrays, *scalars[len(self.kernel.scalars) :]), None
         counts = Counter[str]()
         with np.errstate(all="ignore"):
-            for row, col in itertools.product(*map(range, outputs[0].shape)):
+            for row, col in itertools.product(*map(range, outputs[0].shape[-2:])):
                 if control[STOP]:
                     break
                 control[ROWS] = before + row
@@ -158,12 +159,15 @@ class Interpreter:
                 results = self._pixel(cells, self._scalars(scalars, row, col))
                 counts.update(self.notes.found)
                 outside = outside or self.notes.outside
-                for k, output in enumerate(outputs):
-                    value, is_held = (None, False) if results is None else _stored(results[k], output.dtype)
-                    counts["saturated"] += is_held
-                    counts["collisions"] += value is not None and bool(value == nodata[k])
-                    output[row, col] = nodata[k] if value is None else value
-        control[ROWS] = before + outputs[0].shape[0]
+                for k, output in enumerate(map(_layers, outputs)):
+                    for layer, plane in enumerate(output):
+                        result = None if results is None else results[k]
+                        given = result[layer] if isinstance(result, LocalArray) else result
+                        value, is_held = (None, False) if given is None else _stored(given, output.dtype)
+                        counts["saturated"] += is_held
+                        counts["collisions"] += value is not None and bool(value == nodata[k])
+                        plane[row, col] = nodata[k] if value is None else value
+        control[ROWS] = before + outputs[0].shape[-2]
         return counts, outside
 
     def _cells(self, arrays: Sequence[NDArray[Any]], *tables: NDArray[Any]) -> dict[str, _Cells]:

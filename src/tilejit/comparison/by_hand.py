@@ -10,6 +10,7 @@ import functools
 import multiprocessing
 import time
 from dataclasses import replace
+from math import prod
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class WholeArray(Trial):
 
     def __call__(self) -> Stages:
         """Decodes, then computes."""
-        self.outputs, watch = empty(self.work.window, self.step), Stopwatch()
+        self.outputs, watch = empty(self.work.window.shape, self.job), Stopwatch()
         with watch.stage("decode"):
             call = Reader(self.job).call(self.work.window)
         with watch.stage("compute"):
@@ -101,12 +102,12 @@ class ParallelLoop(WholeArray):
         shape = tuple(min(2, n) for n in self.work.window.shape)
         rows, cols = (n + 2 * r for n, r in zip(shape, kernel.radius, strict=True))
         arrays = [np.ascontiguousarray(array[..., :rows, :cols]) for array in call.arrays]
-        self._parallel(arrays, [np.empty(shape, d) for d in self.step.signature.outputs], call.nodata, call.scalars)
+        self._parallel(arrays, empty(shape, self.job), call.nodata, call.scalars)
         self.compile += time.perf_counter() - began
 
     def __call__(self) -> Stages:
         """Decodes, then computes in parallel."""
-        self.outputs, watch = empty(self.work.window, self.step), Stopwatch()
+        self.outputs, watch = empty(self.work.window.shape, self.job), Stopwatch()
         with watch.stage("decode"):
             call = Reader(self.job).call(self.work.window)
         cpu, began = time.process_time(), time.perf_counter()
@@ -120,7 +121,7 @@ class ThreadsByHand(Trial):
 
     def __call__(self) -> Stages:
         """Decodes and computes tile by tile."""
-        self.outputs, watch = empty(self.work.window, self.step), Stopwatch()
+        self.outputs, watch = empty(self.work.window.shape, self.job), Stopwatch()
         waiting, queued = iter(self.work.windows(self.job.plan.tile)), [0.0]
         on_threads(lambda: self._loop(waiting, watch, queued), self.spec.cores)
         return stages_of(watch, queued)
@@ -131,7 +132,7 @@ class ThreadsByHand(Trial):
             with watch.stage("decode"):
                 call = reader.call(window)
             with watch.stage("compute"):
-                self.place(window, call.compute(self.launch, self.step))
+                self.place(window, call.compute(self.launch, self.job))
         queued.append(queued_seconds())
 
 
@@ -187,7 +188,7 @@ class PicklingPool(_Pool):
 
     def __call__(self) -> Stages:
         """Sends tiles and gets results."""
-        self.outputs = empty(self.work.window, self.step)
+        self.outputs = empty(self.work.window.shape, self.job)
         watch, took = Stopwatch(), []
         for window, results, stages in self.pool.imap_unordered(_compute, self._calls(watch)):
             self.place(window, results)
@@ -203,7 +204,7 @@ class PicklingPool(_Pool):
 
     def traffic(self) -> float | None:
         """The same arrays, decoded before and computed never."""
-        call, outputs = Reader(self.job).call(self.windows[0]), empty(self.work.window, self.step)
+        call, outputs = Reader(self.job).call(self.windows[0]), empty(self.work.window.shape, self.job)
         began = time.perf_counter()
         for window, results in self.pool.imap_unordered(_echo, (call for _ in self.windows)):
             place(outputs, window, results)
@@ -214,13 +215,12 @@ def _compute(call: Call) -> tuple[Window, list[Array], Stages]:
     launch, _, job = _worker()
     watch, queued = Stopwatch(), queued_seconds()
     with watch.stage("compute"):
-        results = call.compute(launch, job.plan.steps[0])
+        results = call.compute(launch, job)
     return call.window, results, stages_of(watch, [queued_seconds() - queued])
 
 
 def _echo(call: Call) -> tuple[Window, list[Array]]:
-    outputs = _worker()[2].plan.steps[0].signature.outputs
-    return call.window, [np.zeros(call.window.shape, dtype) for dtype in outputs]
+    return call.window, [np.zeros_like(output) for output in empty(call.window.shape, _worker()[2])]
 
 
 class SharedMemoryPool(_Pool):
@@ -231,9 +231,8 @@ class SharedMemoryPool(_Pool):
     def __call__(self) -> Stages:
         """Sends windows."""
         self._forget()
-        shape, dtypes = self.work.window.shape, self.step.signature.outputs
-        size = shape[0] * shape[1]
-        self._memory = tuple(SharedMemory(create=True, size=size * dtype.itemsize) for dtype in dtypes)
+        shape, dtypes = self.work.kernel.result_shape(*self.work.window.shape), self.step.signature.outputs
+        self._memory = tuple(SharedMemory(create=True, size=prod(shape) * dtype.itemsize) for dtype in dtypes)
         self.outputs = _arrays(self._memory, shape, dtypes)
         names = tuple(memory.name for memory in self._memory)
         orders = ((window, names, shape) for window in self.windows)
@@ -255,7 +254,7 @@ class SharedMemoryPool(_Pool):
 _ATTACHED: dict[str, SharedMemory] = {}
 
 
-def _arrays(memory: Any, shape: tuple[int, int], dtypes: Any) -> list[Array]:
+def _arrays(memory: Any, shape: tuple[int, ...], dtypes: Any) -> list[Array]:
     return [np.ndarray(shape, dtype, one.buf) for one, dtype in zip(memory, dtypes, strict=True)]
 
 
@@ -269,7 +268,7 @@ def _attach(names: tuple[str, ...]) -> list[SharedMemory]:
     return [_ATTACHED[name] for name in names]
 
 
-def _fill(given: tuple[Window, tuple[str, ...], tuple[int, int]]) -> Stages:
+def _fill(given: tuple[Window, tuple[str, ...], tuple[int, ...]]) -> Stages:
     """One tile, in a worker."""
     window, names, shape = given
     launch, reader, job = _worker()
@@ -277,6 +276,6 @@ def _fill(given: tuple[Window, tuple[str, ...], tuple[int, int]]) -> Stages:
     with watch.stage("decode"):
         call = reader.call(window)
     with watch.stage("compute"):
-        results = call.compute(launch, step)
+        results = call.compute(launch, job)
         place(_arrays(_attach(names), shape, step.signature.outputs), window, results)
     return stages_of(watch, [queued_seconds() - queued])

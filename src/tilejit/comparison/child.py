@@ -13,6 +13,7 @@ import pickle
 import sys
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import psutil
 from tilejit.backends import get_backend
 from tilejit.comparison.measures import INSIDE, Measurement, Roofline
 from tilejit.comparison.strategies import STRATEGIES
-from tilejit.comparison.strategy import Reader, Workload, on_threads
+from tilejit.comparison.strategy import Reader, Workload, empty, on_threads
 from tilejit.errors import BackendError
 from tilejit.kernel.decorators import local
 from tilejit.window import Window
@@ -116,7 +117,7 @@ def _measurement(
     trial: Trial, spec: TrialSpec, strategy: Strategy, runs: Sequence[_Timed], start: float
 ) -> Measurement:
     best = min(runs, key=lambda one: one.seconds)  # what else the machine does only ever adds
-    whole = trial.outputs[0].size
+    whole = prod(trial.outputs[0].shape[-2:])
     pixels = whole if trial.done is None else sum(w.height * w.width for w in trial.done)
     if not pixels:
         raise BackendError(f"{spec.strategy} has computed nothing")
@@ -138,15 +139,16 @@ def _measurement(
 
 def _compared(trial: Trial, spec: TrialSpec, *, exact: bool) -> tuple[int, float]:
     """Compares a trial's pixels with the reference, which the first becomes; returns what `differences` does."""
-    reference, whole = Path(spec.reference), Window(0, 0, *trial.outputs[0].shape)
+    reference, whole = Path(spec.reference), Window(0, 0, *trial.outputs[0].shape[-2:])
+    planes = [plane for output in trial.outputs for plane in output.reshape(-1, *whole.shape)]
     if not reference.exists():
-        np.save(reference, np.stack(list(trial.outputs)))
+        np.save(reference, np.stack(planes))
         return 0, 0.0
     expected = np.load(reference, mmap_mode="r")
     different, distance = 0, 0.0
     for window in {whole} if trial.done is None else set(trial.done):
         place = window.slices(whole)
-        found = [output[place] for output in trial.outputs]
+        found = [plane[place] for plane in planes]
         more, further = differences(found, expected[(slice(None), *place)], exact=exact)
         different, distance = different + more, max(distance, further)
     return different, distance
@@ -216,13 +218,13 @@ def _roofline(spec: TrialSpec, counts: Sequence[int]) -> Roofline:
     top, left = (work.window.height - rows) // 2, (work.window.width - cols) // 2
     call, step = Reader(job).call(Window(top, left, rows, cols)), job.plan.steps[0]
     moved = sum(a.dtype.itemsize * (len(a) if a.ndim == 3 else 1) for a in call.arrays) + sum(
-        d.itemsize for d in step.signature.outputs
+        d.itemsize * work.kernel.bands // len(step.signature.outputs) for d in step.signature.outputs
     )
     polynomials, cells = _peak_launch(step.signature.compute)
     clock = _Clock()
 
     def compute() -> None:
-        outputs = [np.empty(call.window.shape, d) for d in step.signature.outputs]
+        outputs = empty(call.window.shape, job)
         for _ in clock.ticks():
             launch(call.arrays, outputs, call.nodata, call.scalars)
 

@@ -80,6 +80,7 @@ class PlainBody:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self._nothing = ([math.nan] * kernel.layers,) if kernel.by_date else (math.nan,) * len(kernel.results)
 
     def __call__(self, call: Call, outputs: Sequence[Array]) -> None:
         """Computes one tile; a body that raises where IEEE arithmetic goes on (1 / 0) gets NumPy's floats there."""
@@ -94,8 +95,11 @@ class PlainBody:
                 index = {"row": row, "col": col}
                 results = self._pixel(cells, {n: v if a == "grid" else v[index[a]] for n, v, a in scalars})
             for k, output in enumerate(outputs):
-                value = None if results is None else _stored(results[k], output.dtype)
-                output[row, col] = call.nodata[k] if value is None else value
+                layers = output if output.ndim == 3 else output[np.newaxis]
+                values = [None] * len(layers) if results is None else results[k] if output.ndim == 3 else [results[k]]
+                for layer, given in zip(layers, values, strict=True):
+                    value = None if given is None else _stored(given, output.dtype)
+                    layer[row, col] = call.nodata[k] if value is None else value
 
     def _cells(self, call: Call) -> list[tuple[_Cells, bool]]:
         """The cells of each raster, and whether the body sees a window of them."""
@@ -148,7 +152,7 @@ class PlainBody:
         except ArithmeticError:
             results = self._as_numpy(cells, scalars)
         except ValueError:  # math.sqrt(-1), which is NaN in C
-            results = (math.nan,) * len(self.kernel.results)
+            results = self._nothing
         return results if isinstance(results, tuple) else (results,)
 
     def _as_numpy(self, cells: Sequence[tuple[_Cells, bool]], scalars: dict[str, Any]) -> Any:
@@ -158,7 +162,7 @@ class PlainBody:
             try:
                 return self.kernel.function(*arguments, **{n: _floating(v) for n, v in scalars.items()})
             except (ArithmeticError, ValueError):
-                return (math.nan,) * len(self.kernel.results)
+                return self._nothing
 
 
 def _floating(value: Any) -> Any:
@@ -214,7 +218,7 @@ class InterpretedThreads(_Interpreted):
 
     def __call__(self) -> Stages:
         """Interprets until the time is up."""
-        self.outputs, self.done = outputs, done = empty(self.work.window, self.step), []
+        self.outputs, self.done = outputs, done = empty(self.work.window.shape, self.job), []
         watch, waiting, queued = Stopwatch(), itertools.cycle(self.calls), [0.0]
         body, deadline = PlainBody(self.work.kernel), time.perf_counter() + self.spec.seconds
 
@@ -222,7 +226,7 @@ class InterpretedThreads(_Interpreted):
             # Taking from an iterator is one step of the interpreter: the GIL is lock enough.
             for call in waiting:
                 with watch.stage("compute"):
-                    body(call, [output[call.window.slices(self.work.window)] for output in outputs])
+                    body(call, [output[..., *call.window.slices(self.work.window)] for output in outputs])
                 done.append(call.window)
                 if time.perf_counter() > deadline:
                     break
@@ -241,7 +245,7 @@ class InterpretedProcesses(_Interpreted):
 
     def __call__(self) -> Stages:
         """Interprets until the time is up."""
-        self.outputs, self.done = empty(self.work.window, self.step), []
+        self.outputs, self.done = empty(self.work.window.shape, self.job), []
         deadline, took = time.time() + self.spec.seconds, []
         step = max(1, len(self.calls) // self.spec.cores)
         orders = [(self.calls[k * step :] + self.calls[: k * step], deadline) for k in range(self.spec.cores)]
@@ -266,7 +270,7 @@ def _interpret(given: tuple[list[Call], float]) -> tuple[list[Window], dict[Wind
     done, results = [], {}
     for call in itertools.cycle(calls):
         with watch.stage("compute"):
-            results[call.window] = empty(call.window, job.plan.steps[0])
+            results[call.window] = empty(call.window.shape, job)
             body(call, results[call.window])
         done.append(call.window)
         if time.time() > deadline:

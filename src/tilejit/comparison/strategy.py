@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tilejit.comparison.measures import Stages, TrialSpec
     from tilejit.engine.pipeline.stopwatch import Stopwatch
     from tilejit.engine.planning.planner import Job
-    from tilejit.engine.planning.steps import Step
 
     Array = NDArray[Any]
 
@@ -90,9 +89,9 @@ class Call:
     nodata: Sequence[Any]
     scalars: Sequence[Any]
 
-    def compute(self, launch: Launch, step: Step) -> list[Array]:
+    def compute(self, launch: Launch, job: Job) -> list[Array]:
         """Launches it into arrays of its own."""
-        outputs = empty(self.window, step)
+        outputs = empty(self.window.shape, job)
         launch(self.arrays, outputs, self.nodata, self.scalars)
         return outputs
 
@@ -144,14 +143,15 @@ class Trial:
 
 def place(outputs: Sequence[Array], window: Window, results: Sequence[Array]) -> None:
     """Puts a tile's results where they belong."""
-    where = window.slices(Window(0, 0, *outputs[0].shape))
+    where = window.slices(Window(0, 0, *outputs[0].shape[-2:]))
     for output, result in zip(outputs, results, strict=True):
-        output[where] = result
+        output[..., *where] = result
 
 
-def empty(window: Window, step: Step) -> list[Array]:
-    """Returns an array for each result, in fresh memory."""
-    return [np.empty(window.shape, dtype) for dtype in step.signature.outputs]
+def empty(shape: Sequence[int], job: Job) -> list[Array]:
+    """Returns an array for each result of the first step, for so many rows and columns, in fresh memory."""
+    shaped = job.kernels[0].result_shape(*shape)
+    return [np.empty(shaped, dtype) for dtype in job.plan.steps[0].signature.outputs]
 
 
 def on_threads(function: Callable[[], object], count: int) -> None:

@@ -30,15 +30,19 @@ def sort_name(element: str, size: int) -> str:
     return f"_sort_{element}_{size}" if size <= SHORT else "_sort_by_gaps"
 
 
+def place_text(kind: Kind, size: int, float_name: str, spelling: str) -> str:
+    """What gives an array its place, in a target's spelling."""
+    element = element_name(kind, float_name)
+    return spelling.format(element, size, f"np.{_NUMBA[element]}")
+
+
 def local_array(name: str, arguments: list[ast.expr], arrays: Mapping[str, LocalArray], float_name: str,
                 spelling: str) -> ast.expr:  # fmt: skip
     """Spells ``_array`` and ``_sort``, calls of a function that has ``arrays``."""
     first, size = arguments
     if name == "_array":
         kind, count = (a.value for a in arguments)  # type: ignore[attr-defined]
-        element = element_name(Kind[kind], float_name)
-        text = spelling.format(element, count, f"np.{_NUMBA[element]}")
-        spelled: ast.expr = ast.parse(text, mode="eval").body
+        spelled: ast.expr = ast.parse(place_text(Kind[kind], count, float_name, spelling), mode="eval").body
         return spelled
     array = arrays[first.id]  # type: ignore[attr-defined]
     return call(sort_name(element_name(array.kind, float_name), array.size), first, call("i64", size))

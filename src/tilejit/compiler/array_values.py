@@ -319,7 +319,8 @@ def lower_sort(scope: Scope, node: ast.Call, lower: Lower) -> list[ast.stmt]:
 def refuse_whole(scope: Scope, node: ast.Name) -> None:
     """Refuses an array or a tuple where one value is needed."""
     if node.id in scope.arrays:
+        returned = '; @tj.series(output="dates") returns it whole' * (node is scope.whole)
         scope.fail(node, f"{node.id} is {scope.arrays[node.id]}, and one value is needed",
-                   f"take an element: {node.id}[k]; a copy is list({node.id})")  # fmt: skip
+                   f"take an element: {node.id}[k]; a copy is list({node.id}){returned}")  # fmt: skip
     if node.id in scope.tuples:
         scope.fail(node, f"{node.id} is a tuple, and one value is needed", f"take an element: {node.id}[0]")

@@ -87,7 +87,6 @@ _UNLESS_STOPPED = "if _control[0] == 0:"
 """Asked before each row, of memory that another thread writes: see `tilejit.backends`."""
 _FIRST_OUTSIDE = "_all_first = _height - _y if (_all_outside > 0) & (_all_first == 0) else _all_first"
 _ROW_DONE = "_control[1] += 1"
-_OUTPUT = "_out{}[_y, _x]".format
 
 
 def cpu_source(kernel: Body, signature: Signature, *, together: bool = True) -> str:
@@ -237,9 +236,9 @@ class _Rows(Pixels):
 
         before = [line for line, axis in looked_up.items() if axis == "row"]
         if self.nest is None:
-            row = for_pixels(self.lines(values, _OUTPUT, _COUNTED.format))
+            row = for_pixels(self.lines(values, self._cell, _COUNTED.format))
         else:
-            row = Together(self, self.nest, values, for_pixels).lines(self.endings(_OUTPUT, _COUNTED.format))
+            row = Together(self, self.nest, values, for_pixels).lines(self._cell, _COUNTED.format)
         if is_cut:
             row = [f"for _first in range(0, {width}, {LANES}):",
                    *indented([f"_last = min(_first + {LANES}, {width})", *row])]  # fmt: skip
@@ -249,7 +248,12 @@ class _Rows(Pixels):
     def _width(self) -> str:
         """The pixels of a row: of the inner part of the inputs, for rows of outputs may be longer."""
         first, margin = self.form.body.windows[0], 2 * self.form.radius[1]
-        return f"{first.name}.shape[{2 if first.is_stack else 1}] - {margin}" if margin else "_out0.shape[1]"
+        return f"{first.name}.shape[{2 if first.is_stack else 1}] - {margin}" if margin else self.extent(1)
+
+    def _cell(self, result: int) -> str:
+        """A cell of an output; of a layer, as many cells further as layers are apart."""
+        column = "u64(_x) + u64(_layer) * u64(_apart)"
+        return f"_out{result}[{'_y, _x' if self.form.body.result is None else f'0, _y, {column}'}]"
 
     def entry_text(self, *, two: bool) -> str:
         """The module's entry: all rows, in strips where there are two variants to choose between."""
@@ -257,7 +261,8 @@ class _Rows(Pixels):
         return "\n".join([
             "@njit(**_NATIVE)",
             f"def tile(_control, {self._arguments}{counts}{self._lanes}):",
-            "    _height = _out0.shape[0]",
+            f"    _height = {self.extent(0)}",
+            *["    _apart = _out0.strides[0] // _out0.itemsize"] * bool(self.form.body.result),
             *(f"    _all_{name} = 0" for name in self.counters),
             *indented(self._strips() if two else self._all_rows()),
             *(f"    _counts[{k}] += _all_{name}" for k, name in enumerate(self.counters)),

@@ -142,18 +142,19 @@ def _launch(kernel: Body, signature: Signature, form: Form) -> str:
 
     def count(name: str, test: str) -> str:
         index = pixels.counters.index(name)
-        first = f"\n    cuda.atomic.max(_counts, {index + 1}, i64(_out0.shape[0] - _row))" if name == "outside" else ""
-        return f"if {test}:\n    cuda.atomic.add(_counts, {index}, 1){first}"
+        first = f"\n    cuda.atomic.max(_counts, {index + 1}, i64({pixels.extent(0)} - _row))"
+        return f"if {test}:\n    cuda.atomic.add(_counts, {index}, 1){first * (name == 'outside')}"
 
     looked_up, scalars = pixels.scalars()
+    layer = "u64(_layer), " if form.body.result else ""
     lines = [
         "_col, _row = cuda.grid(2)",
         "_y = u64(_row)",
         "_x = u64(_col)",
-        "if _y >= u64(_out0.shape[0]) or _x >= u64(_out0.shape[1]):",
+        f"if _y >= u64({pixels.extent(0)}) or _x >= u64({pixels.extent(1)}):",
         "    return",
         *looked_up,
-        *pixels.lines(scalars, lambda k: f"_out{k}[_y, _x]", count),
+        *pixels.lines(scalars, lambda k: f"_out{k}[{layer}_y, _x]", count),
     ]
     text = "\n".join(f"    {line}" for part in lines for line in part.split("\n"))
     return f"@cuda.jit(**_OUTER)\ndef launch({', '.join(arguments)}):\n{text}"

@@ -183,8 +183,13 @@ def expression_text(target: Target, signature: Signature, form: Form, node: ast.
 
 def device_parameters(function: Function) -> list[str]:
     """The parameters of a generated function: arrays (with validity for integers), the pixel, scalars."""
-    arrays = arrays_of(function)
-    return [*arrays, *(["_y", "_x"] if arrays else []), *function.scalars, *function.tables]
+    return passed(function, function.scalars)
+
+
+def passed(function: Function, scalars: Sequence[str]) -> list[str]:
+    """What a call passes to a generated function with some scalars."""
+    arrays, result = arrays_of(function), [function.result.name] if function.result else []
+    return [*arrays, *(["_y", "_x"] if arrays else []), *scalars, *result, *function.tables]
 
 
 def arrays_of(function: Function) -> list[str]:

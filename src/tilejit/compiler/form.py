@@ -122,6 +122,8 @@ class Function:
     """The function that it is written as."""
     tables: tuple[str, ...] = ()
     """The tables that it is given; others are constants of the module."""
+    result: LocalArray | None = None
+    """Its result, where that is a value for each layer: an array that it is given, and fills."""
 
 
 @dataclass(frozen=True, slots=True)

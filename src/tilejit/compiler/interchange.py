@@ -177,7 +177,7 @@ class _Cutter:
     def is_uniform(self, node: ast.expr) -> bool:
         """Whether a value is the same for all pixels of a row."""
         if isinstance(node, ast.Name):
-            return node.id in self.uniform
+            return node.id in self.uniform or node.id in {"_NAN", "_INF"}
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else ""
             return name == "_count" or (name in _UNIFORM_CALLS and all(map(self.is_uniform, node.args)))

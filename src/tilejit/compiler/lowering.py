@@ -31,6 +31,7 @@ from tilejit.compiler.form import (
     stored,
 )
 from tilejit.compiler.indexing import ANY, spans_of
+from tilejit.compiler.layers import filling
 from tilejit.compiler.names import Names, bind, reaching_parameters
 from tilejit.compiler.neighbours import has_neighbours, window_parameters
 from tilejit.compiler.passes import narrowed
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
                c_functions: Sequence[CFunction] = (), tables: Sequence[Table] = (),
-               has_times: bool = False, layers: int = 0) -> Form:  # fmt: skip
+               has_times: bool = False, layers: int = 0, by_layer: bool = False) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
 
     Both stand in one module: the one that is made later is given the C functions and the tables of the first.
@@ -70,6 +71,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         footprint={r.name: frozenset() for r in rasters},
         c_functions={f.pointer: f for f in c_functions}, tables={t.key: t for t in tables},
         taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times, layers=layers,
+        by_layer=by_layer, is_sized=by_layer,
     )  # fmt: skip
     own = [r for r in rasters if not r.star]
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in own}
@@ -79,7 +81,8 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
            tuples=tuples)  # fmt: skip
     if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
         return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
-                          c_functions=c_functions, tables=tables, has_times=True, layers=layers)  # fmt: skip
+                          c_functions=c_functions, tables=tables, has_times=True, layers=layers,
+                          by_layer=by_layer)  # fmt: skip
     rows, cols = radius or (0, 0)
     for _, dy, dx in itertools.chain.from_iterable(program.footprint.values()):
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
@@ -195,12 +198,16 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     is_known = names.resolve(load("len")) is len
     counts = {f"len({name})": (COUNT, COUNT) for name, window in held.items() if window.is_stack and is_known}
     start = Scope(program, source, names, held, dict(kinds), renamed, intervals=counts, uniform=uniform,
-                  returns_tuple=is_tuple, arrays=given, given=frozenset(given), tuples=tuples,
+                  returns_tuple=is_tuple, by_layer=program.by_layer and not is_helper,
+                  arrays=given, given=frozenset(given), tuples=tuples,
                   spans=functools.cache(functools.partial(spans_of, tree)))  # fmt: skip
     scope, body = _until_kinds_settle(start, tree)
     program.active.pop()
     program.is_sized |= names.is_sized
     notes = tuple(note for note in NOTES if note in scope.notes)
+    own, result = tuple(scope.arrays.values()), None
+    if scope.by_layer:
+        body, result = filling(body, own, joined_kinds(scope.returns)[0])
     body = _returning_notes(body, notes)
     dtypes = {w.name: program.dtypes[w.raster] for w in held.values()}
     has_times = program.has_times and any(w.is_stack for w in held.values())
@@ -209,7 +216,8 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     program.functions[key] = Function(program.free_name(source.name), tuple(held.values()), parameters, tuple(body),
                                       joined_kinds(scope.returns), scope.returns_tuple, notes,
                                       tuple((scope.name(n), kind) for n, kind in scope.kinds.items()),
-                                      tuple(scope.arrays.values()), source.function)  # fmt: skip
+                                      tuple(dict.fromkeys([*own, *([result] if result else [])])), source.function,
+                                      result=result)  # fmt: skip
     program.writers |= {program.functions[key].name} if scope.writes else set()
     return program.functions[key]
 
@@ -250,7 +258,7 @@ def _place(array: LocalArray) -> ast.stmt:
 def _returning_notes(body: list[ast.stmt], notes: Sequence[str]) -> list[ast.stmt]:
     """The statements of a function that returns its notes behind its results."""
     for node in (n for s in body for n in ast.walk(s) if isinstance(n, ast.Return)):
-        results = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        results = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] if node.value else []
         parts = [*results, *(load(f"_{note}") for note in notes)]
         node.value = ast.Tuple(parts, ast.Load()) if notes else node.value
     return [*(assign(f"_{note}", ast.Constant(value=False)) for note in notes), *body]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.compiler.emitter import arrays_of, device_parameters, float_name, most_below
+from tilejit.compiler.array_places import place_text
+from tilejit.compiler.emitter import arrays_of, float_name, most_below, passed
 from tilejit.compiler.kinds import ALL, Kind
 
 if TYPE_CHECKING:
@@ -89,12 +90,29 @@ class Pixels:
 
         ``scalars`` is what the body is called with; ``cell`` names the cell of an output.
         """
-        return [*self._checks(), *self.call(self.form.body, scalars), *self.endings(cell, count)]
+        settling, settled = self.settling(count)
+        stores = self.stores(cell, count, checked=settled)
+        if (result := self.form.body.result) is None:
+            return [*self._checks(), *self.call(self.form.body, scalars), *settling, *stores]
+        place = place_text(result.kind, result.size, float_name(self.signature.compute), self.target.array)
+        stores = [f"_v0 = {self.value(result.name, self.target.running.format('_layer'))}", *stores]
+        return [f"{result.name} = {place}", *self._checks(), *self.call(self.form.body, scalars), *settling,
+                *self.for_layers(stores)]  # fmt: skip
 
-    def endings(self, cell: Callable[[int], str], count: Count) -> list[str]:
-        """The lines that store what the body has returned."""
-        settling, settled = self._settling(count)
-        return [*settling, *self._stores(cell, count, checked=settled)]
+    def for_layers(self, lines: list[str]) -> list[str]:
+        """Lines that are of layer ``_layer``, for all layers of a result that has such; else as they are."""
+        result = self.form.body.result
+        if result is None:
+            return lines
+        return [f"for _layer in range({result.size}):", *(f"    {line}" for text in lines for line in text.split("\n"))]
+
+    def value(self, array: str, index: str) -> str:
+        """The value of a layer, an element of an array."""
+        return f"{array}[{index}]{' != 0' * (self.form.body.results[0] is Kind.BOOL)}"
+
+    def extent(self, axis: int) -> str:
+        """How many rows an output has, or columns (1)."""
+        return f"_out0.shape[{axis + bool(self.form.body.result)}]"
 
     def _checks(self) -> list[str]:
         """Fold the validity of the cells that need it into ``_ok``."""
@@ -157,18 +175,19 @@ class Pixels:
 
     def call(self, body: Function, scalars: list[str]) -> list[str]:
         """The line that calls the body, or what is left of it, and takes its results and notes."""
-        own = range(len(body.results))
-        comma = "," if body.is_tuple and len(body.results) == 1 and not body.notes else ""
-        results = ", ".join([*(f"_v{k}" for k in own), *(f"_{note}" for note in body.notes)]) + comma
-        parameters = device_parameters(body)
-        passed = [*parameters[: len(parameters) - len(body.scalars) - len(body.tables)], *scalars, *body.tables]
-        line = f"{results} = {body.name}({', '.join(passed)})"
+        fills = self.form.body.result is not None
+        own = [] if fills else [f"_v{k}" for k in range(len(body.results))]
+        names = [*own, *(f"_{note}" for note in body.notes)]
+        comma = "," if len(names) == 1 and (fills or body.is_tuple) else ""
+        results = ", ".join(names) + comma
+        line = f"{f'{results} = ' * bool(names)}{body.name}({', '.join(passed(body, scalars))})"
         if not (self.checked and self.form.takes_valid_cells_only):
             return [line]
-        nothing = ", ".join([*(_NOTHING[kind] for kind in body.results), *("False" for _ in body.notes)]) + comma
-        return ["if _ok:", f"    {line}", "else:", f"    {results} = {nothing}"]
+        kinds = () if fills else body.results
+        nothing = ", ".join([*(_NOTHING[kind] for kind in kinds), *("False" for _ in body.notes)]) + comma
+        return ["if _ok:", f"    {line}", *(["else:", f"    {results} = {nothing}"] if names else [])]
 
-    def _settling(self, count: Count) -> tuple[list[str], bool]:
+    def settling(self, count: Count) -> tuple[list[str], bool]:
         """The lines that take in what the body noted of its pixel, and whether ``_ok`` is known after them."""
         notes = self.form.body.notes
         told = [note for note in notes if note != "undefined"]
@@ -178,7 +197,7 @@ class Pixels:
         tests = [*(["_ok"] if self.checked else []), *(f"(not _{note})" for note in empty)]
         return [*lines, *([f"_ok = {' & '.join(tests)}"] if empty else [])], self.checked or bool(empty)
 
-    def _stores(self, cell: Callable[[int], str], count: Count, *, checked: bool) -> list[str]:
+    def stores(self, cell: Callable[[int], str], count: Count, *, checked: bool) -> list[str]:
         """The lines that store the results ``_v0``, ``_v1``, …; ``checked`` says whether ``_ok`` is known."""
         signature, lines = self.signature, []
         results = zip(self.form.body.results, signature.outputs, signature.nan_nodata, strict=True)

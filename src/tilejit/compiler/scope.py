@@ -86,6 +86,8 @@ class Program:
     """Whether functions with a stack take a table of times."""
     reads_times: bool = False
     """Whether one was asked for."""
+    by_layer: bool = False
+    """Whether the body gives a value for each layer."""
     asks_validity: bool = False
     has_while: bool = False
     asked: dict[ast.expr, Asked] = field(default_factory=dict)
@@ -142,6 +144,8 @@ class Scope:
     returns: list[tuple[Kind, ...]] = field(default_factory=list)
     """The kinds of each return met so far."""
     returns_tuple: bool = False
+    by_layer: bool = False
+    """Whether it returns an array of a value for each layer."""
     breaks: list[set[str]] = field(default_factory=list)
     """What was assigned at each break of the innermost loop."""
     continues: list[set[str]] = field(default_factory=list)

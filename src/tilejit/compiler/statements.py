@@ -21,6 +21,7 @@ from tilejit.compiler.folding import interval_of, literal_range
 from tilejit.compiler.form import assign, load, stored
 from tilejit.compiler.indexing import ANY
 from tilejit.compiler.kinds import Kind, article
+from tilejit.compiler.layers import return_layers
 from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
 from tilejit.sizes import counted
 
@@ -181,6 +182,8 @@ def _pass(_scope: Scope, _node: ast.Pass) -> Lowered:
 def _return(scope: Scope, node: ast.Return) -> Lowered:
     assert node.value is not None  # noqa: S101 - refused before
     scope.whole = node.value
+    if scope.by_layer:
+        return [return_layers(scope, node, lower)], False
     is_held = isinstance(node.value, ast.Name) and node.value.id in scope.tuples
     if isinstance(node.value, ast.Tuple) or is_held:
         values = [lower(scope, e) for e in elements_of(scope, node.value) or ()]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.compiler.nest import Nest, Part
-    from tilejit.compiler.pixels import Pixels
+    from tilejit.compiler.pixels import Count, Pixels
 
 _OK = "_lanes_ok"
 """Which pixels have valid cells in all layers; no variable's array has that name."""
@@ -27,7 +27,8 @@ def lanes_of(nest: Nest, pixels: Pixels) -> dict[str, Lanes]:
     """Returns the arrays that a row needs beside inputs and outputs, by name."""
     dtypes = {Kind.FLOAT: pixels.signature.compute, Kind.INT: np.dtype(np.int64), Kind.BOOL: np.dtype(np.bool_)}
     lanes = {_lane(name): Lanes(dtypes[kind]) for name, kind in nest.shared.items()}
-    lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if pixels.layer_checks() else {}
+    keeps_ok = pixels.layer_checks() or (pixels.form.body.result and pixels.settling(lambda *_: "")[1])
+    lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if keeps_ok else {}
     dtypes[Kind.BOOL] = np.dtype(np.uint8)
     lanes |= {_lane(a.name): Lanes(dtypes[a.kind], a.size * LANES) for a in nest.arrays}
     sizes = {a.name: Lanes(_key_dtype(dtypes[a.kind]), a.size * LANES) for a in (sort.array for sort in nest.sorts)}
@@ -64,8 +65,8 @@ class Together:
     for_pixels: Callable[[list[str]], list[str]]
     """Puts lines into the loop over the pixels of the row, or of a piece of it."""
 
-    def lines(self, endings: list[str]) -> list[str]:
-        """The lines of the row; ``endings`` store what the body has returned."""
+    def lines(self, cell: Callable[[int], str], count: Count) -> list[str]:
+        """The lines of the row; see `Pixels.lines`."""
         checks = self.pixels.layer_checks()
         checked = self.for_pixels([f"_ok = {_OK}[_x]", *checks, f"{_OK}[_x] = _ok"]) if checks else []
         lines = self.for_pixels([f"{_OK}[_x] = True"]) if checks else []
@@ -82,7 +83,14 @@ class Together:
         known = [f"_ok = {f'{_OK}[_x]' if checks else 'True'}", *self.pixels.cell_checks()] * self.pixels.checked
         assert isinstance(last, Section)  # noqa: S101 - what else is left as it is
         call = self.pixels.call(last.function, self._arguments(last))
-        return [*lines, *self.for_pixels([*known, *call, *endings])]
+        settling, settled = self.pixels.settling(count)
+        stores = self.pixels.stores(cell, count, checked=settled)
+        if (result := self.pixels.form.body.result) is None:
+            return [*lines, *self.for_pixels([*known, *call, *settling, *stores])]
+        value = self.pixels.value(_lane(result.name), f"u64(_layer) * _U{LANES} + u64({PLACE})")
+        layer = [*[f"_ok = {_OK}[_x]"] * settled, f"_v0 = {value}", *stores]
+        return [*lines, *self.for_pixels([*known, *call, *settling, *[f"{_OK}[_x] = _ok"] * settled]),
+                *self.pixels.for_layers(self.for_pixels(layer))]  # fmt: skip
 
     def _lines(self, part: Part) -> list[str]:
         if isinstance(part, Loop):

@@ -128,12 +128,12 @@ class Container:
         labelled = next((i.labelled for i in inputs if i.labelled is not None), None)
         return Container(any(i.cells.ndim == 3 for i in inputs), any(i.is_masked for i in inputs), labelled)
 
-    def shape(self, plane: tuple[int, int]) -> tuple[int, ...]:
-        """The shape of a result."""
-        return (1, *plane) if self.is_stacked else plane
+    def shape(self, cells: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a result that is computed as (row, col), or as (layer, row, col)."""
+        return (1, *cells) if self.is_stacked and len(cells) == 2 else cells
 
     def hold(self, result: Array, nodata: float | None, name: str, out: Array | None = None) -> Any:
-        """Put the (row, col) result of what has a name into it, or into the caller's array whose memory it is."""
+        """Put a (row, col) or (layer, row, col) result into it, or into the caller's array whose memory it is."""
         whole = result.reshape(self.shape(result.shape)) if out is None else out
         if self.labelled is not None:
             return _labelled(self.labelled, np.ma.getdata(whole), nodata, name)

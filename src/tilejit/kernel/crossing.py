@@ -199,7 +199,7 @@ def _with_edge_of(named: Applicable, function: Applicable) -> Applicable:
     if isinstance(named, Kernel) and isinstance(function, Kernel):
         is_called = named.radius_rule is not None and function.radius_rule is None
         named = named.with_radius(function.declared_radius) if is_called else named
-        return replace(named, edge=function.edge)
+        return replace(named, edge=function.edge, layers=function.layers)
     return named
 
 

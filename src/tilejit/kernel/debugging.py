@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from tilejit.compiler.form import Cell
+    from tilejit.compiler.parameters import RasterParameter
 
 
 class Cells:
@@ -39,3 +42,16 @@ class Layers(Cells):
 
     def __getitem__(self, index: int | Cell) -> Any:  # type: ignore[override]
         return self._cell(*index) if isinstance(index, tuple) else self._cell(index, 0, 0)
+
+
+def pixel_values(  # noqa: PLR0917 - what a pixel is
+    rasters: Sequence[RasterParameter], arrays: Sequence[np.ndarray], pixel: tuple[int, int], compute: np.dtype,
+    radius: tuple[int, int], windows: Collection[str],
+) -> list[Any]:  # fmt: skip
+    """Returns what a body is given of a pixel; ``windows`` are the rasters that it does not see as one value."""
+    pairs = list(zip(rasters, arrays, strict=True))
+    made = [
+        (Layers if raster.is_stack else Cells)(array, *pixel, None if raster.dtype else compute, radius)
+        for raster, array in pairs
+    ]
+    return [cells if raster.name in windows else cells[0, 0] for cells, (raster, _) in zip(made, pairs, strict=True)]

@@ -13,6 +13,9 @@ from tilejit.kernel.kernel import Edge, Kernel, Nodata
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.kernel.reach import check_edge, read_radius
 
+Output = Literal["value", "dates"]
+"""What a series kernel gives: one value (or a tuple) through all dates, or one for each."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -154,6 +157,7 @@ def series(body: Callable[..., object], /) -> Kernel: ...
 @overload
 def series(
     *,
+    output: Output = "value",
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",
@@ -164,6 +168,7 @@ def series(
     body: Callable[..., object] | None = None,
     /,
     *,
+    output: Output = "value",
     nodata: Nodata = "propagate",
     radius: int | tuple[int, int] | None = None,
     edge: Edge = "nodata",
@@ -175,6 +180,9 @@ def series(
     Args:
         body: A plain scalar function. All positional parameters are stacks of as many layers, in the compute dtype or,
             where they are annotated with an integer dtype, as they are; keyword-only ones are scalars.
+        output: ``"value"``: it returns one value, or a tuple of some, each a band. ``"dates"``: it returns an array as
+            long as the stack, ``values = tj.zeros(len(t))``, and the result is a stack of the same dates; NaN in an
+            array of floats is no data on that date.
         nodata: ``"propagate"``: where any layer that is read is invalid, so is the result. ``"kernel"``: the body sees
             NaN there and asks ``tj.is_valid(t[k])``.
         radius: As for `focal`, and so are the others.
@@ -199,9 +207,9 @@ def series(
     """
     if body is None:
         return lambda function: declare(
-            function, kind="series", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast
+            function, kind="series", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast, output=output
         )
-    return declare(body, kind="series", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast)
+    return declare(body, kind="series", nodata=nodata, radius=radius, edge=edge, unit=unit, fast=fast, output=output)
 
 
 def chain(function: Callable[..., object], /) -> Chain:
@@ -251,6 +259,7 @@ def declare(
     edge: Edge = "nodata",
     unit: str | None = None,
     fast: bool = False,
+    output: Output = "value",
 ) -> Kernel:
     """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
 
@@ -267,7 +276,11 @@ def declare(
                          "name each: def f(a, b)")  # fmt: skip
     if kind == "series":
         rasters = tuple(replace(raster, is_stack=True) for raster in rasters)
+    if output not in {"value", "dates"}:
+        raise KernelError(f"{name}: output={output!r}; it is 'value' or 'dates'")
     check_edge(name, edge, rasters)
     outputs = read_output_dtypes(function)
     declared, rule = read_radius(name, radius, scalars)
-    return Kernel(function, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule)
+    return Kernel(
+        function, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule, by_date=output == "dates"
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from tilejit.compiler.captured import Changing, frozen
 from tilejit.compiler.kinds import ALL, Kind, Quantity, Signature, compute_dtype, integer_dtype
 from tilejit.errors import KernelError, ParameterError
-from tilejit.kernel.debugging import Cells, Layers
+from tilejit.kernel.debugging import pixel_values
 from tilejit.kernel.dependencies import Dependencies
 from tilejit.kernel.facts import Facts, facts_of, kept
 from tilejit.kernel.raster_function import RasterFunction
@@ -75,6 +75,8 @@ class Kernel(RasterFunction):
     """What gives the radius at a call, of the scalars that are given; None where it is known."""
     layers: int = 0
     """How many layers its stacks have, where arrays of the body are as long; 0 before that is known: `for_layers`."""
+    by_date: bool = False
+    """Whether its result is an array of a value for each layer, and not one value, or a tuple."""
 
     @functools.cached_property
     def _hash(self) -> int:
@@ -175,6 +177,15 @@ class Kernel(RasterFunction):
         return self.facts.results
 
     @property
+    def bands(self) -> int:
+        """How many bands its results are: of one value for each layer, as many as there are layers."""
+        return self.layers if self.by_date else len(self.results)
+
+    def result_shape(self, rows: int, cols: int) -> tuple[int, ...]:
+        """Returns the shape of an output of a launch: (row, col), or (layer, row, col)."""
+        return (self.layers, rows, cols) if self.by_date else (rows, cols)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
         return self.facts.fingerprint
@@ -200,6 +211,7 @@ class Kernel(RasterFunction):
             c_functions=self.form.c_functions if all_valid else (),
             tables=self.form.tables if all_valid else (),
             layers=self.layers,
+            by_layer=self.by_date,
         )
         declared = self.declared_outputs
         if declared is not None and len(declared) != len(form.body.results):
@@ -242,9 +254,8 @@ class Kernel(RasterFunction):
         """What it computes floats in; no coordinate is rounded to float32, nor what is made of one."""
         if any(s.quantity is not None and s.quantity.is_coordinate for s in self.scalars):
             return np.dtype(np.float64)
-        return compute_dtype(
-            tuple(d if r.dtype is None else r.dtype for d, r in zip(inputs, self.rasters, strict=True))
-        )
+        pairs = zip(inputs, self.rasters, strict=True)
+        return compute_dtype(tuple(d if r.dtype is None else r.dtype for d, r in pairs))
 
     def for_layers(self, counts: Sequence[int]) -> Self:
         """Returns the kernel for rasters of so many layers each: another one where arrays of the body are as long.
@@ -296,9 +307,8 @@ class Kernel(RasterFunction):
         Raises:
             ParameterError: They decide no radius, or are not known yet.
         """
-        if self.radius_rule is None:
-            return self
-        return self.with_radius(radius_of(self.name, self.radius_rule, self.scalars, given))
+        rule = self.radius_rule
+        return self if rule is None else self.with_radius(radius_of(self.name, rule, self.scalars, given))
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - as for _with_edge
     def with_radius(self, radius: tuple[int, int] | None) -> Kernel:
@@ -328,11 +338,8 @@ class Kernel(RasterFunction):
             return self.taking(len(arrays)).debug(*arguments, **parameters)
         arrays = [np.asanyarray(a) for a in arrays]
         compute = self._compute([a.dtype for a in arrays])
-        forms = [None if r.dtype else compute for r in self.rasters]
-        kinds = [Layers if r.is_stack else Cells for r in self.rasters]
         facts = self.with_parameters(parameters).facts
-        cells = [k(a, row, col, form, facts.radius) for k, a, form in zip(kinds, arrays, forms, strict=True)]
-        values = [c if r.name in facts.windows else c[0, 0] for c, r in zip(cells, self.rasters, strict=True)]
+        values = pixel_values(self.rasters, arrays, (row, col), compute, facts.radius, facts.windows)
         bound = {n: 1.0 if v is Quantity.Z_FACTOR else v for n, v in self.bind(parameters).items()}
         for name, value in bound.items():
             if value is not None and not isinstance(value, (bool, int, float)):

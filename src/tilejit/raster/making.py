@@ -185,7 +185,7 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
     kernel = kernel.for_layers([len(raster) for raster in inputs])
     bound = with_times(kernel, kernel.bind(parameters), list(map(times_of, inputs)))
     application = Application(kernel, tuple(raster.bands for raster in inputs), bound)
-    return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(len(kernel.results))))
+    return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(kernel.bands)))
 
 
 def apply_chain(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Raster:

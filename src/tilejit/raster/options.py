@@ -212,7 +212,7 @@ def output_profile(
         count=len(bands),
         dtype=write.dtype,
         nodata=write.tag,
-        descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.label for b in bands),
+        descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.description for b in bands),
         units=tuple(band.unit for band in bands),
         tags=_carried_tags(bands, write),
         options=options,

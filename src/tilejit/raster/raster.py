@@ -289,7 +289,10 @@ def _dates_of(bands: tuple[Band, ...]) -> Dates | None:
     known: dict[int, Dates | None] = {}
     for band in bands:
         if not isinstance(band, SourceBand):
-            return None
+            if band.date is None:
+                return None
+            found[-len(found), band.date] = None
+            continue
         number = id(band.source)
         if number not in known:
             known[number] = dates_of(band.source)

@@ -154,7 +154,7 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"read {number + 1}", f"{read.source}, bands {read.bands} as {kind}, scales {read.scales}"
     for number, step in enumerate(plan.steps, 1):
         taken = ", ".join(f"{' and '.join(map(str, o.planes))} as {o.dtype}" for o in step.operands)
-        yield f"step {number}", f"{step.kernel}: planes {taken} to {step.results}, nodata {step.nodata}"
+        yield f"step {number}", f"{step.kernel}: planes {taken} to {step.made}, nodata {step.nodata}"
 
 
 def _output(profile: OutputProfile, planes: tuple[int, ...], options: dict[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from tilejit.backends import OF, SettlingBackend, get_backend
 from tilejit.compiler.jit.native_function import finish_compiling
 from tilejit.compiler.kinds import ALL
-from tilejit.engine.pipeline.tile_buffers import Cells, in_place
+from tilejit.engine.pipeline.tile_buffers import Block, Cells, in_place
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError
 from tilejit.formats.cells import chunks, convert, nodata_key, set_nan, set_valid
@@ -67,10 +67,10 @@ class Evaluator:
         ]
         self._owners = [_owner(self.plan, step) for step in self.plan.steps]
         self._results = {
-            p: self._flat(self.plan.planes[p].dtype, s.halo)
+            made: self._flat(self.plan.planes[made[0]].dtype, s.halo, len(made))
             for s in self.plan.steps
-            for p in s.results
-            if p not in self._direct
+            for made in s.results
+            if made[0] not in self._direct
         }
         self._operands = {
             (k, i): [self._flat(d, o.halo, len(o.planes)) for d in (o.dtype, *[np.dtype(np.uint8)] * o.valid)]
@@ -165,17 +165,23 @@ class Evaluator:
         step, area = self.plan.steps[number], window.expand(*self.plan.steps[number].halo)
         # The halo does not matter: where nodata propagates, each result needs the cell that it stands at.
         if any(self._is_blank(plane, planes, window, area) for plane in self._deciding[number]):
-            planes += map(Cells, self._blank_results(step, area))
+            planes += self._blank_results(step, area)
             return Counts()
         results = []
-        for plane in step.results:
-            write, band = self._direct.get(plane, (-1, -1))
-            results.append(_shaped(self._results[plane], area.shape) if write < 0 else outputs[write][band])
+        for made in step.results:
+            write, band = self._direct.get(made[0], (-1, -1))
+            results.append(self._shaped(made, area) if write < 0 else outputs[write][band : band + len(made)])
         arrays, nodata, scalars = self._arguments(number, window, planes)
-        counts = self.compiled[number](arrays, results, nodata, scalars, control)
+        taken = results if self.job.kernels[number].by_date else [block[0] for block in results]
+        counts = self.compiled[number](arrays, taken, nodata, scalars, control)
         self._outside(step, area, results)
-        planes += map(Cells, results)
+        planes += _layers(results)
         return counts
+
+    def _shaped(self, made: tuple[int, ...], area: Window) -> Array:
+        """The (layer, row, col) array that planes are made in."""
+        shape = len(made), *area.shape
+        return self._results[made][: prod(shape)].reshape(shape)
 
     def first_arguments(self, buffer: TileBuffer) -> tuple[list[Array], list[Any], list[Any]]:
         """What the first step's launch takes for a tile, but for the outputs; arrays live until the next tile."""
@@ -194,23 +200,25 @@ class Evaluator:
         area, bound = window.expand(*step.halo), self.job.parameters[number]
         return arrays, nodata, scalar_values(kernel, bound, step.signature.compute, area, self.plan.grid)
 
-    def _blank_results(self, step: Step, area: Window) -> list[Array]:
+    def _blank_results(self, step: Step, area: Window) -> list[Cells]:
         """The results of a step that has nothing valid to compute with."""
         if step.halo == (0, 0):
-            dtypes = (self.plan.planes[plane].dtype for plane in step.results)
-            return [constant(np.full(1, v, d), area.shape)[0] for v, d in zip(step.nodata, dtypes, strict=True)]
-        results = [_shaped(self._results[plane], area.shape) for plane in step.results]
+            pairs = zip(step.results, step.nodata, strict=True)
+            blanks = (constant(np.full(len(p), v, self.plan.planes[p[0]].dtype), area.shape) for p, v in pairs)
+            return [Cells(layer) for blank in blanks for layer in blank]
+        results = [self._shaped(made, area) for made in step.results]
         for result, nodata in zip(results, step.nodata, strict=True):
             result[...] = nodata
         self._outside(step, area, results)
-        return results
+        return _layers(results)
 
     def _outside(self, step: Step, area: Window, results: Sequence[Array]) -> None:
         """What a step computed outside the raster gives way to what its consumers take there."""
         if step.halo == (0, 0):
             return
-        for result, nodata, number in zip(results, step.nodata, step.results, strict=True):
-            fill_outside(result[self._facing], area, self.plan.grid.shape, self.plan.planes[number].edge, nodata)
+        for result, nodata, made in zip(results, step.nodata, step.results, strict=True):
+            for layer in result:
+                fill_outside(layer[self._facing], area, self.plan.grid.shape, self.plan.planes[made[0]].edge, nodata)
 
     def _gathered(self, number: int, index: int, planes: Sequence[Cells], window: Window) -> list[Array]:
         """Planes as the kernel wants them: cropped to its halo, integers with nodata turned into floats with NaN.
@@ -259,7 +267,7 @@ def _deciding(step: Step, kernel: Kernel) -> Iterator[int]:
 
 def _owner(plan: Plan, step: Step) -> int | None:
     """The write without a tag that takes all results of a step as they are, so that their collisions are its own."""
-    planes = [(number, plan.planes[number]) for number in step.results]
+    planes = [(number, plan.planes[number]) for number in step.made]
     takers = (
         w
         for w, write in enumerate(plan.writes)
@@ -315,5 +323,7 @@ def _replace(output: Array, invalid: NDArray[np.bool_] | np.bool_ | bool, nodata
     return Counts(collisions)
 
 
-def _shaped(flat: Array, shape: tuple[int, int]) -> Array:
-    return flat[: shape[0] * shape[1]].reshape(shape)
+def _layers(results: Sequence[Array]) -> list[Cells]:
+    """The planes of (layer, row, col) arrays, which lie in these."""
+    blocks = [Block((), result, None) for result in results]
+    return [Cells(layer, None, block, k) for block in blocks for k, layer in enumerate(block.cells)]

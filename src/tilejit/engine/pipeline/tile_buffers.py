@@ -242,8 +242,8 @@ def in_place(operand: Operand, planes: Sequence[Cells]) -> list[NDArray[Any]]:
     """Returns the planes of an operand where they lie, and behind them their validity, if it is asked for."""
     first = planes[operand.planes[0]]
     if first.block is None:
-        # A plane that is known to be blank has no cells, until a kernel wants them.
-        return [np.ascontiguousarray(first.cells)[np.newaxis]]
+        # Planes that are known to be blank have no cells, until a kernel wants them.
+        return [np.ascontiguousarray(np.broadcast_to(first.cells, (len(operand.planes), *first.cells.shape)))]
     own = slice(first.index, first.index + len(operand.planes))
     arrays = [first.block.cells, first.block.valid]
     return [array[own] for array in arrays[: 1 + operand.valid] if array is not None]

@@ -250,22 +250,22 @@ class ResultNodata:
         inputs = [band for application in applications_of(bands) for band in application.inputs]
         return ResultNodata(asked, frozenset(_identity(band) for band in inputs if isinstance(band, ResultBand)))
 
-    def value(self, band: ResultBand, dtype: np.dtype) -> float | None:
+    def value(self, bands: Sequence[ResultBand], dtype: np.dtype) -> float | None:
         """Returns the value that a result is made with; None for the type's own.
 
         An integer takes the first that an output wants. A float is NaN for kernels that take it, and where outputs
         disagree; else it is made as it is written: a second pass, to replace NaN, takes ten times as long as NDVI does.
 
         Args:
-            band: The result.
+            bands: The result: one band, or one for each layer.
             dtype: Its type.
         """
-        asked = self.asked.get(_identity(band), ())
+        asked = [value for band in bands for value in self.asked.get(_identity(band), ())]
         values = [value for value in asked if value == value]  # noqa: PLR0124 - what is no number is refused later
         if not values or not holds_nodata(dtype, values[0]):
             return None
         agreed = len(values) == len(asked) and len(set(values)) == 1
-        return values[0] if dtype.kind != "f" or (agreed and _identity(band) not in self.used) else None
+        return values[0] if dtype.kind != "f" or (agreed and self.used.isdisjoint(map(_identity, bands))) else None
 
 
 def _identity(band: ResultBand) -> _Result:

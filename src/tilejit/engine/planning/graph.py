@@ -1,14 +1,16 @@
-"""What a lazy Raster promises: bands of files, and kernels applied to bands; and the unit of heights in them."""
+"""What a lazy Raster promises: bands of files, and kernels applied to bands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tilejit.compiler.kinds import LazyScalar, Quantity
+from tilejit.compiler.kinds import LazyScalar
 from tilejit.errors import ReadError
 from tilejit.formats.source import ScaledSource, SourceStorage
+from tilejit.kernel.inputs import TIMES
 from tilejit.kernel.kernel import INPUT_UNIT
+from tilejit.times import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,24 +21,6 @@ if TYPE_CHECKING:
     from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
     from tilejit.kernel.kernel import Kernel
-
-_UNITS = {
-    "metres": (1.0, "m metre metres meter meters"),
-    "kilometres": (1000.0, "km kilometre kilometres kilometer kilometers"),
-    "decimetres": (0.1, "dm decimetre decimetres decimeter decimeters"),
-    "centimetres": (0.01, "cm centimetre centimetres centimeter centimeters"),
-    "millimetres": (0.001, "mm millimetre millimetres millimeter millimeters"),
-    "feet": (0.3048, "ft foot feet ift international_foot international_feet foot_international foot_intl"),
-    "US survey feet": (
-        1200 / 3937,
-        "us_survey_foot us_survey_feet us_ft ftus ft_us usft us_foot us_feet foot_us survey_foot survey_feet sft",
-    ),
-    "yards": (0.9144, "yd yard yards"),
-    "fathoms": (1.8288, "fathom fathoms"),
-}
-"""What messages call a unit: its metres, and how files spell it."""
-_METRES = {spelling: metres for metres, spellings in _UNITS.values() for spelling in spellings.split()}
-_SIZES = {Quantity.GROUND_WIDTH, Quantity.GROUND_HEIGHT}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,7 +78,7 @@ class ResultBand:
     application: Application
     """The application."""
     index: int
-    """Which of its results, from 0."""
+    """Which of its results, from 0, or of one with a value for each layer which of these."""
     called: str | None = None
     """The chain of which it is the result."""
 
@@ -104,7 +88,18 @@ class ResultBand:
         if self.called is not None:
             return self.called
         name = self.application.kernel.name
-        return name if len(self.application.kernel.results) == 1 else f"{name}[{self.index + 1}]"
+        return name if self.application.kernel.bands == 1 else f"{name}[{self.index + 1}]"
+
+    @property
+    def date(self) -> np.datetime64 | None:
+        """When it was taken, where it is one of a stack's layers."""
+        times = self.application.parameters.get(TIMES)
+        return times.dates[self.index] if times is not None and self.application.kernel.by_date else None
+
+    @property
+    def description(self) -> str:
+        """What a file says of it: its date, where it has one."""
+        return self.label if self.date is None else words(self.date)
 
     @property
     def unit(self) -> str | None:
@@ -287,55 +282,3 @@ def needed_bands(bands: Sequence[Band]) -> list[Band]:
     """Returns bands, and those that the passes before them reduce or iterate."""
     before = (made if isinstance(made, list) else [made] for _, made in passes_before(bands))
     return [*bands, *(band for together in before for made in together for band in inputs_of(made))]
-
-
-def metres_of(unit: str) -> float | None:
-    """Returns how many metres a unit is by its name, or None for one that is no known length.
-
-    Example:
-        >>> metres_of("US survey foot"), metres_of("[m]"), metres_of("degree")
-        (0.3048006096012192, 1.0, None)
-    """
-    return _METRES.get("_".join(unit.strip(" []()").lower().replace("-", " ").replace("_", " ").split()))
-
-
-def heights_of(band: Band, grid: Grid) -> tuple[float, str]:
-    """Returns metres per unit of a band's heights, and what the unit is and how that is known."""
-    unit = assumed_unit(band)
-    known = metres_of(unit) if unit is not None else None
-    if known is not None:
-        return known, f"heights in {_name(known)}: the band's unit"
-    unsaid = "their unit is not said" if unit is None else f"their unit {unit!r} is not a known length"
-    metric = grid.metric
-    if metric.height_unit is not None:
-        return metric.height_unit, f"heights in {_name(metric.height_unit)}: {unsaid}, and the CRS has heights in those"
-    if metric.kind == "projected":
-        return metric.unit, f"heights in {_name(metric.unit)}: {unsaid}, and the CRS is in those"
-    return 1.0, f"heights in metres: {unsaid}"
-
-
-def with_heights(application: Application, grid: Grid) -> tuple[Mapping[str, Any], str]:
-    """Returns an application's parameters with a number for each `Quantity.Z_FACTOR`, and a note for the plan.
-
-    Where the sizes of cells are given as numbers, heights are taken to be in their unit.
-
-    Args:
-        application: The application; heights are those of its first input.
-        grid: Where its inputs lie.
-    """
-    bound = application.parameters
-    asking = [name for name, value in bound.items() if value is Quantity.Z_FACTOR]
-    if not asking:
-        return bound, ""
-    sizes = [bound[s.name] for s in application.kernel.scalars if s.quantity in _SIZES]
-    if sizes and not any(isinstance(size, Quantity) for size in sizes):
-        factor, note = 1.0, "heights in the unit of the cells' sizes, which are given"
-    else:
-        factor, note = heights_of(application.inputs[0], grid)
-    return {**bound, **dict.fromkeys(asking, factor)}, note
-
-
-def _name(metres: float) -> str:
-    """What messages call a unit; CRSs have US survey feet to fewer digits than there are."""
-    near = (name for name, (known, _) in _UNITS.items() if abs(known - metres) < 1e-9 * known)
-    return next(near, f"units of {metres:.9g} m")

@@ -49,8 +49,8 @@ def operands_of(
 
 def _operand(kernel: Kernel, index: int, numbers: tuple[int, ...], planes: Sequence[Plane], halo: Halo) -> Operand:
     taken, wanted = [planes[number] for number in numbers], kernel.rasters[index].dtype
-    is_run = all(plane.is_read for plane in taken) and numbers == tuple(range(numbers[0], numbers[-1] + 1))
-    whole = all(p.halo == halo and not p.turned for p in taken) and (is_run or len(taken) == 1)
+    is_run = len({plane.run for plane in taken}) == 1 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
+    whole = all(p.halo == halo and not p.turned for p in taken) and is_run
     if wanted is None:
         dtype = common_dtype(compute_dtype((p.dtype,)) if _is_marked(p) else p.dtype for p in taken)
         direct = whole and all(p.dtype == dtype and not _is_marked(p) for p in taken)

@@ -70,7 +70,7 @@ class Plan(Tiling):
     @property
     def is_chain(self) -> bool:
         """Whether a step takes what another one makes."""
-        made = {p for step in self.steps for p in step.results}
+        made = {p for step in self.steps for p in step.made}
         return any(not made.isdisjoint(o.planes) for step in self.steps for o in step.operands)
 
     @property
@@ -87,7 +87,7 @@ class Plan(Tiling):
         if any(self.grid.flips):
             return {}
         places: dict[int, tuple[int, int]] = {}
-        made = {p for step in self.steps for p in step.results}
+        made = {p for step in self.steps for p in step.made}
         for w, write in enumerate(self.writes):
             for b, number in enumerate(write.planes):
                 plane = self.planes[number]
@@ -95,6 +95,10 @@ class Plan(Tiling):
                 same = plane.dtype == write.dtype and plane.halo == (0, 0)
                 if number in made and same and (both_nan or plane.nodata == write.nodata):
                     places.setdefault(number, (w, b))
+        for planes in (planes for step in self.steps for planes in step.results):
+            first = places.get(planes[0], (0, 0))
+            if any(places.get(plane) != (first[0], first[1] + k) for k, plane in enumerate(planes)):
+                places = {plane: place for plane, place in places.items() if plane not in planes}
         return places
 
     @property
@@ -103,7 +107,7 @@ class Plan(Tiling):
         direct, tile = self.written_directly(), self.largest_tile
         total = 0
         for step in self.steps:
-            apart = [p for p in step.results if p not in direct]
+            apart = [p for p in step.made if p not in direct]
             total += sum(self.planes[p].dtype.itemsize * cells_of(tile, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
             total += sum(o.cell_bytes * cells_of(tile, o.halo) for o in copies)

@@ -87,6 +87,8 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
     scans = f"; each tile in place until it is settled, in {step.scans} scans at most" if step.scans else ""
     awaited = f"; {step.awaited}, of an earlier pass" if step.awaited else ""
     dates = f"; layers of {step.dates}" if step.dates else ""
+    layers = max(map(len, step.results))
+    dates += f"; a value for each of {layers} layers" if layers > 1 else ""
     return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{dates}{awaited}{scans}"
 
 

@@ -27,8 +27,8 @@ from tilejit.engine.planning.graph import (
     SourceBand,
     Statistic,
     passes_before,
-    with_heights,  # fmt: skip
 )
+from tilejit.engine.planning.heights import with_heights
 from tilejit.engine.planning.operands import operands_of
 from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
@@ -223,7 +223,7 @@ def _make_read(key: tuple[Any, ...], node: ReadNode, planes: list[Plane], number
         marked = node.dtype.kind != "f" and not node.valid and holds_nodata(node.dtype, own)
         turned = any(node.source.grid.flips)
         nodata = own if marked else None
-        planes.append(Plane(label, node.dtype, node.halo, node.edge, nodata, turned, is_read=True))
+        planes.append(Plane(label, node.dtype, node.halo, node.edge, nodata, turned))
     source, storage = node.source, storage_of(node.source)
     return Read(
         source.name,
@@ -247,17 +247,18 @@ def _make_step(
     kernel = node.application.kernel
     halo = halo_sum(node.halo, kernel.radius)
     operands, held = operands_of(node.application, halo, planes, numbers)
-    outputs = kernel.signature(held).outputs
-    given = [builder.nodata.value(ResultBand(node.application, k), dtype) for k, dtype in enumerate(outputs)]
+    outputs, bands = kernel.signature(held).outputs, [ResultBand(node.application, k) for k in range(kernel.bands)]
+    layers = [bands] if kernel.by_date else [[band] for band in bands]
+    given = [builder.nodata.value(ones, dtype) for ones, dtype in zip(layers, outputs, strict=True)]
     signature = kernel.signature(held, given)
     signature = replace(signature, inputs=tuple(o.dtype for o in operands))
     nodata = tuple(plain_nodata(d, v) for d, v in zip(signature.outputs, given, strict=True))
     results = []
-    for index, dtype in enumerate(signature.outputs):
-        numbers[(*key, index)] = len(planes)
-        results.append(len(planes))
-        label = ResultBand(node.application, index).label
-        planes.append(Plane(label, dtype, node.halo, node.edge, nodata[index]))
+    for ones, dtype, value in zip(layers, signature.outputs, nodata, strict=True):
+        first = len(planes)
+        results.append(tuple(range(first, first + len(ones))))
+        numbers.update(((*key, band.index), first + k) for k, band in enumerate(ones))
+        planes += [Plane(band.label, dtype, node.halo, node.edge, value, run=first) for band in ones]
         _check_edge(planes[-1])
     return Step(f"{kernel.module}:{kernel.name}", operands, tuple(results), nodata, signature, node.halo, kernel.radius)
 

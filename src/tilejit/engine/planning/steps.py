@@ -124,8 +124,9 @@ class Plane(Value):
     """The value of invalid cells; None where validity is apart or nothing is invalid."""
     turned: bool = False
     """Whether kernels see it turned around: it is read, and its rows or columns do not run south and east."""
-    is_read: bool = False
-    """Whether it is read: planes of one dtype and halo that are read one after the other lie so in memory."""
+    run: int = 0
+    """Planes of one run, dtype and halo that follow one another lie so in memory: those that are read are one run, and
+    the layers of each result another."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,8 +137,8 @@ class Step(Value):
     """``module:name`` of the kernel."""
     operands: tuple[Operand, ...]
     """Its inputs."""
-    results: tuple[int, ...]
-    """The planes that it makes."""
+    results: tuple[tuple[int, ...], ...]
+    """Its outputs, each a (layer, row, col) array: the planes' numbers, of one value or of one for each layer."""
     nodata: tuple[float, ...]
     """The nodata value of each result."""
     signature: Signature
@@ -154,6 +155,11 @@ class Step(Value):
     """Its parameters that earlier passes make: ``low=percentile(2) of dem.tif``."""
     dates: str = ""
     """When the layers of its stacks were taken, where that is known: ``2020-01-05 to 2020-12-30``."""
+
+    @property
+    def made(self) -> tuple[int, ...]:
+        """The planes that it makes."""
+        return tuple(plane for planes in self.results for plane in planes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
