@@ -293,8 +293,8 @@ def stacks(rng):
 def trend(t: tj.Stack):
     total = 0.0
     for k in range(len(t)):
-        total += t[k] * (t.time[k] - t.time[-1])
-    return total
+        total += t[k] * (t.time[k] - t.time[-1]) + t.month[k]
+    return total + t.day_of_year[1]
 
 
 def times(rng):

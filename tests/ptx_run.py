@@ -76,7 +76,7 @@ def of_numpy(a, b):
 def roughness(t: tj.Stack):
     total = 0.0
     for k in range(len(t)):
-        total += (t[k, 0, 1] - t[k, 0, -1]) * t.time[k]
+        total += (t[k, 0, 1] - t[k, 0, -1]) * t.time[k] + t.month[k]
     return total
 
 

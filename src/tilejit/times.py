@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Dates = tuple[np.datetime64, ...]
 """When each layer of a stack was taken, in seconds."""
 
+CALENDAR = ("time", "year", "month", "day_of_year")
+"""What a body asks of a layer: ``t.time[k]``, days since the first, and ``t.month[k]`` and the like, integers."""
+
 _YEAR, _MONTH, _DAY = r"(?P<y>(?:19|20)\d\d)", r"(?P<m>0[1-9]|1[0-2])", r"(?P<d>0[1-9]|[12]\d|3[01])"
 _CLOCK = r"(?:[T _-]?(?P<H>[01]\d|2[0-3]):?(?P<M>[0-5]\d):?(?P<S>[0-5]\d))?"
 _PATTERNS = tuple(
@@ -45,6 +48,14 @@ class Times:
         """Days since the first layer's, which whole ones are in float32 too."""
         dates = np.array(self.dates, "datetime64[s]")
         return (dates - dates[0]) / np.timedelta64(1, "D")  # type: ignore[no-any-return]
+
+    @cached_property
+    def table(self) -> NDArray[np.float64]:
+        """What bodies ask of each layer, one `CALENDAR` name after the other: days, years, months, days of the year."""
+        dates = np.array(self.dates, "datetime64[s]")
+        years, months = dates.astype("datetime64[Y]"), dates.astype("datetime64[M]")
+        of_year = (dates.astype("datetime64[D]") - years).astype(int) + 1
+        return np.concatenate([self.days, years.astype(int) + 1970, (months - years).astype(int) + 1, of_year])
 
     def __str__(self) -> str:
         first, last = words(self.dates[0]), words(self.dates[-1])

@@ -53,6 +53,14 @@ def chosen(t: tj.Stack, which):
     return t.time[int(which)] + t.time[-1]
 
 
+@tj.local(nodata="kernel")
+def calendar(t: tj.Stack, which):
+    months = tj.zeros(13, dtype=int)
+    for k in range(len(t)):
+        months[t.month[k]] += k + 1
+    return t.year[-1], t.day_of_year[int(which)], months[1], months[12], t.month[0] // 2
+
+
 @tj.zonal(total="sum")
 def days_of_first(t: tj.Stack):
     return t.time[1] * t[0]
@@ -216,6 +224,14 @@ def test_what_a_body_cannot_ask():
         tj.local(of_a_plane).form  # noqa: B018
     with pytest.raises(KernelError, match="the time of a layer has one index"):
         tj.local(three).form  # noqa: B018
+
+
+def test_a_body_sees_the_calendar(cells):
+    """Integers: a leap day is the 60th, and the last day of 2020 the 366th."""
+    dates = ["2019-12-31T23:59", "2020-01-01", "2020-02-29", "2020-12-31", "2021-03-01"]
+    found = calendar(tj.stack([tj.from_array(cells)], times=dates), tj.from_array(np.full(SHAPE, 3, np.float32)))
+    assert found.compute()[:, 0, 0].tolist() == [2021, 366, 2, 5, 6]
+    np.testing.assert_array_equal(found.compute(backend="python"), found.compute())
 
 
 def bare(t: tj.Stack):

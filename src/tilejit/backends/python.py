@@ -18,6 +18,7 @@ from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.backends.tables import refuse
 from tilejit.compiler.kinds import ALL, Kind
 from tilejit.kernel.counts import COUNTERS, Counts
+from tilejit.times import CALENDAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +96,9 @@ class _Stack(_Cells):
     """The cells around one pixel in each layer of a stack."""
 
     time: _Times
+    year: _Times
+    month: _Times
+    day_of_year: _Times
 
     def __len__(self) -> int:
         return len(self.array)
@@ -106,14 +110,14 @@ class _Stack(_Cells):
 class _Times:
     """When layers were taken; that of none which is there is a note."""
 
-    def __init__(self, table: NDArray[Any], notes: Notes) -> None:
-        self._table, self._notes = table, notes
+    def __init__(self, table: Sequence[Any], nothing: Any, notes: Notes) -> None:
+        self._table, self._nothing, self._notes = table, nothing, notes
 
     def __getitem__(self, layer: int) -> Any:
         if -len(self._table) <= layer < len(self._table):
             return self._table[layer]
         self._notes.found.add("missing")
-        return self._table.dtype.type(np.nan)
+        return self._nothing
 
 
 def _is_valid(value: Any) -> bool:
@@ -179,7 +183,10 @@ class Interpreter:
             valid = _layers(next(remaining)) if raster.dtype is not None else None
             cell = cells[raster.name] = kind(array, valid, self.signature.compute.type, self.kernel.radius, self.notes)
             if isinstance(cell, _Stack) and tables:
-                cell.time = _Times(tables[0], self.notes)
+                days, *calendar = np.split(tables[0], len(CALENDAR))
+                cell.time = _Times(list(days), days.dtype.type(np.nan), self.notes)
+                for name, part in zip(CALENDAR[1:], calendar, strict=True):
+                    setattr(cell, name, _Times(part.astype(int).tolist(), 0, self.notes))
         return cells
 
     def _scalars(self, scalars: Sequence[Any], row: int, col: int) -> dict[str, Any]:

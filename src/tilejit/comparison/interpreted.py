@@ -13,6 +13,7 @@ from tilejit.comparison.by_hand import started_pool, worker_workload
 from tilejit.comparison.strategy import Reader, Trial, Workload, empty, on_threads, queued_seconds, stages_of, summed
 from tilejit.compiler.kinds import ALL, Kind
 from tilejit.engine.pipeline.stopwatch import Stopwatch
+from tilejit.times import CALENDAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,9 +46,12 @@ class _Cells:
 class _Stack(_Cells):
     """The same in each layer of a stack."""
 
-    __slots__ = ("time",)
+    __slots__ = CALENDAR
 
     time: list[float]
+    year: list[int]
+    month: list[int]
+    day_of_year: list[int]
 
     def __getitem__(self, index: Any) -> Any:
         layer, row, col = index if isinstance(index, tuple) else (index, 0, 0)
@@ -73,6 +77,9 @@ class _Floats:
     def time(self) -> list[Any]:
         """When layers were taken."""
         return list(map(_floating, self._cells.time))  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> Any:  # the calendar's integers
+        return getattr(self._cells, name)
 
 
 class PlainBody:
@@ -111,7 +118,11 @@ class PlainBody:
             kind = _Stack if raster.is_stack else _Cells
             cells = kind(values.tolist())
             if isinstance(cells, _Stack):
-                cells.time = [days for table in call.scalars[len(self.kernel.scalars) :] for days in table.tolist()]
+                for table in call.scalars[len(self.kernel.scalars) :]:
+                    days, *calendar = np.split(table, len(CALENDAR))
+                    cells.time = days.tolist()
+                    for name, part in zip(CALENDAR[1:], calendar, strict=True):
+                        setattr(cells, name, part.astype(int).tolist())
             found.append((cells, raster.name in self.kernel.facts.windows))
             if raster.dtype is not None:
                 next(arrays)

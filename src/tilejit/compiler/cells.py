@@ -18,6 +18,7 @@ from tilejit.compiler.form import TIMES, Asked, call, load
 from tilejit.compiler.kinds import ALL, Kind, article
 from tilejit.compiler.neighbours import has_neighbours
 from tilejit.compiler.scope import Scope, Value
+from tilejit.times import CALENDAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ def lower_length(scope: Scope, node: ast.Call) -> Value:
 
 
 def lower_time(scope: Scope, node: ast.Subscript, window: Neighbourhood, lower: Lower) -> Value:
-    """Lowers ``t.time[k]``.
+    """Lowers ``t.time[k]`` and ``t.month[k]``, which lie one after the other in one table.
 
     Raises:
         KernelError: It is of a plane, or has not one index.
@@ -89,10 +90,14 @@ def lower_time(scope: Scope, node: ast.Subscript, window: Neighbourhood, lower: 
         scope.fail(node, f"{ast.unparse(node.value)} of something that is no stack",
                    "layers of a parameter that is annotated with tj.Stack have times")  # fmt: skip
     if isinstance(node.slice, ast.Tuple):
-        scope.fail(node, "the time of a layer has one index", f"write {window.name}.time[k]")
+        scope.fail(node, "the time of a layer has one index", f"write {ast.unparse(node.value)}[k]")
     _, (index,) = _layer(scope, node, window, node.slice, lower)
     scope.program.reads_times = True
-    return Value(call("_time", load(TIMES), index), Kind.FLOAT)
+    part = CALENDAR.index(node.value.attr)  # type: ignore[attr-defined]
+    if part == 0:
+        return Value(call("_time", load(TIMES), index), Kind.FLOAT)
+    before = ast.BinOp(ast.Constant(part), ast.Mult(), call("_count", load(window.name)))
+    return Value(call("_cut", call("_time", load(TIMES), ast.BinOp(before, ast.Add(), index))), Kind.INT)
 
 
 def _read(scope: Scope, node: ast.expr, window: Neighbourhood, indices: list[ast.expr], lower: Lower) -> Value:

@@ -14,6 +14,7 @@ from tilejit.compiler.elements import lower_contains, lower_table
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.kinds import Kind, Quantity, article
 from tilejit.compiler.scope import Scope, Value, aside, branched, cast, choice, float_literal
+from tilejit.times import CALENDAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +90,8 @@ def _name(scope: Scope, node: ast.Name) -> Value:
 
 
 def _timed(scope: Scope, node: ast.expr) -> Neighbourhood | None:
-    """The raster of which a body asks the times: ``t.time``."""
-    is_time = isinstance(node, ast.Attribute) and node.attr == "time" and isinstance(node.value, ast.Name)
+    """The raster of which a body asks the times: ``t.time``, ``t.month``."""
+    is_time = isinstance(node, ast.Attribute) and node.attr in CALENDAR and isinstance(node.value, ast.Name)
     return scope.windows.get(node.value.id) if is_time else None  # type: ignore[attr-defined]
 
 

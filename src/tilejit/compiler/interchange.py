@@ -82,7 +82,9 @@ class _Cutter:
         self.body, self.uniform = replace(body, body=_apart(body.body)), uniform
         self.arrays = {a.name: a for a in body.arrays}
         planes = {w.name for w in body.windows if not w.is_stack and form.radius != (0, 0)}
-        self.stacks = {TIMES, *(w.name for w in body.windows if w.is_stack), *self.arrays, *planes}
+        self.layers = {TIMES, *(w.name for w in body.windows if w.is_stack), *planes}
+        self.gains = False
+        """Whether some loop reads layers, or something is sorted: arrays alone are best each pixel's own."""
         self.counts = stored(*self.body.body)
         self.sections: list[_Statements] = []
         self.sorted: list[str] = []
@@ -93,8 +95,7 @@ class _Cutter:
         if set(self.counts) & set(self.body.scalars):
             raise _UnfitError
         parts = self.parts(self.body.body, set())
-        is_plain = all(isinstance(part, (_Statements, Once)) for part in parts)
-        if is_plain or not isinstance(parts[-1], _Statements):
+        if not self.gains or not isinstance(parts[-1], _Statements):
             raise _UnfitError
         if any(_returns(s) for section in self.sections if section is not parts[-1] for s in section.statements):
             raise _UnfitError
@@ -137,6 +138,7 @@ class _Cutter:
                 name, count = statement.value.args  # type: ignore[attr-defined]
                 sort = Sort(self.arrays[name.id], f"_sorted_{len(self.sorted) + 1}")
                 self.sorted.append(sort.count)
+                self.gains = True
                 self.close([*rest, assign(sort.count, count)], result, targets)
                 rest = []
                 result.append(sort)
@@ -172,7 +174,9 @@ class _Cutter:
         is_alike = isinstance(loop.iter, ast.Call) and all(map(self.is_uniform, loop.iter.args))
         is_once = isinstance(loop.target, ast.Name) and self.counts.count(loop.target.id) == 1
         leaves = any(map(_leaves, loop.body)) or any(map(_returns, loop.body))
-        return bool(names & self.stacks) and is_alike and is_once and not leaves
+        is_fit = bool(names & {*self.layers, *self.arrays}) and is_alike and is_once and not leaves
+        self.gains |= is_fit and bool(names & self.layers)
+        return is_fit
 
     def is_uniform(self, node: ast.expr) -> bool:
         """Whether a value is the same for all pixels of a row."""
@@ -180,7 +184,8 @@ class _Cutter:
             return node.id in self.uniform or node.id in {"_NAN", "_INF"}
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else ""
-            return name == "_count" or (name in _UNIFORM_CALLS and all(map(self.is_uniform, node.args)))
+            arguments = node.args[1:] if name == "_time" else node.args
+            return name == "_count" or (name in {"_time", *_UNIFORM_CALLS} and all(map(self.is_uniform, arguments)))
         parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
         return isinstance(node, _UNIFORM) and all(map(self.is_uniform, parts))
 

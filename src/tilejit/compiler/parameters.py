@@ -58,6 +58,15 @@ class Stack(Generic[Cell]):
     time: Sequence[float]
     """When each layer was taken: ``t.time[k]``, in days since the first layer. Whole days are exact in float32, too."""
 
+    year: Sequence[int]
+    """The calendar year of each layer: ``t.year[k]``."""
+
+    month: Sequence[int]
+    """Its month, 1 to 12."""
+
+    day_of_year: Sequence[int]
+    """Its day in that year, 1 to 366."""
+
     def __len__(self) -> int:
         """How many layers it has."""
         raise NotImplementedError

@@ -219,7 +219,8 @@ class Scope:
         for name, (low, high) in self.counters.items():
             other = found.get(name, (low, high))
             found[name] = max(low, other[0]), min(high, other[1])
-        return {**found, **cells, **self.intervals}
+        lengths = {f"len({name})": (array.size, array.size) for name, array in self.arrays.items()}
+        return {**found, **cells, **lengths, **self.intervals}
 
     def note(self, name: str, kind: Kind) -> None:
         """Joins ``kind`` into the kind of a variable: it is the widest of all that are assigned to it."""

@@ -196,11 +196,13 @@ def _chosen(where: str, attribute: str, module: ModuleType) -> Applicable:
 
 
 def _kernels_of(module: ModuleType) -> dict[str, Applicable]:
-    """The public kernels that a module defines, not those that it imports."""
+    """The public kernels that a module defines, or a part of it where it is a package; not others that it imports."""
     return {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, Applicable) and not name.startswith("_") and value.module == module.__name__
+        if isinstance(value, Applicable)
+        and not name.startswith("_")
+        and f"{value.module}.".startswith(f"{module.__name__}.")
     }
 
 

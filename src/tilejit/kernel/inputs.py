@@ -87,7 +87,7 @@ def scalar_values(
         else:
             values.append(_line(value, scalar.quantity, compute, window, grid))
     if kernel.facts.reads_times:
-        values.append(bound[TIMES].days.astype(compute))
+        values.append(bound[TIMES].table.astype(compute))
     return values
 
 
