@@ -14,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import copyreg
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from tilejit.system import leave_current_folder
 leave_current_folder()  # before what follows is imported from there
 
 # ruff: noqa: E402
-from tilejit import errors, math
+from tilejit import errors
 from tilejit.compiler.arrays import median, sort, zeros
 from tilejit.compiler.arrays import window as _window
 from tilejit.compiler.captured import is_valid
@@ -32,8 +31,7 @@ from tilejit.compiler.parameters import Stack
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.kernel.decorators import Chain, chain, focal, local, series
 from tilejit.kernel.kernel import Kernel
-from tilejit.kernel.zonal import ZonalKernel, histogram, percentile, zonal
-from tilejit.raster import call_chain, call_kernel, call_zonal
+from tilejit.raster import call_chain, call_kernel
 
 importlib.import_module("tilejit.window")  # a module, whose first import gives the package its name
 window = _window
@@ -52,7 +50,6 @@ COL = Quantity.COL
 
 Kernel.dispatch = staticmethod(call_kernel)
 Chain.dispatch = staticmethod(call_chain)
-ZonalKernel.dispatch = staticmethod(call_zonal)
 
 
 def _reduced(function: Kernel | Chain) -> tuple[Any, ...]:
@@ -61,9 +58,7 @@ def _reduced(function: Kernel | Chain) -> tuple[Any, ...]:
     return reduced(function)
 
 
-copyreg.pickle(Kernel, _reduced)
-copyreg.pickle(Chain, _reduced)
-copyreg.pickle(ZonalKernel, _reduced)
+Kernel.reduced = Chain.reduced = staticmethod(_reduced)
 
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
@@ -77,21 +72,27 @@ _LAZY = {
     "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster.making:from_array",
+    "histogram": "tilejit.kernel.zonal:histogram",
     "iterate": "tilejit.raster.iterating:iterate",
+    "math": "tilejit.math",
     "merge": "tilejit.raster.merging:merge",
     "open": "tilejit.raster.making:open_raster",
+    "percentile": "tilejit.kernel.zonal:percentile",
     "save": "tilejit.raster.running:save",
     "stack": "tilejit.raster.making:stack",
+    "zonal": "tilejit.kernel.zonal:zonal",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
 
 if TYPE_CHECKING:
+    from tilejit import math
     from tilejit.comparison.compare import compare
     from tilejit.comparison.comparison import Comparison
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction
     from tilejit.grid import Grid
+    from tilejit.kernel.zonal import histogram, percentile, zonal
     from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.iterating import iterate
     from tilejit.raster.making import from_array, stack
@@ -106,7 +107,8 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'tilejit' has no attribute {name!r}")
     module, _, attribute = _LAZY[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute)
+    value = importlib.import_module(module)
+    value = getattr(value, attribute) if attribute else value
     globals()[name] = value
     return value
 

@@ -15,9 +15,8 @@ import pytest
 
 import tilejit as tj
 from tilejit.compiler.jit import cache
-from tilejit.kernel import dependencies
-from tilejit.kernel.dependencies import Dependencies
-from tilejit.kernel.facts import Facts
+from tilejit.kernel import facts as kernel_facts
+from tilejit.kernel.facts import Dependencies, Facts
 
 LIGHT = {"arrays", "captured", "jit", "kinds", "parameters", "source"}
 """What of the compiler every process imports."""
@@ -43,11 +42,11 @@ HELPERS = "OFFSET = 1.0\n\n\ndef doubled(v, factor=2.0):\n    return OFFSET + fa
 def kept(monkeypatch, tmp_path):
     """An empty folder for what is kept, in which facts are looked for as by a new process."""
     monkeypatch.setenv("TILEJIT_CACHE_DIR", str(tmp_path / "kept"))
-    for function in (cache.cache_folder, dependencies._page, dependencies.names_in):
+    for function in (cache.cache_folder, kernel_facts._page, kernel_facts.names_in):
         function.cache_clear()
     yield tmp_path / "kept"
     monkeypatch.undo()
-    for function in (cache.cache_folder, dependencies._page, dependencies.names_in):
+    for function in (cache.cache_folder, kernel_facts._page, kernel_facts.names_in):
         function.cache_clear()
 
 
@@ -104,7 +103,7 @@ def test_damaged_facts_are_made_anew(kept, made, damage):
     for path in kept.iterdir():
         if path.suffix in {".facts", ".names"}:
             path.write_bytes(damage(path.read_bytes()))
-    for function in (dependencies._page, dependencies.names_in):
+    for function in (kernel_facts._page, kernel_facts.names_in):
         function.cache_clear()
     again = made()
     assert again.facts == facts
@@ -158,25 +157,25 @@ def test_a_nested_function_sees_the_outer_ones_constants(kept, made):
 
 def test_another_compiler_has_other_facts(kept, made, monkeypatch):
     key = made().dependencies.key
-    monkeypatch.setattr(dependencies, "_compiler", lambda: "another")
-    dependencies._page.cache_clear()
-    dependencies.names_in.cache_clear()
+    monkeypatch.setattr(kernel_facts, "_compiler", lambda: "another")
+    kernel_facts._page.cache_clear()
+    kernel_facts.names_in.cache_clear()
     assert made().dependencies.key not in {key, None}
 
 
 def test_the_compiler_is_told_by_its_files(monkeypatch):
     states = iter(range(10**6))
-    before = dependencies._compiler()
-    dependencies._compiler.cache_clear()
-    monkeypatch.setattr(dependencies, "_state", lambda _: (next(states),))
+    before = kernel_facts._compiler()
+    kernel_facts._compiler.cache_clear()
+    monkeypatch.setattr(kernel_facts, "_state", lambda _: (next(states),))
     try:
-        assert dependencies._compiler() != before
-        dependencies._compiler.cache_clear()
-        monkeypatch.setattr(dependencies, "_COMPILER", ("compiler", "there is none"))
-        assert dependencies._compiler() is None
+        assert kernel_facts._compiler() != before
+        kernel_facts._compiler.cache_clear()
+        monkeypatch.setattr(kernel_facts, "_COMPILER", ("compiler", "there is none"))
+        assert kernel_facts._compiler() is None
         assert Dependencies.of(plain).key is None
     finally:
-        dependencies._compiler.cache_clear()
+        kernel_facts._compiler.cache_clear()
 
 
 class Mode(enum.Enum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, overload
 from tilejit.compiler.parameters import read_output_dtypes, read_parameters, refuse_parameter
 from tilejit.compiler.source import name_of
 from tilejit.errors import KernelError
-from tilejit.kernel.dependencies import names_in
+from tilejit.kernel.facts import names_in
 from tilejit.kernel.kernel import Edge, Kernel, Nodata
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.kernel.reach import check_edge, read_radius

@@ -8,18 +8,223 @@ cannot be hashed (C functions, say) is found out by each process.
 from __future__ import annotations
 
 import ast
+import enum
+import functools
 import hashlib
 import marshal
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from tilejit.compiler.captured import MISSING, member, record_fields, visible
 from tilejit.compiler.jit.cache import kept_place, read_kept, write_kept
 from tilejit.compiler.kinds import ALL, Kind
+from tilejit.compiler.source import file_text, read_source, refuse_wrapped
+from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tilejit.compiler.form import Form
+
+    Role = Literal["body", "helper", "chain"]
+
+_COMPILER = ("compiler", "compiler/jit", "kernel", "backends", "math")
+"""The folders of tilejit that decide what a kernel's facts are."""
+_ALWAYS = ("len", "range")
+"""Names that the compiler asks for whatever a text says."""
+_KNOWN = {"builtins", "cmath", "math", "numpy", "operator", "typing"}
+_OWN = ("tilejit.compiler", "tilejit.kernel", "tilejit.math")
+"""Modules whose functions are told by their names: they are a version's, or hashed as the compiler is."""
+
+
+@functools.cache
+def _compiler() -> str | None:
+    """A hash of the compiler, as far as the files of it tell; None where there are none, as in a frozen program."""
+    home = Path(__file__).parents[1]
+    try:
+        entries = [(folder, e) for folder in _COMPILER for e in os.scandir(home / folder) if e.name.endswith(".py")]
+        known = sorted((folder, e.name, *_state(e.stat())) for folder, e in entries)
+    except OSError:
+        return None
+    return hashlib.sha256(repr((sys.version, np.__version__, known)).encode()).hexdigest() if known else None
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    """What changes with a file's content: Python goes by the first two, and no copy keeps the third."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is known of the functions in one file's text: the dotted names that they use."""
+
+    place: Path | None
+    names: dict[str, tuple[str, ...]]
+
+    def add(self, mark: str, names: Iterable[str]) -> None:
+        self.names[mark] = tuple(names)
+        if self.place is not None:
+            write_kept(self.place, marshal.dumps(self.names))
+
+
+@functools.lru_cache(maxsize=256)
+def _page(filename: str, text: str) -> _Page:
+    version = _compiler()
+    place = None if version is None else kept_place(Path(filename).stem, version, text, suffix=".names")
+    content = None if place is None else read_kept(place)
+    return _Page(place, {} if content is None else marshal.loads(content))  # noqa: S302 - as above
+
+
+@functools.lru_cache(maxsize=4096)
+def names_in(function: Any, role: Role) -> tuple[tuple[str, ...], str]:
+    """Returns the dotted names that a function uses, and a hash of its text and code.
+
+    A function of a text that no process has read before is read, and refused where its syntax shows that it is wrong.
+
+    Raises:
+        KernelError: It has no text, or, as a body, says what the language does not have.
+    """
+    refuse_wrapped(function)
+    lines, _, filename = file_text(function)
+    page = _page(filename, "".join(lines))
+    code = marshal.dumps((role, function.__name__, function.__qualname__, function.__code__), 2)
+    mark = hashlib.sha256(code).hexdigest()
+    if mark not in page.names:
+        page.add(mark, _read_names(function, role))
+    return page.names[mark], f"{mark} {page.place}"
+
+
+def _read_names(function: Any, role: Role) -> list[str]:
+    source = read_source(function)
+    if role == "chain":
+        return []
+    from tilejit.compiler.checks import check_syntax
+    from tilejit.compiler.names import dotted_names
+    from tilejit.compiler.rewriting import core_source
+
+    sources = [core_source(source.function), *map(core_source, core_source(source.function).nested or ())]
+    for one in sources if role == "body" else ():
+        check_syntax(one)
+    return sorted({name for one in sources for name in dotted_names(one)})
+
+
+_FLAGS = (str, tuple, frozenset, enum.Enum)
+
+
+class _UnknownError(Exception):
+    """A value that cannot be hashed."""
+
+
+@dataclass(slots=True)
+class Dependencies:
+    """All that a body depends on, as it is now."""
+
+    key: str | None = None
+    """A hash of it; None where it cannot be hashed."""
+    owners: list[Any] = field(default_factory=list)
+    """The captured objects that may be changed in place."""
+    _functions: dict[FunctionType, int] = field(default_factory=dict)
+    _met: dict[int, tuple[int, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, function: Any) -> Dependencies:
+        """Finds them."""
+        found, version = cls(), _compiler()
+        try:
+            parts = version, found._function(function, "body")
+        except (_UnknownError, RecursionError):
+            return found
+        found.key = None if version is None else hashlib.sha256(repr(parts).encode()).hexdigest()
+        return found
+
+    def _function(self, function: Any, role: Role) -> Any:
+        if function in self._functions:
+            return self._functions[function]
+        self._functions[function] = len(self._functions)
+        try:
+            names, text = names_in(function, role)
+        except KernelError:  # which is told where the body is read
+            raise _UnknownError from None
+        seen = visible(function)
+        defaults = [] if role == "body" else [function.__defaults__, sorted((function.__kwdefaults__ or {}).items())]
+        return text, self._value(defaults), [(n, self._value(_named(seen, n))) for n in (*_ALWAYS, *names)]
+
+    def _value(self, value: Any) -> Any:
+        """A value as something whose ``repr`` tells it from all others."""
+        plain = getattr(value, "py_func", getattr(value, "__tilejit_body__", value))
+        if _is_known(plain):
+            return "known", type(plain).__name__, _module(plain), getattr(plain, "__qualname__", plain.__name__)
+        if isinstance(plain, FunctionType):
+            return "function", self._function(plain, "helper")
+        if isinstance(value, (list, dict, np.ndarray)):
+            self.owners.append(value)
+        # A flag may be compared by what it is, and not by what it says.
+        told = [self._number(one) for one in (type(value), value)] if isinstance(value, _FLAGS) else []
+        return type(value).__qualname__, told, self._content(value)
+
+    def _number(self, one: Any) -> int:
+        """Which of all that was met it is."""
+        return self._met.setdefault(id(one), (len(self._met), one))[0]
+
+    def _content(self, value: Any) -> Any:
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
+            return value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+        if value is MISSING or value is None or type(value) in _PLAIN:
+            return value is MISSING or repr(value)
+        if isinstance(value, (np.iinfo, np.finfo, np.dtype)):
+            return str(getattr(value, "dtype", value))
+        return [self._value(part) for part in _parts(value)]
+
+
+_PLAIN = {bool, int, float, str, bytes, range}
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a record or a collection holds."""
+    if isinstance(value, ModuleType):
+        return [value.__name__]
+    if record_fields(value):
+        return [getattr(value, name) for name in record_fields(value)]
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, (tuple, list)):
+        return value
+    if isinstance(value, frozenset):
+        return sorted(value, key=repr)
+    raise _UnknownError
+
+
+_CALLABLE = (BuiltinFunctionType, FunctionType, type, np.ufunc, type(np.where))
+
+
+def _is_known(value: Any) -> bool:
+    """Whether its name tells a function or a class from all others."""
+    if not isinstance(value, _CALLABLE):
+        return False
+    module = value.__globals__.get("__name__") if isinstance(value, FunctionType) else _module(value)
+    return f"{module}".partition(".")[0] in _KNOWN or f"{module}".startswith(_OWN)
+
+
+def _module(value: Any) -> str:
+    return "numpy" if isinstance(value, np.ufunc) else f"{getattr(value, '__module__', None)}"
+
+
+def _named(seen: Mapping[str, Any], dotted: str) -> Any:
+    """What a dotted name stands for, as far as it leads through what nothing changes."""
+    first, *rest = dotted.split(".")
+    value = seen.get(first, MISSING)
+    for name in rest:
+        found = member(value, name)
+        if found is MISSING:
+            return value if not isinstance(value, (ModuleType, type)) else MISSING
+        value = found
+    return value
 
 
 @dataclass(frozen=True, slots=True)

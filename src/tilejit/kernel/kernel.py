@@ -11,9 +11,7 @@ import numpy as np
 from tilejit.compiler.captured import Changing, frozen
 from tilejit.compiler.kinds import ALL, Kind, Quantity, Signature, compute_dtype, integer_dtype
 from tilejit.errors import KernelError, ParameterError
-from tilejit.kernel.debugging import pixel_values
-from tilejit.kernel.dependencies import Dependencies
-from tilejit.kernel.facts import Facts, facts_of, kept
+from tilejit.kernel.facts import Dependencies, Facts, facts_of, kept
 from tilejit.kernel.raster_function import RasterFunction
 from tilejit.kernel.reach import check_edge, radius_of
 from tilejit.sizes import counted
@@ -331,6 +329,8 @@ class Kernel(RasterFunction):
             >>> rise.debug(np.float32([[1, 2, 5]]), 0, 1)
             np.float32(4.0)
         """
+        from tilejit.kernel.debugging import pixel_values
+
         *arrays, row, col = arguments
         if len(arrays) != len(self.rasters) and not self.star:
             raise KernelError(f"{self.name}.debug takes {counted(len(self.rasters), 'array')}, a row and a column")

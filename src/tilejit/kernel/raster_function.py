@@ -63,6 +63,8 @@ class RasterFunction:
     __signature__: ClassVar[_Signature] = _Signature()
     dispatch: ClassVar[Dispatch | None] = None
     """What a call does."""
+    reduced: ClassVar[Callable[[Any], tuple[Any, ...]]]
+    """What pickle keeps of it, which the floors above give too."""
 
     def __post_init__(self) -> None:
         function = self.function
@@ -164,6 +166,9 @@ class RasterFunction:
             except ParameterError as error:
                 raise ParameterError(f"{self.name}: {error}") from error
         return bound
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).reduced(self)
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Runs it over arrays at once, or applies it to Rasters lazily.

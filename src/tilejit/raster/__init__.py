@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from tilejit.kernel.decorators import Chain
     from tilejit.kernel.kernel import Kernel
-    from tilejit.kernel.zonal import ZonalKernel
 
 
 def call_kernel(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Runs ``kernel`` over arrays, or applies it to Rasters; see `Kernel.__call__`."""
+    """Runs ``kernel`` over arrays, or applies it to Rasters, and to zones for a table; see `Kernel.__call__`."""
+    if kernel.kind == "zonal":
+        from tilejit.raster.zones import apply_zonal
+
+        return apply_zonal(kernel, inputs, options)  # type: ignore[arg-type] # a ZonalKernel
     # No Raster exists before its module is imported, which takes GDAL's floor along: arrays do without it.
     raster = sys.modules.get("tilejit.raster.raster")
     parameters = dict(options)
@@ -41,13 +44,6 @@ def call_kernel(kernel: Kernel, inputs: Sequence[Any], options: Mapping[str, Any
     workers = parameters.pop("workers", None) or available_cores()
     out = parameters.pop("out", None)
     return run_on_arrays(kernel, inputs, parameters, backend=backend, workers=workers, out=out)
-
-
-def call_zonal(kernel: ZonalKernel, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Applies ``kernel`` to Rasters and their zones; see `tilejit.zonal`."""
-    from tilejit.raster.zones import apply_zonal
-
-    return apply_zonal(kernel, inputs, options)
 
 
 def call_chain(chain: Chain, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:

@@ -183,7 +183,8 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
             )
     check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
     kernel = kernel.for_layers([len(raster) for raster in inputs])
-    bound = with_times(kernel, kernel.bind(parameters), list(map(times_of, inputs)))
+    times = [times_of(raster) if p.is_stack else None for p, raster in zip(kernel.rasters, inputs, strict=True)]
+    bound = with_times(kernel, kernel.bind(parameters), times)
     application = Application(kernel, tuple(raster.bands for raster in inputs), bound)
     return Raster(inputs[0].grid, tuple(ResultBand(application, k) for k in range(kernel.bands)))
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
-from tilejit.formats.dates import dates_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
@@ -285,6 +284,8 @@ def _dates_of(bands: tuple[Band, ...]) -> Dates | None:
 
     What a file says of all its bands is no date of several.
     """
+    from tilejit.formats.dates import dates_of  # which few runs ask for
+
     found: dict[tuple[int, np.datetime64], None] = {}
     known: dict[int, Dates | None] = {}
     for band in bands:

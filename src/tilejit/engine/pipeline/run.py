@@ -12,7 +12,6 @@ from tilejit.engine.partials import Totals
 from tilejit.engine.pipeline.pipeline import Cancellation, Pipeline, Run
 from tilejit.engine.pipeline.report import Figures, Report, reset_peak_memory
 from tilejit.engine.pipeline.stopwatch import Stopwatch, write_trace
-from tilejit.engine.planning.parts import parts_of, unfinished
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.registry import stored_bytes
 
@@ -85,10 +84,14 @@ def _run_pass(
     plan = job.plan
     windows = [plan.window]
     if executor is not None:
+        from tilejit.engine.planning.parts import parts_of
+
         windows = list(parts_of(plan, executor.workers, plan.output_bytes))
     if plan.active is not None:
         windows = [window for window in windows if replace(plan, window=window).tile_count]
     if journal is not None:
+        from tilejit.engine.planning.parts import unfinished
+
         windows = list(unfinished(plan, windows, journal.windows))
     before = plan.tile_count - sum(replace(plan, window=window).tile_count for window in windows)
 

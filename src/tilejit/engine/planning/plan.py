@@ -8,7 +8,6 @@ from math import ceil, isnan, prod
 from typing import TYPE_CHECKING, cast
 
 from tilejit.engine.partials import CountsPartial, Partial
-from tilejit.engine.planning.plan_text import read_lines, reduce_line, repeat_line, step_line, write_line
 from tilejit.engine.planning.tiles import Tiling, cells_of
 from tilejit.errors import printable
 from tilejit.sizes import counted, format_size
@@ -210,6 +209,8 @@ class Plan(Tiling):
         return printable("\n\n".join(lines))
 
     def _lines(self) -> list[str]:
+        from tilejit.engine.planning.plan_text import read_lines, reduce_line, repeat_line, step_line, write_line
+
         lines = [f"grid      {self.grid}"]
         if self.steps:
             lines += _facing_lines(self.grid)

@@ -16,6 +16,7 @@ from tilejit.engine.planning.demands import (
     StepNode,
     copy_form,
     halo_sum,
+    operands_of,
     plane_of,
     requested_applications,
 )
@@ -29,7 +30,6 @@ from tilejit.engine.planning.graph import (
     passes_before,
 )
 from tilejit.engine.planning.heights import with_heights
-from tilejit.engine.planning.operands import operands_of
 from tilejit.engine.planning.plan import Plan
 from tilejit.engine.planning.steps import Plane, Read, Reduce, Step, Write
 from tilejit.engine.planning.tiling import fitting_plan
