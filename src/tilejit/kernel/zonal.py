@@ -124,8 +124,7 @@ class ZonalKernel(Kernel):
     @functools.cached_property
     def same_results(self) -> tuple[int, ...]:
         """For each result the first that is the same expression, so that each is folded from one plane."""
-        texts = [ast.dump(node) for node in _returned(self)]
-        return tuple(texts.index(text) for text in texts) or tuple(range(len(self.columns)))
+        return self.kept("same results", self._same_results)
 
     @functools.cached_property
     def plain_results(self) -> tuple[str | float | None, ...]:
@@ -133,6 +132,13 @@ class ZonalKernel(Kernel):
 
         Where the body computes anything, rasters go through it: it may read one more, and be nodata where that is.
         """
+        return self.kept("plain results", self._plain_results)
+
+    def _same_results(self) -> tuple[int, ...]:
+        texts = [ast.dump(node) for node in _returned(self)]
+        return tuple(texts.index(text) for text in texts) or tuple(range(len(self.columns)))
+
+    def _plain_results(self) -> tuple[str | float | None, ...]:
         names = {raster.name for raster in self.rasters if raster.dtype is None and not raster.is_stack}
         found = tuple(_plain(node, names) for node in _returned(self)) or (None,) * len(self.columns)
         if self.declared_outputs is not None:
