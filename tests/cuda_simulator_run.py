@@ -13,6 +13,7 @@ import time
 import numpy as np
 
 import array_kernels
+import date_kernels
 import tilejit as tj
 from oracles import SINGLE, punched
 from tilejit.backends import cuda, get_backend
@@ -289,6 +290,17 @@ def stacks(rng):
     return tuple(one[0][0] for one in both), tuple(one[1][0] for one in both)
 
 
+def by_date(rng):
+    """A value for each date."""
+    t, weight = np.stack([holed(rng) for _ in range(4)]), rng.integers(0, 3, (4, *SHAPE)).astype(np.uint8)
+    each = (
+        on_arrays(date_kernels.ordered, t),
+        on_arrays(date_kernels.smoothed, t),
+        on_arrays(date_kernels.above, t, weight),
+    )
+    return tuple(one[0][0] for one in each), tuple(one[1][0] for one in each)
+
+
 @tj.local
 def trend(t: tj.Stack):
     total = 0.0
@@ -400,6 +412,7 @@ FEATURES = {
     "stacks": stacks,
     "a layer that is not there": missing_layers,
     "times": times,
+    "a value for each date": by_date,
     "local arrays": arrays("made", "helped", "drawn"),
     "tuples and sums": arrays("tupled", "reduced"),
     "sorted arrays": arrays("sorted_values"),

@@ -14,6 +14,7 @@ import numpy as np
 
 import tilejit as tj
 from array_kernels import best_pixel, rewritten
+from date_kernels import smoothed
 from oracles import SINGLE
 from ptx import assemble, compile_ptx
 from tilejit.backends.cuda_device import numba_cuda, part
@@ -109,6 +110,7 @@ OTHERS = {
         roughness,
         located,
         best_pixel.taking(6),
+        smoothed.for_layers([6]),
         weighted,
     )
 }

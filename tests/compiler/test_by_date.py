@@ -94,6 +94,7 @@ def test_pixels_go_through_dates_together_and_are_written_together(cells):
     assert interchanged(smoothed.for_layers([2]), smoothed.for_layers([2]).form) is None  # it has a while loop
     text = get_backend("cpu").source(kernel, kernel.signature([cells.dtype]))
     assert "_lane_values[u64(_layer) * _U64 + u64(_place)]" in text
+    assert "values[u64(k) * _U64 + _place] = t[k, _y, _x]" in text  # an index that is one of the stack's is no question
 
 
 REFUSALS = {

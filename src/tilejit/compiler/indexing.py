@@ -44,7 +44,7 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
         scope.fail(index, f"{what} of {of} is {article(value.kind)}", "elements are numbered: write int(x)")
     if isinstance(value.node, ast.Constant):
         return _literal(scope, node, int(value.node.value), size, of, counts=counts)  # type: ignore[arg-type]
-    low, high = (_settled(bound, scope.program.layers) for bound in span_of(index, scope.known_spans))
+    low, high = span_of(index, {name: _settled(span, scope.program.layers) for name, span in scope.known_spans.items()})
     last = size if counts else size - 1
     if low >= 0 and high <= last:
         return value.node
@@ -61,10 +61,12 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
     return call("_maximum", call("_minimum", held, ast.Constant(last)), ast.Constant(0))
 
 
-def _settled(bound: float, layers: int) -> float:
-    """A bound that counts layers, where it is known how many there are."""
-    counts = round(bound / COUNT) if layers and isinstance(bound, int) else 0
-    return bound - counts * (COUNT - layers)
+def _settled(span: Span, layers: int) -> Span:
+    """A span whose ends count layers, where it is known how many there are."""
+    low, high = (
+        end - round(end / COUNT) * (COUNT - layers) if isinstance(end, int) and layers else end for end in span
+    )
+    return low, high
 
 
 def _literal(scope: Scope, node: ast.expr, number: int, size: int, of: str, *, counts: bool) -> ast.expr:
