@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import interruptible, new_control
+from tilejit.compiler.jit.machine_code import MOST_WORDS, words_of
 from tilejit.compiler.jit.native_function import NativeFunction, code_target
 from tilejit.compiler.kinds import Kind
 from tilejit.errors import IterationLimitError, KernelError, TilejitError
 from tilejit.kernel.counts import Counts
+from tilejit.sizes import counted
 from tilejit.system.program import told_on_terminal
 
 if TYPE_CHECKING:
@@ -156,6 +158,12 @@ class LaunchFacts:
     """The name of the file with its machine code; nothing where none is kept."""
 
 
+def scratch_of(kernel: Kernel, signature: Signature) -> tuple[int, int]:
+    """Returns the bytes that a launch takes beside its inputs and outputs, and those for each column of a tile."""
+    lanes = [(np.dtype(dtype).itemsize, size) for dtype, size in launch_facts(kernel, signature, "tile").lanes]
+    return sum(wide * size for wide, size in lanes), sum(wide for wide, size in lanes if not size)
+
+
 @functools.lru_cache(maxsize=512)
 def _launch(kernel: Kernel, signature: Signature) -> CpuLaunch:
     function, types = _function(kernel, signature, "tile")
@@ -188,6 +196,12 @@ def _found(kernel: Kernel, signature: Signature, entry: str) -> tuple[Any, ...]:
     times = _array(np.int64, 1)
     last = [times, times, _number(np.int64)] if entry == "settle" else [_array(dtype, 1) for dtype, _ in lanes]
     types = (*launch_types(kernel, signature), *last)
+    if words_of(types) > MOST_WORDS:
+        raise KernelError(
+            f"{kernel.name}: {counted(len(kernel.rasters), 'raster')} in and {counted(len(kernel.results), 'result')} "
+            f"out are {words_of(types)} words of memory, and a compiled function takes {MOST_WORDS}: let a stack be "
+            'one parameter (t: tj.Stack), and a value for each of its layers be one result (tj.series(output="dates"))'
+        )
     function = NativeFunction(_text(kernel, signature, entry), entry, kernel.name, kernel.c_functions)
     place = function.place(types) if code_target() and not function.objects else None
     return (

@@ -28,6 +28,8 @@ OPTIONS = f'"error_model": "numpy", {BARE}'
 llvm_at_work = lock_that_forks_await()
 """Held while LLVM loads or compiles here: locks of its own that another thread had would never be free in a fork."""
 
+MOST_WORDS = 1024
+"""What ctypes passes at once."""
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
 _FINE = (0, -2)
 """What is returned by functions with and without a result that did not fail."""
@@ -80,6 +82,11 @@ class ObjectCode:
             missing = [name for name in missing if llvm.address_of_symbol(name) is None]
         if missing:
             raise BackendError(f"compiled code calls {', '.join(missing)}, which this process does not have")
+
+
+def words_of(types: Sequence[ArgumentType]) -> int:
+    """How many words a call passes: see `MachineCode`."""
+    return 2 + sum(5 + 2 * ndim if ndim else 1 for _, ndim, _ in types)
 
 
 class MachineCode:

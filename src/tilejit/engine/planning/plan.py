@@ -110,6 +110,7 @@ class Plan(Tiling):
             total += sum(self.planes[p].dtype.itemsize * cells_of(tile, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
             total += sum(o.cell_bytes * cells_of(tile, o.halo) for o in copies)
+        total += max((fixed + each * tile[1] for fixed, each in (step.scratch for step in self.steps)), default=0)
         reducing = (p.cell_bytes * cells_of(tile, (0, 0)) + 2 * p.state_bytes for p in self.reductions)
         return total + sum(w.raw_bytes(Window(0, 0, *tile)) for w in self.writes) + sum(reducing)
 

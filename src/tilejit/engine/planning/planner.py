@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends.cpu import scratch_of
 from tilejit.engine.partials import CountsPartial
 from tilejit.engine.planning.demands import (
     NO_HALO,
@@ -203,6 +204,9 @@ def _pass_of(
     is_slow = any(node.application.kernel.facts.is_open_ended for _, node in nodes)
     kernels = tuple(node.application.kernel for _, node in nodes)
     plan = replace(plan, compiler=compiler_of_plan(plan, kernels))
+    if plan.backend == "cpu":
+        pairs = zip(plan.steps, kernels, strict=True)
+        plan = replace(plan, steps=tuple(replace(s, scratch=scratch_of(k, s.signature)) for s, k in pairs))
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
     bound_ones = tuple(given for given, _ in heights)

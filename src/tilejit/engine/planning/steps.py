@@ -149,6 +149,8 @@ class Step(Value):
     """How far it reads."""
     heights: str = ""
     """The unit that it takes heights to have, and why; empty where it does not ask."""
+    scratch: tuple[int, int] = (0, 0)
+    """Bytes that a launch takes beside inputs and outputs, and those for each column of a tile."""
     scans: int = 0
     """How often it may go over a tile in place before it computes that, until no cell changes any more."""
     awaited: str = ""
