@@ -146,7 +146,9 @@ def test_what_decides_is_in_the_hash(kept, made, change):
 
 def test_a_nested_function_sees_the_outer_ones_constants(kept, made):
     nested = "GAIN = 2.0\n", "GAIN = 2.0\nSTEP = 1.0\n"
-    body = BODY.replace("    return GAIN", "    GAIN = 4.0\n    inner = lambda v: v + STEP\n    return inner(z) * GAIN")
+    body = BODY.replace(
+        "    return GAIN", "    GAIN = 4.0\n    inner = lambda v: v + STEP\n    return inner(z[0, 0]) * GAIN"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), "BODY", body)
         keys = [made(*change).dependencies.key for change in (nested, (nested[0], nested[1].replace("1.0", "3.0")))]
