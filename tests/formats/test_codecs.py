@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilejit.errors import CodecError
-from tilejit.formats.codecs import decoders_of, encoders_of, loops
+from tilejit.formats.codecs import loops
 from tilejit.formats.codecs.block_codec import COMPRESSIONS, BlockCodec
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
@@ -234,7 +234,7 @@ def test_every_loop_is_compiled():
 @pytest.mark.parametrize("samples", [1, 3])
 def test_what_is_compiled_is_known_before_a_block_is_coded(code, samples):
     codec = BlockCodec(code[0], code[2], np.dtype(code[1]), samples)
-    known = [*encoders_of(codec), *decoders_of(codec)]
+    known = [*codec.encoders, *codec.decoders]
     for function, types in known:
         function.load(types)
     before = [set(function._calls) for function, _ in known]

@@ -8,7 +8,7 @@ import click
 
 from tilejit.cli.console import console, on_terminal, say, show_labelled
 from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback
-from tilejit.cli.runs import INPUT_HELP, KERNEL_HELP, edge_option, stack_option
+from tilejit.cli.runs import INPUT_HELP, KERNEL_HELP, edge_option, parameter_option, stack_option
 from tilejit.errors import ParameterError
 from tilejit.kernel.discovery import find_single_kernel
 
@@ -47,8 +47,7 @@ tilejit compare my_kernels.py:ndvi red=B4.tif nir=B5.tif --cores 1,2,8
 @click.argument("kernel", metavar="KERNEL")
 @click.argument("inputs", metavar="INPUT...", nargs=-1)
 @stack_option
-@click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
-              help="A parameter of the kernel; may be repeated.")  # fmt: skip
+@parameter_option
 @edge_option
 @click.option("--cores", metavar="N,N", callback=option_callback(parse_cores),
               help="Counts of cores; 1, 2, 4 … up to those that there are unless given.")  # fmt: skip

@@ -53,18 +53,23 @@ stack_option = click.option(
     "repeated. Layers are in order of dates, or of names. A file of several bands is a stack by itself, and an INPUT.",
 )  # fmt: skip
 
+parameter_option = click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
+                                help="A parameter of the kernel; may be repeated.")  # fmt: skip
+workers_option = click.option("--workers", type=click.IntRange(min=1), metavar="N",
+                              help="Threads, or processes where they are started; all cores unless given.")  # fmt: skip
+memory_option = click.option("--memory", metavar="SIZE", callback=option_callback(parse_size),
+                             help="What the process may take, as 2GB.")  # fmt: skip
+tile_option = click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile),
+                           help="Rows and columns of a tile.")  # fmt: skip
+
 _OPTIONS = (
     stack_option,
-    click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
-                 help="A parameter of the kernel; may be repeated."),
-    click.option("--workers", type=click.IntRange(min=1), metavar="N",
-                 help="Threads, or processes where they are started; all cores unless given."),
+    parameter_option,
+    workers_option,
     click.option("--backend", type=click.Choice(["auto", "cpu", "cuda", "python"]), default="auto",
                  show_default=True, help="What computes."),
-    click.option("--memory", metavar="SIZE", callback=option_callback(parse_size),
-                 help="What the process may take, as 2GB."),
-    click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile),
-                 help="Rows and columns of a tile."),
+    memory_option,
+    tile_option,
     click.option("--nodata", metavar="VALUE", callback=option_callback(parse_nodata),
                  help="Nodata value of the outputs; none for outputs without one."),
     click.option("--scaled/--counts", "scaled", default=None,

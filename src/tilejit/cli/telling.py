@@ -15,7 +15,7 @@ import numpy as np
 from tilejit.backends import get_backend
 from tilejit.cli.console import console, on_terminal, say, show_labelled, show_source
 from tilejit.errors import ParameterError, printable
-from tilejit.kernel.discovery import collections, find_kernel, kernels_in
+from tilejit.kernel.discovery import Collection, collections, find_kernel, kernels_in
 from tilejit.kernel.kernel import Kernel
 from tilejit.sizes import counted, format_size
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.kinds import Signature
     from tilejit.kernel.decorators import Applicable
-    from tilejit.kernel.discovery import Collection
 
     Row = tuple[str, str, str, str]  # name, kind, signature, summary
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tilejit.cli.console import console, on_terminal, say
-from tilejit.cli.inputs import bind_parameters, open_inputs, option_callback, parse_input, parse_tile
-from tilejit.cli.runs import split_kernels, stack_option
+from tilejit.cli.inputs import bind_parameters, open_inputs, parse_input
+from tilejit.cli.runs import memory_option, parameter_option, split_kernels, stack_option, tile_option, workers_option
 from tilejit.errors import ParameterError, SourceError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.kernel.zonal import ZonalKernel
-from tilejit.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,12 +46,10 @@ tilejit zonal summary dem.tif parcels.gpkg --cells fraction -o table.parquet
     help="Cells of a polygon: whose centre it holds (unless given), all it touches, or the exact share of each.",
 )
 @click.option("--layer", metavar="NAME", help="The layer of a file of polygons that has several.")
-@click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True, help="A parameter of the kernel.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads, or processes; all cores unless given."
-)
-@click.option("--memory", metavar="SIZE", callback=option_callback(parse_size), help="What may be taken, as 2GB.")
-@click.option("--tile", metavar="ROWSxCOLS", callback=option_callback(parse_tile), help="Rows and columns of a tile.")
+@parameter_option
+@workers_option
+@memory_option
+@tile_option
 @click.option("--executor", metavar="NAME", default="threads", show_default=True, help="What computes the tiles.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")

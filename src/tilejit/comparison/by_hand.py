@@ -132,7 +132,7 @@ class ThreadsByHand(Trial):
             with watch.stage("decode"):
                 call = reader.call(window)
             with watch.stage("compute"):
-                self.place(window, call.compute(self.launch, self.job))
+                place(self.outputs, window, call.compute(self.launch, self.job))
         queued.append(queued_seconds())
 
 
@@ -175,12 +175,7 @@ class _Pool(Trial):
     def __init__(self, spec: TrialSpec) -> None:
         super().__init__(spec)
         self.windows = self.work.windows(self.job.plan.tile)
-        self.pool = started_pool(spec)
-
-    def close(self) -> None:
-        """Ends its processes."""
-        self.pool.terminate()
-        self.pool.join()
+        self.pool: Pool = started_pool(spec)
 
 
 class PicklingPool(_Pool):
@@ -191,7 +186,7 @@ class PicklingPool(_Pool):
         self.outputs = empty(self.work.window.shape, self.job)
         watch, took = Stopwatch(), []
         for window, results, stages in self.pool.imap_unordered(_compute, self._calls(watch)):
-            self.place(window, results)
+            place(self.outputs, window, results)
             took.append(stages)
         return summed([*took, {"decode": stages_of(watch)["decode"]}])
 

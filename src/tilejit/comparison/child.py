@@ -12,7 +12,6 @@ import os
 import pickle
 import sys
 import time
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from tilejit.backends import get_backend
-from tilejit.comparison.measures import INSIDE, Measurement, Roofline
+from tilejit.backends import Launch, get_backend
+from tilejit.comparison.measures import INSIDE, Measurement, Roofline, Stages, TrialSpec
 from tilejit.comparison.strategies import STRATEGIES
-from tilejit.comparison.strategy import Reader, Workload, empty, on_threads
+from tilejit.comparison.strategy import Reader, Strategy, Trial, Workload, empty, on_threads
 from tilejit.errors import BackendError
 from tilejit.kernel.decorators import local
 from tilejit.window import Window
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.backends import Launch
-    from tilejit.comparison.measures import Stages, TrialSpec
-    from tilejit.comparison.strategy import Strategy, Trial
 
 SPEC, RESULT = "spec.pickle", "result.pickle"  # files of the folder
 READY, DONE = "tilejit-trial ready", "tilejit-trial done"  # lines of a trial; a kernel may print as well
@@ -90,13 +86,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    """One run."""
-
-    seconds: float
-    cpu: float
-    stages: Stages
+_Timed = tuple[float, float, "Stages"]  # seconds of one run, by the clock and of cores, and its stages
 
 
 def _runs(trial: Trial, spec: TrialSpec, strategy: Strategy) -> list[_Timed]:
@@ -105,18 +95,17 @@ def _runs(trial: Trial, spec: TrialSpec, strategy: Strategy) -> list[_Timed]:
     root = child_of(int(os.environ.get(INSIDE, "0")))
     found: list[_Timed] = []
     most = 1 if strategy.is_interpreted else _MOST_RUNS
-    while len(found) < most and sum(one.seconds for one in found) < 2 * spec.seconds:
+    while len(found) < most and sum(one for one, _, _ in found) < 2 * spec.seconds:
         cpu, began = cpu_seconds(root), time.perf_counter()
         stages = trial()
-        seconds = time.perf_counter() - began
-        found.append(_Timed(seconds, cpu_seconds(root) - cpu, stages))
+        found.append((time.perf_counter() - began, cpu_seconds(root) - cpu, stages))
     return found
 
 
 def _measurement(
     trial: Trial, spec: TrialSpec, strategy: Strategy, runs: Sequence[_Timed], start: float
 ) -> Measurement:
-    best = min(runs, key=lambda one: one.seconds)  # what else the machine does only ever adds
+    seconds, cpu, stages = min(runs, key=lambda one: one[0])  # what else the machine does only ever adds
     whole = prod(trial.outputs[0].shape[-2:])
     pixels = whole if trial.done is None else sum(w.height * w.width for w in trial.done)
     if not pixels:
@@ -125,12 +114,12 @@ def _measurement(
     return Measurement(
         start=start,
         compile=trial.compile,
-        seconds=best.seconds,
+        seconds=seconds,
         runs=len(runs),
         pixels=pixels,
         share=1.0 if trial.done is None else sum(w.height * w.width for w in set(trial.done)) / whole,
-        cpu=best.cpu,
-        stages=best.stages,
+        cpu=cpu,
+        stages=stages,
         traffic=trial.traffic(),
         different=different,
         distance=distance,

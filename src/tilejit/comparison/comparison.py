@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tilejit.comparison.measures import limit_of
+from tilejit.comparison.measures import Limit, Measurement, Roofline, limit_of
 from tilejit.comparison.strategies import REFERENCE, STRATEGIES
 from tilejit.sizes import counted, format_size
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from tilejit.comparison.measures import Limit, Measurement, Roofline
     from tilejit.comparison.sample import SampleFiles
 
 _EVEN = 1.1  # of strategies that take about as long, the one that leaves less to write oneself is the one to use
@@ -86,11 +85,6 @@ class Comparison:
     def title(self) -> str:
         """The kernel and its inputs."""
         return f"{self.kernel} over {', '.join(self.inputs)}"
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """Core seconds a pixel of decoding and computing, for strategies that don't tell theirs."""
-        return known_seconds(self.rows)
 
     def row(self, strategy: str, cores: int | None = None) -> Row:
         """Returns a strategy's row; that of its first count of cores unless one is given."""
@@ -237,7 +231,7 @@ class Comparison:
             return {}
         room = max(found.seconds * row.cores, 1e-9)
         decode, compute = (
-            (found.wall(stage) if found.stages else found.core(stage, self.known)) / room
+            (found.wall(stage) if found.stages else found.core(stage, known_seconds(self.rows))) / room
             for stage in ("decode", "compute")
         )
         # Where threads take more than their lanes, as a driver that decodes beside its workers does, all shrink alike.

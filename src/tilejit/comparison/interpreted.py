@@ -5,23 +5,35 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.comparison.by_hand import started_pool, worker_workload
-from tilejit.comparison.strategy import Reader, Trial, Workload, empty, on_threads, queued_seconds, stages_of, summed
+from tilejit.comparison.strategy import (
+    Call,
+    Reader,
+    Trial,
+    Workload,
+    empty,
+    on_threads,
+    place,
+    queued_seconds,
+    stages_of,
+    summed,
+)
 from tilejit.compiler.kinds import ALL, Kind
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 from tilejit.times import CALENDAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.pool import Pool
 
     from numpy.typing import NDArray
 
     from tilejit.comparison.measures import Stages, TrialSpec
-    from tilejit.comparison.strategy import Call
     from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window
 
@@ -36,7 +48,7 @@ class _Cells:
 
     __slots__ = ("col", "row", "rows")
 
-    def __init__(self, rows: list[list[Any]]) -> None:
+    def __init__(self, rows: Any) -> None:
         self.rows, self.row, self.col = rows, 0, 0
 
     def __getitem__(self, offset: tuple[int, int]) -> Any:
@@ -61,46 +73,27 @@ class _Stack(_Cells):
         return len(self.rows)
 
 
-class _Floats:
-    """Cells as NumPy's floats."""
-
-    def __init__(self, cells: _Cells) -> None:
-        self._cells = cells
-
-    def __getitem__(self, offset: tuple[int, int]) -> Any:
-        return _floating(self._cells[offset])
-
-    def __len__(self) -> int:
-        return len(self._cells.rows)  # it is a stack
-
-    @property
-    def time(self) -> list[Any]:
-        """When layers were taken."""
-        return list(map(_floating, self._cells.time))  # type: ignore[attr-defined]
-
-    def __getattr__(self, name: str) -> Any:  # the calendar's integers
-        return getattr(self._cells, name)
-
-
 class PlainBody:
     """Runs a kernel's undecorated function over tiles."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+        self.kernel, self._radius = kernel, kernel.radius
         self._nothing = ([math.nan] * kernel.layers,) if kernel.by_date else (math.nan,) * len(kernel.results)
 
     def __call__(self, call: Call, outputs: Sequence[Array]) -> None:
         """Computes one tile; a body that raises where IEEE arithmetic goes on (1 / 0) gets NumPy's floats there."""
-        cells, (rows, cols) = self._cells(call), self.kernel.radius
-        valid = self._valid(call)
-        scalars = list(self._scalars(call))
+        cells, valid, scalars = self._cells(call), self._valid(call), list(self._scalars(call))
         for row, col in itertools.product(range(call.window.height), range(call.window.width)):
             results = None
             if valid is None or valid[row][col]:
-                for one, _ in cells:
-                    one.row, one.col = row + rows, col + cols
                 index = {"row": row, "col": col}
-                results = self._pixel(cells, {n: v if a == "grid" else v[index[a]] for n, v, a in scalars})
+                named = {n: v if a == "grid" else v[index[a]] for n, v, a in scalars}
+                try:
+                    results = self._pixel(cells, row, col, named)
+                except ArithmeticError:
+                    results = self._as_numpy(call, row, col, named)
+                except ValueError:  # math.sqrt(-1), which is NaN in C
+                    results = self._nothing
             for k, output in enumerate(outputs):
                 layers = output if output.ndim == 3 else output[np.newaxis]
                 values = [None] * len(layers) if results is None else results[k] if output.ndim == 3 else [results[k]]
@@ -108,19 +101,19 @@ class PlainBody:
                     value = None if given is None else _stored(given, output.dtype)
                     layer[row, col] = call.nodata[k] if value is None else value
 
-    def _cells(self, call: Call) -> list[tuple[_Cells, bool]]:
-        """The cells of each raster, and whether the body sees a window of them."""
-        arrays = iter(call.arrays)
-        found = []
+    def _cells(self, call: Call, *, numpy: bool = False) -> list[tuple[_Cells, bool]]:
+        """The cells of each raster, floats as Python's or as NumPy's, and whether the body sees a window of them."""
+        arrays, found = iter(call.arrays), []
         for raster in self.kernel.rasters:
             array = next(arrays)
-            values = array.astype(np.float64) if raster.dtype is None else array
-            kind = _Stack if raster.is_stack else _Cells
-            cells = kind(values.tolist())
+            values = array.astype(np.float64) if array.dtype.kind == "f" or raster.dtype is None else array
+            cells = (_Stack if raster.is_stack else _Cells)(
+                values if numpy and values.dtype.kind == "f" else values.tolist()
+            )
             if isinstance(cells, _Stack):
                 for table in call.scalars[len(self.kernel.scalars) :]:
                     days, *calendar = np.split(table, len(CALENDAR))
-                    cells.time = days.tolist()
+                    cells.time = list(days.astype(np.float64)) if numpy else days.tolist()
                     for name, part in zip(CALENDAR[1:], calendar, strict=True):
                         setattr(cells, name, part.astype(int).tolist())
             found.append((cells, raster.name in self.kernel.facts.windows))
@@ -156,24 +149,22 @@ class PlainBody:
             else:
                 yield scalar.name, value.tolist(), axis
 
-    def _pixel(self, cells: Sequence[tuple[_Cells, bool]], scalars: dict[str, Any]) -> tuple[Any, ...]:
+    def _pixel(
+        self, cells: Sequence[tuple[_Cells, bool]], row: int, col: int, scalars: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        rows, cols = self._radius
+        for one, _ in cells:
+            one.row, one.col = row + rows, col + cols
         arguments = [one if is_window else one[0, 0] for one, is_window in cells]
-        try:
-            results = self.kernel.function(*arguments, **scalars)
-        except ArithmeticError:
-            results = self._as_numpy(cells, scalars)
-        except ValueError:  # math.sqrt(-1), which is NaN in C
-            results = self._nothing
+        results = self.kernel.function(*arguments, **scalars)
         return results if isinstance(results, tuple) else (results,)
 
-    def _as_numpy(self, cells: Sequence[tuple[_Cells, bool]], scalars: dict[str, Any]) -> Any:
+    def _as_numpy(self, call: Call, row: int, col: int, scalars: dict[str, Any]) -> tuple[Any, ...]:
         """The body on NumPy's floats, which divide by zero; a function of ``math`` that still raises gives NaN."""
-        arguments = [_Floats(one) if is_window else _floating(one[0, 0]) for one, is_window in cells]
-        with np.errstate(all="ignore"):
-            try:
-                return self.kernel.function(*arguments, **{n: _floating(v) for n, v in scalars.items()})
-            except (ArithmeticError, ValueError):
-                return self._nothing
+        with np.errstate(all="ignore"), suppress(ArithmeticError, ValueError):
+            floats = {name: _floating(value) for name, value in scalars.items()}
+            return self._pixel(self._cells(call, numpy=True), row, col, floats)
+        return self._nothing
 
 
 def _floating(value: Any) -> Any:
@@ -252,7 +243,7 @@ class InterpretedProcesses(_Interpreted):
 
     def __init__(self, spec: TrialSpec) -> None:
         super().__init__(spec)
-        self._pool = started_pool(spec)
+        self.pool: Pool = started_pool(spec)
 
     def __call__(self) -> Stages:
         """Interprets until the time is up."""
@@ -260,17 +251,12 @@ class InterpretedProcesses(_Interpreted):
         deadline, took = time.time() + self.spec.seconds, []
         step = max(1, len(self.calls) // self.spec.cores)
         orders = [(self.calls[k * step :] + self.calls[: k * step], deadline) for k in range(self.spec.cores)]
-        for done, results, stages in self._pool.imap_unordered(_interpret, orders):
+        for done, results, stages in self.pool.imap_unordered(_interpret, orders):
             self.done += done
             took.append(stages)
             for window, arrays in results.items():
-                self.place(window, arrays)
+                place(self.outputs, window, arrays)
         return summed(took)
-
-    def close(self) -> None:
-        """Ends its processes."""
-        self._pool.terminate()
-        self._pool.join()
 
 
 def _interpret(given: tuple[list[Call], float]) -> tuple[list[Window], dict[Window, list[Array]], Stages]:

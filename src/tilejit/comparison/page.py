@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tilejit.comparison.strategies import STRATEGIES
-from tilejit.errors import SinkError
 from tilejit.formats.publishing import write_text
 from tilejit.formats.target import checked_file
 from tilejit.sizes import counted
@@ -85,19 +84,10 @@ class Page:
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool) -> None:
-        """Writes it.
-
-        Raises:
-            SinkError: It cannot be written, or is there already.
-        """
+        """Writes it."""
         name = os.fspath(path)
         target = checked_file(name, overwrite=overwrite)
-        try:
-            write_text(name, target, str(self), overwrite=overwrite)
-        except OSError as error:
-            raise SinkError(
-                f"{path}: the report cannot be written: {error.strerror or error}; give another name"
-            ) from error
+        write_text(name, target, str(self), overwrite=overwrite, doing="the report cannot be written")
 
     def _table(self) -> str:
         heads = "".join(f"<th>{heading}</th>" for heading in self.headings)

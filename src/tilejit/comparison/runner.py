@@ -18,14 +18,13 @@ from typing import IO, TYPE_CHECKING, Any
 import psutil
 
 from tilejit.comparison.child import DONE, READY, RESULT, SPEC, cpu_seconds, family
-from tilejit.comparison.measures import INSIDE, Measurement, Roofline
+from tilejit.comparison.measures import INSIDE, Measurement, Roofline, TrialSpec
 from tilejit.comparison.strategies import STRATEGIES
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tilejit.comparison.measures import TrialSpec
 
 _LOOK_SECONDS = 0.03  # between two looks at the memory of a child and its children
 _LOOKS = 15

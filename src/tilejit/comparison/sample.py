@@ -12,7 +12,7 @@ import numpy as np
 from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.gdal.new_file import options_like
-from tilejit.formats.source import storage_of
+from tilejit.formats.source import BandInfo, Source, storage_of
 from tilejit.kernel.nodata import default_nodata
 from tilejit.raster.making import from_array, open_raster
 from tilejit.window import Window
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.comparison.measures import Layers
-    from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
     from tilejit.raster.raster import Raster
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,6 @@ _WARM = 16  # rows and columns of the tiles, 64 of them, in which every worker o
 
 class _Own(Trial):
     """What ``compute`` does, in this process."""
-
-    def __init__(self, spec: TrialSpec, backend: str = "cpu") -> None:
-        super().__init__(spec, backend=backend)
 
     def __call__(self) -> Stages:
         write, window = self.job.plan.writes[0], self.work.window
@@ -64,11 +61,6 @@ class _Executed(Trial):
         self._executor.close()
 
 
-def _executed(name: str) -> Callable[[TrialSpec], Trial]:
-    """Returns what starts one of the executors behind ``executor=``."""
-    return functools.partial(_Executed, executor=name)
-
-
 def _needs(package: str) -> Callable[[], str | None]:
     return lambda: None if find_spec(package) is not None else f"not installed: pip install {package}"
 
@@ -87,14 +79,6 @@ def _ranks(cores: int) -> list[str]:
     return [str(_mpiexec()), "-n", str(cores + 1), sys.executable, "-m", "mpi4py.futures"]
 
 
-def _no_gpu() -> str | None:
-    return get_backend("cuda").why_not()
-
-
-def _cuda(spec: TrialSpec) -> Trial:
-    return _Own(spec, "cuda")
-
-
 REFERENCE = "tilejit threads"  # the strategy whose pixels the others are held to
 
 _ALL = (
@@ -109,10 +93,11 @@ _ALL = (
     Strategy("pool, pickled arrays", "fork and pipes", PicklingPool),
     Strategy("pool, shared memory", "fork and shm_open", SharedMemoryPool),
     Strategy(REFERENCE, "pthreads", _Own),
-    Strategy("tilejit processes", "fork and shm_open", _executed("processes")),
-    Strategy("tilejit mpi", "MPI ranks", _executed("mpi"), why_not=_no_mpi, program=_ranks),
-    Strategy("tilejit dask", "a job queue", _executed("dask"), why_not=_needs("distributed")),
-    Strategy("tilejit cuda", "CUDA C", _cuda, is_exact=False, why_not=_no_gpu),
+    Strategy("tilejit processes", "fork and shm_open", partial(_Executed, executor="processes")),
+    Strategy("tilejit mpi", "MPI ranks", partial(_Executed, executor="mpi"), why_not=_no_mpi, program=_ranks),
+    Strategy("tilejit dask", "a job queue", partial(_Executed, executor="dask"), why_not=_needs("distributed")),
+    Strategy("tilejit cuda", "CUDA C", partial(_Own, backend="cuda"), is_exact=False,
+             why_not=lambda: get_backend("cuda").why_not()),
 )  # fmt: skip
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
 """Name -> strategy, in the order of tables."""

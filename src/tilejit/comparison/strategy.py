@@ -20,13 +20,14 @@ from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.tile_buffers import TileBuffer, TileMemory
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import applications_of
-from tilejit.engine.planning.planner import make_job
+from tilejit.engine.planning.planner import Job, make_job
 from tilejit.raster.making import apply_kernel, open_raster, stack
 from tilejit.raster.options import RunOptions
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from multiprocessing.pool import Pool
 
     from numpy.typing import NDArray
 
@@ -113,6 +114,7 @@ class Reader:
 class Trial:
     """A strategy that is ready: its processes are up, its kernel is compiled."""
 
+    pool: Pool | None = None  # its processes, where it has some
     prepared: float = 0.0  # seconds that went into what is done before the clock starts only for the sake of measuring
     outputs: Sequence[Array] = ()  # the results of the last run
     done: list[Window] | None = None  # the windows that the last run computed, each as often as it did; None for all
@@ -135,10 +137,9 @@ class Trial:
 
     def close(self) -> None:
         """Ends its processes; threads have ended with the run."""
-
-    def place(self, window: Window, results: Sequence[Array]) -> None:
-        """Puts a tile's results where they belong."""
-        place(self.outputs, window, results)
+        if self.pool is not None:
+            self.pool.terminate()
+            self.pool.join()
 
 
 def place(outputs: Sequence[Array], window: Window, results: Sequence[Array]) -> None:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilejit.formats.source import storage_of
-from tilejit.times import date_in
+from tilejit.formats.source import Source, storage_of
+from tilejit.times import Dates, date_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.formats.source import Source
-    from tilejit.times import Dates
 
 _UNITS = {1: "second sec", 60: "minute min", 3600: "hour hr", 86400: "day"}
 _SECONDS = {word + end: count for count, words in _UNITS.items() for word in words.split() for end in ("", "s")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import SinkError
-from tilejit.formats.append_file import CachedAppendFile, open_append_file
+from tilejit.formats.append_file import AppendFile, CachedAppendFile, open_append_file
 from tilejit.formats.gdal.creation_options import block_of, default_options, is_auto, is_sparse, level_of
 from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.gdal.new_file import close_dataset, create_dataset
@@ -19,7 +19,7 @@ from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.output import OutputFile, checked_geotiff
 from tilejit.formats.output_sink import OutputSink, OutputWriter, never_written
-from tilejit.formats.sink import WRITTEN_DIRECTLY, SinkFormat, Storage
+from tilejit.formats.sink import WRITTEN_DIRECTLY, Manifest, OutputProfile, SinkFormat, Storage
 from tilejit.system.identity import FileIdentity
 
 if TYPE_CHECKING:
@@ -27,28 +27,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.append_file import AppendFile
     from tilejit.formats.codecs.block_codec import Encoded
     from tilejit.formats.output_sink import Guard
-    from tilejit.formats.sink import Manifest, OutputProfile
     from tilejit.window import Window
 
 
 _ANY_VALUE = {
-    "BIGTIFF",
-    "BLOCKXSIZE",
-    "BLOCKYSIZE",
-    "ALPHA",
-    "ENDIANNESS",
-    "GEOTIFF_KEYS_FLAVOR",
-    "GEOTIFF_VERSION",
-    "NUM_THREADS",
-    "PREDICTOR",
-    "SPARSE_OK",
-    "TILED",
-    "ZLEVEL",
-    "ZSTD_LEVEL",
-}
+    "ALPHA", "BIGTIFF", "BLOCKXSIZE", "BLOCKYSIZE", "ENDIANNESS", "GEOTIFF_KEYS_FLAVOR", "GEOTIFF_VERSION",
+    "NUM_THREADS", "PREDICTOR", "SPARSE_OK", "TILED", "ZLEVEL", "ZSTD_LEVEL",
+}  # fmt: skip
 """Options that say how blocks are cut and coded, or what the directory says: GDAL writes that."""
 _VALUES = {
     "COMPRESS": {"NONE", "DEFLATE", "LZW", "ZSTD"},
@@ -192,9 +179,6 @@ class BlockSink(OutputSink):
         self._open_file().finish()
         self._skeleton.enter(self._open_file().descriptor, self._offsets, self._counts)
 
-    def _publish(self) -> None:
-        self._file.publish()
-
     def _open_file(self) -> AppendFile:
         if self._appended is None:
             raise SinkError(f"{self._profile.path}: the output has been published or aborted")
@@ -231,9 +215,6 @@ class RasterioSink(OutputSink):
     def _complete(self) -> None:
         self._close()
         check_blocks(self._file)
-
-    def _publish(self) -> None:
-        self._file.publish()
 
     def _close(self) -> None:
         dataset, self._dataset = self._dataset, None

@@ -13,7 +13,7 @@ import numpy as np
 from tilejit.compiler.kinds import is_real
 from tilejit.errors import SinkError, SourceError
 from tilejit.formats.cells import fill, nodata_key
-from tilejit.formats.sink import check_write
+from tilejit.formats.sink import Manifest, check_write
 from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.grid import Grid
 from tilejit.system.identity import FileIdentity, process_space
@@ -21,8 +21,6 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tilejit.formats.sink import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.append_file import Flusher
@@ -22,15 +23,13 @@ from tilejit.formats.publishing import (
     replacing_folder,
     sync_file_system,
     sync_path,
-)
+)  # fmt: skip
 from tilejit.formats.target import checked_file, remove_own, require_own, temporary_of
 from tilejit.system.files import kind_of, rename_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import Any
 
     import numpy as np
 
@@ -41,26 +40,51 @@ _EXACT_NODATA = 2**53
 the int64 nodata -9223372036854775807 came back as -9."""
 
 
-class OutputFile:
+class _Output(ABC):
+    """What is made under a temporary name beside its target, whose name it gets in the end."""
+
+    temporary: Path  # what it is called until it is complete
+
+    def __init__(self, profile: OutputProfile, target: Path) -> None:
+        self.profile, self.target = profile, target
+        self.kept = profile.checkpoint is not None and profile.checkpoint.stage == "begun"
+        """Whether it stays where the output cannot be completed."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Leave nothing behind but the target, unless it is kept; idempotent, and nothing after it has its name."""
+
+    def completing(self, done: str = "completed") -> AbstractContextManager[None]:
+        """Leave nothing behind where the output cannot be completed; see `publishing.completing`."""
+        return completing(self.profile.path, self.temporary, self.remove, done)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Stands around what gives it its name: if that is taken, it stays, and no process is in its temporary name."""
+        self.temporary = finished(self.temporary)
+        try:
+            yield
+        except NameTakenError:
+            self.kept = True
+            raise
+
+
+class OutputFile(_Output):
     """A checked GeoTIFF, and the temporary file beside it that takes its name in the end.
 
     Unless ``synced``, it is left to the caller that it is on the disk when it has its name.
     """
 
     def __init__(self, profile: OutputProfile, *, synced: bool = True) -> None:
-        self.profile = profile  # what the file will be
-        self.target = checked_geotiff(profile)  # the file behind the name
+        super().__init__(profile, checked_geotiff(profile))
         check_values(profile)
         check_side_file(profile.path, self.target, profile.grid)
         shape, checkpoint = profile.grid.shape, profile.checkpoint
         self.options = default_options(profile.dtype, *shape, profile.options, profile.count)
         """All the creation options but NUM_THREADS."""
         self.block = block_of(self.options, *shape)  # rows and columns of the storage blocks
-        self.kept = checkpoint is not None and checkpoint.stage == "begun"
-        """Whether it stays where the output cannot be completed."""
         self._found = None if checkpoint is None else temporary_of(self.target, checkpoint)
         self.temporary = self._found if self._found is not None and self.kept else temporary_of(self.target)
-        """What it is called until it is complete."""
         if self.kept:
             require_own(self.temporary)
         self._synced = synced
@@ -94,19 +118,15 @@ class OutputFile:
             sync_path(self.temporary)
 
     def publish(self) -> None:
-        """Give the temporary file its name, without what lay beside the old file; it stays if that is taken."""
-        self.temporary = finished(self.temporary)
-        try:
+        """Give the file its name, without what lay beside the old one."""
+        with self._named():
             give_name(self.profile.path, self.temporary, self.target, overwrite=self.profile.overwrite)
-        except NameTakenError:
-            self.kept = True
-            raise
         write_side_file(self.profile.path, self.target, self.profile.grid, overwrite=self.profile.overwrite)
         if self._synced:
             sync_path(self.target.parent)
 
     def remove(self) -> None:
-        """Leave nothing behind but the target, unless it is kept; idempotent, and nothing after `publish`."""
+        """See `_Output.remove`."""
         if self._flusher is not None:
             self._flusher.stop()
         if self.kept:
@@ -115,24 +135,17 @@ class OutputFile:
             self.temporary.unlink(missing_ok=True)
             remove_sidecars(self.temporary)
 
-    def completing(self, done: str = "completed") -> AbstractContextManager[None]:
-        """Leave nothing behind where the output cannot be completed; see `target.completing`."""
-        return completing(self.profile.path, self.temporary, self.remove, done)
 
-
-class OutputFolder:
+class OutputFolder(_Output):
     """A folder under a temporary name beside its target, whose name it gets in the end.
 
     ``check`` refuses to replace a folder for what it holds; None where none may be replaced.
     """
 
     def __init__(self, profile: OutputProfile, target: Path, check: Callable[[Path], None] | None = None) -> None:
+        super().__init__(profile, target)
         checkpoint = profile.checkpoint
-        self.profile = profile  # what the output will be
-        self.target = target  # what the folder will be called
-        self.temporary = temporary_of(target, checkpoint)  # what it is called until it is complete
-        self.kept = checkpoint is not None and checkpoint.stage == "begun"
-        """Whether it stays where the output cannot be completed."""
+        self.temporary = temporary_of(target, checkpoint)
         self._check = check
         if checkpoint is not None and kind_of(self.temporary) is not None:
             require_own(self.temporary)
@@ -150,23 +163,19 @@ class OutputFolder:
 
     @contextmanager
     def published(self) -> Iterator[None]:
-        """Give the folder its name, or keep it if that is taken; where the body fails, all is as before."""
-        self.temporary = finished(self.temporary)
-        try:
-            with replacing_folder(self.profile.path, self.temporary, self.target, self._check):
-                yield
-        except NameTakenError:
-            self.kept = True
-            raise
+        """Give the folder its name; where the body fails, all is as before."""
+        with self._named(), replacing_folder(self.profile.path, self.temporary, self.target, self._check):
+            yield
+
+    def publish(self) -> None:
+        """Give the folder its name, and do nothing else."""
+        with self.published():
+            pass
 
     def remove(self) -> None:
-        """Leave nothing behind but the target, unless it is kept; idempotent, and nothing after `published`."""
+        """See `_Output.remove`."""
         if not self.kept:
             remove_folder(self.temporary)
-
-    def completing(self, done: str = "completed") -> AbstractContextManager[None]:
-        """Leave nothing behind where the output cannot be completed; see `target.completing`."""
-        return completing(self.profile.path, self.temporary, self.remove, done)
 
 
 def check_replaceable(path: str, target: Path, folder: Path, strangers: Iterable[Path]) -> None:

@@ -7,7 +7,8 @@ import functools
 import shutil
 import threading
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from tilejit.errors import CodecError, SinkError
 from tilejit.formats.gdal.new_file import write_side_file
+from tilejit.formats.in_memory import MemorySink
 from tilejit.formats.publishing import (
     completing,
     failed,
@@ -23,19 +25,17 @@ from tilejit.formats.publishing import (
     replaced_folder,
     replacing_folder,
     sync_path,
-)
-from tilejit.formats.sink import check_profile
+)  # fmt: skip
+from tilejit.formats.sink import Manifest, OutputProfile, WriterOpener, check_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tilejit.formats.geotiff.blocks import BlockGrid
     from tilejit.formats.output import OutputFile, OutputFolder
-    from tilejit.formats.sink import Manifest, OutputProfile, WriterOpener
     from tilejit.window import Window
 
     Guard = Callable[[Window], AbstractContextManager[None]]
@@ -140,9 +140,9 @@ class OutputSink(ABC):
     def _complete(self) -> None:
         """Put into the output what is only known in the end."""
 
-    @abstractmethod
     def _publish(self) -> None:
         """Give the output its name."""
+        self._life.publish()
 
     def _check_kept(self, manifest: Manifest) -> None:  # noqa: B027 - not every output is gone on with
         """Refuse what an earlier run has written and is not there any more."""
@@ -238,46 +238,28 @@ class OutputSink(ABC):
             raise SinkError(f"{self._profile.path}: the output has been published or aborted")
 
 
-class FinishedSink:
-    """An output that an earlier run completed, but for its name: it was killed before some of its files had theirs.
+@dataclass(frozen=True)
+class FinishedSink(MemorySink):
+    """An output that an earlier run completed, but for its name: it was killed before some of its files had theirs."""
 
-    ``renames`` are its files and folders: what they are called until it is complete, and then. ``check`` refuses to
-    replace a folder for what it holds; None where no folder is part of it.
-    """
-
-    block = (1, 1)  # nobody writes blocks
-
-    def __init__(
-        self,
-        profile: OutputProfile,
-        renames: Sequence[tuple[Path, Path]],
-        check: Callable[[OutputProfile, Path], None] | None = None,
-    ) -> None:
-        self._profile, self._renames, self._check = profile, renames, check
+    profile: OutputProfile
+    renames: Sequence[tuple[Path, Path]]  # its files and folders: what they are called until it is complete, and then
+    check: Callable[[OutputProfile, Path], None] | None = None  # refuses to replace a folder for what it holds
+    block: tuple[int, int] = (1, 1)
 
     def writer(self) -> NoReturn:
         """Refuse: all is written."""
-        _refuse_writers(self._profile.path)
+        raise SinkError(f"{self.profile.path}: the output is complete: nothing can be written to it")
 
     def opener(self, *, local: bool) -> WriterOpener:  # noqa: ARG002 - a sink's
         """What would open a writer, if any part were left to do."""
-        return functools.partial(_refuse_writers, self._profile.path)
-
-    def merge(self, manifest: Manifest) -> Manifest:
-        """Nothing to take in: it is in the output."""
-        return manifest
-
-    def sync(self) -> None:
-        """Nothing to wait for."""
-
-    def prepare(self) -> None:
-        """Nothing to complete."""
+        return self.writer
 
     def publish(self) -> None:
         """Give the output its name; see `Sink.publish`."""
-        path, overwrite = self._profile.path, self._profile.overwrite
-        check = functools.partial(self._check, self._profile) if self._check is not None and overwrite else None
-        for temporary, target in self._renames:
+        path, overwrite = self.profile.path, self.profile.overwrite
+        check = functools.partial(self.check, self.profile) if self.check is not None and overwrite else None
+        for temporary, target in self.renames:
             with completing(path, temporary, self.abort):
                 if temporary.is_dir():
                     with replacing_folder(path, temporary, target, check):
@@ -288,13 +270,6 @@ class FinishedSink:
                 if overwrite:
                     remove_sidecars(target)
                 if target.suffix.lower() in _GEOTIFF:
-                    write_side_file(path, target, self._profile.grid, overwrite=True)
+                    write_side_file(path, target, self.profile.grid, overwrite=True)
                 shutil.rmtree(replaced_folder(temporary), ignore_errors=True)
                 sync_path(target.parent)
-
-    def abort(self) -> None:
-        """Nothing to drop: the next run goes on with it."""
-
-
-def _refuse_writers(path: str) -> NoReturn:
-    raise SinkError(f"{path}: the output is complete: nothing can be written to it")

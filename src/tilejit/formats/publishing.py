@@ -108,7 +108,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def new_file(path: str, target: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_file(path: str, target: Path, *, overwrite: bool, doing: str = "cannot be written") -> Iterator[Path]:
     """A temporary name to write a small file to, which then gets its own, from `checked_file`, or goes."""
     temporary = temporary_of(target)
     try:
@@ -117,14 +117,17 @@ def new_file(path: str, target: Path, *, overwrite: bool) -> Iterator[Path]:
         give_name(path, temporary, target, overwrite=overwrite)
     except NameTakenError:
         raise
-    except BaseException:
+    except BaseException as error:
+        known = failed(path, doing, error, str(temporary))
         temporary.unlink(missing_ok=True)
-        raise
+        if not isinstance(error, Exception):
+            raise
+        raise known from error
 
 
-def write_text(path: str, target: Path, text: str, *, overwrite: bool) -> None:
+def write_text(path: str, target: Path, text: str, *, overwrite: bool, doing: str = "cannot be written") -> None:
     """Write a small file whole, as UTF-8, under a temporary name first: see `new_file`."""
-    with new_file(path, target, overwrite=overwrite) as temporary:
+    with new_file(path, target, overwrite=overwrite, doing=doing) as temporary:
         write_new(temporary, text.encode("utf-8"))
 
 

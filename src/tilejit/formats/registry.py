@@ -14,7 +14,7 @@ from tilejit.errors import SinkError, SourceError, TilejitError
 from tilejit.formats.files import absolute_name, check_unchanged, size_of, states_of
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.geotiff.block_source import open_file
-from tilejit.formats.source import make_ready, storage_of
+from tilejit.formats.source import BandInfo, Source, SourceStorage, make_ready, storage_of
 from tilejit.formats.target import beside, check_not_read, temporary_of
 from tilejit.system.files import kind_of
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.sink import OutputProfile, Sink, SinkFormat, Storage
-    from tilejit.formats.source import BandInfo, Source, SourceStorage
     from tilejit.grid import Grid
     from tilejit.window import Window
 

@@ -21,7 +21,7 @@ from tilejit.formats.cells import fill, nodata_key
 from tilejit.formats.in_memory import MemorySink
 from tilejit.formats.publishing import sync_path
 from tilejit.formats.sink import check_write
-from tilejit.formats.source import SourceStorage, check_request
+from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.formats.target import disk_hint
 from tilejit.window import Window
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.source import BandInfo
     from tilejit.grid import Grid
 
     Index = tuple[int, int]

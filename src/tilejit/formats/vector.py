@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,13 @@ import numpy as np
 
 from tilejit.errors import ParameterError, SourceError
 from tilejit.formats.gdal.crs import same_crs, wkt_of
-from tilejit.grid import crs_name
+from tilejit.grid import Grid, crs_name
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import ModuleType
 
     from numpy.typing import NDArray
-
-    from tilejit.grid import Grid
 
     Array = NDArray[Any]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from tilejit.engine.pipeline.pipeline import Cancellation
 from tilejit.engine.pipeline.run import run_job
-from tilejit.errors import RunStoppedError
+from tilejit.errors import NodataWarning, RunStoppedError
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.in_memory import MemorySink
 from tilejit.formats.sink import check_write
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import read_window, save_in_thread, tiles_job, warned, warning_of
+from tilejit.raster.running import LazyRaster, read_window, save_in_thread, tiles_job, warned, warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from tilejit.engine.pipeline.report import Report
-    from tilejit.errors import NodataWarning
     from tilejit.grid import Grid
-    from tilejit.raster.running import LazyRaster
     from tilejit.window import Window
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.kinds import common_dtype
 from tilejit.engine.planning.demands import storable
-from tilejit.engine.planning.graph import Application, Iteration, SourceBand
+from tilejit.engine.planning.graph import Application, Band, Iteration, SourceBand
 from tilejit.errors import KernelError, ParameterError
 from tilejit.formats.source import BandInfo
 from tilejit.kernel.kernel import Kernel
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-
-    from tilejit.engine.planning.graph import Band
 
 
 def iterate(

@@ -16,17 +16,17 @@ from tilejit.compiler.captured import IMPORTS
 from tilejit.compiler.parameters import REQUIRED
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.demands import Request
-from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
+from tilejit.engine.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.engine.planning.planner import Settings, make_job
 from tilejit.errors import KernelError, ParameterError, TilejitError
 from tilejit.formats.registry import open_source, variable_name
 from tilejit.grid import Grid, Metric
 from tilejit.kernel.inputs import with_times
-from tilejit.kernel.kernel import SEE_NEIGHBOURS
+from tilejit.kernel.kernel import SEE_NEIGHBOURS, Edge, Kernel
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
 from tilejit.raster.running import check_one_grid
-from tilejit.times import as_dates
+from tilejit.times import Dates, as_dates
 
 if TYPE_CHECKING:
     import os
@@ -35,12 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.compiler.kinds import Signature
-    from tilejit.engine.planning.graph import Band
     from tilejit.formats.containers import Given
     from tilejit.formats.source import Source
     from tilejit.kernel.decorators import Chain
-    from tilejit.kernel.kernel import Edge, Kernel
-    from tilejit.times import Dates
 
     Array = NDArray[Any]
 

@@ -14,12 +14,12 @@ import numpy as np
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.errors import NameTakenError, SinkError
 from tilejit.formats.append_file import CachedAppendFile
-from tilejit.formats.folders.vrt import read_mosaic
+from tilejit.formats.folders.vrt import Mosaic, ShardFile, read_mosaic
 from tilejit.formats.gdal.creation_options import block_of, cog_options, default_options
 from tilejit.formats.gdal.library import load_rasterio, messages, quiet
 from tilejit.formats.gdal.new_file import close_dataset, colours_like, create_dataset, options_like
 from tilejit.formats.geotiff.blocks import BlockGrid, Place
-from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_skeleton
+from tilejit.formats.geotiff.tiff_directory import TiffLayout, TiffSkeleton, read_skeleton
 from tilejit.formats.output import OutputFile
 from tilejit.formats.publishing import sweep
 from tilejit.formats.registry import format_of
@@ -33,9 +33,6 @@ from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from tilejit.formats.folders.vrt import Mosaic, ShardFile
-    from tilejit.formats.geotiff.tiff_directory import TiffSkeleton
 
 
 @dataclass(frozen=True, slots=True)

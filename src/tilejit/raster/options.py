@@ -25,7 +25,7 @@ from tilejit.formats.gdal.new_file import needs_side_file
 from tilejit.formats.registry import storage_at
 from tilejit.formats.sink import OutputProfile, Storage
 from tilejit.formats.source import storage_of
-from tilejit.grid import crs_name
+from tilejit.grid import Grid, crs_name
 from tilejit.sizes import parse_size
 from tilejit.system.limits import allowed_cores, available_cores
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from tilejit.engine.executors.base import Executor
     from tilejit.engine.planning.steps import Write
-    from tilejit.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)

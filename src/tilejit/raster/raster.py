@@ -14,7 +14,7 @@ from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
 from tilejit.sizes import counted
 from tilejit.system.signals import ends_heard
-from tilejit.times import Times
+from tilejit.times import Dates, Times
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tilejit.engine.prediction import Prediction
     from tilejit.grid import Grid
     from tilejit.raster.asynchronous import Tile
-    from tilejit.times import Dates
     from tilejit.window import Window
 
 

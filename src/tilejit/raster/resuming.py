@@ -17,8 +17,8 @@ from tilejit.engine.pipeline.journal import Journal
 from tilejit.errors import PlanError, SinkError
 from tilejit.formats.files import local_file
 from tilejit.formats.registry import checked_target, is_begun, is_opened_by_name, renames_of
-from tilejit.formats.sink import WRITTEN_DIRECTLY
-from tilejit.formats.source import storage_of
+from tilejit.formats.sink import WRITTEN_DIRECTLY, OutputProfile
+from tilejit.formats.source import Source, storage_of
 from tilejit.formats.target import Checkpoint, hidden_beside, local_target
 from tilejit.system.files import c_function, is_locked, open_regular
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.sink import OutputProfile
-    from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Kernel
 
 

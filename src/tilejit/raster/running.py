@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import numpy as np
 
 from tilejit.engine.executors import opened
-from tilejit.engine.pipeline.report import progress_bar
+from tilejit.engine.pipeline.report import Report, progress_bar
 from tilejit.engine.pipeline.run import run_job
-from tilejit.engine.pipeline.stopwatch import checked_trace
+from tilejit.engine.pipeline.stopwatch import TraceFile, checked_trace
 from tilejit.engine.planning.demands import Request
-from tilejit.engine.planning.graph import needed_bands, sources_of
-from tilejit.engine.planning.planner import make_job
-from tilejit.errors import GridMismatchError, ParameterError, PlanError, SinkError, printable, warn_caller
+from tilejit.engine.planning.graph import Band, needed_bands, sources_of
+from tilejit.engine.planning.planner import Job, make_job
+from tilejit.errors import (
+    GridMismatchError,
+    NodataWarning,
+    ParameterError,
+    PlanError,
+    SinkError,
+    printable,
+    warn_caller,
+)
 from tilejit.formats.publishing import sweep
 from tilejit.formats.registry import check_no_input, checked_target, open_sink, places_of
 from tilejit.raster.options import RunOptions, file_request, output_profile
@@ -27,18 +35,12 @@ from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from numpy.typing import DTypeLike, NDArray
 
     from tilejit.engine.executors.base import Executor
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.pipeline import Cancellation
-    from tilejit.engine.pipeline.report import Report
-    from tilejit.engine.pipeline.stopwatch import TraceFile
-    from tilejit.engine.planning.graph import Band
-    from tilejit.engine.planning.planner import Job
-    from tilejit.errors import NodataWarning
     from tilejit.formats.sink import OutputProfile, Sink
     from tilejit.formats.source import Source
     from tilejit.grid import Grid

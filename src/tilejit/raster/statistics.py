@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.run import run_job
-from tilejit.engine.planning.graph import Reduced, Statistic
+from tilejit.engine.planning.graph import Band, Reduced, Statistic
 from tilejit.engine.planning.planner import make_job, request_of
 from tilejit.errors import ParameterError, warn_caller
 from tilejit.raster.options import RunOptions
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.engine.planning.graph import Band
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid

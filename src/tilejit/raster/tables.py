@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import ParameterError, SinkError
-from tilejit.formats.publishing import failed, new_file, write_text
+from tilejit.formats.publishing import new_file, write_text
 from tilejit.formats.target import checked_file
-from tilejit.formats.vector import optional_module
+from tilejit.formats.vector import Features, optional_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.vector import Features
 
 COUNTS = ("cells", "nodata", "outside", "by_share")
 """Columns that every table by polygons has: how many cells count, how many do not, the area beyond the raster in cells,
@@ -89,10 +88,7 @@ class Table(dict[str, "NDArray[Any]"]):
             return
         write = _write_parquet if suffix == ".parquet" else _geopackage_writer(self._features(), target.stem)
         with new_file(name, target, overwrite=overwrite) as temporary:
-            try:
-                write(temporary, columns)
-            except (OSError, RuntimeError, TypeError, ValueError) as error:
-                raise failed(name, "cannot be written", error, str(temporary)) from error
+            write(temporary, columns)
 
     def _features(self) -> Features:
         if self.features is None:

@@ -11,7 +11,7 @@ from tilejit.engine.polygons import Cells, PolygonZones
 from tilejit.engine.ranking import Ranking
 from tilejit.engine.zones import OF_CONSTANTS, Column, ZonalTable, percent_of
 from tilejit.errors import ParameterError
-from tilejit.formats.vector import is_vector, lay, read_features
+from tilejit.formats.vector import Features, is_vector, lay, read_features
 from tilejit.kernel.inputs import with_times
 from tilejit.raster.making import from_array, times_of
 from tilejit.raster.options import RunOptions
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.engine.planning.plan import Plan
-    from tilejit.formats.vector import Features
     from tilejit.grid import Grid
     from tilejit.kernel.zonal import ZonalKernel
 

@@ -8,22 +8,20 @@ from collections import Counter, deque
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.distribution.task import JobSpec, Sentinel, Task, check_writers, run_task
+from tilejit.engine.distribution.task import JobSpec, Sentinel, Task, TaskResult, check_writers, run_task
 from tilejit.engine.pipeline.report import Figures
 from tilejit.errors import KernelError, PlanError, SinkError, TilejitError
-from tilejit.formats.sink import opener_of
+from tilejit.formats.sink import Sink, opener_of
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tilejit.engine.distribution.task import TaskResult
     from tilejit.engine.executors.base import Executor, Outcome
     from tilejit.engine.partials import Totals
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.pipeline import Run
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.sink import Sink
     from tilejit.window import Window
 
 ATTEMPTS = 3  # how often a task is tried

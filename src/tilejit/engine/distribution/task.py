@@ -21,7 +21,7 @@ from tilejit.formats.files import check_unchanged, local_file
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.publishing import sweep, write_new
 from tilejit.formats.registry import is_opened_by_name, open_source
-from tilejit.formats.source import ScaledSource, storage_of
+from tilejit.formats.source import ScaledSource, Source, storage_of
 from tilejit.formats.target import hidden_beside
 from tilejit.kernel.crossing import crossing_of
 from tilejit.system.identity import FileIdentity, origin, temporary_folder
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan
     from tilejit.formats.files import State as FileState
     from tilejit.formats.sink import Manifest, WriterOpener
-    from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window
 

@@ -8,7 +8,16 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from tilejit.engine.executors.base import PoolExecutor, cause, interrupts_held_back, nothing, require_may_start
+from tilejit.engine.executors.base import (
+    Outcome,
+    PoolExecutor,
+    Result,
+    Task,
+    cause,
+    interrupts_held_back,
+    nothing,
+    require_may_start,
+)
 from tilejit.errors import PlanError
 from tilejit.system.identity import here, is_here
 from tilejit.system.limits import available_cores, require_open_files
@@ -17,7 +26,6 @@ from tilejit.system.program import main_without_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tilejit.engine.executors.base import Outcome, Result, Task
 
 _FILES, _FILES_EACH = 24, 16
 """Open files that a cluster takes of the process that starts it, and each worker more: measured, 16 and 12."""

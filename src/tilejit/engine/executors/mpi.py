@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from tilejit.engine.executors.base import PoolExecutor
 from tilejit.errors import PlanError
-from tilejit.system.identity import here, is_here
+from tilejit.system.identity import FileIdentity, here, is_here
 from tilejit.system.signals import told_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tilejit.system.identity import FileIdentity
 
 _leading: list[Any] = []  # the pool of the ranks, while `ranks` is open
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from tilejit.engine.executors.base import (
     GLANCE,
     Outcome,
+    Result,
+    Task,
     cause,
     interrupts_held_back,
     nothing,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from tilejit.engine.executors.base import Result, Task
 
 _END = object()
 _GRACE = 1.0  # seconds for an idle worker to end by itself

@@ -139,10 +139,8 @@ def checked_trace(path: str | os.PathLike[str], *, overwrite: bool) -> TraceFile
 
 def write_trace(trace: TraceFile, spans: Sequence[Span], error: BaseException | None = None) -> None:
     """Writes what the threads did, and what ended the run if something did, whole or not at all."""
-    try:
-        write_text(trace.name, trace.target, json.dumps(trace_of(spans, error)), overwrite=trace.overwrite)
-    except OSError as failure:
-        raise SinkError(f"{trace.name}: the trace cannot be written: {failure.strerror or failure}") from failure
+    text = json.dumps(trace_of(spans, error))
+    write_text(trace.name, trace.target, text, overwrite=trace.overwrite, doing="the trace cannot be written")
 
 
 def trace_of(spans: Sequence[Span], error: BaseException | None = None) -> dict[str, Any]:

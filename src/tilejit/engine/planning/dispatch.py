@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from tilejit.backends import BACKENDS, SettlingBackend, get_backend, missing_for_cuda
 from tilejit.compiler.jit.native_function import compiler_of
 from tilejit.errors import BackendError
-from tilejit.formats.codecs import decoders_of, encoders_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,10 +71,8 @@ def functions_of(plan: Plan, kernels: Sequence[Kernel]) -> Functions:
             else backend.functions(kernel, step.signature)
         )
     ]
-    decoders = [
-        f for read in plan.reads if read.decoding and (codec := read.decoding.codec) for f in decoders_of(codec)
-    ]
-    encoders = [f for write in plan.writes if (codec := write.codec) for f in encoders_of(codec)]
+    decoders = [f for read in plan.reads if read.decoding and (codec := read.decoding.codec) for f in codec.decoders]
+    encoders = [f for write in plan.writes if (codec := write.codec) for f in codec.encoders]
     reducers = [
         f
         for reduce, reduction in zip(plan.reduces, plan.reductions, strict=True)

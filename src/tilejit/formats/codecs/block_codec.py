@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.native_function import Functions, NativeFunction
 from tilejit.errors import CodecError
 from tilejit.formats.cells import scratch
 from tilejit.formats.codecs.loops import CORRUPT, TABLE
@@ -35,6 +35,9 @@ _NAMES = {"DEFLATE": "deflate", "LZW": "lzw", "ZSTD": "zstd"}
 COMPRESSIONS = ("NONE", *_NAMES)  # what can be coded
 _PIECE, _ZSTD_PIECE = 1 << 18, 64
 """Bytes that are decoded, and ZSTD's that are given, at a time where a stream is longer than its block."""
+_U8, _I64 = np.dtype(np.uint8), np.dtype(np.int64)
+_BYTES, _ROWS, _INTEGER, _INTEGERS = (_U8, 1, "C"), (_U8, 2, "C"), (_I64, 0, ""), (_I64, 1, "C")
+_LZW_TYPES = _BYTES, (_I64, 2, "C"), _INTEGERS, _INTEGERS, _INTEGERS, _ROWS  # of arguments of compiled functions
 _LOOPS = Path(__file__).with_name("loops.py")
 _local = threading.local()
 
@@ -82,6 +85,27 @@ class BlockCodec:
             raise CodecError(f"predictor 3 is for floats of 32 and 64 bits, not {self.dtype}: use 2")
         if self.predictor != 1 and self.compression == "NONE":
             raise CodecError(f"predictor {self.predictor} needs a compression, and it is NONE")
+
+    @property
+    def decoders(self) -> Functions:
+        """The compiled functions that decoding calls, and what with."""
+        cells = (np.dtype(f"u{self.dtype.itemsize}"), 2, "C")
+        lzw: Functions = [(loop("decode_blocks"), _LZW_TYPES)] if self.compression == "LZW" else []
+        if self.predictor == 1:
+            return lzw
+        if self.predictor == 2:
+            return [*lzw, (loop("sum_rows"), (cells, _INTEGER))]
+        if self.samples == 1 and self.dtype.itemsize == 4:
+            return [*lzw, (loop("join_planes_4"), (_ROWS, (np.dtype(np.uint64), 1, "C"), cells))]
+        return [*lzw, (loop("join_planes"), (_ROWS, _INTEGER, cells))]
+
+    @property
+    def encoders(self) -> Functions:
+        """The compiled functions that encoding calls, and what with."""
+        cells = (np.dtype(f"u{self.dtype.itemsize}"), 2, "C")
+        if self.predictor == 2:
+            return [(loop("difference_rows"), (cells, _INTEGER, cells))]
+        return [(loop("split_planes"), (cells, _INTEGER, _BYTES, _ROWS))] if self.predictor == 3 else []
 
     def decode(self, data: Encoded, out: NDArray[Any]) -> None:
         """Decode a block into C-contiguous (row, col, sample) in the machine's byte order; undefined if this raises."""

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tilejit.formats.codecs.block_codec import compress
+from tilejit.formats.codecs.block_codec import Encoded, compress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tilejit.formats.codecs.block_codec import Encoded
 
 _COSTS = {"ZSTD": {1: 1.4, 2: 1.7, 3: 2.3}, "DEFLATE": {1: 5.0, 2: 6.0, 3: 6.3, 4: 6.8, 5: 7.5, 6: 8.3}}
 """`Coder.cost` of the levels that others may stand in for: those above are asked for by who wants the smallest file."""

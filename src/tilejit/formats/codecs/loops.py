@@ -21,14 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMPILED = (
-    "sum_rows",
-    "difference_rows",
-    "join_planes",
-    "join_planes_4",
-    "split_planes",
-    "decode_lzw",
-    "decode_blocks",
-)
+    "sum_rows", "difference_rows", "join_planes", "join_planes_4", "split_planes", "decode_lzw", "decode_blocks"
+)  # fmt: skip
 """The functions that are compiled."""
 CORRUPT = -1  # what stands for an LZW code that is in no table
 TABLE = 5120

@@ -20,7 +20,7 @@ from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
 from tilejit.formats.output import check_replaceable
 from tilejit.formats.output_sink import OutputWriter
 from tilejit.formats.publishing import finished, give_name, sync_path
-from tilejit.formats.sink import SinkFormat
+from tilejit.formats.sink import Manifest, OutputProfile, SinkFormat, Storage
 from tilejit.formats.target import check_length, checked_file, remove_own
 from tilejit.system.files import kind_of
 from tilejit.window import Window
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.output_sink import Guard
-    from tilejit.formats.sink import Manifest, OutputProfile, Storage
     from tilejit.system.identity import FileIdentity
 
 

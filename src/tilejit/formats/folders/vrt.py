@@ -11,23 +11,20 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from tilejit.errors import SourceError
-from tilejit.formats.files import BandTags, GroundControl
+from tilejit.formats.files import BandTags, FileTags, GroundControl
 from tilejit.formats.gdal.creation_options import stored_dtype
 from tilejit.formats.gdal.library import load_rasterio, quiet
-from tilejit.formats.gdal.rasterio_source import open_rasterio
+from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_layout
 from tilejit.formats.publishing import write_new
-from tilejit.grid import IDENTITY
+from tilejit.grid import IDENTITY, Grid
 from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilejit.formats.files import FileTags
-    from tilejit.formats.gdal.rasterio_source import RasterioSource
     from tilejit.formats.sink import OutputProfile
     from tilejit.formats.source import BandInfo
-    from tilejit.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_fol
 from tilejit.formats.folders.zarr_layout import METADATA, band_names, consolidate, create_group, load_zarr, strangers
 from tilejit.formats.output import check_replaceable
 from tilejit.formats.output_sink import OutputWriter
-from tilejit.formats.sink import SinkFormat, Storage
+from tilejit.formats.sink import Manifest, OutputProfile, SinkFormat, Storage
 from tilejit.formats.target import local_target
 from tilejit.system.files import kind_of
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.output_sink import Guard
-    from tilejit.formats.sink import Manifest, OutputProfile
     from tilejit.system.identity import FileIdentity
     from tilejit.window import Window
 
@@ -123,10 +122,6 @@ class ZarrSink(FolderSink):
         for file in self._folder.temporary.rglob(_PARTIAL) if self._folder.kept else ():
             file.unlink()
         consolidate(self._folder.temporary)
-
-    def _publish(self) -> None:
-        with self._folder.published():
-            pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,36 +41,36 @@ def grid_of(path: str, dataset: Any) -> Grid:
         raise SourceError(f"{path}: {error}") from error
 
 
-def located(grid: Grid) -> Grid:
-    """A grid whose CRS a person wrote, as ``EPSG:32633``, with WKT and with what its units are in metres."""
+def _known(text: str | None) -> tuple[Any, str] | None:
+    """A rasterio CRS as a person writes it, as ``EPSG:32633``, and its WKT; None where nobody knows it."""
     rasterio = load_rasterio()
     try:
         with quiet():
-            crs = rasterio.crs.CRS.from_user_input(grid.crs)
-            wkt, metric = crs.to_wkt(), metric_of(crs)
-    except (rasterio.errors.CRSError, ValueError) as error:
-        raise ParameterError(f"{grid.crs!r} is no CRS: give a code, as EPSG:32633, or WKT") from error
-    return replace(grid, crs=wkt, metric=metric)
+            crs = rasterio.crs.CRS.from_user_input(text)
+            return crs, str(crs.to_wkt())
+    except (rasterio.errors.CRSError, ValueError):
+        return None
+
+
+def located(grid: Grid) -> Grid:
+    """A grid whose CRS a person wrote with its WKT, and with what its units are in metres."""
+    found = _known(grid.crs)
+    if found is None:
+        raise ParameterError(f"{grid.crs!r} is no CRS: give a code, as EPSG:32633, or WKT")
+    with quiet():
+        return replace(grid, crs=found[1], metric=metric_of(found[0]))
 
 
 def wkt_of(crs: str) -> str:
-    """The WKT of a CRS, as ``EPSG:32633``; itself where nobody knows it."""
-    rasterio = load_rasterio()
-    try:
-        with quiet():
-            return str(rasterio.crs.CRS.from_user_input(crs).to_wkt())
-    except (rasterio.errors.CRSError, ValueError):
-        return crs
+    """The WKT of a CRS as a person writes it; itself where nobody knows it."""
+    found = _known(crs)
+    return crs if found is None else found[1]
 
 
 def same_crs(one: str, other: str) -> bool:
     """Whether two definitions are of one CRS."""
-    crs, errors = load_rasterio().crs.CRS, load_rasterio().errors
-    try:
-        with quiet():
-            return one == other or bool(crs.from_user_input(one) == crs.from_user_input(other))
-    except (errors.CRSError, ValueError):
-        return False
+    known = _known(one), _known(other)
+    return one == other or (known[0] is not None and known[1] is not None and known[0][0] == known[1][0])
 
 
 def metric_of(crs: Any) -> Metric:

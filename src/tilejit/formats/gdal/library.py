@@ -10,14 +10,13 @@ import re
 import sys
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
 Result = TypeVar("Result")
 
@@ -166,7 +165,7 @@ def cause_of(error: BaseException, path: str = "") -> str:
     messages: list[str] = []
     link: BaseException | None = error
     while link is not None:
-        text = str(link).strip()
+        text = re.sub(r"^\[Errno \d+\] ", "", str(link).strip())
         for prefix in (f"{path}: ", f"{os.path.basename(path)}: "):  # noqa: PTH119, it may be a URL
             text = text.removeprefix(prefix)
         known = any(text in message for message in messages)

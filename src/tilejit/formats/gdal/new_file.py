@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from tilejit.errors import NameTakenError, SinkError
+from tilejit.errors import SinkError
 from tilejit.formats.files import colour_options, write_tags
 from tilejit.formats.gdal.creation_options import gdal_options, stored_dtype
 from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quiet
-from tilejit.formats.publishing import finished, give_name, write_text
-from tilejit.formats.target import check_length, checked_file, temporary_of
-from tilejit.grid import IDENTITY
+from tilejit.formats.publishing import new_file, write_text
+from tilejit.formats.target import check_length, checked_file
+from tilejit.grid import IDENTITY, Grid
 from tilejit.system.limits import open_files_hint
 from tilejit.system.program import unlogged
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.sink import OutputProfile
-    from tilejit.grid import Grid
 
 
 _WRITTEN = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "LERC")
@@ -113,27 +111,15 @@ def close_dataset(dataset: Any) -> None:
 def write_png(path: str | os.PathLike[str], colours: NDArray[np.uint8], *, overwrite: bool = False) -> None:
     """Write a picture of (row, col, 3) red, green and blue; what was there stays where that fails."""
     rasterio, name = load_rasterio(), os.fspath(path)
-    target = checked_file(name, overwrite=overwrite)
-    temporary = temporary_of(target)
     height, width, count = colours.shape
     shape = {"height": height, "width": width, "count": count, "dtype": "uint8"}
-    try:
-        with (
-            quiet(),
-            rasterio.Env(GDAL_PAM_ENABLED="NO"),
-            rasterio.open(temporary, "w", driver="PNG", ZLEVEL=9, **shape) as dataset,
-        ):
-            dataset.write(colours.transpose(2, 0, 1))
-        temporary = finished(temporary)
-        give_name(name, temporary, target, overwrite=overwrite)
-    except NameTakenError:
-        raise
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if not isinstance(error, Exception):
-            raise
-        raise SinkError(f"{path}: cannot be written: {cause_of(error, str(temporary))}") from error
+    with (
+        new_file(name, checked_file(name, overwrite=overwrite), overwrite=overwrite) as temporary,
+        quiet(),
+        rasterio.Env(GDAL_PAM_ENABLED="NO"),
+        rasterio.open(temporary, "w", driver="PNG", ZLEVEL=9, **shape) as dataset,
+    ):
+        dataset.write(colours.transpose(2, 0, 1))
 
 
 def options_like(path: str) -> dict[str, str] | None:

@@ -14,11 +14,11 @@ from tilejit.errors import CodecError, ReadError
 from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.block_codec import BlockError
 from tilejit.formats.files import check_unchanged, identity_of
-from tilejit.formats.gdal.rasterio_source import open_rasterio
-from tilejit.formats.geotiff.blocks import BlockRun, KnownBlocks, Place, SharedBlocks
-from tilejit.formats.geotiff.tiff_directory import read_layout
+from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
+from tilejit.formats.geotiff.blocks import BlockRun, Held, KnownBlocks, Place, SharedBlocks
+from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_layout
 from tilejit.formats.open_files import OpenFile
-from tilejit.formats.source import check_request
+from tilejit.formats.source import BandInfo, Source, check_request
 from tilejit.kernel.nodata import is_constant
 from tilejit.system.limits import open_files_hint
 from tilejit.window import Window
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.formats.gdal.rasterio_source import RasterioSource
-    from tilejit.formats.geotiff.blocks import Held
-    from tilejit.formats.geotiff.tiff_directory import TiffLayout
-    from tilejit.formats.source import BandInfo, Source
     from tilejit.grid import Grid
 
     Spans = NDArray[np.int64]  # (block, 2): the first byte of each, and how many there are

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.formats.codecs.compression_level import MixedEncoder
-from tilejit.formats.geotiff.blocks import constant_of
+from tilejit.formats.geotiff.blocks import BlockGrid, Place, constant_of
 from tilejit.formats.output_sink import OutputWriter
 from tilejit.kernel.nodata import is_constant
 from tilejit.system.files import open_regular
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.formats.codecs.block_codec import BlockCodec, Encoded
-    from tilejit.formats.geotiff.blocks import BlockGrid, Place
     from tilejit.formats.output_sink import Guard
     from tilejit.formats.sink import Manifest, OutputProfile
     from tilejit.system.identity import FileIdentity

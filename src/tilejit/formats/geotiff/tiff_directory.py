@@ -13,14 +13,13 @@ from tilejit.errors import CodecError
 from tilejit.formats.append_file import write_all
 from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.geotiff.blocks import BlockGrid
-from tilejit.formats.source import Decoding, storage_of
+from tilejit.formats.source import Decoding, Source, storage_of
 from tilejit.sizes import counted
 from tilejit.system.program import unlogged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tilejit.formats.source import Source
 
 _COMPRESSIONS = {1: "NONE", 5: "LZW", 8: "DEFLATE", 32946: "DEFLATE", 50000: "ZSTD"}
 _KINDS = {1: "u", 2: "i", 3: "f"}  # values of SampleFormat, as NumPy's kinds
