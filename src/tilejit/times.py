@@ -12,7 +12,7 @@ import numpy as np
 from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -132,3 +132,35 @@ def _plain(one: Any) -> Any:
     if isinstance(one, (int, float)) and not isinstance(one, bool):
         raise TypeError(f"{one!r} is a number")
     return one
+
+
+_UNITS = {1: "second sec", 60: "minute min", 3600: "hour hr", 86400: "day"}
+_SECONDS = {word + end: count for count, words in _UNITS.items() for word in words.split() for end in ("", "s")}
+_SINCE = re.compile(r"(\w+) since (.+)")
+
+
+def since(units: str, values: Sequence[float]) -> list[np.datetime64 | None]:
+    """Returns dates that are counted in CF's units: ``days since 2000-01-01``.
+
+    Example:
+        >>> since("hours since 2020-01-05 00:00:00", [36])
+        [np.datetime64('2020-01-06T12:00:00')]
+    """
+    found = _SINCE.match(units.strip())
+    step, first = (_SECONDS.get(found[1].lower()), _first(found[2])) if found else (None, None)
+    if step is None or first is None:
+        return [None] * len(values)
+    return [first + np.timedelta64(round(value * step), "s") for value in values]
+
+
+def _first(text: str) -> np.datetime64 | None:
+    """What is counted from; a zone, which files leave out or say to be UTC, is not looked at."""
+    match = re.match(r"(\d{1,4}-\d{1,2}-\d{1,2})(?:[T ](\d{1,2}:\d\d(?::\d\d)?))?", text.strip())
+    if match is None:
+        return None
+    year, month, day = map(int, match[1].split("-"))
+    clock = f"T{match[2].zfill(len(match[2]) + (match[2][1] == ':'))}" if match[2] else ""
+    try:
+        return np.datetime64(f"{year:04}-{month:02}-{day:02}{clock}", "s")
+    except ValueError:
+        return None

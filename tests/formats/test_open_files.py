@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from tilejit.formats import open_files
-from tilejit.formats.open_files import OpenFile
+from tilejit.formats import files as open_files
+from tilejit.formats.files import OpenFile
 
 GRID = tj.Grid(8, 8, (30.0, 0, 0, 0, -30.0, 0), "EPSG:32633")
 

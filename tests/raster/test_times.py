@@ -9,8 +9,7 @@ import rasterio
 import tilejit as tj
 from kernels_for_tests import bits
 from tilejit.errors import KernelError, ParameterError
-from tilejit.formats.dates import since
-from tilejit.times import date_in
+from tilejit.times import date_in, since
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.kernel.decorators import Applicable
     from tilejit.raster.raster import Raster
-    from tilejit.raster.tables import Table
-    from tilejit.raster.zones import LazyTable, PolygonLayer
+    from tilejit.raster.zones import LazyTable, PolygonLayer, Table
 
 
 @click.command("zonal", help="""Make a table by zone: KERNEL over the VALUES, a row for each zone in ZONES.
@@ -57,8 +56,7 @@ def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values:
     """Makes a table."""
     from tilejit.formats.target import checked_file
     from tilejit.raster.options import RunOptions
-    from tilejit.raster.tables import csv_text, flat, table_suffix
-    from tilejit.raster.zones import compute_tables
+    from tilejit.raster.zones import compute_tables, csv_text, flat, table_suffix
 
     if output is not None:
         table_suffix(output)
@@ -118,7 +116,7 @@ def _zones(text: str, grid: Grid, cells: Cells | None, layer: str | None) -> Ras
 
 def _joined(names: Sequence[str], tables: Sequence[Table]) -> Table:
     """One table; a column whose name another kernel has too is called after its kernel as well."""
-    from tilejit.raster.tables import COUNTS, Table
+    from tilejit.raster.zones import COUNTS, Table
 
     columns = dict(tables[0])
     for kernel, table in zip(names[1:], tables[1:], strict=True):

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 SPEC, RESULT = "spec.pickle", "result.pickle"  # files of the folder
 READY, DONE = "tilejit-trial ready", "tilejit-trial done"  # lines of a trial; a kernel may print as well
 _MOST_RUNS = 15
-TOLERANCE = 1e-4
-"""The relative difference from which a result counts as another: Python computes in float64, a GPU rounds otherwise."""
+TOLERANCE = 1e-4  # the relative difference from which a result counts as another: a GPU rounds otherwise
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -172,8 +171,7 @@ def differences(found: Sequence[NDArray[Any]], expected: NDArray[Any], *, exact:
 
 _COPY_BYTES = 64_000_000  # more than any core's share of the last cache
 _SECONDS = 0.25
-_CACHED = (64, 512)
-"""Rows and columns of a tile that stays in a core's second cache with its result: 128 kB each of float32."""
+_CACHED = (64, 512)  # rows and columns of a tile that stays in a core's second cache with its result: 128 kB each
 _CHAINS, _STEPS = 4, 12
 
 

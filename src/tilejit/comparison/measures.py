@@ -57,10 +57,8 @@ class Measurement:
     stages: Stages = field(default_factory=dict)  # the time of each stage; empty where it is not known
     traffic: float | None = None
     """Seconds of a run that moves the same arrays and computes nothing; None where nothing is moved."""
-    memory: int | None = None
-    """The most bytes that all its processes held together; None where the system does not tell."""
-    different: int = 0
-    """Pixels that differ from tilejit's: in any bit, or by more than arithmetic rounds where it is another."""
+    memory: int | None = None  # the most bytes that all its processes held together; None where nobody tells
+    different: int = 0  # pixels that differ from tilejit's: in any bit, or by more than arithmetic rounds elsewhere
     distance: float = 0.0  # the largest relative difference of the others
 
     @property
@@ -90,11 +88,9 @@ class Roofline:
 
     cores: tuple[int, ...]  # the counts
     bandwidth: tuple[float, ...]  # bytes a second, read and written, of a copy that no cache holds
-    peak: tuple[float, ...]
-    """Operations a second of multiplications and additions in the kernel's compute dtype, without memory."""
+    peak: tuple[float, ...]  # operations a second of multiplications and additions in the compute dtype, without memory
     cached: tuple[float, ...]  # pixels a second of the kernel on cells that stay in the cache
-    operations: int
-    """Operations a pixel, counted in the kernel's form; one inside an unbounded loop counts as a thousand."""
+    operations: int  # operations a pixel, by the kernel's form; one in an unbounded loop counts as a thousand
     bytes_per_pixel: float  # bytes that the kernel reads and writes for a pixel
     compile: float  # seconds that compiling the kernel took, Numba itself imported before
 

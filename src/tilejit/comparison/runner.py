@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 
 _LOOK_SECONDS = 0.03  # between two looks at the memory of a child and its children
-_LOOKS = 15
-"""After so many looks it is found out anew who the children are: that reads a file for every process of the machine."""
+_LOOKS = 15  # after so many looks it is found out anew who the children are, which reads a file for every process
 
 
 def run_trial(spec: TrialSpec, cache: Path) -> Measurement:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
     from tilejit.raster.raster import Raster
 
-_SIDE = 1024
-"""Rows and columns that a piece has about: large enough that its borders, where neighbours are strangers, are few."""
+_SIDE = 1024  # rows and columns that a piece has about: its borders, where neighbours are strangers, are few
 _MOST_PIXELS = 1 << 26  # no sample is larger, of all layers together: 256 MB of float32 for each input and result
 
 

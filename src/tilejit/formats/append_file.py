@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SEGMENT = 1 << 19
-"""Bytes that are written past the page cache at once; a disk is no faster with more, and slower with half."""
+SEGMENT = 1 << 19  # bytes that are written past the page cache at once; a disk is slower with half as many
 SEGMENTS = 3  # segments in memory: one that is being filled, and others that are being written or wait for it
 PAGE = 4096  # bytes to whose multiples direct writes are bound; no disk asks for more
 
@@ -69,7 +68,7 @@ class CachedAppendFile:
         """See `AppendFile.append`."""
         with self._turn:
             offset = self._end
-            self._end = _checked_end(offset + data.size, most)
+            self._end = checked_end(offset + data.size, most)
         write_all(self.descriptor, data.data, offset)
         return offset
 
@@ -110,7 +109,7 @@ class DirectAppendFile:
             if self._error is not None:
                 raise self._error
             offset = self._end
-            _checked_end(offset + data.size, most)
+            checked_end(offset + data.size, most)
             # In turns: copying takes a hundredth of the time that encoding took.
             while data.size:
                 data = self._fill(data)
@@ -166,7 +165,8 @@ class DirectAppendFile:
         self._writer.join()
 
 
-def _checked_end(end: int, most: int) -> int:
+def checked_end(end: int, most: int) -> int:
+    """The end of a file, if it may grow so far."""
     if end > most:
         raise OSError("the file would pass 4 GB, which only a BigTIFF can: give the option BIGTIFF=YES")
     return end
@@ -188,8 +188,7 @@ def write_all(descriptor: int, left: memoryview, offset: int) -> None:
 
 
 _SECONDS = 0.05
-_CALL = "sync_file_range"
-"""Linux's call; an fsync in its place would wait twenty times a second, on macOS for the disk's own cache as well."""
+_CALL = "sync_file_range"  # Linux's call; an fsync in its place would wait twenty times a second
 _WRITE = 2  # its SYNC_FILE_RANGE_WRITE: begin to write, and wait for nothing
 
 

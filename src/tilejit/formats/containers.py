@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _NAMES = ("_FillValue", "missing_value", "fill_value", "nodata")
 """Attributes that hold a nodata value, in the order in which rioxarray asks for them."""
 _PACKING = {"scale_factor", "add_offset"}
-_KEPT = {"grid_mapping"}
-"""What a result's attributes and encoding have in common with its input's: the others tell of the input's values."""
+_KEPT = {"grid_mapping"}  # what results keep of attributes and encoding: the others tell of the input's values
 
 
 @dataclass(frozen=True, slots=True)

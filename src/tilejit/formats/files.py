@@ -1,18 +1,28 @@
-"""What is known of a file beside its cells: its name wherever the process goes, whether it is still that, its tags."""
+"""Files beside their cells: names wherever the process goes, whether they are still those, tags, and which are open.
+
+A source holds its file while it reads. Where too many are open, one that nobody reads is closed, that which was read
+longest ago first; who reads it next opens it again.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass, field
+import threading
+import weakref
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tilejit.errors import ReadError
+from tilejit.system.limits import most_open_files
+from tilejit.system.signals import lock_that_forks_await
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     State = tuple[int, int, int, int]  # device, inode, size, and when it was written
     Colour = tuple[int, int, int, int]  # red, green, blue and alpha, 0 to 255
@@ -62,11 +72,7 @@ def _absolute_parts(name: str) -> str:
 
 
 def _is_there(name: str) -> bool:
-    try:
-        Path(name).stat()
-    except (OSError, ValueError):
-        return False
-    return True
+    return size_of(name) is not None
 
 
 def local_file(name: str) -> Path | None:
@@ -121,8 +127,7 @@ def _state_of(file: str) -> State | None:
     return identity_of(status) if status is not None and S_ISREG(status.st_mode) else None
 
 
-_SPACES = ("", "RPC")
-"""The namespaces that GDAL copies: the default one, and the sensor's model of a scene that was not warped yet."""
+_SPACES = ("", "RPC")  # the namespaces that GDAL copies: the default one, and the sensor's model of a scene
 _STALE = {"OVR_RESAMPLING_ALG", "STATISTICS_APPROXIMATE"}
 """Tags of overviews, which an output has none of, and of statistics that were only estimated from them."""
 _CODED = {"palette", "Y", "Cb", "Cr"}  # interpretations that hold only with a table, or with the codec that stores them
@@ -196,11 +201,10 @@ def _ground(dataset: Any) -> GroundControl | None:
 
 
 def _band(dataset: Any, index: int, interpretation: Any, scale: float, offset: float) -> BandTags:
-    tags, colour = dataset.tags(index), interpretation.name
-    if "STATISTICS_APPROXIMATE" in tags:
-        tags = {name: value for name, value in tags.items() if not name.startswith("STATISTICS_")}
+    colour = interpretation.name
     table = _table(dataset.colormap(index)) if colour == "palette" else None
-    return BandTags(tags, scale, offset, None if colour in _CODED else colour, table)
+    said = BandTags(dataset.tags(index), scale, offset, None if colour in _CODED else colour, table)
+    return replace(said, tags=said.without_statistics()) if "STATISTICS_APPROXIMATE" in said.tags else said
 
 
 def _table(colours: Mapping[int, Colour]) -> Mapping[int, Colour] | None:
@@ -248,3 +252,97 @@ def _write_colours(dataset: Any, tags: FileTags) -> None:
     wanted = tuple(p if name is None else ColorInterp[name] for name, p in zip(names, plain, strict=True))
     if wanted != given and not any(band.table is not None for band in tags.bands):
         dataset.colorinterp = wanted
+
+
+T = TypeVar("T")
+
+_MOST, _OTHERS = 512, 64  # rasters that are open at once at most, and what the system's limit leaves to other files
+_lock = lock_that_forks_await()
+_order: dict[int, weakref.ref[OpenFile]] = {}  # type: ignore[type-arg]
+"""Those that are open, by identity; that which was held longest ago first."""
+
+
+@functools.cache
+def most() -> int:
+    """How many rasters may be open: half of what the system allows, for GDAL may open a file beside one."""
+    limit = most_open_files()
+    return _MOST if limit is None else max(4, min(_MOST, (limit - _OTHERS) // 2))
+
+
+class OpenFile(Generic[T]):
+    """A file that is open while it is held, and for as long after as there is room.
+
+    Example:
+        >>> import io
+        >>> file = OpenFile(io.StringIO.close)
+        >>> with file.held(lambda: io.StringIO("cells")) as opened:
+        ...     opened.read()
+        'cells'
+        >>> file.is_open
+        True
+        >>> file.close()
+        >>> file.is_open
+        False
+    """
+
+    def __init__(self, close: Callable[[T], object]) -> None:
+        self._close = close
+        self._value: T | None = None
+        self._holders = 0
+        self._opening = threading.Lock()
+
+    def __del__(self) -> None:
+        # At the end of Python too, where nothing is imported any more.
+        _order.pop(id(self), None)
+        if self._value is not None:
+            self._close(self._value)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open now."""
+        return self._value is not None
+
+    @contextmanager
+    def held(self, opened: Callable[[], T]) -> Iterator[T]:
+        """Gives what ``opened`` opens, if it is not open yet; nobody closes it meanwhile."""
+        with _lock:
+            self._holders += 1
+        try:
+            with self._opening:
+                if self._value is None:
+                    _make_room()
+                    self._value = opened()
+                value = self._value
+            with _lock:
+                _order.pop(id(self), None)
+                _order[id(self)] = weakref.ref(self)
+            yield value
+        finally:
+            with _lock:
+                self._holders -= 1
+
+    def close(self) -> None:
+        """Closes it, unless somebody holds it; who holds it next opens it again."""
+        with _lock:
+            if self._holders:
+                return
+            _order.pop(id(self), None)
+            value, self._value = self._value, None
+        if value is not None:
+            self._close(value)
+
+
+def has_room() -> bool:
+    """Whether one more may be open."""
+    return len(_order) < most()
+
+
+def _make_room() -> None:
+    """Closes files until one more may be open, or all others are held."""
+    with _lock:
+        # Of a list: a file that goes meanwhile takes itself out.
+        files = [file for held in list(_order.values()) if (file := held()) is not None]
+    for file in files:
+        if has_room():
+            return
+        file.close()

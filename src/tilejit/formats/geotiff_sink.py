@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from tilejit.formats.append_file import AppendFile, CachedAppendFile, open_appen
 from tilejit.formats.gdal.creation_options import block_of, default_options, is_auto, is_sparse, level_of
 from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.gdal.new_file import close_dataset, create_dataset
-from tilejit.formats.geotiff.block_writer import BlockEncoder, BlockWriter, BlockWriterOpener, SharedAppendFile
+from tilejit.formats.geotiff.block_writer import BlockEncoder, BlockWriter, SharedAppendFile, open_blocks
 from tilejit.formats.geotiff.blocks import BlockGrid
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.output import OutputFile, checked_geotiff
 from tilejit.formats.output_sink import OutputSink, OutputWriter, never_written
-from tilejit.formats.sink import WRITTEN_DIRECTLY, Manifest, OutputProfile, SinkFormat, Storage
+from tilejit.formats.sink import WRITTEN_DIRECTLY, Manifest, OutputProfile, SinkFormat, Storage, WriterOpener
 from tilejit.system.identity import FileIdentity
 
 if TYPE_CHECKING:
@@ -126,12 +127,12 @@ class BlockSink(OutputSink):
     def _new_writer(self, guard: Guard) -> BlockWriter:
         return BlockWriter(self._encoder, self._append, guard)
 
-    def opener(self, *, local: bool) -> BlockWriterOpener:
+    def opener(self, *, local: bool) -> WriterOpener:
         """What encodes blocks elsewhere, and appends them here or sends them home; see `opener_of`."""
         self._open_writers()
         if local:
             self._shared = SharedAppendFile(FileIdentity.of(self._file.temporary), self._skeleton.largest)
-        return BlockWriterOpener(self._encoder, self._shared)
+        return partial(open_blocks, self._encoder, self._shared)
 
     def _append(self, blocks: Iterable[tuple[int, Encoded]]) -> list[tuple[int, int, int]]:
         """Put blocks into the file; returns the number, offset and byte count of each."""

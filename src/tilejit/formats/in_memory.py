@@ -6,6 +6,7 @@ import mmap
 import os
 import tempfile
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tilejit.compiler.kinds import is_real
 from tilejit.errors import SinkError, SourceError
 from tilejit.formats.cells import fill, nodata_key
-from tilejit.formats.sink import Manifest, check_write
+from tilejit.formats.sink import Manifest, WriterOpener, check_write
 from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.grid import Grid
 from tilejit.system.identity import FileIdentity, process_space
@@ -41,8 +42,7 @@ class ArraySource:
     name: str = "array"  # what messages call it
     block: tuple[int, int] = (512, 512)  # rows and columns that a reader does well to keep to
     storage: SourceStorage = field(default_factory=lambda: SourceStorage("in memory"))  # how it is stored
-    mask: NDArray[np.bool_] | None = None
-    """Where it holds no data, (band, row, col), whatever the nodata value says; None for nowhere."""
+    mask: NDArray[np.bool_] | None = None  # where it holds no data whatever the nodata value says; None for nowhere
 
     @classmethod
     def of(
@@ -145,9 +145,9 @@ class ArraySink(MemorySink):
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
         self.array[:, rows, cols] = array
 
-    def opener(self, *, local: bool) -> ArrayWriterOpener:
+    def opener(self, *, local: bool) -> WriterOpener:
         """What fills the array's own memory from another process, or sends cells home; see `opener_of`."""
-        return ArrayWriterOpener(self.grid, len(self.array), self.array.dtype, self.shared if local else None)
+        return partial(open_array, self.grid, len(self.array), self.array.dtype, self.shared if local else None)
 
     def merge(self, manifest: Manifest) -> Manifest:
         """Put cells that were sent home into their place; a writer that fills the array itself sends none."""
@@ -156,39 +156,31 @@ class ArraySink(MemorySink):
         return None
 
 
+def open_array(grid: Grid, count: int, dtype: np.dtype[Any], memory: SharedMemory | None) -> ArraySink | SendingWriter:
+    """Open a writer of an array in another process; one that does not reach the memory sends its cells home."""
+    if memory is None or not memory.space.is_seen():
+        return SendingWriter(grid, count, dtype)
+    return ArraySink(memory.array((count, *grid.shape), dtype), grid)
+
+
 @dataclass(frozen=True, slots=True)
-class ArrayWriterOpener:
-    """Opens a writer of an array in another process."""
-
-    grid: Grid  # where the array's cells lie
-    count: int  # its bands
-    dtype: np.dtype[Any]  # its type
-    memory: SharedMemory | None  # the array's memory; None where workers do not reach it
-
-    def __call__(self) -> ArraySink | SendingWriter:
-        """Open it; a worker that does not reach the memory sends its cells home."""
-        if self.memory is None or not self.memory.space.is_seen():
-            return SendingWriter(self)
-        return ArraySink(self.memory.array((self.count, *self.grid.shape), self.dtype), self.grid)
-
-
 class SendingWriter:
     """Keeps cells, and sends them home."""
 
-    def __init__(self, opener: ArrayWriterOpener) -> None:
-        self._opener = opener
-        self._windows: list[tuple[tuple[int, ...], NDArray[Any]]] = []
+    grid: Grid
+    count: int
+    dtype: np.dtype[Any]
+    windows: list[tuple[tuple[int, ...], NDArray[Any]]] = field(default_factory=list)
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
         """Write a window; see `Writer.write`."""
-        like = self._opener
-        check_write("the output array", grid=like.grid, count=like.count, dtype=like.dtype, window=window, array=array)
+        check_write("the output array", grid=self.grid, count=self.count, dtype=self.dtype, window=window, array=array)
         # list.append is atomic, and the array may be reused after the call.
-        self._windows.append((astuple(window), array.copy()))
+        self.windows.append((astuple(window), array.copy()))
 
     def finish(self) -> Manifest:
         """Return the windows and their cells."""
-        return self._windows
+        return self.windows
 
 
 @dataclass(frozen=True, slots=True)

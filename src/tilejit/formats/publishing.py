@@ -191,20 +191,16 @@ def replaced_folder(new: Path) -> Path:
 
 def sync_path(path: Path) -> None:
     """Wait until a file or a folder is on the disk; a folder that nobody can sync is left to its file system."""
-    is_folder = path.is_dir()
+    is_folder, descriptor = path.is_dir(), -1
     try:
-        _sync(path, os.O_RDWR if sys.platform == "win32" and not is_folder else os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" and not is_folder else os.O_RDONLY)
+        os.fsync(descriptor)
     except OSError as error:
         if not is_folder or error.errno not in _NO_SYNC:
             raise
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def sync_file_system(folder: Path) -> None:

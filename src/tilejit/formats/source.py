@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -174,11 +173,11 @@ def check_request(
             raise ReadError(f"{source.name}: {name} has the shape {array.shape}, and should have {expected}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class ScaledSource:
     """The values of a source: float32 of integers up to 16 bits, float64 of wider ones, rounded once.
 
-    Nodata is compared with the stored counts, and becomes NaN.
+    Nodata is compared with the stored counts, and becomes NaN. Bands that have no scale are what they were.
 
     Example:
         >>> from tilejit.formats.in_memory import ArraySource
@@ -186,41 +185,27 @@ class ScaledSource:
         >>> counts = ArraySource.of(np.array([[2000, -1]], np.int16), nodata=-1)
         >>> band = replace(counts.bands[0], scale=1e-4, offset=-0.1)
         >>> out = np.empty((1, 1, 2), np.float32)
-        >>> ScaledSource(replace(counts, bands=(band,))).read((1,), Window(0, 0, 1, 2), out)
+        >>> ScaledSource.of(replace(counts, bands=(band,))).read((1,), Window(0, 0, 1, 2), out)
         >>> out.tolist()
         [[[0.10000000149011612, nan]]]
     """
 
     counts: Source  # what is stored
+    name: str
+    grid: Grid
+    bands: tuple[BandInfo, ...]
+    block: tuple[int, int]
+    storage: SourceStorage
 
-    @cached_property
-    def name(self) -> str:
-        """The path."""
-        return self.counts.name
-
-    @cached_property
-    def grid(self) -> Grid:
-        """Where its cells lie."""
-        return self.counts.grid
-
-    @cached_property
-    def bands(self) -> tuple[BandInfo, ...]:
-        """All its bands: floats, of which NaN is without data; those that have no scale are what they were."""
-        return tuple(_values_of(band) if band.is_scaled else band for band in self.counts.bands)
-
-    @cached_property
-    def block(self) -> tuple[int, int]:
-        """Rows and columns of its storage blocks."""
-        return self.counts.block
-
-    @cached_property
-    def storage(self) -> SourceStorage:
-        """How it is stored, with what its file says and holds of values too."""
-        stored = storage_of(self.counts)
-        pairs = zip(stored.tags.bands, self.counts.bands, strict=False)  # a source may say nothing of its bands
-        bands = tuple(_tags_of_values(tags) if band.is_scaled else tags for tags, band in pairs)
-        scales = tuple((band.scale, band.offset) for band in self.counts.bands)
-        return replace(stored, scales=scales, tags=replace(stored.tags, bands=bands))
+    @classmethod
+    def of(cls, counts: Source) -> ScaledSource:
+        """Makes it, with what the file says and holds of values too."""
+        stored, scales = storage_of(counts), tuple((band.scale, band.offset) for band in counts.bands)
+        pairs = zip(stored.tags.bands, counts.bands, strict=False)  # a source may say nothing of its bands
+        tags = replace(stored.tags, bands=tuple(_tags_of_values(t) if band.is_scaled else t for t, band in pairs))
+        bands = tuple(_values_of(band) if band.is_scaled else band for band in counts.bands)
+        storage = replace(stored, scales=scales, tags=tags)
+        return cls(counts, counts.name, counts.grid, bands, counts.block, storage)
 
     def read(
         self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None

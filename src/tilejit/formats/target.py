@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 255  # bytes of a file's name, where the system does not say
-_STEM = 60
-"""Bytes of a target's name that a temporary name has: enough to tell it by, and all of that fits any file system."""
+_STEM = 60  # bytes of a target's name that a temporary name has: enough to tell it by
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 """What GDAL reads beside a file: those of the one that is replaced must not attach to the new pixels."""
 

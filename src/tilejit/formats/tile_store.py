@@ -44,8 +44,7 @@ class TileStore:
     grid: Grid  # where its cells lie
     bands: tuple[BandInfo]  # its one band
     block: tuple[int, int]  # rows and columns of a tile
-    sides: bytes = b""
-    """For each tile, row by row, which of its two places holds its cells: 0 or 1; empty for 0 everywhere."""
+    sides: bytes = b""  # for each tile, row by row, which of its places holds its cells: 0 or 1; empty for 0
 
     storage: ClassVar = SourceStorage("from tiles on the disk", is_value=True)
 

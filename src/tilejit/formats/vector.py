@@ -37,8 +37,7 @@ class Features:
     shapes: Array  # (feature,): geometries of shapely; None where there is none
     index: Array  # (feature,): the id of each in its file, its label in its GeoDataFrame, or its number from 0
     crs: str | None  # the CRS of their coordinates, as WKT; None where it is not said
-    table: Any = None
-    """What their attributes are read from: a path, with a layer; a GeoDataFrame; or each one's properties."""
+    table: Any = None  # what attributes are read from: a path and a layer; a GeoDataFrame; or each one's properties
 
     def attributes(self) -> dict[str, Array]:
         """Reads their attributes: name -> (feature,)."""

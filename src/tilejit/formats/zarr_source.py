@@ -15,6 +15,7 @@ from tilejit.compiler.kinds import is_real
 from tilejit.errors import ReadError, SourceError
 from tilejit.formats.cells import fill, nodata_key
 from tilejit.formats.files import BandTags, FileTags, absolute_name, check_unchanged, states_of
+from tilejit.formats.folders.zarr_layout import load_zarr
 from tilejit.formats.gdal.crs import located
 from tilejit.formats.gdal.library import Environment, quiet
 from tilejit.formats.source import BandInfo, SourceStorage, check_request
@@ -106,10 +107,7 @@ def _runs(bands: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 
 def _group(path: str) -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise SourceError(f"{path}: Zarr needs the package zarr, 3 or later: pip install 'tilejit[zarr]'") from error
+    zarr = load_zarr(path, SourceError)
     try:
         with quiet():  # some metadata are not in the specification yet
             return zarr.open_group(path, mode="r")

@@ -71,7 +71,7 @@ def _bands(source: Source, scaled: bool | None) -> tuple[SourceBand, ...]:
         return tuple(SourceBand(source, info) for info in source.bands)
     from tilejit.formats.source import ScaledSource
 
-    values = ScaledSource(source)
+    values = ScaledSource.of(source)
     if scaled:
         sources = (values if info.is_scaled else source for info in source.bands)
         return tuple(SourceBand(each, each.bands[k]) for k, each in enumerate(sources))

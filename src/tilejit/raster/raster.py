@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
+from tilejit.formats.source import Source, storage_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
 from tilejit.sizes import counted
 from tilejit.system.signals import ends_heard
-from tilejit.times import Dates, Times
+from tilejit.times import Dates, Times, date_in, since
 
 if TYPE_CHECKING:
     import os
@@ -283,8 +286,6 @@ def _dates_of(bands: tuple[Band, ...]) -> Dates | None:
 
     What a file says of all its bands is no date of several.
     """
-    from tilejit.formats.dates import dates_of  # which few runs ask for
-
     found: dict[tuple[int, np.datetime64], None] = {}
     known: dict[int, Dates | None] = {}
     for band in bands:
@@ -295,9 +296,52 @@ def _dates_of(bands: tuple[Band, ...]) -> Dates | None:
             continue
         number = id(band.source)
         if number not in known:
-            known[number] = dates_of(band.source)
+            known[number] = _dates_of_source(band.source)
         dates = known[number]
         if dates is None:
             return None
         found[number, dates[band.info.index - 1]] = None
     return tuple(date for _, date in found) if len(found) == len(bands) else None
+
+
+_COORDINATE = re.compile(r"NETCDF_DIM_(.+)|DIM_(.+)_VALUE")  # what a layer has in a coordinate, of netCDF and of Zarr
+_CALENDARS = {"standard", "gregorian", "proleptic_gregorian"}
+
+
+def _dates_of_source(source: Source) -> Dates | None:
+    """When each band was taken: by bands' descriptions, the tag of a TIFF, a coordinate, or a name's date.
+
+    What a file says of all its bands, each of them has. None where nothing says so of every band.
+    """
+    found = [_by_descriptions(source), _by_tag(source), _by_coordinate(source), _by_name(source)]
+    return next((tuple(date for date in dates if date is not None) for dates in found if None not in dates), None)
+
+
+def _by_descriptions(source: Source) -> list[np.datetime64 | None]:
+    return [date_in(info.description or "") for info in source.bands]
+
+
+def _by_tag(source: Source) -> list[np.datetime64 | None]:
+    text = storage_of(source).tags.tags.get("", {}).get("TIFFTAG_DATETIME", "")
+    return [date_in(text)] * len(source.bands)
+
+
+def _by_name(source: Source) -> list[np.datetime64 | None]:
+    return [date_in(Path(source.name).name)] * len(source.bands)
+
+
+def _by_coordinate(source: Source) -> list[np.datetime64 | None]:
+    """By what GDAL says of netCDF's variables, and of Zarr's."""
+    tags = storage_of(source).tags
+    file = tags.tags.get("", {})
+    return [_by_band(band.tags, file) for band in tags.bands] or [None]
+
+
+def _by_band(tags: Mapping[str, str], file: Mapping[str, str]) -> np.datetime64 | None:
+    for name, value in tags.items():
+        found = _COORDINATE.fullmatch(name)
+        dimension = (found[1] or found[2]) if found else ""
+        units = tags.get(f"DIM_{dimension}_UNIT", file.get(f"{dimension}#units", ""))
+        if found and " since " in units and file.get(f"{dimension}#calendar", "standard") in _CALENDARS:
+            return since(units, [float(value)])[0]
+    return None

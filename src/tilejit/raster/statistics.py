@@ -10,9 +10,9 @@ from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.graph import Band, Reduced, Statistic
 from tilejit.engine.planning.planner import make_job, request_of
-from tilejit.errors import ParameterError, warn_caller
+from tilejit.errors import ParameterError
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import warning_of
+from tilejit.raster.running import warned, warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ def run_reduced(reduced: Sequence[Reduced], label: str, options: RunOptions) -> 
         requests = [request_of(one) for one in reduced]
         job = make_job(reduced[0].grid, requests, options.settings(bands, executor))
         report = run_job(job, [], executor, progress=progress)
-    warning = warning_of(label, report, job)
-    if warning is not None:
-        warn_caller(warning)
-    return report.results[1:]
+    return warned(report.results[1:], warning_of(label, report, job))
 
 
 class LazyNumber(Statistic):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What a system or a file system says that has no such call."""
+_NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # what says one that has no such call
 _NO_LINKS = _NOT_HERE | {errno.EPERM, errno.EACCES, errno.EMLINK}  # what one says that has no hard links, as FAT
 _KINDS = (
     (stat.S_ISLNK, "a link"),

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 ORIGIN = r"\d+-[0-9a-f]+-[0-9a-f]{12}"  # what an `origin` looks like, as a regular expression
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux: what tells one run of one kernel from all others
-_PROCESSES = Path("/proc/self/ns/pid")
-"""Linux: what tells the space that process numbers are counted in; a container has one of its own."""
+_PROCESSES = Path("/proc/self/ns/pid")  # Linux: the space that process numbers are counted in; a container has its own
 _NAMESPACES = ("pid", "time")  # what gives a process its number, and its beginning
 _STATE, _THREADS, _BEGIN = 0, 17, 19
 """Where these are in /proc/PID/stat, behind the program's name; the beginning in ticks since the boot.

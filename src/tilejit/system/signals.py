@@ -18,12 +18,10 @@ _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if 
 _PATIENCE = 2.0
 """Seconds after the first signal in which others count for nothing: mpiexec, terminals and service managers send two or
 three in a row, and the second would end the cleaning up. A later one is somebody who is tired of waiting."""
-_GLANCE = 0.05
-"""Seconds between two looks at whether Ctrl-C was pressed: a wait without an end does not let it through everywhere."""
+_GLANCE = 0.05  # seconds between two looks: a wait without an end does not let Ctrl-C through everywhere
 _BEGINS = 20  # looks within which a thread that was asked for has begun
 
-_going: list[Callable[[], object]] = []
-"""What stops each thing that goes on. The main thread alone looks at it, as its handlers do."""
+_going: list[Callable[[], object]] = []  # what stops each thing that goes on; the main thread alone looks at it
 _told: list[tuple[int, float]] = []  # the signal that came first, and when
 
 

@@ -38,24 +38,11 @@ def check_distributed(job: Job) -> None:
     JobSpec.of(job)
 
 
-def distribute(
-    run: Run,
-    sinks: Sequence[Sink],
-    windows: Iterable[Window],
-    totals: Totals,
-    journal: Journal | None,
-    *,
-    executor: Executor,
-) -> Figures:
-    """Has windows computed on an executor; when it raises, none of its own workers writes any more."""
-    distribution = _Distribution(run, sinks, totals, journal, executor=executor)
-    distribution.compute(windows)
-    return distribution.figures
+class Distribution:
+    """Has windows computed on an executor; when that raises, none of its own workers writes any more."""
 
-
-class _Distribution:
     def __init__(
-        self, run: Run, sinks: Sequence[Sink], totals: Totals, journal: Journal | None, *, executor: Executor
+        self, run: Run, sinks: Sequence[Sink], totals: Totals, journal: Journal | None, executor: Executor
     ) -> None:
         self._run, self._sinks, self._totals, self._journal, self._executor = run, sinks, totals, journal, executor
         self._openers = tuple(opener_of(sink, local=executor.local) for sink in sinks)
@@ -64,9 +51,10 @@ class _Distribution:
         self._sentinel = Sentinel.of(self._name, path, local=executor.local)
         self._failures: Counter[Window] = Counter()
         self._again: deque[Window] = deque()
-        self.figures = Figures()
+        self._figures = Figures()
 
-    def compute(self, windows: Iterable[Window]) -> None:
+    def compute(self, windows: Iterable[Window]) -> Figures:
+        """Returns what workers did, when all is computed."""
         left, cancellation = iter(windows), self._run.cancellation
         with self._sentinel.shown(), cancellation.calling(self._sentinel.remove):
             self._check_workers()
@@ -78,6 +66,7 @@ class _Distribution:
                         cancellation.check()
                         self._take(outcome)
                 is_done = not self._again
+        return self._figures
 
     def _check_workers(self) -> None:
         """Has workers elsewhere look for the folders that they are to write to, before anything is computed."""
@@ -108,8 +97,8 @@ class _Distribution:
         if self._journal is not None:
             self._journal.add([window], kept, result.states)
         self._totals.add(result.states)
-        self.figures += result.figures
-        self._run.tell(self.figures.tiles, "")
+        self._figures += result.figures
+        self._run.tell(self._figures.tiles, "")
 
     def _note_failure(self, window: Window, error: BaseException | None) -> None:
         """Puts a window back, or gives the run up."""

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from tilejit.window import Window
 
 _GLANCE = 0.5  # seconds between two looks for the sentinel
-_last = threading.local()
-"""The job that this thread has opened: a pool of threads has one each, and closes no file under another."""
+_last = threading.local()  # the job that this thread has opened: a pool's threads have one each
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ class JobSpec:
     """A job that can be pickled."""
 
     plan: Plan  # the plan of the whole
-    inputs: tuple[Input | Source, ...]
-    """What each of its reads reads: what opens it, or what is a value and reads by itself."""
+    inputs: tuple[Input | Source, ...]  # what each of its reads reads: what opens it, or what is a value
     kernels: bytes  # the kernel of each of its steps, pickled; what it needs is looked for in `path`
     fingerprints: tuple[str, ...]  # what each of them computes, in short; a worker refuses another kernel of that name
     parameters: tuple[Mapping[str, Any], ...]  # the bound parameters of each step
@@ -117,7 +115,7 @@ class JobSpec:
             _check_same(kernel, fingerprint)
         files = {i: replace(i, is_scaled=False) for i in self.inputs if isinstance(i, Input)}
         opened = {file: file.open() for file in dict.fromkeys(files.values())}
-        made = {i: ScaledSource(opened[file]) if i.is_scaled else opened[file] for i, file in files.items()}
+        made = {i: ScaledSource.of(opened[file]) if i.is_scaled else opened[file] for i, file in files.items()}
         sources = tuple(made[i] if isinstance(i, Input) else i for i in self.inputs)
         for read, source in zip(self.plan.reads, sources, strict=True):
             here, there, size = source.grid.shape, self.plan.grid.shape, storage_of(source).stored_bytes
@@ -155,8 +153,7 @@ class Sentinel:
     they share with the leader, and stops within about a second of the run's end.
     """
 
-    path: Path
-    """Among temporary files; where workers are on other machines, beside the first output, so that they may see it."""
+    path: Path  # among temporary files; for workers on other machines, beside the first output
     folder: FileIdentity  # its folder: a worker that sees it, and not the file, knows that the run has ended
 
     @classmethod

@@ -106,9 +106,9 @@ def _run_pass(
             if executor is None:
                 figures = _compute(run, sinks, windows, totals, journal)
             else:
-                from tilejit.engine.distribution.leader import distribute
+                from tilejit.engine.distribution.leader import Distribution
 
-                figures = distribute(run, sinks, windows, totals, journal, executor=executor)
+                figures = Distribution(run, sinks, totals, journal, executor).compute(windows)
         if journal is not None:
             journal.remove()
         return _report(run, sinks, windows, figures, totals, executor=executor)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilejit.formats.codecs.compression_level import coders_for
+from tilejit.formats.files import most
 from tilejit.formats.gdal.creation_options import is_auto, level_of
-from tilejit.formats.open_files import most
 from tilejit.formats.sink import WRITTEN_DIRECTLY
 from tilejit.sizes import counted, format_size
 

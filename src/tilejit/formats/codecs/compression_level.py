@@ -22,17 +22,14 @@ _COSTS = {"ZSTD": {1: 1.4, 2: 1.7, 3: 2.3}, "DEFLATE": {1: 5.0, 2: 6.0, 3: 6.3, 
 _LIMIT = 1.015
 """How much larger the file may become than the coder that was asked for would make it; half a percent below the 2 %
 that are promised, because that size is an estimate for the blocks that it did not encode."""
-_CEILING = 1.0175
-"""A block that turns out to be like others than was expected, and would lift the total above this, is encoded again."""
-_DEAREST = 1.06
-"""A coder that writes more than that times what was asked for is left alone: few of its blocks would fit in."""
+_CEILING = 1.0175  # a block that was taken for another kind, and lifts the total above this, is encoded again
+_DEAREST = 1.06  # a coder that writes more than that times what was asked for is left alone: few blocks would fit
 _UNLIKE = 0.15
 """A block is of another kind than a sample if the bytes left, or those taken away, differ by this share and"""
 _SLACK = 0.005  # this much more of the block
 _SAMPLES = 16  # samples that are remembered; a file is seldom of more kinds of blocks
 _FEW = 16  # a file of fewer blocks is encoded as asked: by the time that it is known, it is written
-_PAUSES = (53, 61, 67)
-"""Blocks between samples. Primes, for samples should not all come from one column of blocks."""
+_PAUSES = (53, 61, 67)  # blocks between samples; primes, for samples should not all come from one column of blocks
 _SAMPLE_BYTES = {"DEFLATE": 1 << 18}
 """How much of a block is tried: a quarter of 512 x 512 float32 tells ISA-L's size against DEFLATE 6 within 0.2 %, and
 DEFLATE 6 takes five blocks' time for one. ZSTD's tables go by the size of what is encoded, so it needs the whole."""
@@ -179,8 +176,7 @@ class MixedEncoder:
         self._samples: deque[SampleBlock] = deque(maxlen=_SAMPLES)
         self._like: SampleBlock | None = None  # what the next block is taken to be like
         self._begun = self._next_sample = 0
-        self._stored = self._asked = 0.0
-        """Bytes that were stored, and about how many the coder asked for would have stored."""
+        self._stored = self._asked = 0.0  # bytes that were stored, and about how many the coder asked for would have
         self._blocks: Counter[int] = Counter()  # how many blocks each coder has encoded
 
     def compress(self, data: NDArray[np.uint8]) -> Encoded:

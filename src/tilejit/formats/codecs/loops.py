@@ -25,8 +25,7 @@ COMPILED = (
 )  # fmt: skip
 """The functions that are compiled."""
 CORRUPT = -1  # what stands for an LZW code that is in no table
-TABLE = 5120
-"""Places in LZW's table. Codes have 12 bits at the most; libtiff lets writers be late with the code that clears it."""
+TABLE = 5120  # places in LZW's table: codes have 12 bits, and writers may be late with the one that clears it
 
 _LANES = np.uint64(0x00FF00FF00FF00FF)
 _BYTE = np.uint64(0xFF)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from tilejit.formats.sink import Manifest, OutputProfile, SinkFormat, WriterOpener
 
 
-Checksum = list[str | int]
-"""A file's name in its folder, its size and the CRC-32 of its bytes; a size of -1 where it was not written."""
+Checksum = list[str | int]  # a file's name, its size and the CRC-32 of its bytes; a size of -1 where it was not written
 
 _PIECE = 1 << 20
 

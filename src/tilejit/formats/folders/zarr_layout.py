@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.errors import SinkError
+from tilejit.errors import SinkError, TilejitError
 from tilejit.formats.gdal.creation_options import stored_dtype
 from tilejit.formats.gdal.library import quiet
 from tilejit.system.files import kind_of
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from tilejit.grid import Grid
 
 
-def load_zarr(path: str) -> Any:
-    """Import zarr."""
+def load_zarr(path: str, refusal: type[TilejitError] = SinkError) -> Any:
+    """Import zarr, or refuse a path where it is not installed, or too old for Zarr v3."""
     try:
         import zarr
         from zarr.codecs import ZstdCodec  # noqa: F401 - what version 3 has, and 2 has not
     except ImportError as error:
-        raise SinkError(f"{path}: Zarr needs the package zarr, 3 or later: pip install 'tilejit[zarr]'") from error
+        raise refusal(f"{path}: Zarr needs the package zarr, 3 or later: pip install 'tilejit[zarr]'") from error
     return zarr
 
 
@@ -155,8 +155,7 @@ def _add_array(group: Any, name: str, values: Any, dimensions: tuple[str, ...], 
 
 
 METADATA = "zarr.json"  # the file that makes a folder a group or an array
-_UNFINISHED = re.compile(r"\w+\.[0-9a-f]{32}\.partial")
-"""What zarr calls a file until it is written; a worker that was killed leaves it."""
+_UNFINISHED = re.compile(r"\w+\.[0-9a-f]{32}\.partial")  # what zarr calls a file until it is written
 
 
 def strangers(folder: Path) -> Iterator[Path]:

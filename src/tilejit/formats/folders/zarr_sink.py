@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_fol
 from tilejit.formats.folders.zarr_layout import METADATA, band_names, consolidate, create_group, load_zarr, strangers
 from tilejit.formats.output import check_replaceable
 from tilejit.formats.output_sink import OutputWriter
-from tilejit.formats.sink import Manifest, OutputProfile, SinkFormat, Storage
+from tilejit.formats.sink import Manifest, OutputProfile, SinkFormat, Storage, WriterOpener
 from tilejit.formats.target import local_target
 from tilejit.system.files import kind_of
 
@@ -107,8 +107,8 @@ class ZarrSink(FolderSink):
     def _new_writer(self, guard: Guard | None) -> ZarrWriter:
         return ZarrWriter(self._profile, self.block, self._folder.temporary, guard)
 
-    def _opener(self, folder: FileIdentity, *, local: bool) -> ZarrOpener:  # noqa: ARG002 - it is the same anywhere
-        return ZarrOpener(self._profile, self.block, folder)
+    def _opener(self, folder: FileIdentity, *, local: bool) -> WriterOpener:  # noqa: ARG002 - it is the same anywhere
+        return partial(open_chunks, self._profile, self.block, folder)
 
     def _create(self) -> None:
         create_group(self._folder.temporary, self._profile, self._storage)
@@ -124,18 +124,10 @@ class ZarrSink(FolderSink):
         consolidate(self._folder.temporary)
 
 
-@dataclass(frozen=True, slots=True)
-class ZarrOpener:
-    """What opens a `ZarrWriter` in a worker, on any machine that sees the folder."""
-
-    profile: OutputProfile  # the whole output
-    block: tuple[int, int]  # rows and columns of its chunks
-    folder: FileIdentity  # where the group is
-
-    def __call__(self) -> ZarrWriter:
-        """Open it."""
-        check_folder(self.profile.path, self.folder)
-        return ZarrWriter(self.profile, self.block, Path(self.folder.path))
+def open_chunks(profile: OutputProfile, block: tuple[int, int], folder: FileIdentity) -> ZarrWriter:
+    """Open a writer of chunks in a worker, on any machine that sees the folder."""
+    check_folder(profile.path, folder)
+    return ZarrWriter(profile, block, Path(folder.path))
 
 
 _SETTLING = threading.Lock()  # of two that wait for all others, each would wait for the other

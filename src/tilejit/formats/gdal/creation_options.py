@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BLOCK = 512
-_STRIP_CELLS = 1 << 18
-"""GDAL's own strips hold 8 KB, which is thousands of little blocks; ours hold as many cells as a tile."""
+_STRIP_CELLS = 1 << 18  # of a strip, as many as of a tile: GDAL's own hold 8 KB, which is thousands of blocks
 
 _REFUSED = {
     "APPEND_SUBDATASET": "tilejit writes one raster per file",
@@ -28,10 +27,8 @@ _REFUSED = {
 }
 _LEVELS = {"DEFLATE": ("ZLEVEL", "6"), "ZSTD": ("ZSTD_LEVEL", "1")}
 """The option of a compression's level, and the level that files are as small as where nobody gave one."""
-AUTO = "AUTO"
-"""What a level says where nobody gave one: files are about as small as by that of `_LEVELS`, whoever encodes."""
-_PIXELS_ONLY = {"WEBP"}
-"""Compressions of colours, which have to lie together; GDAL writes a file of separate bands, and does not read it."""
+AUTO = "AUTO"  # a level that nobody gave: files are about as small as by that of `_LEVELS`, whoever encodes
+_PIXELS_ONLY = {"WEBP"}  # colours that have to lie together: separate bands GDAL writes, and does not read
 _YES, _NO = ("YES", "TRUE", "ON", "1"), ("NO", "FALSE", "OFF", "0")
 
 

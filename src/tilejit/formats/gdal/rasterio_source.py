@@ -16,10 +16,9 @@ import numpy as np
 
 from tilejit.errors import ReadError, SourceError
 from tilejit.formats.cells import convert, nodata_key, scratch, set_nan, set_valid, survives
-from tilejit.formats.files import absolute_name, check_unchanged, read_tags, size_of, states_of
+from tilejit.formats.files import OpenFile, absolute_name, check_unchanged, has_room, read_tags, size_of, states_of
 from tilejit.formats.gdal.crs import grid_of
 from tilejit.formats.gdal.library import Environment, cause_of, complaints, load_rasterio, quiet, speechless
-from tilejit.formats.open_files import OpenFile, has_room
 from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.system.limits import open_files_hint
 
@@ -44,8 +43,7 @@ class RasterioSource:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self.environment = Environment.current()
-        """What held of ``rasterio.Env`` when it was opened: it holds for all its reads."""
+        self.environment = Environment.current()  # what held of ``rasterio.Env`` then holds for all reads
         self.storage = SourceStorage("through GDAL", environment=self.environment)
         self._lock = threading.Lock()
         self._local = threading.local()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.formats.append_file import checked_end
 from tilejit.formats.codecs.compression_level import MixedEncoder
 from tilejit.formats.geotiff.blocks import BlockGrid, Place, constant_of
 from tilejit.formats.output_sink import OutputWriter
@@ -67,8 +68,7 @@ class BlockEncoder:
         self._codec, self._sparse = codec, sparse
         self._mixed = MixedEncoder(codec.compression, codec.level, blocks.count, auto=auto)
         nodata = 0 if profile.nodata is None else profile.nodata
-        self._left_out = np.asarray(nodata, codec.dtype.newbyteorder("="))
-        """What readers take the cells of a missing block for."""
+        self._left_out = np.asarray(nodata, codec.dtype.newbyteorder("="))  # what a missing block reads as
         self._last: tuple[tuple[int, ...], bytes, bytes] | None = None
         """The shape and cell of the last constant block, and what it is stored as."""
         self._made_of = functools.partial(BlockEncoder, sparse=sparse, auto=auto), (profile, blocks, codec)
@@ -141,18 +141,9 @@ class BlockWriter(OutputWriter):
         return {"blocks": self._entries[::3], "offsets": self._entries[1::3], "counts": self._entries[2::3]}
 
 
-@dataclass(frozen=True, slots=True)
-class BlockWriterOpener:
-    """Opens a `BlockWriter` in another process."""
-
-    encoder: BlockEncoder  # what encodes blocks
-    file: SharedAppendFile | None
-    """The file that blocks are appended to, where the worker sees it; None where it will not."""
-
-    def __call__(self) -> BlockWriter:
-        """Open it."""
-        is_seen = self.file is not None and self.file.place.is_seen()
-        return BlockWriter(self.encoder, self.file.append if self.file is not None and is_seen else None)
+def open_blocks(encoder: BlockEncoder, file: SharedAppendFile | None) -> BlockWriter:
+    """Open a writer in another process, which appends blocks to the file where it sees it."""
+    return BlockWriter(encoder, file.append if file is not None and file.place.is_seen() else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +172,4 @@ class SharedAppendFile:
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         if written < block.nbytes:
             raise OSError(f"the disk took {written:,} of the {block.nbytes:,} bytes of a block")
-        if end > self.largest:
-            raise OSError("the file would pass 4 GB, which only a BigTIFF can: give the option BIGTIFF=YES")
-        return end - written, written
+        return checked_end(end, self.largest) - written, written

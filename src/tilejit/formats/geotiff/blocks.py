@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RATIO = 128  # a block of one value takes less than this part of its bytes with any codec (LZW 0.6 %, DEFLATE 0.1 %)
-_MOST_SPARE = 32
-"""Pieces of memory that are kept for the next blocks: as many as threads decode at once, on most machines."""
+_MOST_SPARE = 32  # pieces of memory that are kept for the next blocks: as many as threads decode at once, mostly
 _MOST_KNOWN = 64  # shapes and values that are remembered of one file: few hold more that come again
 
 
