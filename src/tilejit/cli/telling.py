@@ -239,16 +239,6 @@ def _kernels() -> str:
     )
 
 
-_LINES: dict[str, Callable[[], str]] = {
-    "tilejit": _tilejit,
-    "python": _python,
-    "packages": _packages,
-    "cores": _cores,
-    "memory": _memory,
-    "gpu": _gpu,
-    "cache": _cache,
-    "loading": _loading,
-    "codecs": _codecs,
-    "kernels": _kernels,
-}
+_TOLD = (_tilejit, _python, _packages, _cores, _memory, _gpu, _cache, _loading, _codecs, _kernels)
+_LINES: dict[str, Callable[[], str]] = {tell.__name__.removeprefix("_"): tell for tell in _TOLD}
 """Label -> what is told."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.native_function import Functions, NativeFunction
 from tilejit.engine.reductions import contiguous, deviation, quotient
 
 if TYPE_CHECKING:
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.runs import Runs
     from tilejit.kernel.zonal import Fold
 
     Array = NDArray[Any]
 
 _LOOPS = Path(__file__).with_name("zonal_loops.py")
-SHARE_UNIT = 40
-"""A whole has 2 ** so many units of a share."""
+SHARE_UNIT = 40  # a whole has 2 ** so many units of a share
 _UNITS = {SHARE_UNIT: 4, 149: 10, 298: 19, 189: 13, 338: 21, 1074: 68, 2148: 135}
 """Limbs of 32 bits that sums take, by their unit, of which a whole has 2 ** so many: that of shares; of float32 and its
 squares, and of both times shares; and of float64, and its squares."""
@@ -161,10 +159,8 @@ def whole_numbers(limbs: Array) -> list[int]:
 class Weights:
     """How much of each zone counts: cells, or sums of shares in their units."""
 
-    counts: Array
-    """(zone,) cells."""
-    shares: list[int] | None
-    """Sums of shares, if cells have such."""
+    counts: Array  # (zone,) cells
+    shares: list[int] | None  # sums of shares, if cells have such
 
     @property
     def column(self) -> Array:

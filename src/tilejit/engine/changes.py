@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 class Changed:
     """What has changed."""
 
-    cells: int
-    """How many cells."""
-    boxes: tuple[Window, ...]
-    """For each tile with such cells the smallest window that holds them."""
+    cells: int  # how many cells
+    boxes: tuple[Window, ...]  # for each tile with such cells the smallest window that holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +41,9 @@ class Changes:
         (1, 'rows 5:6, cols 2:3')
     """
 
-    flips: tuple[bool, bool]
-    """Whether rows and columns of cells are turned around, as bodies see them."""
+    flips: tuple[bool, bool]  # whether rows and columns of cells are turned around, as bodies see them
     name: ClassVar[str] = "which cells changed"
-    cell_bytes: ClassVar[int] = 3
-    """Flags: of what differs, and of what is NaN."""
+    cell_bytes: ClassVar[int] = 3  # flags: of what differs, and of what is NaN
     state_bytes: ClassVar[int] = 1000
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:

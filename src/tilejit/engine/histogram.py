@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tilejit.engine.reductions import contiguous, loop
+from tilejit.engine.reductions import Summary, contiguous, loop
 from tilejit.errors import ParameterError, ReadError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.partials import State
-    from tilejit.engine.reductions import Summary
     from tilejit.window import Window
 
 _I64, _F64 = np.dtype(np.int64), np.dtype(np.float64)
@@ -37,15 +36,12 @@ class ClassCounts:
     """
 
     name: str
-    bins: int
-    """How many classes."""
+    bins: int  # how many classes
     edges: tuple[float, ...] = ()
     """Those of the classes; none until an earlier pass has told which they are, from the least cell to the greatest."""
-    is_even: bool = False
-    """Whether classes are equally wide."""
+    is_even: bool = False  # whether classes are equally wide
 
-    cell_bytes: ClassVar[int] = 17
-    """A copy, and of integers two."""
+    cell_bytes: ClassVar[int] = 17  # a copy, and of integers two
 
     @classmethod
     def between(cls, bins: int, low: float, high: float) -> ClassCounts:
@@ -64,11 +60,7 @@ class ClassCounts:
         return [(loop("count_classes"), (*cells, (_I64, 0, "")))]
 
     def given(self, summary: Summary) -> ClassCounts:
-        """The reduction from the least cell to the greatest; from 0 to 1 where there is none.
-
-        Raises:
-            ReadError: A cell is infinite.
-        """
+        """The reduction from the least cell to the greatest; from 0 to 1 where there is none."""
         low, high = (0.0, 1.0) if not summary.count else (summary.min, summary.max)
         if not math.isfinite(high - low):
             raise ReadError(f"a histogram from {low:g} to {high:g} has no classes: give it range=(low, high)")
@@ -96,11 +88,7 @@ class ClassCounts:
 
 
 def classes(bins: int | Sequence[float], ends: tuple[float, float] | None) -> ClassCounts:
-    """The reduction that classes are asked for by: how many, or their edges.
-
-    Raises:
-        ParameterError: There is no class, or edges or ends do not rise.
-    """
+    """The reduction that classes are asked for by: how many, or their edges."""
     edges = None if isinstance(bins, int) else tuple(map(float, bins))
     rising = edges or tuple(map(float, ends or ()))
     if (edges is None and bins < 1) or (edges is not None and len(edges) < 2):  # type: ignore[operator]

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-Piece = dict[str, Any]
-"""Zones in order, and parts of a table: rows for each of them, or entries of keys."""
+Piece = dict[str, Any]  # zones in order, and parts of a table: rows for each of them, or entries of keys
 
 
 def size_of(piece: Piece) -> int:

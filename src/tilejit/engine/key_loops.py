@@ -13,8 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("count_keys", "merge_entries", "find_extreme")
-"""The functions that are compiled."""
+COMPILED = ("count_keys", "merge_entries", "find_extreme")  # the functions that are compiled
 
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 

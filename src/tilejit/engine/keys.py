@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.native_function import Functions, NativeFunction
 from tilejit.engine.partials import gathered
 from tilejit.engine.reductions import contiguous
 from tilejit.errors import MemoryLimitError
@@ -24,31 +24,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.compiler.jit.native_function import Functions
     from tilejit.engine.runs import Runs
 
     Array = NDArray[Any]
 
-MOST_ENTRIES = 20_000_000
-"""Entries that a table may have, of 24 bytes each."""
-SHARE_UNITS = 1 << 30
-"""What a whole cell counts where cells count by shares: these are rounded to 1e-9."""
+MOST_ENTRIES = 20_000_000  # entries that a table may have, of 24 bytes each
+SHARE_UNITS = 1 << 30  # what a whole cell counts where cells count by shares: these are rounded to 1e-9
 _LOOPS = Path(__file__).with_name("key_loops.py")
 _U8, _I32, _I64 = (np.dtype(name) for name in ("u1", "i4", "i8"))
-_TABLE = 1 << 12
-"""How many places the hash table of a tile begins with."""
+_TABLE = 1 << 12  # how many places the hash table of a tile begins with
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Targets:
     """Prefixes of the keys that ranks have, by zone, and how much lies below each; in the order of both."""
 
-    entries: Array
-    """(target, 3): zone, prefix, and what the cells of the zone count that have a lesser one."""
-    shift: int
-    """How far keys are shifted to prefixes."""
-    totals: Array
-    """(zone, 2): zone, and what its cells count."""
+    entries: Array  # (target, 3): zone, prefix, and what the cells of the zone count that have a lesser one
+    shift: int  # how far keys are shifted to prefixes
+    totals: Array  # (zone, 2): zone, and what its cells count
 
     def spans(self, zones: Array) -> Array:
         """(zone, 2): the targets of each zone, from one and up to another."""
@@ -78,8 +71,7 @@ def key_functions() -> Functions:
     return [(loop("count_keys"), cells), (loop("merge_entries"), (entries, entries, entries))]
 
 
-NOWHERE = np.iinfo(np.int64).max
-"""The place of the extremes of a zone without cells that count."""
+NOWHERE = np.iinfo(np.int64).max  # the place of the extremes of a zone without cells that count
 
 
 def place_functions(dtype: np.dtype) -> Functions:

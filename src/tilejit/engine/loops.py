@@ -14,8 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("moments", "count_keys", "count_classes", "alike", "find_runs")
-"""The functions that are compiled."""
+COMPILED = ("moments", "count_keys", "count_classes", "alike", "find_runs")  # the functions that are compiled
 
 _LIMB, _LOWER = 0xFFFFFFFF, 0x3FFFFFF
 _HASH = np.uint64(0x9E3779B97F4A7C15)  # unsigned, for Numba takes it that signed products do not overflow

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _Piece = TypeVar("_Piece")
-State = Any
-"""What a partial has so far: of JSON's types, so that a journal keeps it and any process takes it."""
+State = Any  # what a partial has so far: of JSON's types, so that a journal keeps it and any process takes it
 
 
 class Partial(Protocol):

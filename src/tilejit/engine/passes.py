@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tilejit.engine.planning.iterations import repeat_of, stores_of
-from tilejit.engine.planning.planner import awaited, bound
+from tilejit.engine.planning.planner import Job, awaited, bound
 from tilejit.errors import IterationLimitError, SinkError
 from tilejit.formats.publishing import remove_folder, sweep
 from tilejit.formats.target import require_own, temporary_of
@@ -31,15 +31,13 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.journal import Journal
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.graph import Iteration
-    from tilejit.engine.planning.planner import Job
     from tilejit.engine.reductions import Refined
     from tilejit.formats.sink import Sink
     from tilejit.formats.source import Source
     from tilejit.kernel.kernel import Edge
     from tilejit.window import Window
 
-    Runner = Callable[[Job, Sequence[Sink]], Report]
-    """Runs one pass."""
+    Runner = Callable[[Job, Sequence[Sink]], Report]  # runs one pass
     Tell = Callable[[str], object]
 
 
@@ -177,9 +175,6 @@ def _iterate(job: Job, run: Runner, folder: Path, tell: Callable[[str], object])
 
     Returns:
         What reads the cells, and what was done.
-
-    Raises:
-        IterationLimitError: Cells still change in the last sweep that is allowed.
     """
     limit, name = job.plan.repeat.limit if job.plan.repeat else 0, _state_of(job).name
     sources = tuple(_located(s, folder) if isinstance(s, TileStore) else s for s in job.sources)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.native_function import Functions, NativeFunction
 from tilejit.engine.reductions import contiguous
 from tilejit.engine.runs import Runs
 from tilejit.window import Window, tiles
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.compiler.jit.native_function import Functions
     from tilejit.formats.vector import GridPolygons
     from tilejit.grid import Grid
 
@@ -28,14 +27,11 @@ Cells = Literal["centre", "fraction", "touched"]
 """Which cells belong to a polygon: those whose centre it holds, each by its share, all that it touches."""
 _CELLS: dict[str, int] = {"centre": 0, "fraction": 1, "touched": 2}
 _FRACTION = 1
-_STEPS = 2.0**40
-"""Steps of a cell in which heights are counted: `polygon_loops`."""
-_CHUNK = 32
-"""Edges that are looked at together when those of a tile are looked for."""
+_STEPS = 2.0**40  # steps of a cell in which heights are counted: `polygon_loops`
+_CHUNK = 32  # edges that are looked at together when those of a tile are looked for
 _PANEL, _PROBE = (64, 1024), (32, 256)
 """Rows and columns that are filled at a time: 1 MB of covers and areas; and where a centre is looked for."""
-_STRIP = 1 << 17
-"""Rows times polygons that are folded at a time."""
+_STRIP = 1 << 17  # rows times polygons that are folded at a time
 _LOOPS = Path(__file__).with_name("polygon_loops.py")
 _I32, _I64, _F64 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64)
 _BUFFERS = (_F64, 2), (_F64, 2), (_I64, 2), (_I32, 2), (_F64, 1)
@@ -61,20 +57,13 @@ class PolygonZones:
         ([0, 1], [1, 2], [0.5, 1.0])
     """
 
-    grid: Grid
-    """Of the raster."""
-    points: Array
-    """(point, 2): columns and rows as bodies see the raster."""
-    chunks: Array
-    """(chunk, 3): edges of a ring: their first point, their last one, what their right side counts."""
-    reaches: Array
-    """(chunk, 4): the upmost row, the lowest, the leftmost column and the rightmost that they reach."""
-    firsts: Array
-    """(polygon + 1,): the first chunk of each."""
-    bounds: Array
-    """(polygon, 4): its first row, the row after the last, and so its columns, within the raster."""
-    cells: Array
-    """(polygon,): which cells belong to it, a number of `polygon_loops`."""
+    grid: Grid  # of the raster
+    points: Array  # (point, 2): columns and rows as bodies see the raster
+    chunks: Array  # (chunk, 3): edges of a ring: their first point, their last one, what their right side counts
+    reaches: Array  # (chunk, 4): the upmost row, the lowest, the leftmost column and the rightmost that they reach
+    firsts: Array  # (polygon + 1,): the first chunk of each
+    bounds: Array  # (polygon, 4): its first row, the row after the last, and so its columns, within the raster
+    cells: Array  # (polygon,): which cells belong to it, a number of `polygon_loops`
 
     @classmethod
     def of(cls, polygons: GridPolygons, grid: Grid, cells: Cells) -> PolygonZones:

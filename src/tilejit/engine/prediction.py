@@ -28,17 +28,14 @@ if TYPE_CHECKING:
 
 _FIRST_PIXELS = 128 * 128
 """Pixels of the first sample, in which kernels are loaded or compiled; each of the next has four times as many."""
-_ENOUGH_SECONDS = 0.5
-"""Core seconds of a sample that is large enough."""
+_ENOUGH_SECONDS = 0.5  # core seconds of a sample that is large enough
 _ENOUGH_BLOCKS = 64
 """Blocks of an output there, a quarter of them in the sample before: files of fewer than 16 are encoded exactly as
 asked (`codecs/compression_level`), and three outputs with DEFLATE 6 seemed to take 2.3 times as long as they did."""
-_MOST_BYTES = 80_000_000
-"""Bytes of inputs and outputs of the largest sample that is followed by another."""
+_MOST_BYTES = 80_000_000  # bytes of inputs and outputs of the largest sample that is followed by another
 _LARGEST_BLOCK = 128_000_000
 """Bytes of an input's block beyond which nothing is tried: a tile of 16384 x 16384 would be decoded whole."""
-_MOST_WORKERS = 4
-"""More threads than these are not tried: their buffers would outgrow the job's."""
+_MOST_WORKERS = 4  # more threads than these are not tried: their buffers would outgrow the job's
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +82,6 @@ def predict_job(job: Job) -> Prediction:
 
     What the last takes more than the one before is the price of its pixels: what files take once, as their encoders
     try some blocks to learn which is the best, and what kernels take to compile is in both.
-
-    Raises:
-        PlanError: An input's blocks are very large, or lie on another machine; or a pass is repeated until its end.
-        TilejitError: The sample cannot be read, or not written into a temporary folder.
     """
     repeated = next((one.iteration for one in job.earlier if one.iteration is not None), None)
     if repeated is not None:

@@ -35,10 +35,8 @@ class Ranking:
     """
 
     name: str
-    percents: tuple[tuple[int, tuple[float, ...]], ...]
-    """The bands of values that have percentiles, and which."""
-    zones: Zones | None = None
-    """Where zones come from; None for the first band."""
+    percents: tuple[tuple[int, tuple[float, ...]], ...]  # the bands of values that have percentiles, and which
+    zones: Zones | None = None  # where zones come from; None for the first band
 
     state_bytes: ClassVar[int] = 0
     cell_bytes: ClassVar[int] = 8 + 16 + 2 + 16

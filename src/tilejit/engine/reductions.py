@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.native_function import Functions, NativeFunction
 from tilejit.engine.partials import Partial, State
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.compiler.jit.machine_code import ArgumentType
-    from tilejit.compiler.jit.native_function import Functions
     from tilejit.window import Window
 
 KEY_BITS = 20
@@ -66,18 +65,12 @@ class Refined(Reduction, Protocol):
 class Summary:
     """What `Moments` come to; all but the count are NaN where there is no cell."""
 
-    count: int
-    """Valid cells."""
-    sum: float
-    """Their sum, rounded once."""
-    mean: float
-    """Their mean, rounded once."""
-    std: float
-    """Their standard deviation, of the population."""
-    min: float
-    """The least of them."""
-    max: float
-    """The greatest of them."""
+    count: int  # valid cells
+    sum: float  # their sum, rounded once
+    mean: float  # their mean, rounded once
+    std: float  # their standard deviation, of the population
+    min: float  # the least of them
+    max: float  # the greatest of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +87,7 @@ class Moments:
     """
 
     name: str
-    cell_bytes: ClassVar[int] = 17
-    """A copy, and of integers two."""
+    cell_bytes: ClassVar[int] = 17  # a copy, and of integers two
     state_bytes: ClassVar[int] = 200_000
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:
@@ -137,8 +129,7 @@ class Moments:
         return Summary(count, quotient(total, unit), mean, std, state["low"], state["high"])
 
 
-_SCALE = 1074
-"""Sums count units of 2 ** -1074, the smallest float64; sums of squares the square of that."""
+_SCALE = 1074  # sums count units of 2 ** -1074, the smallest float64; sums of squares the square of that
 
 
 def quotient(dividend: int, divisor: int) -> float:
@@ -227,8 +218,7 @@ class RankCounts:
     """
 
     name: str
-    cell_bytes: ClassVar[int] = 17
-    """Keys, and a copy."""
+    cell_bytes: ClassVar[int] = 17  # keys, and a copy
     state_bytes: ClassVar[int] = 8 << KEY_BITS
 
     def functions(self, dtypes: Sequence[np.dtype]) -> Functions:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 _U8, _I32, _I64 = np.dtype(np.uint8), np.dtype(np.int32), np.dtype(np.int64)
-_TABLE = 1 << 10
-"""How many places the hash table of a tile's zones begins with; half of them are filled at most."""
+_TABLE = 1 << 10  # how many places the hash table of a tile's zones begins with; half of them are filled at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +35,11 @@ class Runs:
         ([7, 9], [0, 1], [0, 2], [2, 3])
     """
 
-    zones: NDArray[np.int64]
-    """(zone,) distinct zones of the tile, in any order."""
-    slots: NDArray[np.int32]
-    """(run,) index into zones."""
-    rows: NDArray[np.int32]
-    """(run,) row in the tile, as bodies see it: north-up."""
-    starts: NDArray[np.int32]
-    """(run,) first column."""
-    stops: NDArray[np.int32]
-    """(run,) column after the last."""
+    zones: NDArray[np.int64]  # (zone,) distinct zones of the tile, in any order
+    slots: NDArray[np.int32]  # (run,) index into zones
+    rows: NDArray[np.int32]  # (run,) row in the tile, as bodies see it: north-up
+    starts: NDArray[np.int32]  # (run,) first column
+    stops: NDArray[np.int32]  # (run,) column after the last
     shares: NDArray[np.float64] | None = None
     """(run,) share of each of its cells that belongs to the zone, a multiple of 2 ** -40 in (0, 1]; None: all of it."""
 
@@ -56,9 +50,6 @@ class Runs:
         Args:
             zones: (row, col), whole numbers of any dtype.
             valid: Where cells have a zone; None for everywhere. NaN is no zone.
-
-        Raises:
-            ReadError: A zone is no whole number, or none that 64 bits hold.
         """
         cells, flags = _whole(zones, valid)
         places, size = np.empty((cells.size, 4), np.int32), _TABLE  # of which only what is written takes memory

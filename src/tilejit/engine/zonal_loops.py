@@ -34,8 +34,7 @@ _LEAST, _MOST = np.int32(-0x80000000), np.int32(0x7FFFFFFF)
 _WHOLE = 6755399441055744.0  # 1.5 * 2 ** 52: what is added to it is rounded to an integer, in its last 51 bits
 _WHOLE_BITS = np.int64(0x4338000000000000)
 _SHARE_UNIT = 40  # that of `amounts`
-_PIECE = 1024
-"""Cells whose digits are summed at once, so that 64 bits hold the sums."""
+_PIECE = 1024  # cells whose digits are summed at once, so that 64 bits hold the sums
 
 
 def clear_nan(values: NDArray[Any], valid: NDArray[Any]) -> None:

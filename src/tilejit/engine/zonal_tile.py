@@ -9,7 +9,7 @@ import numpy as np
 
 from tilejit.engine.amounts import folded_as, loop
 from tilejit.engine.reductions import contiguous
-from tilejit.engine.runs import Runs, run_functions
+from tilejit.engine.runs import Runs, Zones, run_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.engine.runs import Zones
     from tilejit.window import Window
 
     Array = NDArray[Any]
@@ -27,16 +26,11 @@ if TYPE_CHECKING:
 class ZonalTile:
     """The zones of a tile, and bands of values."""
 
-    runs: Runs
-    """Its zones."""
-    dtypes: tuple[np.dtype, ...]
-    """Those of the bands as they come."""
-    bands: tuple[Array, ...]
-    """(row, col), each."""
-    flags: NDArray[np.uint8]
-    """(row, col): where cells count, for all bands hold data."""
-    window: Window
-    """Where it lies."""
+    runs: Runs  # its zones
+    dtypes: tuple[np.dtype, ...]  # those of the bands as they come
+    bands: tuple[Array, ...]  # (row, col), each
+    flags: NDArray[np.uint8]  # (row, col): where cells count, for all bands hold data
+    window: Window  # where it lies
 
     @classmethod
     def strips(

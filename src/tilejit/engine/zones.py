@@ -33,10 +33,10 @@ from tilejit.engine.keys import (
     place_functions,
     whole,
 )
-from tilejit.engine.partials import gathered
+from tilejit.engine.partials import State, gathered
 from tilejit.engine.reductions import contiguous
 from tilejit.engine.zonal_tile import ZonalTile, tile_functions
-from tilejit.kernel.zonal import Histogram, Percentile
+from tilejit.kernel.zonal import Fold, Histogram, Percentile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,9 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.engine.partials import State
     from tilejit.engine.runs import Runs, Zones
-    from tilejit.kernel.zonal import Fold
     from tilejit.window import Window
 
     Array = NDArray[Any]
@@ -103,8 +101,7 @@ class ZonalTable:
 
     name: str
     columns: tuple[Column, ...]
-    zones: Zones | None = None
-    """Where zones come from; None for the first band."""
+    zones: Zones | None = None  # where zones come from; None for the first band
     flips: tuple[bool, bool] = (False, False)
     """Whether rows and columns of tiles run against the raster's: `Grid.flips`."""
     targets: Mapping[int, Targets] = field(default_factory=dict, compare=False)
@@ -158,10 +155,6 @@ class ZonalTable:
             cells: (row, col): zones, if they come from a band, then each band of values; NaN is no value.
             valid: Where each of them counts; None for everywhere.
             window: Where the tile lies.
-
-        Raises:
-            ReadError: A zone is no whole number, or none that 64 bits hold.
-            MemoryLimitError: Zones have more distinct values than can be held.
         """
         state = self.init()
         for tile in ZonalTile.strips(self.zones, cells, valid, window):

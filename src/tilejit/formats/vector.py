@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,30 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+
+def optional_module(name: str, purpose: str = "this") -> ModuleType:
+    """Imports a package of the extra ``vector``, or one that tables are handed to; the error says for what."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        wanted = "'tilejit[vector]'" if package in {"pyogrio", "pyproj", "shapely"} else package
+        raise ParameterError(
+            f"{package} is needed for {purpose}, and is not installed: pip install {wanted}"
+        ) from error
+
+
+class Package:
+    """A package that may not be installed, imported where something of it is needed; see `optional_module`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(optional_module(self._name), attribute)
+
+
+shapely, pyogrio, pyproj = map(Package, ("shapely", "pyogrio", "pyproj"))
 _POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
 _MISSING = -1
 _NAMED = 5  # features that a note names
@@ -83,7 +108,7 @@ def has_layers(path: str) -> bool:
     """Whether a file is there that pyogrio reads."""
     if not Path(path).exists():
         return False
-    pyogrio = optional_module("pyogrio", path)
+    optional_module("pyogrio", path)
     try:
         return len(pyogrio.list_layers(path)) > 0
     except pyogrio.errors.DataSourceError:
@@ -112,7 +137,8 @@ def read_features(zones: Any, layer: str | int | None = None) -> Features:
 
 
 def _read_file(path: str, layer: str | int | None) -> Features:
-    shapely, pyogrio = (optional_module(name, path) for name in ("shapely", "pyogrio"))
+    for name in ("shapely", "pyogrio"):
+        optional_module(name, path)
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     except pyogrio.errors.DataSourceError as error:
@@ -131,7 +157,6 @@ def _read_file(path: str, layer: str | int | None) -> Features:
 
 
 def _read(path: str, layer: str | int | None, **options: Any) -> Any:
-    pyogrio = optional_module("pyogrio")
     try:
         return pyogrio.raw.read(path, layer=layer, **options)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
@@ -140,7 +165,6 @@ def _read(path: str, layer: str | int | None, **options: Any) -> Any:
 
 def _read_objects(zones: Any) -> Features:
     """Features of GeoJSON-like objects, and of shapely's."""
-    shapely = optional_module("shapely")
     given = [zones] if _is_one(zones) else list(zones)
     crs = None
     shapes: list[Any] = []
@@ -170,7 +194,6 @@ def _is_one(zones: Any) -> bool:
 
 
 def _shape(geometry: Any, number: int) -> Any:
-    shapely = optional_module("shapely")
     try:
         return None if geometry is None else shapely.geometry.shape(geometry)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
@@ -200,7 +223,6 @@ def lay(features: Features, grid: Grid) -> GridPolygons:
     cell's border lies on it. What is no valid polygon is made one by ``shapely.make_valid``. What is empty, or has no
     area, is a zone without cells; of a collection its polygons count.
     """
-    shapely = optional_module("shapely")
     _refuse_others(features)
     shapes, note = _reprojected(features, shapely.force_2d(features.shapes), grid)
     _refuse_nowhere(features, shapes, grid)
@@ -220,7 +242,6 @@ def lay(features: Features, grid: Grid) -> GridPolygons:
 
 
 def _refuse_others(features: Features) -> None:
-    shapely = optional_module("shapely")
     kinds = shapely.get_type_id(features.shapes)
     others = ~np.isin(kinds, (_MISSING, _POLYGON, _MULTIPOLYGON, _COLLECTION)) & ~shapely.is_empty(features.shapes)
     if others.any():
@@ -232,7 +253,6 @@ def _refuse_others(features: Features) -> None:
 
 
 def _refuse_nowhere(features: Features, shapes: Array, grid: Grid) -> None:
-    shapely = optional_module("shapely")
     points, owners = shapely.get_coordinates(shapes, return_index=True)
     odd = owners[~np.isfinite(points).all(axis=1)]
     if odd.size:
@@ -246,14 +266,12 @@ def _refuse_nowhere(features: Features, shapes: Array, grid: Grid) -> None:
 
 def _reprojected(features: Features, shapes: Array, grid: Grid) -> tuple[Array, str]:
     """Shapes in a raster's CRS, and what was done or assumed."""
-    shapely = optional_module("shapely")
     if features.crs is None or grid.crs is None:
         who = "their" if features.crs is None else "the raster's"
         told = grid.crs or features.crs
         return shapes, f"{who} CRS is not said, taken to be {crs_name(told)}" if told else ""
     if same_crs(features.crs, grid.crs):
         return shapes, ""
-    pyproj = optional_module("pyproj")
     transformer = pyproj.Transformer.from_crs(features.crs, grid.crs, always_xy=True)
     moved = shapely.transform(shapes, lambda xy: np.column_stack(transformer.transform(*xy.T)))
     return moved, f"reprojected from {crs_name(features.crs)} to {crs_name(grid.crs)}"
@@ -279,7 +297,6 @@ def _in_cells(xy: Array, grid: Grid) -> Array:
 
 def _repaired(features: Features, shapes: Array) -> tuple[Array, str]:
     """Shapes that are valid, and which were not."""
-    shapely = optional_module("shapely")
     wrong = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
     if not wrong.size:
         return shapes, ""
@@ -293,24 +310,9 @@ def _repaired(features: Features, shapes: Array) -> tuple[Array, str]:
 
 def _polygons_in(shapes: Array) -> tuple[Array, Array]:
     """The polygons of shapes and of their parts, and the number of the shape that each belongs to."""
-    shapely = optional_module("shapely")
     parts, owners = shapes, np.arange(len(shapes))
     while np.isin(shapely.get_type_id(parts), (_MULTIPOLYGON, _COLLECTION)).any():
         parts, places = shapely.get_parts(parts, return_index=True)
         owners = owners[places]
     chosen = (shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)
     return parts[chosen], owners[chosen]
-
-
-def optional_module(name: str, purpose: str = "this") -> ModuleType:
-    """Imports a package of the extra ``vector``, or one that tables are handed to; the error says for what."""
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        wanted = "'tilejit[vector]'" if package in {"pyogrio", "pyproj", "shapely"} else package
-        raise ParameterError(
-            f"{package} is needed for {purpose}, and is not installed: pip install {wanted}"
-        ) from error

@@ -19,7 +19,7 @@ from tilejit.engine.zones import OF_CONSTANTS, Column, ZonalTable, percent_of
 from tilejit.errors import ParameterError, SinkError
 from tilejit.formats.publishing import new_file, write_text
 from tilejit.formats.target import checked_file
-from tilejit.formats.vector import Features, is_vector, lay, optional_module, read_features
+from tilejit.formats.vector import Features, is_vector, lay, optional_module, pyogrio, read_features, shapely
 from tilejit.kernel.inputs import with_times
 from tilejit.raster.making import from_array, times_of
 from tilejit.raster.options import RunOptions
@@ -151,8 +151,6 @@ def _write_parquet(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _geopackage_writer(features: Features, layer: str) -> Callable[[Path, Mapping[str, NDArray[Any]]], None]:
-    shapely, pyogrio = optional_module("shapely"), optional_module("pyogrio")
-
     def write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
         plain = {name: column.astype(np.uint8) if column.dtype == bool else column for name, column in columns.items()}
         pyogrio.raw.write(path, shapely.to_wkb(features.shapes), list(plain.values()), list(plain), layer=layer,

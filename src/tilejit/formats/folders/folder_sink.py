@@ -137,8 +137,3 @@ def check_folder(path: str, folder: FileIdentity) -> None:
             f"{Path(folder.path).parent} of the process that leads: give workers on other machines and in containers "
             "that folder by the same path"
         )
-
-
-def numbers_of(window: Window) -> list[int]:
-    """A window in a manifest."""
-    return [window.row_off, window.col_off, window.height, window.width]

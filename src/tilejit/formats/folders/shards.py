@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import NameTakenError, SinkError, SourceError
-from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, checksums_of, numbers_of
+from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, checksums_of
 from tilejit.formats.folders.vrt import Shard, can_be_named, read_shards, write_vrt
 from tilejit.formats.gdal.new_file import SIDE_SUFFIX
 from tilejit.formats.geotiff_sink import geotiff_storage, open_geotiff
@@ -87,7 +87,7 @@ class ShardWriter(OutputWriter):
         names = [name for name, _ in written]
         return {
             "names": names,
-            "windows": [numbers_of(window) for _, window in written],
+            "windows": [astuple(window) for _, window in written],
             "checksums": checksums_of(self._profile, self._folder, names),
         }
 

@@ -6,12 +6,13 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import SinkError
-from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, checksums_of, numbers_of
+from tilejit.formats.folders.folder_sink import FolderSink, blocks_of, check_folder, checksums_of
 from tilejit.formats.folders.zarr_layout import METADATA, band_names, consolidate, create_group, load_zarr, strangers
 from tilejit.formats.output import check_replaceable
 from tilejit.formats.output_sink import OutputWriter
@@ -189,7 +190,7 @@ class ZarrWriter(OutputWriter):
         """Returns the windows that were written, and checksums of their chunks for a journal."""
         chunks = (name for window in self._windows for name in self._chunks(window))
         return {
-            "windows": [numbers_of(window) for window in self._windows],
+            "windows": [astuple(window) for window in self._windows],
             "checksums": checksums_of(self._profile, self._folder, chunks),
         }
 
