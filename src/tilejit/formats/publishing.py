@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilejit.errors import NameTakenError, SinkError
+from tilejit.errors import NameTakenError, SinkError, TilejitError
 from tilejit.formats.gdal.library import cause_of
 from tilejit.formats.target import check_place, disk_hint, sidecars_of, temporary_of
 from tilejit.system.files import c_function, kind_of, rename_new, why_not_own
@@ -119,8 +119,9 @@ def new_file(path: str, target: Path, *, overwrite: bool, doing: str = "cannot b
         raise
     except BaseException as error:
         known = failed(path, doing, error, str(temporary))
-        temporary.unlink(missing_ok=True)
-        if not isinstance(error, Exception):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, TilejitError) or not isinstance(error, Exception):
             raise
         raise known from error
 
