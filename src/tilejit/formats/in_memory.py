@@ -163,7 +163,7 @@ def open_array(grid: Grid, count: int, dtype: np.dtype[Any], memory: SharedMemor
     return ArraySink(memory.array((count, *grid.shape), dtype), grid)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SendingWriter:
     """Keeps cells, and sends them home."""
 

@@ -238,7 +238,7 @@ class OutputSink(ABC):
             raise SinkError(f"{self._profile.path}: the output has been published or aborted")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FinishedSink(MemorySink):
     """An output that an earlier run completed, but for its name: it was killed before some of its files had theirs."""
 
