@@ -246,7 +246,7 @@ class TestHandWrittenTiles:
     def test_the_body_in_plain_python_gets_tilejits_pixels(self, kernels, dem, tmp_path, name):
         work = Workload(spec_of(kernels, name, dem, tmp_path))
         job = work.job((64, 64))
-        body, reader, outputs = PlainBody(work.kernel), Reader(job), empty(work.window, job.plan.steps[0])
+        body, reader, outputs = PlainBody(work.kernel), Reader(job), empty(work.window.shape, job)
         for window in work.windows((64, 64)):
             body(reader.call(window), [o[window.slices(work.window)] for o in outputs])
         expected = work.raster.compute(backend="cpu")
@@ -262,9 +262,9 @@ class TestHandWrittenTiles:
         work = Workload(spec_of(kernels, name, dem, tmp_path_factory.getbasetemp()))
         rows, cols = max(rows, 20), max(cols, 20)
         job = work.job((rows, cols))
-        launch, reader, outputs = work.launch(job), Reader(job), empty(work.window, job.plan.steps[0])
+        launch, reader, outputs = work.launch(job), Reader(job), empty(work.window.shape, job)
         for window in work.windows((rows, cols)):
-            results = reader.call(window).compute(launch, job.plan.steps[0])
+            results = reader.call(window).compute(launch, job)
             for output, result in zip(outputs, results, strict=True):
                 output[window.slices(work.window)] = result
         np.testing.assert_array_equal(np.stack(outputs), work.raster.compute(backend="cpu"))
