@@ -184,3 +184,9 @@ def test_who_makes_other_pixels_is_told_apart(peers, tmp_path, monkeypatch):
     assert (ours.note, ours.apart, len(ours.rounds)) == ("", {"slope": 0.0}, 2)
     assert theirs.note.startswith("failed: gdaldem: slope at 20 x 20 has other pixels")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["20-dem.tif"], "results are gone, data stay"
+
+
+def test_kernels_from_the_literature_agree_with_loops_by_hand():
+    rows = table_of("language/run.py", "--no-compile", "d8", "qa_bits")
+    assert [row[0] for row in rows[1:]] == ["d8", "qa_bits"]
+    assert all(float(row[-1]) == 0 for row in rows[1:])

@@ -228,21 +228,11 @@ Written by tilejit from the body of body in tidy_kernels.py. Change that and not
 
 import numpy as np
 from numba import njit
+from tilejit.compiler.jit.operations import _isnan, _select
 
 f32 = np.float32
-_INLINE = {"error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
 _BODY = {"error_model": "numpy", "inline": "always", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
 _NATIVE = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "fastmath": False}
-
-
-@njit(**_INLINE)
-def _select(test, a, b):
-    return a if test else b
-
-
-@njit(**_INLINE)
-def _isnan(a):
-    return a != a
 
 
 @njit(**_BODY)
@@ -278,7 +268,8 @@ def tile(_control, z, _out0, _nodata0, gain):
 
 def test_the_generated_module_reads_well(tmp_path):
     kernel = write_module(tmp_path, TIDY, name="tidy_kernels").body
-    assert cpu_source(kernel, kernel.signature([np.dtype(np.float32)])) == TEXT
+    text = cpu_source(kernel, kernel.signature([np.dtype(np.float32)]))
+    assert re.sub(r"  # [0-9a-f]{8}\n", "\n", text) == TEXT  # which version of the operations it takes
 
 
 def test_generated_modules_are_formatted_and_the_same_every_time(tmp_path):

@@ -55,6 +55,34 @@ def first_rise(z, *, r: int = 3):
     return at
 
 
+RAYS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+
+
+@tj.focal(edge="nearest")
+def rays(z, *, size=2.0):
+    """Long enough, written out, to be kept as a loop over rays: what it reads is a star all the same."""
+    total = 0.0
+    for dy, dx in RAYS:
+        steepest = 0.0
+        for step in range(1, 5):
+            rise = z[dy * step, dx * step] - z[0, 0]
+            steepest = max(steepest, rise / (step * size * math.hypot(dy, dx)))
+        total += math.atan(steepest)
+    return total
+
+
+@tj.focal
+def ring(z):
+    """Cells of a ring, which is told by a test that is the same for all pixels."""
+    total, n = 0.0, 0
+    for dy in range(-4, 5):
+        for dx in range(-4, 5):
+            if 4 <= dy * dy + dx * dx <= 17:
+                total += z[dy, dx] * (dy + 2 * dx)
+                n += 1
+    return total / n
+
+
 def parts(block):
     for part in block:
         yield part
@@ -100,3 +128,25 @@ def test_a_loop_that_a_pixel_may_leave_stays_inside():
     z, _, _ = rasters(np.float32)
     assert interchanged(first_rise, first_rise.form) is None
     assert np.array_equal(bits(first_rise(z)), bits(first_rise(z, backend="python")))
+
+
+@pytest.mark.parametrize("kernel", [rays, ring])
+def test_a_long_body_keeps_its_outer_loop_and_reads_what_it_reads_written_out(kernel):
+    looped = kernel.looped_form
+    assert sum(isinstance(part, Loop) for part in parts(interchanged(kernel, looped).block)) == 1
+    assert interchanged(kernel, kernel.form) is None
+    assert looped.footprint == kernel.form.footprint
+    z = np.random.default_rng(6).random((24, 31)).astype(np.float32)
+    z[7, 9] = z[16, 20] = np.nan
+    result = kernel(z)
+    assert 0 < np.isnan(result[4:-4, 4:-4]).sum() < 200
+    assert np.array_equal(bits(result), bits(kernel(z, backend="python")))
+
+
+@tj.focal
+def mean_5x5(z):
+    return sum(z[dy, dx] for dy in range(-2, 3) for dx in range(-2, 3)) / 25
+
+
+def test_a_short_body_is_written_out():
+    assert mean_5x5.looped_form is None

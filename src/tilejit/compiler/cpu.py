@@ -20,18 +20,18 @@ from tilejit.compiler.emitter import (
     device_parameters,
     float_name,
     function_text,
-    math_used,
     module_text,
+    uses,
 )
 from tilejit.compiler.form import OWN, Renamer, copied
 from tilejit.compiler.interchange import interchanged
 from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.library import library_parts
+from tilejit.compiler.library import BITS, library_parts
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
 from tilejit.compiler.sorting import LANES
 from tilejit.compiler.tables import module_parts
-from tilejit.compiler.together import Together, lanes_of
+from tilejit.compiler.together import Together, constants_of, lanes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,16 +59,8 @@ TARGET = Target(
     # Numba has no math.fmod, and its math.floor makes an integer of what may not fit one.
     of_numpy=frozenset({"fmod", "floor", "ceil", "rint"}),
     has_select=True,
-    helpers={
-        "_cut": "(value):\n    held = _select(value > _LEAST, value, _LEAST)\n"
-        "    held = _select(_isnan(value), _ZERO, _select(held < _MOST, held, _MOST))\n"
-        "    return _select(value > _MOST, i64(2**63 - 1), i64(held))",
-        "_within": "(i, n):\n    return i64(min(u64(i), u64(n)))",
-        "_minimum": "(a, b):\n    return b if b < a else a",
-        "_maximum": "(a, b):\n    return b if b > a else a",
-        "_select": "(test, a, b):\n    return a if test else b",
-        "_isnan": "(a):\n    return a != a",
-    },
+    helpers={},
+    operations=frozenset(("_cut", "_isnan", "_maximum", "_minimum", "_select", "_within", *BITS[32].values())),
     options={
         "_INLINE": f'{{{{"error_model": "numpy", "forceinline": True, {BARE}, "fastmath": {{fast}}}}}}',
         "_BODY": f'{{{{"error_model": "numpy", "inline": "always", {BARE}, "fastmath": {{fast}}}}}}',
@@ -95,9 +87,9 @@ def cpu_source(kernel: Body, signature: Signature, *, together: bool = True) -> 
     Pixels of a row go through layers together where they may.
     """
     checked = any(kernel.checked_cells.values())
-    form = first_form(kernel)
-    nest = interchanged(kernel, form) if together else None
-    target = TARGET if nest is None or not nest.is_unsigned(form) else replace(TARGET, counted="i64({0})")
+    nest = _nest(kernel) if together else None
+    form = first_form(kernel) if nest is None else nest.form
+    target = TARGET if nest is None or not nest.is_unsigned else replace(TARGET, counted="i64({0})")
     rows = _Rows(target, kernel, signature, form, checked, "_row", nest)
     two = has_two_variants(kernel)
     functions = []
@@ -105,32 +97,39 @@ def cpu_source(kernel: Body, signature: Signature, *, together: bool = True) -> 
         also = replace(rows, form=renamed(kernel), name="_row_checked", checked=False)
         functions += [f"{TARGET.decorator}\n{text}" for text in (rows.row_text(), also.row_text(), _is_clean(kernel))]
     functions.append(rows.entry_text(two=two))
-    return module_of(kernel, signature, functions, "one tile at a time, on the CPU", nest)
+    constants = constants_of(rows) if nest is not None else ()
+    return module_of(kernel, signature, functions, "one tile at a time, on the CPU", nest, constants)
 
 
-def module_of(
-    kernel: Body, signature: Signature, functions: Sequence[str], shape: str, nest: Nest | None = None
-) -> str:
+def module_of(  # noqa: PLR0917
+    kernel: Body, signature: Signature, functions: Sequence[str], shape: str, nest: Nest | None = None,
+    constants: Sequence[str] = (),
+) -> str:  # fmt: skip
     """Returns the text of a module that holds some functions, and before them the body and what it uses.
 
     With a nest they call its functions in the place of the body.
     """
-    used = math_used(kernel.form) & TARGET.own_math
-    constants, before = library_parts(used, signature.compute, "@njit(**_MATH)")
-    arrays, readers = module_parts(kernel.form.tables, signature.compute, TARGET.decorator)
-    constants += [*arrays, *arrays_on_stack(kernel.form, float_name(signature.compute))]
-    before += [*readers, *sorting_functions(kernel.form, TARGET.decorator)]
+    form = kernel.form if nest is None else nest.form
+    bodies = _bodies(kernel, signature, nest)
+    used = {name for name in TARGET.own_math if uses("\n".join([*bodies, *functions]), f"_{name}")}
+    own, before = library_parts(used, signature.compute, "@njit(**_MATH)")
+    arrays, readers = module_parts(form.tables, signature.compute, TARGET.decorator)
+    constants = [*constants, *own, *arrays, *arrays_on_stack(form, float_name(signature.compute))]
+    before += [*readers, *sorting_functions(form, TARGET.decorator)]
     before += [beside_each_other("@njit(**_NATIVE)")] if nest is not None and nest.sorts else []
-    before += [*saturating_casts(TARGET, kernel, signature), *_bodies(kernel, signature, nest)]
+    before += [*saturating_casts(TARGET, kernel, signature), *bodies]
     fast = _FAST if kernel.fast else "False"
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
 
 
 def launch_lanes(kernel: Body, signature: Signature) -> list[Lanes]:
     """Returns the arrays of one row that a launch takes last, for variables of all its pixels."""
-    form = first_form(kernel)
-    nest, checked = interchanged(kernel, form), any(kernel.checked_cells.values())
-    return [] if nest is None else list(lanes_of(nest, Pixels(TARGET, kernel, signature, form, checked)).values())
+    nest, checked = _nest(kernel), any(kernel.checked_cells.values())
+    return [] if nest is None else list(lanes_of(nest, Pixels(TARGET, kernel, signature, nest.form, checked)).values())
+
+
+def _nest(kernel: Body) -> Nest | None:
+    return interchanged(kernel, kernel.looped_form) or interchanged(kernel, first_form(kernel))
 
 
 def has_two_variants(kernel: Body) -> bool:
@@ -151,22 +150,23 @@ def first_form(kernel: Body) -> Form:
 
 
 def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
-    forms = [first_form(kernel)] + ([renamed(kernel)] if has_two_variants(kernel) else [])
+    first = first_form(kernel) if nest is None else nest.form
+    forms = [first] + ([renamed(kernel)] if has_two_variants(kernel) else [])
     clean = {f.name for f in forms[0].functions}
     functions = [(form, f) for form in forms for f in form.functions if form is forms[0] or f.name not in clean]
     if nest is not None:
         form = replace(forms[0], functions=(*forms[0].functions[:-1], *nest.helpers, forms[0].body))
         functions = [(form, f) for f in (*form.functions[:-1], *nest.functions)]
     texts = [function_text(TARGET, signature, form, f) for form, f in functions]
-    if not _is_small(kernel, "\n".join(texts)):
+    if not _is_small(first, "\n".join(texts)):
         return texts
     return [text.replace(TARGET.decorator, _BODY_DECORATOR, 1) for text in texts]
 
 
-def _is_small(kernel: Body, text: str) -> bool:
+def _is_small(form: Form, text: str) -> bool:
     """Whether Numba inlines the body and its functions, and not LLVM."""
-    functions = kernel.form.functions
-    names = "|".join([*TARGET.helpers, *(f.name for f in functions)])
+    functions = form.functions
+    names = "|".join([*TARGET.operations, *(f.name for f in functions)])
     calls = len(re.findall(rf"(?<![\w.])(?<!def )({names})\(", text))
     return calls <= _MOST_CALLS and max(len(device_parameters(f)) for f in functions) <= _MOST_ARGUMENTS
 
@@ -227,7 +227,7 @@ class _Rows(Pixels):
         is_cut = self.nest is not None and bool(self.nest.arrays)
         pixels = [f"for {PLACE} in range(_last - _first):"] if is_cut else [f"for _x in range({width}):"]
         if is_cut:
-            is_unsigned = self.nest is not None and self.nest.is_unsigned(self.form)
+            is_unsigned = self.nest is not None and self.nest.is_unsigned
             column = f"_x = u64(_first) + u64({PLACE})" if is_unsigned else f"_x = _first + {PLACE}"
             at_pixels = [column, *at_pixels]
 
@@ -241,7 +241,7 @@ class _Rows(Pixels):
             row = Together(self, self.nest, values, for_pixels).lines(self._cell, _COUNTED.format)
         if is_cut:
             row = [f"for _first in range(0, {width}, {LANES}):",
-                   *indented([f"_last = min(_first + {LANES}, {width})", *row])]  # fmt: skip
+                   *indented([f"_last = _minimum(_first + {LANES}, {width})", *row])]  # fmt: skip
         return [*(f"_row_{name} = np.int32(0)" for name in self._of_rows), *before, *row]
 
     @property
@@ -293,11 +293,11 @@ class _Rows(Pixels):
         rows = self.form.radius[0]
         clean = ", ".join([*arrays_of(self.kernel.form.body), "_first", f"_last{f' + {2 * rows}' if rows else ''}"])
         return [
-            f"_step = max(1, {STRIP_PIXELS} // max(1, _out0.shape[1]))",
+            f"_step = _maximum(1, {STRIP_PIXELS} // _maximum(1, _out0.shape[1]))",
             "for _strip in range((_height + _step - 1) // _step):",
             *indented([
                 "_first = _strip * _step",
-                "_last = min(_first + _step, _height)",
+                "_last = _minimum(_first + _step, _height)",
                 f"if _is_clean({clean}):",
                 *indented(loops[0]),
                 "else:",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
+import hashlib
+import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,6 +17,7 @@ from tilejit.compiler.array_places import local_array
 from tilejit.compiler.c_functions import is_narrow
 from tilejit.compiler.form import OWN, call, copied, is_call, load
 from tilejit.compiler.kinds import Kind
+from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +44,7 @@ _NAMES = {
     "_ZERO": "{float}(0.0)",
 }
 _DIRECT = {"isnan": "_isnan", "fabs": "abs"}
+_OPERATIONS = "tilejit.compiler.jit.operations"
 _CONVERSIONS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
@@ -70,6 +76,8 @@ class Target:
     """Functions of the module: name -> parameters and statements; the first ones may use others."""
     options: Mapping[str, str]
     """Names of decorators' arguments."""
+    operations: frozenset[str] = frozenset()
+    """What modules take from `tilejit.compiler.jit.operations`."""
 
     def math_name(self, name: str) -> str:
         """What a function of ``math`` is called in the module."""
@@ -108,6 +116,10 @@ class Body(Protocol):
         """For tiles in which every cell is valid."""
 
     @property
+    def looped_form(self) -> Form | None:
+        """With its longer loops kept, where that is another one."""
+
+    @property
     def checked_cells(self) -> Mapping[str, frozenset[Cell]]:
         """For each raster, the cells whose validity is asked for each pixel."""
 
@@ -135,18 +147,20 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     fill = {"float": float_name(signature.compute), "most": most_below(2.0**63, signature.compute), "fast": fast}
     helpers: list[str] = []
     for name, body in target.helpers.items():
-        if _uses("\n".join([text, *helpers]), name):
+        if uses("\n".join([text, *helpers]), name):
             helpers.append(f"{target.decorator}\ndef {name}{body.format(**fill)}")
     text += "\n".join([*helpers, *constants])
     held = "\n".join(constants)
     values = {name: value.format(**fill) for name, value in {**_NAMES, **target.options}.items()}
-    text = "\n".join([text, *(value for name, value in values.items() if _uses(text, name))])
-    names = [f"{n} = {value}" for n, value in values.items() if _uses(text, n) and f"{n} = " not in held]
+    text = "\n".join([text, *(value for name, value in values.items() if uses(text, name))])
+    names = [f"{n} = {value}" for n, value in values.items() if uses(text, n) and f"{n} = " not in held]
     # Typed, because uint64 + int64 is float64.
     names += [f"_U{n} = np.uint64({n})" for n in sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})]
-    imports = ["import math\n"] if _uses(text, "math") else []
+    imports = ["import math\n"] if uses(text, "math") else []
     doc = _DOC.format(name=kernel.source.name, signature=signature, file=kernel.source.file, shape=shape)
-    head = "\n".join([doc, "", *imports, "import numpy as np", f"from numba import {target.module}", "", *names])
+    taken = sorted(name for name in target.operations if uses(text, name))
+    own = [f"from {_OPERATIONS} import {', '.join(taken)}  # {_version_of_operations()}"] * bool(taken)
+    head = "\n".join([doc, "", *imports, "import numpy as np", f"from numba import {target.module}", *own, "", *names])
     for called in kernel.form.c_functions:
         takes = ", ".join(map(str, called.pointer.arguments))
         head += f"\n# {called.name}({takes}) -> {called.pointer.result} is a C function, which this module is given."
@@ -154,7 +168,14 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     return "\n\n\n".join([head, *(part.strip("\n") for part in (*helpers, *functions))]) + "\n"
 
 
-def _uses(text: str, name: str) -> bool:
+@functools.cache
+def _version_of_operations() -> str:
+    """What tells them from another version's: compiled code is kept by its text."""
+    return hashlib.sha256((Path(__file__).parent / "jit" / "operations.py").read_bytes()).hexdigest()[:8]
+
+
+def uses(text: str, name: str) -> bool:
+    """Whether a name stands in a text."""
     return re.search(rf"(?<![\w.]){name}\b", text) is not None
 
 
@@ -264,11 +285,22 @@ class _Speller(ast.NodeTransformer):
     def _math(self, arguments: list[ast.expr]) -> ast.expr:
         function, *values = arguments
         name = function.value  # type: ignore[attr-defined]
+        if (known := self._computed(name, values)) is not None:
+            return known
         if name in _DIRECT:
             return call(_DIRECT[name], *values)
         result = call(self.target.math_name(name), *values)
         # math.* returns float64 for some float32 arguments, depending on the function and the target.
         return result if name in {*OWN, "isinf", "isfinite"} else call(self.float_name, result)
+
+    def _computed(self, name: str, values: list[ast.expr]) -> ast.expr | None:
+        """What one of tj.math's functions makes of literals, which is the same everywhere."""
+        numbers = [_typed_literal(v, self.float_name) for v in values]
+        if name not in OWN or None in numbers:
+            return None
+        with np.errstate(all="ignore"):
+            value = float(getattr(float32 if self.float_name == "f32" else float64, name)(*numbers))
+        return call(self.float_name, ast.Constant(value)) if math.isfinite(value) else None
 
     def _c_function(self, arguments: list[ast.expr]) -> ast.expr:
         """Arguments and result are converted by name: what a compiler does by itself depends on the compiler."""
@@ -294,6 +326,16 @@ class _Speller(ast.NodeTransformer):
                 passed.append(load(f"_{argument.id}_valid"))  # type: ignore[attr-defined]
         pixel = [load("_y"), load("_x")] if count else []
         return call(helper.name, *passed, *pixel, *arguments[count:], *map(load, helper.tables))
+
+
+def _typed_literal(node: ast.expr, float_name: str) -> Any:
+    """The number of ``f32(2.0)``, and None of anything else."""
+    value: Any = node.args[0] if is_call(node, float_name) else None  # type: ignore[attr-defined]
+    is_negative = isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub)
+    number: Any = getattr(value.operand if is_negative else value, "value", None)
+    if type(number) not in {int, float}:
+        return None
+    return (np.float32 if float_name == "f32" else np.float64)(-number if is_negative else number)
 
 
 def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:

@@ -27,6 +27,8 @@ Span = tuple[float, float]
 ANY: Span = (-math.inf, math.inf)
 _FITS = 2**62
 """A number beyond it may have wrapped around."""
+_SHORT = 64
+"""A shift by as many bits is none: the last six count."""
 
 
 def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of: str, lower: Lower,
@@ -107,20 +109,24 @@ def _span(node: ast.expr, variables: Mapping[str, Span], *, of_float: bool) -> S
     if isinstance(node, ast.Subscript):  # a cell of a raster
         return variables.get(ast.unparse(node.value), ANY)
     if isinstance(node, ast.BinOp):
-        return _of_operator(node, of_float=of_float)
+        return _of_operator(node, variables, of_float=of_float)
     if isinstance(node, ast.IfExp):
         return _joined([span_of(side, variables, of_float=of_float) for side in (node.body, node.orelse)])
     return _of_call(node, variables, of_float=of_float) if isinstance(node, ast.Call) else ANY
 
 
-def _of_operator(node: ast.BinOp, *, of_float: bool) -> Span:
-    """``k & 15`` and ``k % 16``, of numbers of both signs."""
+def _of_operator(node: ast.BinOp, variables: Mapping[str, Span], *, of_float: bool) -> Span:
+    """``k & 15`` and ``k % 16``, of numbers of both signs; ``k >> 4`` and ``k // 16``."""
     literals = [s.value for s in (node.left, node.right) if isinstance(s, ast.Constant) and type(s.value) is int]
     if isinstance(node.op, ast.BitAnd) and literals and min(literals) >= 0:
         return 0, min(literals)
     right = node.right.value if isinstance(node.right, ast.Constant) else None
     if isinstance(node.op, ast.Mod) and type(right) is int and right > 0:
         return 0, right - 1 + of_float
+    if isinstance(node.op, (ast.RShift, ast.FloorDiv)) and type(right) is int and 0 < right < _SHORT and not of_float:
+        divisor = 1 << right if isinstance(node.op, ast.RShift) else right
+        low, high = span_of(node.left, variables)
+        return (low // divisor, high // divisor) if math.isfinite(low) and math.isfinite(high) else ANY
     return ANY
 
 

@@ -23,15 +23,18 @@ from tilejit.compiler.beside import PLACE, Beside, are_for_rows, beside_others, 
 from tilejit.compiler.form import NOTES, TIMES, Function, Renamer, assign, copied, is_call, load, stored
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.nest import Branch, Loop, Nest, Once, Section, Sort
+from tilejit.compiler.unrolling import LIMIT_IN_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tilejit.compiler.emitter import Body
     from tilejit.compiler.form import Form
     from tilejit.compiler.nest import Part
 
-_UNIFORM_CALLS = {"_whole", "_minimum", "_maximum", "int", "abs", "_float", "_math", "_select", "_cut"}
+_UNIFORM_CALLS = {"_whole", "_minimum", "_maximum", "int", "abs", "_float", "_math", "_select", "_cut", "_table"}
+_LONG = 64
+"""Statements of a body from which on its loops are kept: Numba takes 5 to 10 ms for each."""
 _UNIFORM = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp)
 
 
@@ -39,8 +42,10 @@ class _UnfitError(Exception):
     """The body is left as it is."""
 
 
-def interchanged(kernel: Body, form: Form) -> Nest | None:
+def interchanged(kernel: Body, form: Form | None) -> Nest | None:
     """Returns a body with its loops over layers outside, or None where it has none that can be."""
+    if form is None:
+        return None
     body = form.body
     has_stacks = any(w.is_stack for w in body.windows)
     if form.takes_valid_cells_only or not (has_stacks or _has_large_window(form)):
@@ -51,6 +56,20 @@ def interchanged(kernel: Body, form: Form) -> Nest | None:
         return _Cutter(form, set(uniform)).nest()
     except _UnfitError:
         return None
+
+
+def looped(form: Form, lower: Callable[[int], Form]) -> Form | None:
+    """Returns a body with those loops kept that come to many statements; None of a short one, and where it differs.
+
+    ``form`` has them written out, and tells what is read; ``lower`` is given how many statements a loop may come to.
+    """
+    found = [type(n) for s in form.body.body for n in ast.walk(s) if isinstance(n, ast.stmt)]
+    is_short = len(found) <= _LONG and ast.For not in found
+    if form.asks_validity or form.takes_valid_cells_only or is_short or any(w.is_stack for w in form.body.windows):
+        return None
+    kept = lower(LIMIT_IN_ROWS)
+    is_same = (kept.radius, kept.body.notes, kept.body.results) == (form.radius, form.body.notes, form.body.results)
+    return replace(kept, footprint=form.footprint) if is_same else None
 
 
 def _has_large_window(form: Form) -> bool:
@@ -78,6 +97,7 @@ class _Cutter:
 
     def __init__(self, form: Form, uniform: set[str]) -> None:
         body = form.body
+        self.form = form
         self.helpers = {f.name: f for f in form.functions if set(f.scalars) & {a.name for a in f.arrays}}
         self.body, self.uniform = replace(body, body=_apart(body.body)), uniform
         self.arrays = {a.name: a for a in body.arrays}
@@ -114,7 +134,7 @@ class _Cutter:
         shared = {name: kinds[name] for name in names} | dict.fromkeys(self.sorted, Kind.INT)
         block = tuple(self.made(part, shared) for part in parts)
         helpers = tuple(beside_others(f, self.helpers) for f in self.helpers.values())
-        return Nest(block, shared, tuple(self.arrays.values()), helpers)
+        return Nest(block, shared, self.form, tuple(self.arrays.values()), helpers)
 
     def parts(self, statements: Sequence[ast.stmt], targets: set[str], *, is_inside: bool = False) -> list[_Part]:
         """Cuts a block; ``targets`` are the variables that all pixels share there, those of the loops around it too."""

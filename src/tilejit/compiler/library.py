@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_WIDE = {"_bits": "_int_of_64", "_from_bits": "_float_of_64"}
+_NARROW = {
+    "_bits": "_int_of_32",
+    "_from_bits": "_float_of_32",
+    **{f"{n}_64": name for n, name in _WIDE.items()},
+}
+BITS = {32: _NARROW, 64: _WIDE}
+"""Width of floats -> functions of tj.math that are operations of the CPU's modules."""
+
+
 def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[list[str], list[str]]:
     """The constants and the functions of tj.math that ``names`` and all that they use come to, as text."""
     width = 8 * compute.itemsize
-    definitions = _library(width)
+    definitions = {name: text for name, text in _library(width).items() if name not in BITS[width]}
     wanted: set[str] = set()
     todo = names & definitions.keys()
     while todo:
@@ -29,7 +39,7 @@ def library_parts(names: set[str], compute: np.dtype, decorator: str) -> tuple[l
         used = {n.id for n in ast.walk(_definition(width, name)) if isinstance(n, ast.Name)}
         todo |= (used & definitions.keys()) - wanted
     constants, functions = [], []
-    prefix = Renamer({n: f"_{n}" for n in definitions})  # no name of the user's begins so
+    prefix = Renamer({n: f"_{n}" for n in definitions} | BITS[width])  # no name of the user's begins so
     for name in (n for n in definitions if n in wanted):
         statement = prefix.visit(copied(_definition(width, name)))
         if isinstance(statement, ast.FunctionDef):

@@ -39,7 +39,7 @@ from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
 from tilejit.compiler.statements import joined_kinds, lower_block
 from tilejit.compiler.tables import changing
-from tilejit.compiler.unrolling import unroll
+from tilejit.compiler.unrolling import LIMIT, unroll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,10 +57,12 @@ if TYPE_CHECKING:
 def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scalars: Sequence[ScalarParameter], *,
                is_focal: bool, radius: tuple[int, int] | None, all_valid: bool,
                c_functions: Sequence[CFunction] = (), tables: Sequence[Table] = (),
-               has_times: bool = False, layers: int = 0, by_layer: bool = False) -> Form:  # fmt: skip
+               has_times: bool = False, layers: int = 0, by_layer: bool = False,
+               limit: int | None = None) -> Form:  # fmt: skip
     """Returns the form of a body for one variant: for tiles in which all cells are valid, or for all tiles.
 
-    Both stand in one module: the one that is made later is given the C functions and the tables of the first.
+    Both stand in one module: the one that is made later is given the C functions and the tables of the first. The
+    body's loops that come to more than ``limit`` statements stay loops.
 
     Raises:
         KernelError: The body uses a name or an expression that the language does not have.
@@ -71,7 +73,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
         footprint={r.name: frozenset() for r in rasters},
         c_functions={f.pointer: f for f in c_functions}, tables={t.key: t for t in tables},
         taken={*(f.name for f in c_functions), *(t.name for t in tables)}, has_times=has_times, layers=layers,
-        by_layer=by_layer, is_sized=by_layer,
+        by_layer=by_layer, is_sized=by_layer, limit=LIMIT if limit is None else limit,
     )  # fmt: skip
     own = [r for r in rasters if not r.star]
     windows = {r.name: (r.kind, r.name, r.is_stack) for r in own}
@@ -82,7 +84,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
     if program.reads_times and not has_times:  # helpers that were lowered before it was seen take the table, too
         return lower_body(source, rasters, scalars, is_focal=is_focal, radius=radius, all_valid=all_valid,
                           c_functions=c_functions, tables=tables, has_times=True, layers=layers,
-                          by_layer=by_layer)  # fmt: skip
+                          by_layer=by_layer, limit=limit)  # fmt: skip
     rows, cols = radius or (0, 0)
     for _, dy, dx in itertools.chain.from_iterable(program.footprint.values()):
         rows, cols = max(rows, abs(dy)), max(cols, abs(dx))
@@ -191,7 +193,8 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
     given = {name: LocalArray(renamed.get(name, name), *rest) for name, rest in long.items()}
     lengths = {name: array.size for name, array in given.items()} | tuples
-    tree = unroll(source.tree, names, literals, functools.partial(spelled, names=names, given=lengths))
+    tree = unroll(source.tree, names, literals, functools.partial(spelled, names=names, given=lengths),
+                  LIMIT if is_helper else program.limit)  # fmt: skip
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))
     is_tuple = any(isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple) for n in ast.walk(tree))

@@ -74,6 +74,8 @@ class Nest:
     """What is computed; a section that ends the body is the last."""
     shared: dict[str, Kind]
     """The variables that several sections have."""
+    form: Form
+    """The body that it is made of."""
     arrays: tuple[LocalArray, ...] = ()
     """The body's arrays; with any a row is cut into pieces of `LANES` pixels."""
     helpers: tuple[Function, ...] = ()
@@ -84,12 +86,13 @@ class Nest:
         """The functions of all sections."""
         return [part.function for part in parts_of(self.block) if isinstance(part, Section)]
 
-    def is_unsigned(self, form: Form) -> bool:
+    @property
+    def is_unsigned(self) -> bool:
         """Whether columns are unsigned numbers, which are tested for no sign: 0.55 of a microsecond instead of 0.75.
 
         They are in pieces of rows, where no offset is added to them.
         """
-        return bool(self.arrays) and form.radius == (0, 0)
+        return bool(self.arrays) and self.form.radius == (0, 0)
 
     @property
     def sorts(self) -> list[Sort]:

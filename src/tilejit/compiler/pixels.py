@@ -13,7 +13,7 @@ from tilejit.compiler.emitter import arrays_of, float_name, most_below, passed
 from tilejit.compiler.kinds import ALL, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from tilejit.compiler.emitter import Body, Target
     from tilejit.compiler.form import Form, Function, Neighbourhood
@@ -126,17 +126,32 @@ class Pixels:
             *([f"for _layer in range({stack}.shape[0]):", *through] * bool(through)),
         ]
 
-    def cell_checks(self) -> list[str]:
-        """The lines that check planes, and layers by their numbers."""
-        return [line for w in self.form.body.windows for line in self._validity(w, every=False)] if self.checked else []
+    def cell_checks(self, but: Container[str] = ()) -> list[str]:
+        """The lines that check planes, and layers by their numbers, but for some rasters."""
+        windows = [w for w in self.form.body.windows if w.name not in but] if self.checked else []
+        return [line for w in windows for line in self._validity(w, every=False)]
+
+    def cells_of_rows(self) -> dict[str, str]:
+        """For each raster of which many cells are checked, where these lie in the padded array, as text."""
+        found = {}
+        for window in self.form.body.windows if self.checked else ():
+            cells = sorted((dy, dx) for _, dy, dx in self.kernel.checked_cells[window.raster])
+            if len(cells) > _WRITTEN_OUT and not window.is_stack:
+                row, col = self.form.radius
+                found[window.name] = str([(dy + row, dx + col) for dy, dx in cells])
+        return found
+
+    def row_check(self, name: str, row: str, col: str) -> str:
+        """The test of a cell that lies in a row and a column of the padded array."""
+        window = next(w for w in self.form.body.windows if w.name == name)
+        return _test_of(window).format(f"{_checked_array(window)}[{row}, {col}]")
 
     def layer_checks(self) -> list[str]:
         """The lines that check layer ``_layer`` of stacks of which any may be read."""
         return [line for w in self.form.body.windows for line in self._validity(w, every=True)] if self.checked else []
 
     def _validity(self, window: Neighbourhood, *, every: bool) -> list[str]:
-        array = f"_{window.name}_valid" if window.kind is Kind.INT else window.name
-        test = "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
+        array, test = _checked_array(window), _test_of(window)
         cells, lines = sorted(self.kernel.checked_cells[window.raster]), []
         for number in sorted({k for k, _, _ in cells if (k == ALL) is every}):
             offsets = [(dy, dx) for k, dy, dx in cells if k == number]
@@ -221,6 +236,14 @@ class Pixels:
         return lines
 
 
+def _checked_array(window: Neighbourhood) -> str:
+    return f"_{window.name}_valid" if window.kind is Kind.INT else window.name
+
+
+def _test_of(window: Neighbourhood) -> str:
+    return "{0} != 0" if window.kind is Kind.INT else "{0} == {0}"
+
+
 def saturating_casts(target: Target, kernel: Body, signature: Signature) -> list[str]:
     """The functions that turn a float result into an integer dtype: halves away from zero, saturated, as GDAL does.
 
@@ -243,7 +266,7 @@ def _saturating_cast(target: Target, dtype: np.dtype, signature: Signature) -> s
     return "\n".join([
         target.decorator,
         f"def _to_{dtype}(value):",
-        f"    held = min(max({name}(value), {name}({info.min})), {name}({most}))",
+        f"    held = _minimum(_maximum({name}({info.min}), {name}(value)), {name}({most}))",
         f"    cut = np.{dtype}(held + ({name}({half}) if held >= {name}(0.0) else {name}({-half})))",
         f"    return {result}",
     ])  # fmt: skip
@@ -278,5 +301,5 @@ def _converted(value: str, kind: Kind, dtype: np.dtype) -> str:
         return f"_to_{dtype}({value})"
     info = np.iinfo(dtype)
     if dtype.itemsize == 8:
-        return f"np.int64({value})" if dtype == np.int64 else f"np.uint64(max({value}, 0))"
-    return f"np.{dtype}(min(max({value}, {info.min}), {info.max}))"
+        return f"np.int64({value})" if dtype == np.int64 else f"np.uint64(_maximum({value}, 0))"
+    return f"np.{dtype}(_minimum(_maximum({value}, {info.min}), {info.max}))"

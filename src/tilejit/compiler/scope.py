@@ -78,6 +78,8 @@ class Program:
     """What of a captured object is indexed -> its array; the second variant is given those of the first."""
     changing: dict[int, Changing] = field(default_factory=dict)
     """The captured objects that may be changed in place."""
+    limit: int = 0
+    """Statements that the body's loops may come to when they are written out."""
     layers: int = 0
     """How many layers stacks have, as far as arrays of their length are concerned; 0 where that is not known yet."""
     is_sized: bool = False

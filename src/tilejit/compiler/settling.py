@@ -56,7 +56,7 @@ class _Scans(Pixels):
             "        for _j in range(_height):",
             "            _y = _j if _scan % 2 == 0 else _height - 1 - _j",
             "            _due = _scan == 0",
-            f"            for _k in range(max(0, _y - {reach}), min(_height, _y + {reach + 1})):",
+            f"            for _k in range(_maximum(0, _y - {reach}), _minimum(_height, _y + {reach + 1})):",
             "                _due |= _moved[_k] > _seen[_y]",
             "            if _due & (_control[0] == 0):",
             "                _time += 1",

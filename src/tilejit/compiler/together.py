@@ -28,7 +28,7 @@ def lanes_of(nest: Nest, pixels: Pixels) -> dict[str, Lanes]:
     dtypes = {Kind.FLOAT: pixels.signature.compute, Kind.INT: np.dtype(np.int64), Kind.BOOL: np.dtype(np.bool_)}
     lanes = {_lane(name): Lanes(dtypes[kind]) for name, kind in nest.shared.items()}
     keeps_ok = pixels.layer_checks() or (pixels.form.body.result and pixels.settling(lambda *_: "")[1])
-    lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if keeps_ok else {}
+    lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if keeps_ok or pixels.cells_of_rows() else {}
     dtypes[Kind.BOOL] = np.dtype(np.uint8)
     lanes |= {_lane(a.name): Lanes(dtypes[a.kind], a.size * LANES) for a in nest.arrays}
     sizes = {a.name: Lanes(_key_dtype(dtypes[a.kind]), a.size * LANES) for a in (sort.array for sort in nest.sorts)}
@@ -67,9 +67,9 @@ class Together:
 
     def lines(self, cell: Callable[[int], str], count: Count) -> list[str]:
         """The lines of the row; see `Pixels.lines`."""
-        checks = self.pixels.layer_checks()
+        checks, cells = self.pixels.layer_checks(), self.pixels.cells_of_rows()
         checked = self.for_pixels([f"_ok = {_OK}[_x]", *checks, f"{_OK}[_x] = _ok"]) if checks else []
-        lines = self.for_pixels([f"{_OK}[_x] = True"]) if checks else []
+        lines = self.for_pixels([f"{_OK}[_x] = True"]) if checks or cells else []
         *parts, last = self.nest.block
         for part in parts:
             if checked and isinstance(part, Loop) and part.is_whole:
@@ -80,7 +80,9 @@ class Together:
         if checked:
             stack = next(w.name for w in self.pixels.form.body.windows if w.is_stack)
             lines += [f"for _layer in range({stack}.shape[0]):", *_indented(checked)]
-        known = [f"_ok = {f'{_OK}[_x]' if checks else 'True'}", *self.pixels.cell_checks()] * self.pixels.checked
+        lines += [line for name in cells for line in self._checked(name)]
+        known = [f"_ok = {f'{_OK}[_x]' if checks or cells else 'True'}", *self.pixels.cell_checks(cells)]
+        known *= self.pixels.checked
         assert isinstance(last, Section)  # noqa: S101 - what else is left as it is
         call = self.pixels.call(last.function, self._arguments(last))
         settling, settled = self.pixels.settling(count)
@@ -91,6 +93,13 @@ class Together:
         layer = [*[f"_ok = {_OK}[_x]"] * settled, f"_v0 = {value}", *stores]
         return [*lines, *self.for_pixels([*known, *call, *settling, *[f"{_OK}[_x] = _ok"] * settled]),
                 *self.pixels.for_layers(self.for_pixels(layer))]  # fmt: skip
+
+    def _checked(self, name: str) -> list[str]:
+        """The lines that check many cells of a raster."""
+        test = self.pixels.row_check(name, "_y + _down", "_x + _right")
+        return [f"for _k in range(len({_cells(name)})):",
+                f"    _down, _right = {_cells(name)}[_k, 0], {_cells(name)}[_k, 1]",
+                *_indented(self.for_pixels([f"{_OK}[_x] = {_OK}[_x] & ({test})"]))]  # fmt: skip
 
     def _lines(self, part: Part) -> list[str]:
         if isinstance(part, Loop):
@@ -134,6 +143,15 @@ class Together:
     def _text(self, node: object) -> str:
         pixels = self.pixels
         return expression_text(pixels.target, pixels.signature, pixels.form, node)  # type: ignore[arg-type]
+
+
+def constants_of(pixels: Pixels) -> list[str]:
+    """The arrays of cells that a row's checks go through."""
+    return [f"{_cells(name)} = np.array({text})" for name, text in pixels.cells_of_rows().items()]
+
+
+def _cells(name: str) -> str:
+    return f"_cells_{name}"
 
 
 def _parameters(section: Section) -> list[str]:

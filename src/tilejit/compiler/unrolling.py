@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 LIMIT = 640
 """Statements that a written-out loop may come to: an 11x11 window of three statements a cell, with room."""
+LIMIT_IN_ROWS = 32
+"""The same where a row of pixels can go through the loop together, for Numba takes its time by statement: the rows of a
+window, each written out."""
 
 
 def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int],
-           spelled: Callable[[ast.FunctionDef], ast.FunctionDef]) -> ast.FunctionDef:  # fmt: skip
+           spelled: Callable[[ast.FunctionDef], ast.FunctionDef], limit: int = LIMIT) -> ast.FunctionDef:  # fmt: skip
     """Returns a copy of ``tree`` with numbers in place, constants folded and literal loops written out.
 
-    ``literals`` are parameters that this call gives a literal integer; ``spelled`` rewrites the folded tree.
+    ``literals`` are parameters that this call gives a literal integer; ``spelled`` rewrites the folded tree. Loops that
+    come to more than ``limit`` statements stay loops.
     """
     tree = copied(tree)
     tree.body = folded(tree.body, names)
@@ -35,7 +39,7 @@ def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int],
     if literals:
         tree.body = folded(tree.body, names, literals)
     tree = spelled(tree)
-    _Unroll(names, tree).generic_visit(tree)
+    _Unroll(names, tree, limit).generic_visit(tree)
     return tree
 
 
@@ -47,11 +51,10 @@ def written_out(block: list[ast.stmt], names: Names) -> list[ast.stmt]:
 
 
 class _Unroll(ast.NodeTransformer):
-    """Writes out every loop whose bounds are literals, within LIMIT statements."""
+    """Writes out every loop whose bounds are literals, within so many statements."""
 
-    def __init__(self, names: Names, tree: ast.FunctionDef) -> None:
-        self.names = names
-        self.tree = tree
+    def __init__(self, names: Names, tree: ast.FunctionDef, limit: int = LIMIT) -> None:
+        self.names, self.tree, self.limit = names, tree, limit
 
     def visit(self, node: ast.AST) -> Any:
         return super().visit(node) if isinstance(node, (ast.If, ast.For, ast.While)) else node
@@ -75,7 +78,7 @@ class _Unroll(ast.NodeTransformer):
         if values is None or not isinstance(loop.target, ast.Name) or is_shadowed:
             return None
         name = loop.target.id
-        if loop.orelse or _size(loop) > LIMIT or name in stored(*loop.body):
+        if loop.orelse or _size(loop) > self.limit or name in stored(*loop.body):
             return None
         result: list[ast.stmt] = []
         value, last = None, dict[str, bool | float]()

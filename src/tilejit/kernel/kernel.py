@@ -138,6 +138,13 @@ class Kernel(RasterFunction):
         return self.form if clean.texts == self.form.texts else clean
 
     @functools.cached_property
+    def looped_form(self) -> Form | None:
+        """The body with its longer loops kept, for rows that go through them together; None of a short one."""
+        from tilejit.compiler.interchange import looped
+
+        return looped(self.form, lambda limit: self._lowered(all_valid=False, limit=limit))
+
+    @functools.cached_property
     def checked_cells(self) -> dict[str, frozenset[Cell]]:
         """For each raster, the cells whose validity is asked for each pixel: NaN of the others finds its own way."""
         if self.nodata != "propagate":
@@ -196,21 +203,14 @@ class Kernel(RasterFunction):
             return self.form.changing
         return [Changing(owners[place], label, frozen(owners[place])) for place, label in places]
 
-    def _lowered(self, *, all_valid: bool) -> Form:
+    def _lowered(self, *, all_valid: bool, limit: int | None = None) -> Form:
         from tilejit.compiler.lowering import lower_body
 
         form = lower_body(
-            self.source,
-            self.rasters,
-            self.scalars,
-            is_focal=self.kind in SEE_NEIGHBOURS,
-            radius=self.declared_radius,
-            all_valid=all_valid,
-            c_functions=self.form.c_functions if all_valid else (),
-            tables=self.form.tables if all_valid else (),
-            layers=self.layers,
-            by_layer=self.by_date,
-        )
+            self.source, self.rasters, self.scalars, is_focal=self.kind in SEE_NEIGHBOURS, radius=self.declared_radius,
+            all_valid=all_valid, c_functions=self.form.c_functions if all_valid else (),
+            tables=self.form.tables if all_valid else (), layers=self.layers, by_layer=self.by_date, limit=limit,
+        )  # fmt: skip
         declared = self.declared_outputs
         if declared is not None and len(declared) != len(form.body.results):
             self.source.fail(
