@@ -272,7 +272,8 @@ def run_on_arrays(
     container = Container.of([g.first if s and not kernel.by_date else g for g, s in pairs])
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
-        check_out(kernel.name, outs, job.signature.outputs, container.shape(kernel.result_shape(*job.shape)), given)
+        shape, dtypes = container.shape(kernel.result_shape(*job.shape)), job.signature.outputs
+        check_out(kernel.name, outs, [(shape, dtype) for dtype in dtypes], given)
     results, counts = job.run(None if outs is None else [_cells_of(o, kernel) for o in outs])
     nodata = [nodata_value(result.dtype, None).item() for result in results]
     warn_of(counts, kernel.name, nodata)
@@ -282,12 +283,12 @@ def run_on_arrays(
 
 
 def check_out(
-    name: str, outs: Sequence[Any], dtypes: Sequence[np.dtype], shape: tuple[int, ...], inputs: Sequence[Given]
+    name: str, outs: Sequence[Any], results: Sequence[tuple[tuple[int, ...], np.dtype]], inputs: Sequence[Given]
 ) -> None:
-    """Refuses arrays that results cannot be computed into."""
-    if len(outs) != len(dtypes):
-        raise KernelError(f"{name} gives {counted(len(dtypes), 'array')}, and out= has {len(outs)}")
-    for array, dtype in zip(outs, dtypes, strict=True):
+    """Refuses arrays that results, of some shapes and dtypes, cannot be computed into."""
+    if len(outs) != len(results):
+        raise KernelError(f"{name} gives {counted(len(results), 'array')}, and out= has {len(outs)}")
+    for array, (shape, dtype) in zip(outs, results, strict=True):
         if not isinstance(array, np.ndarray):
             raise KernelError(f"{name}: out= is a {type(array).__name__}; it must be an array of {shape} {dtype}")
         if array.shape != shape or array.dtype != dtype:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import tilejit as tj
 from date_kernels import filled, ordered, rounded, smoothed, valid_dates
@@ -105,6 +106,23 @@ def test_a_run_goes_on(files, tmp_path, monkeypatch):
     report = made.save(tmp_path / "made.tif", **options)
     assert report.resumed
     assert_same(tj.open(tmp_path / "made.tif").compute(), made.compute())
+
+
+@tj.chain
+def regular(t: tj.Stack, *, least: int = 2):
+    return ordered(filled(t), least=least), valid_dates(t)
+
+
+def test_a_chain_over_arrays_gives_stacks(cells):
+    array = xr.DataArray(cells, dims=("time", "y", "x"), coords={"time": TIMES.astype("M8[ns]")})
+    values, count = regular(array)
+    assert values.dims == ("time", "y", "x")
+    stack = tj.stack([tj.from_array(cells)], times=TIMES)
+    assert_same(values.to_numpy(), ordered(filled(stack), least=2).compute())
+    np.testing.assert_array_equal(count, valid_dates(cells))
+    out = np.empty(cells.shape, np.float32), np.empty(cells.shape[1:], np.int16)
+    regular(array, out=out)
+    assert_same(out[0], values.to_numpy())
 
 
 def test_one_date(files):

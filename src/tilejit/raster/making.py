@@ -273,20 +273,44 @@ def run_chain(
                 "(rows, columns): pass array[0]"
             )
     raster = apply_chain(chain, [raster_of(one) for one in given], parameters)
-    requests = [Request((band,)) for band in raster.bands]
+    requests = [Request(bands) for bands in _results(raster.bands)]
     job = make_job(raster.grid, requests, RunOptions(backend=backend, workers=workers).settings(raster.bands))
     pairs = zip(given, chain.rasters, strict=True)
-    container, writes = Container.of([g.first if r.is_stack else g for g, r in pairs]), job.plan.writes
-    shape = container.shape(raster.grid.shape)
+    plane, stacked = Container.of([g.first if r.is_stack else g for g, r in pairs]), Container.of(given)
+    writes, cells = job.plan.writes, raster.grid.shape
+    containers = [stacked if _is_by_date(request.bands) else plane for request in requests]
+    shapes = [c.shape((len(w.planes), *cells) if c is stacked else cells)
+              for c, w in zip(containers, writes, strict=True)]  # fmt: skip
+    results = [(shape, write.dtype) for shape, write in zip(shapes, writes, strict=True)]
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:
-        check_out(chain.name, outs, [w.dtype for w in writes], shape, given)
-    arrays = [np.empty(shape, write.dtype) for write in writes] if outs is None else outs
-    sinks = [ArraySink(np.ma.getdata(a).reshape(1, *raster.grid.shape), raster.grid) for a in arrays]
+        check_out(chain.name, outs, results, given)
+    arrays = [np.empty(*result) for result in results] if outs is None else outs
+    sinks = [ArraySink(np.ma.getdata(a).reshape(-1, *cells), raster.grid) for a in arrays]
     report = run_job(job, sinks)
     warn_of(report.counts, chain.name, job.plan.nodata_values)
-    held = tuple(container.hold(a, w.nodata, chain.name, a) for a, w in zip(arrays, writes, strict=True))
+    parts = zip(containers, arrays, writes, strict=True)
+    held = tuple(container.hold(a, w.nodata, chain.name, a) for container, a, w in parts)
     return held if len(held) > 1 else held[0]
+
+
+def _results(bands: Sequence[Band]) -> list[tuple[Band, ...]]:
+    """The bands of each array: one, or all that a kernel gives of which there is a value for each date."""
+    results, left = [], list(bands)
+    while left:
+        count = left[0].application.kernel.bands if isinstance(left[0], ResultBand) else 1
+        whole = tuple(left[: count if _is_by_date(left[:count]) else 1])
+        results.append(whole)
+        left = left[len(whole) :]
+    return results
+
+
+def _is_by_date(bands: Sequence[Band]) -> bool:
+    """Whether bands are all that such a kernel gives."""
+    made = [band for band in bands if isinstance(band, ResultBand)]
+    kernel = made[0].application.kernel if made else None
+    is_one = all(band.application is made[0].application and band.index == k for k, band in enumerate(made))
+    return kernel is not None and kernel.by_date and is_one and len(made) == len(bands) == kernel.bands
 
 
 def launches_of(chain: Chain, dtypes: Sequence[np.dtype]) -> list[tuple[Kernel, Signature]]:
