@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import tilejit as tj
 from date_kernels import filled, ordered, rounded, smoothed, valid_dates
@@ -45,6 +44,11 @@ def test_a_result_is_a_stack_of_the_same_dates(cells, files, tmp_path):
         again = tj.open(tmp_path / name)
         np.testing.assert_array_equal(again.times, TIMES)
         assert_same(again.compute(), whole)
+    made.save(tmp_path / "made.zarr", tile=(32, 64), profile=BLOCKS)
+    again = tj.open(tmp_path / "made.zarr", variable="filled")
+    np.testing.assert_array_equal(again.times, TIMES)
+    assert_same(again.compute(), whole)
+    made.save(tmp_path / "made.zarr", tile=(32, 64), profile=BLOCKS, overwrite=True)
     tj.stack([made.band(5), made.band(2)]).save(tmp_path / "some.tif", nodata=-1)
     some = tj.open(tmp_path / "some.tif")
     np.testing.assert_array_equal(some.times, TIMES[[4, 1]])
@@ -114,7 +118,9 @@ def regular(t: tj.Stack, *, least: int = 2):
 
 
 def test_a_chain_over_arrays_gives_stacks(cells):
-    array = xr.DataArray(cells, dims=("time", "y", "x"), coords={"time": TIMES.astype("M8[ns]")})
+    array = pytest.importorskip("xarray").DataArray(
+        cells, dims=("time", "y", "x"), coords={"time": TIMES.astype("M8[ns]")}
+    )
     values, count = regular(array)
     assert values.dims == ("time", "y", "x")
     stack = tj.stack([tj.from_array(cells)], times=TIMES)

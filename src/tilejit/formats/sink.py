@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.grid import Grid
+    from tilejit.times import Dates
     from tilejit.window import Window
 
 WRITTEN_DIRECTLY = "blocks written directly"  # what a plan says of an output whose blocks need no GDAL
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """A variable of which there is a band for each date."""
+
+    name: str
+    dates: Dates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,8 @@ class OutputProfile:
     """The value that marks a cell without data; an int where the type is an integer."""
     descriptions: tuple[str | None, ...] = ()
     """A name for each band; empty for none."""
+    stacked: Stacked | None = None
+    """What the bands are together, where each is a date of one variable."""
     units: tuple[str | None, ...] = ()
     """A unit for each band; empty for none."""
     tags: FileTags = field(default_factory=FileTags)

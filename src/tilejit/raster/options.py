@@ -17,13 +17,13 @@ import numpy as np
 
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.dispatch import choose_backend
-from tilejit.engine.planning.graph import Band, SourceBand, applications_of, needed_bands, sources_of
+from tilejit.engine.planning.graph import Band, ResultBand, SourceBand, applications_of, needed_bands, sources_of
 from tilejit.engine.planning.planner import Settings
 from tilejit.errors import ParameterError
 from tilejit.formats.files import BandTags, FileTags
 from tilejit.formats.gdal.new_file import needs_side_file
 from tilejit.formats.registry import storage_at
-from tilejit.formats.sink import OutputProfile, Storage
+from tilejit.formats.sink import OutputProfile, Stacked, Storage
 from tilejit.formats.source import storage_of
 from tilejit.grid import Grid, crs_name
 from tilejit.sizes import parse_size
@@ -211,12 +211,21 @@ def output_profile(
         count=len(bands),
         dtype=write.dtype,
         nodata=write.tag,
+        stacked=_stacked(bands),
         descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.description for b in bands),
         units=tuple(band.unit for band in bands),
         tags=_carried_tags(bands, write),
         options=options,
         overwrite=overwrite,
     )
+
+
+def _stacked(bands: Sequence[Band]) -> Stacked | None:
+    """What bands are together, where a kernel has given a value for each of some dates."""
+    dates = tuple(band.date for band in bands if isinstance(band, ResultBand) and band.date is not None)
+    makers = {id(band.application): band.application for band in bands if isinstance(band, ResultBand)}
+    is_one = len(makers) == 1 and len(dates) == len(bands)
+    return Stacked(next(iter(makers.values())).kernel.name, dates) if is_one else None
 
 
 def _carried_tags(bands: Sequence[Band], write: Write) -> FileTags:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tilejit.formats.sink import OutputProfile, Storage
     from tilejit.grid import Grid
+    from tilejit.times import Dates
 
 
 def load_zarr(path: str, refusal: type[TilejitError] = SinkError) -> Any:
@@ -35,7 +36,7 @@ def load_zarr(path: str, refusal: type[TilejitError] = SinkError) -> Any:
 
 
 def band_names(profile: OutputProfile) -> list[str]:
-    """The names of the bands' arrays: their descriptions, as words; each once.
+    """The names of the arrays: that of the variable of which bands are the dates, or bands' descriptions, as words.
 
     Example:
         >>> from tilejit.grid import Grid
@@ -44,11 +45,11 @@ def band_names(profile: OutputProfile) -> list[str]:
         >>> band_names(OutputProfile(path="a.zarr", grid=Grid(1, 1), count=4, dtype="u1", descriptions=names))
         ['slope', 'red_B4', 'band_3', 'slope_4']
     """
-    taken = {"x", "y", "spatial_ref"}
-    names = []
-    for number in range(1, profile.count + 1):
-        text = (profile.descriptions[number - 1] if profile.descriptions else None) or ""
-        name = re.sub(r"\W+", "_", text).strip("_") or f"band_{number}"
+    taken = {"x", "y", "spatial_ref", "time"}
+    names: list[str] = []
+    texts = profile.descriptions if profile.stacked is None else (profile.stacked.name,)
+    for number, text in enumerate(texts or (None,) * profile.count, 1):
+        name = re.sub(r"\W+", "_", text or "").strip("_") or f"band_{number}"
         while name in taken:
             name = f"{name}_{number}"
         taken.add(name)
@@ -60,17 +61,19 @@ def create_group(folder: Path, profile: OutputProfile, storage: Storage) -> None
     """Write everything but the chunks into an empty folder."""
     group = load_zarr(profile.path).open_group(str(folder), mode="a", zarr_format=3)
     _add_place(group, profile.grid)
-    rows, cols = storage.block
+    time = () if profile.stacked is None else (profile.count,)
+    if profile.stacked is not None:
+        _add_times(group, profile.stacked.dates)
     for number, name in enumerate(band_names(profile), 1):
         group.create_array(
             name,
-            shape=profile.grid.shape,
+            shape=(*time, *profile.grid.shape),
             dtype=stored_dtype(profile.dtype).name,
-            chunks=(rows, cols),
+            chunks=(*[1] * len(time), *storage.block),
             compressors=_compressors(storage),
             # GDAL takes the fill value for the nodata value; here it is that, where there is one.
             fill_value=0 if profile.nodata is None else profile.nodata,
-            dimension_names=("y", "x"),
+            dimension_names=(*["time"] * len(time), "y", "x"),
             attributes=_attributes(profile, number),
         )
 
@@ -104,6 +107,8 @@ def _attributes(profile: OutputProfile, number: int) -> dict[str, Any]:
     for key, texts in (("long_name", profile.descriptions), ("units", profile.units)):
         if texts and texts[number - 1]:
             attributes[key] = texts[number - 1]
+    if profile.stacked is not None:
+        attributes["long_name"] = profile.stacked.name
     tags = profile.tags.bands[number - 1] if profile.tags.bands else None
     if tags is not None and tags.is_scaled:
         attributes |= {"scale_factor": tags.scale, "add_offset": tags.offset}
@@ -134,6 +139,19 @@ def _add_place(group: Any, grid: Grid) -> None:
         ("y", "Y", f + e * (np.arange(grid.height) + 0.5)),
     ):
         _add_array(group, name, values.astype(np.float64), (name,), _axis(grid, axis))
+
+
+def _add_times(group: Any, dates: Dates) -> None:
+    """Write when each layer was taken, as CF has it: in days, or in seconds where one is none."""
+    seconds = np.array(dates, "datetime64[s]").astype(np.int64)
+    unit, length = ("seconds", 1) if (seconds % 86400).any() else ("days", 86400)
+    told = {
+        "axis": "T",
+        "standard_name": "time",
+        "calendar": "proleptic_gregorian",
+        "units": f"{unit} since 1970-01-01",
+    }
+    _add_array(group, "time", seconds // length, ("time",), told)
 
 
 def _axis(grid: Grid, axis: str) -> dict[str, str]:

@@ -166,7 +166,9 @@ class ZarrWriter(OutputWriter):
     ) -> None:
         super().__init__(profile, blocks_of(profile, block), guard)
         group = load_zarr(profile.path).open_group(str(folder), mode="r+")
-        self._arrays = {name: group[name] for name in band_names(profile)}
+        names, count = band_names(profile), profile.count
+        places = [(name, ()) for name in names] if profile.stacked is None else [(names[0], (k,)) for k in range(count)]
+        self._bands = [(name, group[name], layer) for name, layer in places]
         self._folder = folder
         self._windows: list[Window] = []
 
@@ -174,8 +176,8 @@ class ZarrWriter(OutputWriter):
         place = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
         try:
             with _settling():
-                for band, part in zip(self._arrays.values(), cells, strict=True):
-                    band[place] = part
+                for (_, array, layer), part in zip(self._bands, cells, strict=True):
+                    array[*layer, *place] = part
         finally:
             self._check_wanted()
         self._windows.append(window)
@@ -196,11 +198,11 @@ class ZarrWriter(OutputWriter):
 
     def _chunks(self, window: Window) -> Iterator[str]:
         """The files of a window of whole chunks; those of nothing but nodata are not written."""
-        for name, array in self._arrays.items():
-            height, width = array.chunks
+        for name, array, layer in self._bands:
+            *_, height, width = array.chunks
             for row in range(window.row_off // height, -(-window.row_end // height)):
                 for col in range(window.col_off // width, -(-window.col_end // width)):
-                    yield f"{name}/{array.metadata.encode_chunk_key((row, col))}"
+                    yield f"{name}/{array.metadata.encode_chunk_key((*layer, row, col))}"
 
 
 ZARR = SinkFormat(
