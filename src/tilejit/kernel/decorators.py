@@ -204,6 +204,16 @@ def series(
         ...     return n
         >>> valid_dates(np.float32([[[1, np.nan]], [[3, 4]]]), np.uint8([[[0, 0]], [[0, 1]]]))
         array([[2, 0]], dtype=int32)
+        >>> @tj.series(output="dates")
+        ... def since_first(t):
+        ...     values = tj.zeros(len(t))
+        ...     for k in range(len(t)):
+        ...         values[k] = t[k] - t[0]
+        ...     return values
+        >>> since_first(np.float32([[[1, 2]], [[3, 6]]]))
+        array([[[0., 0.]],
+        <BLANKLINE>
+               [[2., 4.]]], dtype=float32)
     """
     if body is None:
         return lambda function: declare(
