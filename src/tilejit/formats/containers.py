@@ -44,7 +44,7 @@ class Given:
     @property
     def plane(self) -> Array:
         """The cells of the only band, (row, col); of several bands all."""
-        return self.cells[0] if _is_stacked(self.cells) else self.cells
+        return self.cells[0] if self.cells.ndim == 3 and len(self.cells) == 1 else self.cells
 
     @property
     def layers(self) -> Array:
@@ -168,7 +168,3 @@ def _labelled(like: Any, cells: Array, nodata: float | None, name: str) -> Any:
         made.attrs[_NAMES[0]] = cells.dtype.type(nodata)
     made.name = name if like.name is None else like.name
     return made
-
-
-def _is_stacked(cells: Array) -> bool:
-    return cells.ndim == 3 and len(cells) == 1

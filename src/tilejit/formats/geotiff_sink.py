@@ -210,9 +210,6 @@ class RasterioSink(OutputSink):
     def _new_writer(self, guard: Guard) -> RasterioWriter:
         return RasterioWriter(self._profile, self._dataset, guard)
 
-    def _merge(self, manifest: Manifest) -> Manifest:
-        return manifest
-
     def _complete(self) -> None:
         self._close()
         check_blocks(self._file)

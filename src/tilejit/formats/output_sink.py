@@ -133,8 +133,9 @@ class OutputSink(ABC):
     @abstractmethod
     def _new_writer(self, guard: Guard) -> OutputWriter: ...
 
-    @abstractmethod
-    def _merge(self, manifest: Manifest) -> Manifest: ...
+    def _merge(self, manifest: Manifest) -> Manifest:
+        """Take in a manifest; returns what a journal keeps of it."""
+        return manifest
 
     @abstractmethod
     def _complete(self) -> None:

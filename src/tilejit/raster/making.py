@@ -25,7 +25,7 @@ from tilejit.kernel.inputs import with_times
 from tilejit.kernel.kernel import SEE_NEIGHBOURS, Edge, Kernel
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
-from tilejit.raster.running import check_one_grid
+from tilejit.raster.running import check_inputs, check_one_grid
 from tilejit.times import Dates, as_dates
 
 if TYPE_CHECKING:
@@ -173,12 +173,7 @@ def apply_kernel(kernel: Kernel, inputs: Sequence[Any], parameters: Mapping[str,
                 f"{kernel.name}: {parameter.name} is {type(raster).__name__}, and another input is a Raster: "
                 "give Rasters only (tj.from_array(array, grid=raster.grid) makes one), or arrays only"
             )
-        if len(raster) != 1 and not parameter.is_stack:
-            raise ParameterError(
-                f"{kernel.name} takes one band as {parameter.name}, and {raster.label} has {len(raster)}: "
-                "choose one with .band(1), or tj.open(path, band=1)"
-            )
-    check_one_grid(inputs, [f"{kernel.name}: {p.name}" for p in kernel.rasters])
+    check_inputs(kernel.name, [(p.name, one, p.is_stack) for p, one in zip(kernel.rasters, inputs, strict=True)])
     kernel = kernel.for_layers([len(raster) for raster in inputs])
     times = [times_of(raster) if p.is_stack else None for p, raster in zip(kernel.rasters, inputs, strict=True)]
     bound = with_times(kernel, kernel.bind(parameters), times)

@@ -309,35 +309,20 @@ _CALENDARS = {"standard", "gregorian", "proleptic_gregorian"}
 
 
 def _dates_of_source(source: Source) -> Dates | None:
-    """When each band was taken: by bands' descriptions, the tag of a TIFF, a coordinate, or a name's date.
-
-    What a file says of all its bands, each of them has. None where nothing says so of every band.
-    """
-    found = [_by_descriptions(source), _by_tag(source), _by_coordinate(source), _by_name(source)]
+    """When each band was taken, as the first says that tells it of all; what a file says of itself, each band has."""
+    tags, count = storage_of(source).tags, len(source.bands)
+    file = tags.tags.get("", {})
+    found = (
+        [date_in(info.description or "") for info in source.bands],
+        [date_in(file.get("TIFFTAG_DATETIME", ""))] * count,
+        [_by_coordinate(band.tags, file) for band in tags.bands] or [None],
+        [date_in(Path(source.name).name)] * count,
+    )
     return next((tuple(date for date in dates if date is not None) for dates in found if None not in dates), None)
 
 
-def _by_descriptions(source: Source) -> list[np.datetime64 | None]:
-    return [date_in(info.description or "") for info in source.bands]
-
-
-def _by_tag(source: Source) -> list[np.datetime64 | None]:
-    text = storage_of(source).tags.tags.get("", {}).get("TIFFTAG_DATETIME", "")
-    return [date_in(text)] * len(source.bands)
-
-
-def _by_name(source: Source) -> list[np.datetime64 | None]:
-    return [date_in(Path(source.name).name)] * len(source.bands)
-
-
-def _by_coordinate(source: Source) -> list[np.datetime64 | None]:
-    """By what GDAL says of netCDF's variables, and of Zarr's."""
-    tags = storage_of(source).tags
-    file = tags.tags.get("", {})
-    return [_by_band(band.tags, file) for band in tags.bands] or [None]
-
-
-def _by_band(tags: Mapping[str, str], file: Mapping[str, str]) -> np.datetime64 | None:
+def _by_coordinate(tags: Mapping[str, str], file: Mapping[str, str]) -> np.datetime64 | None:
+    """By what GDAL says of a layer in netCDF's variables, and of Zarr's."""
     for name, value in tags.items():
         found = _COORDINATE.fullmatch(name)
         dimension = (found[1] or found[2]) if found else ""

@@ -106,6 +106,17 @@ def tiles_job(raster: LazyRaster, options: RunOptions) -> tuple[Job, TraceFile |
     return make_job(raster.grid, [request], options.settings(raster.bands)), _trace_of(options, [request], None)
 
 
+def check_inputs(kernel: str, inputs: Sequence[tuple[str, LazyRaster, bool]]) -> None:
+    """Refuses Rasters of several bands, but for stacks, and such on different grids; each comes with its name."""
+    for name, raster, is_stack in inputs:
+        if len(raster.bands) != 1 and not is_stack:
+            raise ParameterError(
+                f"{kernel} takes one band as {name}, and {raster.label} has {len(raster.bands)}: "
+                "choose one with .band(1), or tj.open(path, band=1)"
+            )
+    check_one_grid([raster for _, raster, _ in inputs], [f"{kernel}: {name}" for name, *_ in inputs])
+
+
 def check_one_grid(rasters: Sequence[LazyRaster], names: Sequence[str]) -> None:
     """Refuses Rasters on different grids."""
     first = rasters[0]

@@ -24,7 +24,7 @@ from tilejit.kernel.inputs import with_times
 from tilejit.raster.making import from_array, times_of
 from tilejit.raster.options import RunOptions
 from tilejit.raster.raster import Raster
-from tilejit.raster.running import check_one_grid
+from tilejit.raster.running import check_inputs
 from tilejit.raster.statistics import run_reduced
 from tilejit.sizes import counted
 
@@ -313,13 +313,8 @@ def _layer(zones: Any, grid: Grid, parameters: dict[str, Any]) -> PolygonLayer:
 def _rasters(kernel: ZonalKernel, inputs: Sequence[tuple[str, Any, bool]]) -> list[Raster]:
     """Inputs, each with its name and whether it is a stack, as Rasters on one grid; all others have one band."""
     rasters = [one if isinstance(one, Raster) else from_array(one) for _, one, _ in inputs]
-    for (name, _, is_stack), raster in zip(inputs, rasters, strict=True):
-        if len(raster) != 1 and not is_stack:
-            raise ParameterError(
-                f"{kernel.name} takes one band as {name}, and {raster.label} has {len(raster)}: "
-                "choose one with .band(1)"
-            )
-    check_one_grid(rasters, [f"{kernel.name}: {name}" for name, *_ in inputs])
+    named = zip(inputs, rasters, strict=True)
+    check_inputs(kernel.name, [(name, raster, is_stack) for (name, _, is_stack), raster in named])
     return rasters
 
 

@@ -63,18 +63,14 @@ class Input:
             )
         storage = storage_of(source)
         check_unchanged(source.name, storage.files)
-        states = tuple((file, state, _folder_of(file)) for file, state in storage.files.items() if state is not None)
+        places = {file: local_file(file) or Path(file) for file in storage.files}  # of one in an archive, the archive's
+        states = tuple((f, s, FileIdentity.of(places[f].parent)) for f, s in storage.files.items() if s is not None)
         return cls(source.name, isinstance(source, ScaledSource), states, storage.environment or Environment())
 
     def open(self) -> Source:
         """Opens the file, in a worker, where it must be the one that the run was planned with."""
         check_unchanged(self.name, {file: state for file, state, folder in self.states if folder.is_seen()})
         return self.environment.call(open_source, self.name)
-
-
-def _folder_of(file: str) -> FileIdentity:
-    """The folder of a local file, or of the archive that it lies in."""
-    return FileIdentity.of((local_file(file) or Path(file)).parent)
 
 
 @dataclass(frozen=True, slots=True)

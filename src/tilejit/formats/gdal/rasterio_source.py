@@ -8,6 +8,7 @@ import math
 import os
 import threading
 from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -169,7 +170,7 @@ class RasterioSource:
         return handle
 
     def _new_handle(self) -> OpenFile[Any]:
-        handle = OpenFile(_close)
+        handle = OpenFile(methodcaller("close"))
         with self._lock:
             self._handles.append(handle)
         return handle
@@ -189,10 +190,6 @@ class RasterioSource:
         """This thread's own (row, col) buffer."""
         size = window.height * window.width * dtype.itemsize
         return scratch(_memory, name, size).view(dtype).reshape(window.shape)
-
-
-def _close(dataset: Any) -> None:
-    dataset.close()
 
 
 def _open(path: str) -> Any:
