@@ -31,12 +31,7 @@ _LOOKS = 15  # after so many looks it is found out anew who the children are, wh
 
 
 def run_trial(spec: TrialSpec, cache: Path) -> Measurement:
-    """Measures one strategy on one count of cores.
-
-    Args:
-        spec: What to do.
-        cache: The folder of compiled kernels.
-    """
+    """Measures one strategy on one count of cores; where it failed or took too long, the error has what it said."""
     seconds = 120 + 100 * spec.seconds  # start, compiling, one run at a hundredth of the best speed
     with _told(spec) as folder, tempfile.TemporaryFile("w+") as errors:
         command = [*STRATEGIES[spec.strategy].program(spec.cores), "-m", "tilejit.comparison.child", "trial"]

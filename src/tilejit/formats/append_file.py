@@ -8,7 +8,7 @@ import mmap
 import os
 import queue
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,40 +24,13 @@ if TYPE_CHECKING:
 SEGMENT = 1 << 19  # bytes that are written past the page cache at once; a disk is slower with half as many
 SEGMENTS = 3  # segments in memory: one that is being filled, and others that are being written or wait for it
 PAGE = 4096  # bytes to whose multiples direct writes are bound; no disk asks for more
-
-
 CACHED_SHARE = 8
 """A file of more than this fraction of the memory that is free goes past the page cache: it would push out what others
 have there, and most of itself."""
 
 
-class AppendFile(Protocol):
-    """Takes bytes from many threads, in no order."""
-
-    descriptor: int  # the file, for what is not appended
-
-    def append(self, data: NDArray[np.uint8], most: int) -> int:
-        """Add bytes, which may be reused then, to the end of a file of so many at most; returns where they go.
-
-        It raises the OSError of these or of earlier ones that cannot be written.
-        """
-
-    def finish(self) -> None:
-        """Write what is left, or raise the OSError of what could not be written; nothing can be appended after that."""
-
-    def close(self) -> None:
-        """Let go of the file; idempotent."""
-
-
-def open_append_file(path: Path, size: int) -> AppendFile:
-    """Open a file that is there to append to, in the way that suits about how many bytes it will have."""
-    memory = available_memory()
-    is_large = memory is not None and size > memory / CACHED_SHARE
-    return DirectAppendFile(path) if is_large and hasattr(os, "O_DIRECT") else CachedAppendFile(path)
-
-
 class CachedAppendFile:
-    """Appends behind what a file holds, through the page cache, where the next reader finds it."""
+    """Appends what many threads bring, in no order, through the page cache, where the next reader finds it."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = open_regular(path, os.O_RDWR)
@@ -65,7 +38,10 @@ class CachedAppendFile:
         self._end = os.fstat(self.descriptor).st_size
 
     def append(self, data: NDArray[np.uint8], most: int) -> int:
-        """See `AppendFile.append`."""
+        """Add bytes, which may be reused then, to the end of a file of so many at most; returns where they go.
+
+        It raises the OSError of these or of earlier ones that cannot be written.
+        """
         with self._turn:
             offset = self._end
             self._end = checked_end(offset + data.size, most)
@@ -73,10 +49,10 @@ class CachedAppendFile:
         return offset
 
     def finish(self) -> None:
-        """All is written."""
+        """Write what is left, of which there is none here, or raise the error of what could not be written."""
 
     def close(self) -> None:
-        """See `AppendFile.close`."""
+        """Let go of the file; idempotent."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -104,7 +80,7 @@ class DirectAppendFile:
         self._writer.start()
 
     def append(self, data: NDArray[np.uint8], most: int) -> int:
-        """See `AppendFile.append`."""
+        """See `CachedAppendFile.append`."""
         with self._turn:
             if self._error is not None:
                 raise self._error
@@ -147,14 +123,14 @@ class DirectAppendFile:
             write_all(self.descriptor, data, offset)
 
     def finish(self) -> None:
-        """See `AppendFile.finish`."""
+        """See `CachedAppendFile.finish`."""
         self._stop()
         if self._error is not None:
             raise self._error
         write_all(self.descriptor, memoryview(self._segment)[: self._used], self._end - self._used)
 
     def close(self) -> None:
-        """See `AppendFile.close`."""
+        """See `CachedAppendFile.close`."""
         self._stop()
         for descriptor in {self.descriptor, self._direct} - {-1}:
             os.close(descriptor)
@@ -163,6 +139,16 @@ class DirectAppendFile:
     def _stop(self) -> None:
         self._full.put(None)
         self._writer.join()
+
+
+AppendFile = CachedAppendFile | DirectAppendFile
+
+
+def open_append_file(path: Path, size: int) -> AppendFile:
+    """Open a file that is there to append to, in the way that suits about how many bytes it will have."""
+    memory = available_memory()
+    is_large = memory is not None and size > memory / CACHED_SHARE
+    return DirectAppendFile(path) if is_large and hasattr(os, "O_DIRECT") else CachedAppendFile(path)
 
 
 def checked_end(end: int, most: int) -> int:
