@@ -131,7 +131,11 @@ CASES = {
         "h is no raster that has a window",
         "give a raster parameter, by its name",
     ),
-    "NumPy's median": ("return «np.median»(h)", "np.median works on arrays", "write tj.median(a, n)"),
+    "NumPy's cumsum": (
+        "return «np.cumsum»(h)",
+        "np.cumsum works on arrays",
+        "write a loop: for k in range(1, len(a))",
+    ),
 }
 
 

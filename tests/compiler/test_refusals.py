@@ -9,7 +9,6 @@ import pytest
 
 import tilejit as tj
 from kernels_for_tests import HEAD, write_module
-from tilejit.compiler.form import MATH
 from tilejit.errors import KernelError, ParameterError
 
 KNOWN = (
@@ -281,17 +280,17 @@ def f(z):
 """,
         "f",
         "np.cumsum works on arrays",
-        KNOWN,
+        "write a loop: for k in range(1, len(a))",
     ),
     "np mean": (
         """
 @tj.local
 def f(z):
-    return «np.mean»(z)
+    return «np.mean(z)»
 """,
         "f",
-        "np.mean works on arrays",
-        "write sum(a) / len(a)",
+        "np.mean of something that is no array",
+        "give it an array, a tuple or a table: np.mean([a, b, c])",
     ),
     "np.uint64": (
         """
@@ -478,15 +477,15 @@ def f(z):
         "math.atan2 takes 2 arguments, 1 given",
         "write math.atan2(x, y)",
     ),
-    "math factorial": (
+    "math fsum": (
         """
 @tj.local
 def f(z):
-    return «math.factorial»(3)
+    return «math.fsum»(z)
 """,
         "f",
-        "math.factorial is not in the language",
-        "of math it has " + ", ".join(sorted(MATH)),
+        "math.fsum is not in the language",
+        "write sum(a)",
     ),
     "math kw": (
         """
@@ -966,7 +965,7 @@ def f(z):
 """,
         "f",
         "np.cumsum works on arrays",
-        KNOWN,
+        "write a loop: for k in range(1, len(a))",
     ),
     "annotated str": (
         """
@@ -1651,11 +1650,11 @@ def f(z):
         "a string in a body",
         "a body has numbers, True and False only; math.nan is no result",
     ),
-    "math.prod": (
+    "a tuple as a value": (
         """
 @tj.local
 def f(z):
-    return math.prod(«(z, z)»)
+    return math.sqrt(«(z, z)»)
 """,
         "f",
         "a tuple as a value",
@@ -1930,7 +1929,7 @@ def f(z):
 """,
         "f",
         "np.cumsum works on arrays",
-        KNOWN,
+        "write a loop: for k in range(1, len(a))",
     ),
     "dict": (
         """

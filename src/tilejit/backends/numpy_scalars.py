@@ -28,7 +28,7 @@ class NumpyFunctions:
         self._found: dict[Any, Function] = {
             np.absolute: abs, np.float64: to_float, np.float32: lambda v: to_float(to_float(v, np.float32)),
             np.bool_: bool, np.round: self.round, np.around: self.round, np.clip: self._clip,
-            np.trunc: self._whole(np.trunc), np.fix: self._whole(np.trunc), math.modf: self._modf,
+            np.trunc: self._whole(np.trunc), np.fix: self._whole(np.trunc), math.modf: self._modf, np.modf: self._modf,
             **{function: self._whole(function) for function in ROUNDED},
             **{kind: functools.partial(self._integer, dtype) for kind, dtype in INTEGERS.items()},
             **{function: self._formula(formula) for function, formula in FORMULAS.items()},

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
@@ -11,10 +15,36 @@ OPERATORS: dict[type[ast.operator], str] = {
     ast.BitXor: "xor",
 }  # fmt: skip
 """Operator -> the name that it is called by, behind a dot."""
+_STORING = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For)
 
 
 class Rewrite(ast.NodeTransformer):
-    """Replaces operators and float literals by calls; their names hold a dot, so no name of the user's is one."""
+    """Replaces operators and float literals by calls; their names hold a dot, so no name of the user's is one.
+
+    ``is_float`` says of a place whether it has a float, whatever comes to it.
+    """
+
+    def __init__(self, is_float: Callable[[ast.expr], bool] = lambda _: False) -> None:
+        self.is_float = is_float
+
+    def visit(self, node: ast.AST) -> Any:
+        """A node, which is a float where the language has one for the sake of other cases."""
+        is_read = isinstance(node, ast.expr) and not isinstance(getattr(node, "ctx", None), ast.Store)
+        is_made = is_read and self.is_float(node)  # type: ignore[arg-type]
+        stores = [n for n in self._targets(node) if self.is_float(n)]
+        result = super().visit(node)
+        after = [ast.copy_location(ast.Assign([n], _called(n, "float", ast.Name(n.id, ast.Load()))), n) for n in stores]
+        if isinstance(result, ast.For):
+            result.body = [*after, *result.body]
+        elif after:
+            return [result, *after]
+        return _called(result, "float", result) if is_made else result
+
+    @staticmethod
+    def _targets(node: ast.AST) -> list[ast.Name]:
+        """The variables that a statement gives a value."""
+        targets = getattr(node, "targets", [getattr(node, "target", node)]) if isinstance(node, _STORING) else []
+        return [n for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         """A float is of the compute dtype."""

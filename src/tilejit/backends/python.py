@@ -136,7 +136,7 @@ class Interpreter:
         self.kernel, self.signature = kernel, signature
         self.form = kernel.form  # refuses what the language does not have
         self.notes = Notes()
-        self.body = Scalars(signature.compute, _is_valid, self.notes).function(kernel.source)
+        self.body = Scalars(signature.compute, _is_valid, self.notes, kernel.form.floats).function(kernel.source)
 
     def __call__(self, arrays: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], nodata: Sequence[Any],
                  scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip

@@ -27,18 +27,20 @@ from tilejit.backends.tables import table_of
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
 from tilejit.compiler.captured import TABLES, is_valid, plain_number
 from tilejit.compiler.folding import folded
-from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN
+from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN, place_of
 from tilejit.compiler.kinds import Kind, kind_of_dtype
 from tilejit.compiler.names import Names
 from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import bare
+from tilejit.compiler.written import WRITTEN
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.backends.tables import Outside
+    from tilejit.compiler.form import Place
     from tilejit.compiler.numpy_names import Formula
     from tilejit.compiler.source import FunctionSource
 
@@ -71,8 +73,10 @@ class Notes(threading.local):
 class Scalars:
     """Functions rewritten for one compute dtype; ``notes`` takes "undefined" when an integer is made of NaN."""
 
-    def __init__(self, compute: np.dtype, validity: Callable[[Any], bool], notes: Notes) -> None:
+    def __init__(self, compute: np.dtype, validity: Callable[[Any], bool], notes: Notes,
+                 floats: frozenset[Place] = frozenset()) -> None:  # fmt: skip
         self.compute: Any = compute.type
+        self.floats = floats
         self.validity, self.notes = validity, notes
         self._library: Any = float32 if compute == np.float32 else float64
         self._functions: dict[Callable[..., Any], FunctionType] = {}
@@ -95,7 +99,7 @@ class Scalars:
         names = Names(source)
         tree = copy.deepcopy(source.tree)
         tree.body = folded(tree.body, names)
-        tree = Rewrite().visit(bare(tree))
+        tree = Rewrite(lambda node: place_of(function, node) in self.floats).visit(bare(tree))
         module = ast.fix_missing_locations(ast.Module([tree], []))
         namespace = self.namespace()
         exec(compile(module, source.filename, "exec"), namespace)  # noqa: S102 - the user's own text
@@ -111,7 +115,12 @@ class Scalars:
         """What a rewritten text sees: operators and built-in functions."""
         names: dict[str, Any] = {f".{name}": self._operator(name) for name in OPERATORS.values()}
         names |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
-        names |= {".list": self._arrays.listed, ".times": self._arrays.times, ".held": self._arrays.held}
+        names |= {
+            ".float": self._joined,
+            ".list": self._arrays.listed,
+            ".times": self._arrays.times,
+            ".held": self._arrays.held,
+        }
         return {**names, "__builtins__": {**vars(builtins), **self._builtins}}
 
     def _values(self, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
@@ -148,7 +157,7 @@ class Scalars:
 
     def _function(self, value: Any) -> Any:
         """What a captured function is in a body."""
-        value = getattr(value, "__tilejit_body__", value)
+        value = WRITTEN.get(id(value), getattr(value, "__tilejit_body__", value))
         made = self._arrays.of(value)
         if made is not None:
             return made
@@ -192,6 +201,10 @@ class Scalars:
     def _float(self, value: Any, dtype: Any = None) -> Any:
         """A float of the compute dtype; of an integer the nearest, which Python's own way over a float64 may miss."""
         return (dtype or self.compute)(np.int64(value) if isinstance(value, int) else value)
+
+    def _joined(self, value: Any) -> Any:
+        """A number that is a float in other cases."""
+        return self._float(value) if isinstance(value, int) else value
 
     def _neg(self, value: Any) -> Any:
         return _wrapped(-_plain(value))

@@ -270,6 +270,7 @@ def _of_tuple(scope: Scope, node: ast.Subscript, nodes: Sequence[ast.expr], lowe
         return lower(scope, ast.copy_location(nodes[int(index.value)], node))  # type: ignore[arg-type]
     values = [lower(scope, ast.copy_location(n, node)) for n in nodes]
     kind, held = max(v.kind for v in values), scope.held("index", index)
+    scope.join(node, kind, (v.kind for v in values))
     result = cast(values[-1], kind)
     for k, value in reversed(list(enumerate(values[:-1]))):
         test = ast.Compare(held, [ast.Eq()], [ast.Constant(k)])

@@ -143,6 +143,7 @@ def _store(scope: Scope, target: ast.expr, value: Value, span: Span | None = Non
     least, most = scope.counters.get(target.id, (low, high))
     scope.counters[target.id] = min(low, least), max(high, most)
     scope.note(target.id, value.kind)
+    scope.join(target, scope.kinds[target.id], [value.kind])
     return assign(scope.name(target.id), cast(value, scope.kinds[target.id]))
 
 

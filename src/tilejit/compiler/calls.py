@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.array_text import MAKERS, is_one_of
-from tilejit.compiler.array_values import each_raster
+from tilejit.compiler.array_values import each_raster, lengths_of
 from tilejit.compiler.arrays import sort, window
 from tilejit.compiler.c_functions import CFunctionError, is_c_function, read_c_function
 from tilejit.compiler.captured import IMPORTS, MISSING, is_valid
@@ -18,6 +18,7 @@ from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.reductions import is_reduction, lower_reduction
 from tilejit.compiler.scalar_functions import handler_of
 from tilejit.compiler.scope import Scope, Value, cast, cut
+from tilejit.compiler.written import OVER_ARRAYS, WRITTEN
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
         return _is_valid(scope, node, lower) if function is is_valid else lower_length(scope, node)
     if is_reduction(function, node):
         return lower_reduction(scope, node, function, lower)
-    handler, mathematical = handler_of(function), math_name(function)
+    is_written = id(function) in WRITTEN
+    handler, mathematical = handler_of(function), None if is_written else math_name(function)
     if handler is None and mathematical is None:
         is_c = is_c_function(function)
         return _c_call(scope, node, function, lower) if is_c else _helper(scope, node, function)
@@ -62,6 +64,14 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if handler is not None:
         return handler(scope, node, lower)
     return _math(scope, node, str(mathematical), [lower(scope, a) for a in node.args])
+
+
+def _check_goes_over(scope: Scope, node: ast.Call, function: object) -> None:
+    """Refuses a function over all elements of an array of what is none."""
+    name, over = ast.unparse(node.func), node.args[0] if node.args else node
+    if id(function) in OVER_ARRAYS and lengths_of(scope).of(over) is None:
+        scope.fail(node, f"{name} of something that is no array",
+                   f"give it an array, a tuple or a table: {name}([a, b, c])")  # fmt: skip
 
 
 def _of_no_name(scope: Scope, node: ast.Call, lower: Lower) -> Value:  # noqa: RET503 - it fails
@@ -96,7 +106,8 @@ def refuse_undefined(scope: Scope, node: ast.expr) -> None:
 
 def _math(scope: Scope, node: ast.Call, name: str, values: list[Value]) -> Value:
     if name not in MATH:
-        scope.fail(node.func, f"math.{name} is not in the language", f"of math it has {', '.join(sorted(MATH))}")
+        scope.fail(node.func, f"math.{name} is not in the language",
+                   _INSTEAD.get(name, f"of math it has {', '.join(sorted(MATH))}"))  # fmt: skip
     count, kind = MATH[name]
     if len(values) != count:
         scope.fail(node, f"math.{name} takes {counted(count, 'argument')}, {len(values)} given",
@@ -178,6 +189,7 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     plain = scope.names.helper(function)
     if is_one_of(function, (*MAKERS, *_ARRAYS, sorted, list)):
         scope.fail(node, f"{name} where one value is needed", _instead_of(function))
+    _check_goes_over(scope, node, function)
     if plain is None:
         if getattr(function, "__tilejit_kernel__", False):
             scope.fail(node, f"{name} is a kernel", "call a plain function here, or compose Rasters: f(g(raster))")
@@ -207,13 +219,17 @@ def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:
 
 
 _INSTEAD = {
-    "mean": "write sum(a) / len(a)", "amax": "write max(a)", "amin": "write min(a)", "max": "write max(a)",
-    "min": "write min(a)", "sum": "write sum(a)",
     "complex": "write the real and the imaginary part as two variables", "pow": "write x ** y % z",
-    "uint64": "write int(x): integers of a body have 64 bits and a sign",
-    "array": "write [a, b, c]", "sort": "write sorted(a), or tj.sort(a)", "median": "write tj.median(a, n)",
-    "percentile": "write tj.percentile(a, n, q)", "sorted": "write sorted(a)",
-    "float16": "write np.float32(x)", "longdouble": "write float(x)",
+    "array": "write [a, b, c]", "sort": "write sorted(a), or tj.sort(a)", "sorted": "write sorted(a)",
+    "half": "write np.float32(x)", "float16": "write np.float32(x)", "longdouble": "write float(x)",
+    **dict.fromkeys(("uint64", "longlong", "ulonglong"), "write int(x): integers of a body have 64 bits and a sign"),
+    **dict.fromkeys(("real", "conj", "conjugate"), "leave it out: a body has real numbers"),
+    **dict.fromkeys(("imag", "angle", "isreal", "iscomplex"), "a body has real numbers; math.atan2(y, x) is an angle"),
+    **dict.fromkeys(("cumsum", "diff", "trapezoid", "unwrap"), "write a loop: for k in range(1, len(a))"),
+    **dict.fromkeys(("matmul", "vecdot", "matvec", "vecmat"), "write np.dot(a, b) of two arrays, or the sums out"),
+    **dict.fromkeys(("size", "ndim", "shape"), "write len(a)"), "fsum": "write sum(a)",
+    **dict.fromkeys(("nextafter", "spacing", "ulp"), "write abs(x) * np.finfo(np.float32).eps, which is near it"),
+    "dist": "write math.hypot(x1 - x2, y1 - y2)", "select": "write if and elif", "isnat": "ask tj.is_valid(z)",
 }  # fmt: skip
 """What to write instead of functions that a body may not call."""
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.form import Neighbourhood
 
-
 _BITS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
 _ANNOTATE = "annotate the raster with its integer dtype: def f(qa: np.uint16)"
 
@@ -202,6 +201,7 @@ def _boolean(scope: Scope, node: ast.BoolOp) -> Value:
     parts = [aside(scope, lower, v) for v in node.values]
     if all(value.kind is Kind.BOOL for _, value in parts):
         return Value(_joined(scope, node.op, [(prelude, v.node) for prelude, v in parts]), Kind.BOOL)
+    scope.join(node, max(v.kind for _, v in parts), (v.kind for _, v in parts))
     return _operand(scope, node.op, parts)
 
 
@@ -317,11 +317,11 @@ def _choice(scope: Scope, node: ast.IfExp) -> Value:
         return lower(scope, node.body if test.value else node.orelse)
     (before_yes, yes), (before_no, no) = aside(scope, lower, node.body), aside(scope, lower, node.orelse)
     kind = max(yes.kind, no.kind)
+    scope.join(node, kind, (yes.kind, no.kind))
     if not before_yes and not before_no:
         return Value(choice(test, cast(yes, kind), cast(no, kind)), kind)
     held = scope.temporary("choice")
-    body = [*before_yes, assign(held, cast(yes, kind))]
-    orelse = [*before_no, assign(held, cast(no, kind))]
+    body, orelse = ([*b, assign(held, cast(v, kind))] for b, v in ((before_yes, yes), (before_no, no)))
     scope.prelude += branched(scope, test, body, orelse)
     return Value(load(held), kind)
 

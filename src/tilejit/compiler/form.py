@@ -79,6 +79,15 @@ TIMES = "_times"
 """The scalar that is a table: when each layer of the stacks was taken."""
 
 
+Place = tuple[object, type[ast.AST], int, int, "int | None", "int | None"]
+"""Where a node stands in the text of a function."""
+
+
+def place_of(function: object, node: ast.expr) -> Place:
+    """Returns where a node stands."""
+    return function, type(node), node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
     """A parameter through which a function reads cells of a raster."""
@@ -178,6 +187,8 @@ class Form:
     """Layers that stacks may not have, and elements that arrays may not have."""
     is_sized: bool = False
     """Whether it has arrays that are as long as there are layers, of which it is the form for one number."""
+    floats: frozenset[Place] = frozenset()
+    """Where its text has an integer in one case that is a float in another, and so a float in all."""
 
     @property
     def reads_times(self) -> bool:

@@ -91,7 +91,7 @@ def lower_body(source: FunctionSource, rasters: Sequence[RasterParameter], scala
     return Form(tuple(program.functions.values()), program.footprint, (rows, cols), program.has_while,
                 program.asks_validity, tuple(program.c_functions.values()), tuple(program.tables.values()),
                 tuple(program.changing.values()), tuple(program.asked.values()),
-                program.is_sized)  # fmt: skip
+                program.is_sized, frozenset(p for p, kinds in program.joined.items() if kinds == {True}))  # fmt: skip
 
 
 def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object]) -> tuple[Function, list[ast.expr]]:
@@ -243,12 +243,14 @@ def _until_kinds_settle(start: Scope, tree: ast.FunctionDef) -> tuple[Scope, lis
         scope = replace(start, windows=dict(start.windows), kinds=dict(known), renamed=dict(start.renamed),
                         assigned={*start.kinds, *start.given}, returns=list(returns), prelude=[], notes=set(),
                         arrays=dict(arrays), tuples=dict(start.tuples),
-                        counters=dict.fromkeys(start.kinds, ANY))  # fmt: skip
+                        counters=dict.fromkeys(start.kinds, ANY), joined={})  # fmt: skip
         prologue = [*_read_whole(scope), *_shadow_reassigned(scope, tree)]
         body, _ = lower_block(scope, tree.body)
         joined = [joined_kinds(scope.returns)]
         if scope.kinds == known and joined == returns and scope.arrays == arrays:
             own = [a for name, a in scope.arrays.items() if name not in scope.given]
+            for place, kinds in scope.joined.items():
+                scope.program.joined.setdefault(place, set()).update(kinds)
             return scope, [*map(_place, own), *prologue, *body]
         known, returns, arrays = dict(scope.kinds), joined, dict(scope.arrays)
 

@@ -13,6 +13,7 @@ import numpy as np
 from tilejit.compiler.c_functions import is_c_function, is_library
 from tilejit.compiler.captured import IMPORTS, MISSING, TABLES, member, plain_number, visible
 from tilejit.compiler.form import stored
+from tilejit.compiler.written import WRITTEN
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ class Names:
         return self.tuples.get(node.value.id, []) if is_element else []  # type: ignore[attr-defined]
 
     def helper(self, function: Any) -> Callable[..., object] | None:
-        """Returns the plain function that a body may call (the one inside a Numba dispatcher too), or None."""
+        """Returns the plain function that a body may call (inside a Numba dispatcher, or what is written for it)."""
+        function = WRITTEN.get(id(function), function)
         plain = getattr(function, "py_func", getattr(function, "__tilejit_body__", function))
         return plain if inspect.isfunction(plain) and not getattr(plain, "__tilejit_kernel__", False) else None
 

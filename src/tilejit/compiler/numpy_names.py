@@ -70,6 +70,9 @@ FORMULAS: Mapping[Any, Formula] = {
     np.where: Formula(("test", "a", "b"), "a if test else b"),
     np.sign: Formula(("a",), "a if a != a else (a > 0) - (a < 0)"),
     np.square: Formula(("a",), "a * a"),
+    np.reciprocal: Formula(("a",), "1.0 / a"),
+    np.isposinf: Formula(("a",), "a == 1e999"),
+    np.isneginf: Formula(("a",), "a == -1e999"),
     np.heaviside: Formula(("a", "b"), "a if a != a else 0 if a < 0 else 1 if a > 0 else b"),
     np.logical_xor: Formula(("a", "b"), "(a != 0) != (b != 0)"),
 }
@@ -107,7 +110,7 @@ def as_operators(node: ast.Call, resolve: Callable[[ast.expr], Any]) -> ast.expr
         written = _of_two(function, node, *arguments)
     elif len(arguments) == 1 and (unary := found_in(_UNARY, function)) is not None:
         written = ast.UnaryOp(unary(), arguments[0])
-    elif len(arguments) == 1 and function is np.exp2:
+    elif len(arguments) == 1 and (function is np.exp2 or function is math.exp2):
         written = ast.BinOp(ast.copy_location(ast.Constant(2.0), node), ast.Pow(), arguments[0])
     return node if written is None else ast.copy_location(written, node)
 

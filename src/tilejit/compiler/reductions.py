@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tilejit.compiler.array_text import MOST_WRITTEN, Spelled, at_place
 from tilejit.compiler.array_values import array_of, lengths_of
 from tilejit.compiler.form import copied, load, stored
+from tilejit.compiler.kinds import Kind
 from tilejit.compiler.scope import Scope, Value
 from tilejit.compiler.unrolling import written_out
 
@@ -101,6 +102,7 @@ def _lowered(scope: Scope, node: ast.expr, name: str, block: list[ast.stmt], low
     statements, _ = scope.program.lower_block(scope, [at_place(s, node) for s in block])
     scope.whole, scope.bare = whole, bare
     scope.prelude += statements
+    scope.join(node, scope.kinds[name], [Kind.INT])  # what is added to nothing is 0
     return lower(scope, at_place(load(name), node))
 
 

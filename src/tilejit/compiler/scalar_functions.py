@@ -225,5 +225,6 @@ def digits_of(node: ast.expr) -> int | None:
 _HANDLERS: dict[Any, Handler] = {
     abs: _abs, np.absolute: _abs, min: _extreme("_minimum"), max: _extreme("_maximum"), int: _int, float: _float,
     np.float64: _float, np.float32: _single, bool: _bool, np.bool_: _bool, round: _round, np.round: _numpy_round,
-    np.around: _numpy_round, np.trunc: _trunc, np.fix: _trunc, np.clip: _clip, divmod: _divmod, math.modf: _modf,
+    np.around: _numpy_round, np.trunc: _trunc, np.fix: _trunc, np.clip: _clip, divmod: _divmod,
+    math.modf: _modf, np.modf: _modf,
 }  # fmt: skip

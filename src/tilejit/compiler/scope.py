@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tilejit.compiler.c_functions import CFunction
-from tilejit.compiler.form import NOTES, Asked, Cell, LocalArray, Neighbourhood, assign, call, load
+from tilejit.compiler.form import NOTES, Asked, Cell, LocalArray, Neighbourhood, assign, call, load, place_of
 from tilejit.compiler.kinds import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tilejit.compiler.c_functions import CPointer
     from tilejit.compiler.captured import Changing
-    from tilejit.compiler.form import Function
+    from tilejit.compiler.form import Function, Place
     from tilejit.compiler.names import Names
     from tilejit.compiler.source import FunctionSource
     from tilejit.compiler.tables import Table
@@ -94,6 +94,8 @@ class Program:
     has_while: bool = False
     asked: dict[ast.expr, Asked] = field(default_factory=dict)
     """Subscripts that ask for what may not be there; see `Form.asked`."""
+    joined: dict[Place, set[bool]] = field(default_factory=dict)
+    """The same of all functions."""
     functions: dict[object, Function] = field(default_factory=dict)
     writers: set[str] = field(default_factory=set)
     """Those of them that write to arrays which they are given."""
@@ -172,6 +174,8 @@ class Scope:
     """Between which numbers lie those that have a value so far: what is assigned before, outside loops."""
     made: int = 0
     """Variables made up for what has no name in the text, in the order of the text."""
+    joined: dict[Place, set[bool]] = field(default_factory=dict)
+    """Where values of several kinds meet, and whether they become floats there."""
     writes: bool = False
     """Whether it writes to arrays that it is given."""
     bare: ast.expr | None = None
@@ -223,6 +227,11 @@ class Scope:
             found[name] = max(low, other[0]), min(high, other[1])
         lengths = {f"len({name})": (array.size, array.size) for name, array in self.arrays.items()}
         return {**found, **cells, **lengths, **self.intervals}
+
+    def join(self, node: ast.expr, kind: Kind, kinds: Iterable[Kind]) -> None:
+        """Notes a place where values of some kinds become one of another kind: whether that is a float."""
+        if kind is not Kind.FLOAT or set(kinds) != {kind}:
+            self.joined.setdefault(place_of(self.source.function, node), set()).add(kind is Kind.FLOAT)
 
     def note(self, name: str, kind: Kind) -> None:
         """Joins ``kind`` into the kind of a variable: it is the widest of all that are assigned to it."""

@@ -205,6 +205,9 @@ def _returned(scope: Scope, node: ast.Return, values: list[Value], *, is_tuple: 
     scope.returns.append(kinds)
     scope.returns_tuple = is_tuple = scope.returns_tuple or is_tuple
     joined = joined_kinds(scope.returns)
+    assert node.value is not None  # noqa: S101 - refused before
+    for part, kind, value in zip(getattr(node.value, "elts", [node.value]), joined, values, strict=False):
+        scope.join(part, kind, [value.kind])
     parts = [cast(v, k) for v, k in zip(values, joined, strict=True)]
     return ast.Return(ast.Tuple(parts, ast.Load()) if is_tuple else parts[0])
 

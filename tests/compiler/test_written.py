@@ -1,0 +1,136 @@
+"""Functions of math and NumPy that are written in the language, and what has one kind in all cases."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tilejit as tj
+
+pytestmark = pytest.mark.slow
+
+XP, FP = (0.0, 1.0, 2.5, 4.0), (10.0, 20.0, 15.0, 0.0)
+SHAPE = (9, 12)
+
+
+@tj.local
+def of_floats(a, b):
+    m, e = math.frexp(a)
+    q, r = np.divmod(a, b)
+    part, whole = np.modf(a)
+    near = math.isclose(a, b, rel_tol=0.5), np.isclose(a, b, 0.1), np.signbit(a), np.isposinf(a)
+    x, y = np.nan_to_num(a), np.nan_to_num(a, nan=-1.0, posinf=7.0)
+    close, bright, signed, infinite = near
+    return (m, e, q, r, part, whole, math.ldexp(m, e), np.ldexp(b, 3), np.cbrt(a), math.remainder(a, b), x, y,
+            np.sinc(a), np.logaddexp(a, b), np.logaddexp2(a, b), np.interp(a, XP, FP), math.exp2(a), np.reciprocal(a),
+            close, bright, signed, infinite)  # fmt: skip
+
+
+@tj.local
+def of_integers(u: np.int16, v: np.int16):
+    return (math.gcd(u, v), np.lcm(u, v), math.isqrt(u), math.factorial(u % 12), math.comb(u % 20, v % 20),
+            math.perm(u % 10, v % 10), np.bitwise_count(u))  # fmt: skip
+
+
+@tj.local
+def over_arrays(a, b, c):
+    h, t = [a, b, c, 1], (a, b, c)
+    return (np.mean(t), np.var(h), np.std(h), np.prod(t), np.max(h), np.min(h), np.nanmax(t), np.nanmin(t), np.nansum(t),
+            np.nanmean(t), np.ptp(t), np.argmax(h), np.argmin(h), np.dot(h, FP),
+            np.median(h), np.percentile(h, 30), np.sum(h), np.any(t), np.all(h), np.mean(FP))  # fmt: skip
+
+
+def halved(v):
+    if v > 0.5:
+        return v
+    return 0
+
+
+@tj.local
+def of_one_kind(z):
+    """An integer in one case that is a float in another is one in all: 3 % 0.0 is NaN, and 3 % 0 is 0."""
+    n = int(z * 4)
+    total, chosen, large = 0, 0, 16777217
+    for _ in range(n):
+        total += 0.5
+    if n > 1:
+        chosen = z
+        large = z
+    last = 0.0
+    for w in (0, z):
+        last += 5 % w
+    mixed = (1, 0, z)[n % 3]
+    return (3 % sum(z for _ in range(n)), 3 % total, 3 % (z if z > 0.5 else 0), 1.0 / -total, 3 % halved(z), 3 % chosen,
+            7 // (total or 0), 3 % mixed, last, large - 16777216.0, 1.0 / -(n and z))  # fmt: skip
+
+
+def floats(seed):
+    rng = np.random.default_rng(seed)
+    found = rng.normal(size=SHAPE) * 10.0 ** rng.integers(-3, 4, SHAPE)
+    found[0, :6] = [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0]
+    return found
+
+
+A, B, C = floats(1), np.roll(floats(2), 3, 1), np.roll(floats(3), 6, 1)
+U, V = np.random.default_rng(4).integers(0, 300, (2, *SHAPE)).astype(np.int16)
+
+
+def same(kernel, *inputs):
+    """The results, which have the bits of interpreted ones."""
+    found = kernel(*inputs)
+    for k, (one, two) in enumerate(zip(found, kernel(*inputs, backend="python"), strict=True)):
+        np.testing.assert_array_equal(one, two, str(k))
+        if one.dtype.kind == "f":
+            held = ~np.isnan(one)
+            np.testing.assert_array_equal(np.signbit(one)[held], np.signbit(two)[held], str(k))
+    return found
+
+
+def near(found, wanted, rtol=1e-13):
+    with np.errstate(all="ignore"):
+        for k, (one, two) in enumerate(zip(found, wanted, strict=True)):
+            valid = ~(np.isnan(A) | np.isnan(B) | np.isnan(C))
+            np.testing.assert_allclose(np.float64(one)[valid], np.float64(two)[valid], rtol=rtol, err_msg=str(k))
+
+
+def test_functions_of_floats():
+    found = same(of_floats, A, B)
+    same(of_floats, A.astype(np.float32), B.astype(np.float32))
+    with np.errstate(all="ignore"):
+        m, e = np.frexp(A)
+        apart = np.vectorize(lambda p, q: math.remainder(p, q) if math.isfinite(p) and q else math.nan)(A, B)
+        close = np.vectorize(lambda p, q: math.isclose(p, q, rel_tol=0.5))(A, B)
+        near(found, (
+            m, e, *np.divmod(A, B), *np.modf(A), A, np.ldexp(B, 3), np.cbrt(A), apart, np.nan_to_num(A),
+            np.nan_to_num(A, nan=-1, posinf=7), np.sinc(A), np.logaddexp(A, B), np.logaddexp2(A, B), np.interp(A, XP, FP),
+            np.exp2(A), 1 / A, close, np.isclose(A, B, 0.1), np.signbit(A), np.isposinf(A),
+        ))  # fmt: skip
+
+
+def test_functions_of_integers():
+    def each(function, *arrays):
+        return np.vectorize(lambda *values: function(*map(int, values)))(*arrays)
+
+    wide = U.astype(int), V.astype(int)
+    for k, (one, two) in enumerate(zip(same(of_integers, U, V), (
+        np.gcd(*wide), np.lcm(*wide), each(math.isqrt, U), each(math.factorial, U % 12), each(math.comb, U % 20, V % 20),
+        each(math.perm, U % 10, V % 10), np.bitwise_count(U),
+    ), strict=True)):  # fmt: skip
+        np.testing.assert_array_equal(one, two, str(k))
+
+
+def test_functions_over_arrays():
+    found = same(over_arrays, A, B, C)
+    with np.errstate(all="ignore"):
+        t, h = np.array([A, B, C]), np.array([A, B, C, np.ones(SHAPE)])
+        near(found, (
+            t.mean(0), h.var(0), h.std(0), t.prod(0), h.max(0), h.min(0), np.nanmax(t, 0), np.nanmin(t, 0), t.sum(0),
+            t.mean(0), np.ptp(t, 0), h.argmax(0), h.argmin(0), 10 * A + 20 * B + 15 * C, np.median(h, 0),
+            np.percentile(h, 30, axis=0), h.sum(0), t.any(0), h.all(0), np.full(SHAPE, 11.25),
+        ), 1e-11)  # fmt: skip
+
+
+def test_what_is_a_float_in_one_case_is_one_in_all():
+    found = same(of_one_kind, np.random.default_rng(5).random(SHAPE).astype(np.float32))
+    assert np.isnan(found[1]).any()
+    assert np.isneginf(found[3]).any()
