@@ -16,6 +16,7 @@ import pytest
 import tilejit as tj
 from tilejit.compiler.jit import cache
 from tilejit.kernel import facts as kernel_facts
+from tilejit.kernel.discovery import load_file
 from tilejit.kernel.facts import Dependencies, Facts
 
 LIGHT = {"arrays", "captured", "jit", "kinds", "parameters", "source"}
@@ -155,6 +156,19 @@ def test_a_nested_function_sees_the_outer_ones_constants(kept, made):
         same = [made(nested[0], f"GAIN = {gain}\nSTEP = 1.0\n").fingerprint for gain in (2.0, 5.0)]
     assert len(set(keys)) == 2
     assert len(set(same)) == 1  # a local of the same name hides it
+
+
+def test_a_file_may_lie_elsewhere(kept, tmp_path):
+    """As the cells of a notebook do, in every session."""
+    text = "import tilejit as tj\n\n\n@tj.local\ndef twice(z):\n    inner = lambda v: 2 * v\n    return inner(z)\n"
+    files = [tmp_path / folder / "cell.py" for folder in ("one", "two")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(text, "utf-8")
+    one, two = (load_file(str(file)).twice for file in files)
+    assert one.facts == two.facts
+    assert "form" in vars(one)
+    assert "form" not in vars(two)
 
 
 def test_another_compiler_has_other_facts(kept, made, monkeypatch):

@@ -16,7 +16,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -93,11 +93,17 @@ def names_in(function: Any, role: Role) -> tuple[tuple[str, ...], str]:
     refuse_wrapped(function)
     lines, _, filename = file_text(function)
     page = _page(filename, "".join(lines))
-    code = marshal.dumps((role, function.__name__, function.__qualname__, function.__code__), 2)
+    code = marshal.dumps((role, function.__name__, function.__qualname__, _placeless(function.__code__)), 2)
     mark = hashlib.sha256(code).hexdigest()
     if mark not in page.names:
         page.add(mark, _read_names(function, role))
     return page.names[mark], f"{mark} {page.place}"
+
+
+def _placeless(code: CodeType) -> CodeType:
+    """Code with the mere name of its file: the cell of a notebook lies in another folder each time."""
+    parts = tuple(_placeless(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename=Path(code.co_filename).name, co_consts=parts)
 
 
 def _read_names(function: Any, role: Role) -> list[str]:
