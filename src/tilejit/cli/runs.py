@@ -112,15 +112,9 @@ class JobWords:
 
 
 def read_job(
-    kernel: str,
-    inputs: tuple[str, ...],
-    parameters: tuple[str, ...],
-    scaled: bool | None = None,
-    *,
-    stacks: tuple[str, ...] = (),
-    edge: Edge | None = None,
-    **options: Any,
-) -> JobWords:
+    kernel: str, inputs: tuple[str, ...], parameters: tuple[str, ...], scaled: bool | None = None, *,
+    stacks: tuple[str, ...] = (), edge: Edge | None = None, **options: Any,
+) -> JobWords:  # fmt: skip
     """Finds the kernels, opens the inputs and applies the ones to the others; no pixel is read."""
     from tilejit.raster.options import RunOptions
 

@@ -76,15 +76,9 @@ def zonal(output: str | None, overwrite: bool, quiet: bool, kernel: str, values:
 
 
 def _tables(
-    names: str,
-    values: Sequence[str],
-    *,
-    zones: str,
-    cells: Cells | None,
-    layer: str | None,
-    parameters: Sequence[str],
-    stacks: Sequence[str],
-) -> list[LazyTable]:
+    names: str, values: Sequence[str], *, zones: str, cells: Cells | None, layer: str | None,
+    parameters: Sequence[str], stacks: Sequence[str],
+) -> list[LazyTable]:  # fmt: skip
     kernels = [find_kernel(name, makes_table=True) for name in split_kernels(names)]
     for kernel in kernels:
         if not isinstance(kernel, ZonalKernel):

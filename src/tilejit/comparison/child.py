@@ -111,18 +111,10 @@ def _measurement(
         raise BackendError(f"{spec.strategy} has computed nothing")
     different, distance = _compared(trial, spec, exact=strategy.is_exact)
     return Measurement(
-        start=start,
-        compile=trial.compile,
-        seconds=seconds,
-        runs=len(runs),
-        pixels=pixels,
-        share=1.0 if trial.done is None else sum(w.height * w.width for w in set(trial.done)) / whole,
-        cpu=cpu,
-        stages=stages,
-        traffic=trial.traffic(),
-        different=different,
-        distance=distance,
-    )
+        start=start, compile=trial.compile, seconds=seconds, runs=len(runs), pixels=pixels,
+        share=1.0 if trial.done is None else sum(w.height * w.width for w in set(trial.done)) / whole, cpu=cpu,
+        stages=stages, traffic=trial.traffic(), different=different, distance=distance,
+    )  # fmt: skip
 
 
 def _compared(trial: Trial, spec: TrialSpec, *, exact: bool) -> tuple[int, float]:

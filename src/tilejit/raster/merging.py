@@ -97,16 +97,10 @@ def _check_not_a_shard(mosaic: Mosaic, target: str) -> None:
 def _profile_of(mosaic: Mosaic, target: str, *, overwrite: bool) -> OutputProfile:
     bands = mosaic.bands
     return OutputProfile(
-        path=target,
-        grid=mosaic.grid,
-        count=len(bands),
-        dtype=bands[0].dtype,
-        nodata=bands[0].nodata,
-        descriptions=tuple(band.description for band in bands),
-        units=tuple(band.unit for band in bands),
-        tags=mosaic.tags,
-        overwrite=overwrite,
-    )
+        path=target, grid=mosaic.grid, count=len(bands), dtype=bands[0].dtype, nodata=bands[0].nodata,
+        descriptions=tuple(band.description for band in bands), units=tuple(band.unit for band in bands),
+        tags=mosaic.tags, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _as_geotiff(mosaic: Mosaic, written: OutputProfile, asked: Mapping[str, str], progress: bool | None) -> str:

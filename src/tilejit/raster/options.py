@@ -206,18 +206,11 @@ def output_profile(
 ) -> OutputProfile:
     """What an output file will be."""
     return OutputProfile(
-        path=write.path,
-        grid=grid,
-        count=len(bands),
-        dtype=write.dtype,
-        nodata=write.tag,
-        stacked=_stacked(bands),
+        path=write.path, grid=grid, count=len(bands), dtype=write.dtype, nodata=write.tag, stacked=_stacked(bands),
         descriptions=tuple(b.info.description if isinstance(b, SourceBand) else b.description for b in bands),
-        units=tuple(band.unit for band in bands),
-        tags=_carried_tags(bands, write),
-        options=options,
+        units=tuple(band.unit for band in bands), tags=_carried_tags(bands, write), options=options,
         overwrite=overwrite,
-    )
+    )  # fmt: skip
 
 
 def _stacked(bands: Sequence[Band]) -> Stacked | None:

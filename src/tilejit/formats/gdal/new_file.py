@@ -53,18 +53,10 @@ def _open(profile: OutputProfile, temporary: Path, options: Mapping[str, str]) -
     # A side file would be litter: what GeoTIFF cannot hold is left out.
     with rasterio.Env(GDAL_PAM_ENABLED="NO"):
         dataset = rasterio.open(
-            temporary,
-            "w",
-            driver="GTiff",
-            height=profile.grid.height,
-            width=profile.grid.width,
-            count=profile.count,
-            dtype=stored_dtype(profile.dtype).name,
-            nodata=profile.nodata,
-            **_place(rasterio, profile),
-            **(colour_options(profile.tags) if has_colours else {}),
-            **options,
-        )
+            temporary, "w", driver="GTiff", height=profile.grid.height, width=profile.grid.width, count=profile.count,
+            dtype=stored_dtype(profile.dtype).name, nodata=profile.nodata, **_place(rasterio, profile),
+            **(colour_options(profile.tags) if has_colours else {}), **options,
+        )  # fmt: skip
         try:
             _describe(dataset, profile)
             write_tags(dataset, profile.tags, colours=has_colours)
