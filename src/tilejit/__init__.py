@@ -23,8 +23,6 @@ leave_current_folder()  # before what follows is imported from there
 
 # ruff: noqa: E402
 from tilejit import errors
-from tilejit.compiler.arrays import median, sort, zeros
-from tilejit.compiler.arrays import window as _window
 from tilejit.compiler.captured import is_valid
 from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.parameters import Stack
@@ -34,7 +32,7 @@ from tilejit.kernel.kernel import Kernel
 from tilejit.raster import call_chain, call_kernel
 
 importlib.import_module("tilejit.window")  # a module, whose first import gives the package its name
-window = _window
+del globals()["window"]  # which is a function's: see `_LAZY`
 
 __version__ = "0.1.0"
 
@@ -75,11 +73,15 @@ _LAZY = {
     "histogram": "tilejit.kernel.zonal:histogram",
     "iterate": "tilejit.raster.iterating:iterate",
     "math": "tilejit.math",
+    "median": "tilejit.compiler.arrays:median",
     "merge": "tilejit.raster.merging:merge",
     "open": "tilejit.raster.making:open_raster",
     "percentile": "tilejit.kernel.zonal:percentile",
     "save": "tilejit.raster.running:save",
+    "sort": "tilejit.compiler.arrays:sort",
     "stack": "tilejit.raster.making:stack",
+    "window": "tilejit.compiler.arrays:window",
+    "zeros": "tilejit.compiler.arrays:zeros",
     "zonal": "tilejit.kernel.zonal:zonal",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from tilejit import math
     from tilejit.comparison.compare import compare
     from tilejit.comparison.comparison import Comparison
+    from tilejit.compiler.arrays import median, sort, window, zeros
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction

@@ -19,7 +19,7 @@ from tilejit.kernel import facts as kernel_facts
 from tilejit.kernel.discovery import load_file
 from tilejit.kernel.facts import Dependencies, Facts
 
-LIGHT = {"arrays", "captured", "jit", "kinds", "parameters", "source"}
+LIGHT = {"captured", "jit", "kinds", "parameters", "source"}
 """What of the compiler every process imports."""
 BODY = """
 import math
@@ -189,7 +189,7 @@ def test_the_compiler_is_told_by_its_files(monkeypatch):
         kernel_facts._compiler.cache_clear()
         monkeypatch.setattr(kernel_facts, "_COMPILER", ("compiler", "there is none"))
         assert kernel_facts._compiler() is None
-        assert Dependencies.of(plain).key is None
+        assert Dependencies(plain).key is None
     finally:
         kernel_facts._compiler.cache_clear()
 
@@ -222,7 +222,7 @@ def test_no_two_values_have_one_hash(monkeypatch):
     keys = []
     for value in VALUES:
         monkeypatch.setitem(globals(), "VALUE", value)
-        keys += [Dependencies.of(plain).key, Dependencies.of(plain).key]
+        keys += [Dependencies(plain).key, Dependencies(plain).key]
     assert None not in keys
     assert len(set(keys)) * 2 == len(keys)
 
@@ -232,9 +232,9 @@ def test_what_cannot_be_hashed_is_not_kept(kept, monkeypatch):
     cycle.append(cycle)
     for value in (object(), cycle, np.array([None]), {1: object()}, Mode, {1}):
         monkeypatch.setitem(globals(), "VALUE", value)
-        assert Dependencies.of(plain).key is None
+        assert Dependencies(plain).key is None
     monkeypatch.setitem(globals(), "VALUE", 3.0)
-    assert Dependencies.of(plain).key is not None
+    assert Dependencies(plain).key is not None
 
 
 def test_flags_are_told_by_what_they_are(monkeypatch):
@@ -242,7 +242,7 @@ def test_flags_are_told_by_what_they_are(monkeypatch):
     text, found = "a mode", set()
     for other in (text, text.encode().decode()):
         monkeypatch.setitem(globals(), "VALUE", (text, other))
-        found.add(Dependencies.of(plain).key)
+        found.add(Dependencies(plain).key)
     assert len(found) == 2
 
 
@@ -303,7 +303,7 @@ def test_a_radius_that_is_not_decided_is_refused_whatever_is_kept(kept, made):
 
 def test_facts_are_plain():
     facts = stacked.facts
-    assert Facts.of_plain(marshal.loads(marshal.dumps(facts.plain()))) == facts  # noqa: S302 - our own
+    assert Facts(*marshal.loads(marshal.dumps(tuple(facts)))) == facts  # noqa: S302 - our own
 
 
 @tj.series

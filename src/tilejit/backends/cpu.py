@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -144,8 +143,7 @@ def short_pixels(kernel: Kernel) -> int:
     return _SHORT_OPEN_ENDED if kernel.facts.is_open_ended else int(_SHORT / max(1, kernel.facts.operations))
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchFacts:
+class LaunchFacts(NamedTuple):
     """What is known of a launch before it is compiled; see `tilejit.kernel.facts`."""
 
     counters: tuple[str, ...]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import time
-from dataclasses import replace
 from math import prod
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
@@ -96,7 +95,7 @@ class ParallelLoop(WholeArray):
         began = time.perf_counter()
         kernel, text = self.work.kernel, parallel_source(self.work.kernel, self.step.signature)
         loop = module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).tile
-        facts = replace(launch_facts(kernel, self.step.signature, "tile"), lanes=())
+        facts = launch_facts(kernel, self.step.signature, "tile")._replace(lanes=())
         self._parallel = CpuLaunch(loop, kernel, self.step.signature, facts)
         call = Reader(self.job).call(self.work.window)
         shape = tuple(min(2, n) for n in self.work.window.shape)

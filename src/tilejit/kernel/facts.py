@@ -8,22 +8,22 @@ cannot be hashed (C functions, say) is found out by each process.
 from __future__ import annotations
 
 import ast
+import contextlib
 import enum
 import functools
 import hashlib
 import marshal
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from tilejit.compiler.captured import MISSING, member, record_fields, visible
 from tilejit.compiler.jit.cache import kept_place, read_kept, write_kept
-from tilejit.compiler.kinds import ALL, Kind
+from tilejit.compiler.kinds import ALL
 from tilejit.compiler.source import file_text, read_source, refuse_wrapped
 from tilejit.errors import KernelError
 
@@ -60,12 +60,11 @@ def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-@dataclass(slots=True)
 class _Page:
     """What is known of the functions in one file's text: the dotted names that they use."""
 
-    place: Path | None
-    names: dict[str, tuple[str, ...]]
+    def __init__(self, place: Path | None, names: dict[str, tuple[str, ...]]) -> None:
+        self.place, self.names = place, names
 
     def add(self, mark: str, names: Iterable[str]) -> None:
         self.names[mark] = tuple(names)
@@ -127,27 +126,21 @@ class _UnknownError(Exception):
     """A value that cannot be hashed."""
 
 
-@dataclass(slots=True)
 class Dependencies:
     """All that a body depends on, as it is now."""
 
     key: str | None = None
     """A hash of it; None where it cannot be hashed."""
-    owners: list[Any] = field(default_factory=list)
-    """The captured objects that may be changed in place."""
-    _functions: dict[FunctionType, int] = field(default_factory=dict)
-    _met: dict[int, tuple[int, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, function: Any) -> Dependencies:
-        """Finds them."""
-        found, version = cls(), _compiler()
-        try:
-            parts = version, found._function(function, "body")
-        except (_UnknownError, RecursionError):
-            return found
-        found.key = None if version is None else hashlib.sha256(repr(parts).encode()).hexdigest()
-        return found
+    def __init__(self, function: Any) -> None:
+        self.owners: list[Any] = []
+        """The captured objects that may be changed in place."""
+        self._functions: dict[FunctionType, int] = {}
+        self._met: dict[int, tuple[int, Any]] = {}
+        version = _compiler()
+        with contextlib.suppress(_UnknownError, RecursionError):
+            parts = repr((version, self._function(function, "body")))
+            self.key = None if version is None else hashlib.sha256(parts.encode()).hexdigest()
 
     def _function(self, function: Any, role: Role) -> Any:
         if function in self._functions:
@@ -233,16 +226,15 @@ def _named(seen: Mapping[str, Any], dotted: str) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a run must know of a kernel before it has anything compiled."""
+class Facts(NamedTuple):
+    """What a run must know of a kernel before it has anything compiled: values that `marshal` takes."""
 
     fingerprint: str
     """A hash of what it computes: its lowered body, with helpers and constants, and its contract."""
     radius: tuple[int, int]
     """How far it reads, in rows and columns."""
-    results: tuple[Kind, ...]
-    """The kinds of its results."""
+    results: tuple[int, ...]
+    """The kinds of its results, as numbers."""
     returns_tuple: bool
     """Whether it returns a tuple."""
     windows: frozenset[str]
@@ -271,23 +263,6 @@ class Facts:
     """The captured objects that may be changed in place: their places among those that were hashed (-1 where they were
     not), and their names."""
 
-    def plain(self) -> tuple[Any, ...]:
-        """What `marshal` takes of it."""
-        return tuple(tuple(map(int, v)) if n == "results" else v for n, v in zip(_FIELDS, _values(self), strict=True))
-
-    @classmethod
-    def of_plain(cls, values: tuple[Any, ...]) -> Facts:
-        """What `plain` made a tuple of."""
-        given = dict(zip(_FIELDS, values, strict=True))
-        return cls(**given | {"results": tuple(map(Kind, given["results"]))})
-
-
-_FIELDS = tuple(Facts.__dataclass_fields__)
-
-
-def _values(facts: Facts) -> list[Any]:
-    return [getattr(facts, name) for name in _FIELDS]
-
 
 Contract = tuple[str, str, Any, tuple[int, int], Any, bool, int]
 """A kernel's kind, nodata, edge, radius, declared outputs, speed before bits, and layers."""
@@ -305,7 +280,7 @@ def facts_of(form: Form, contract: Contract, rasters: Sequence[str], windows: It
     return Facts(
         fingerprint=hashlib.sha256(repr(parts).encode()).hexdigest(),
         radius=form.radius,
-        results=form.body.results,
+        results=tuple(map(int, form.body.results)),
         returns_tuple=form.body.is_tuple,
         windows=frozenset(windows),
         border_is_nodata=nodata == "propagate" and edge == "nodata" and all(
@@ -346,5 +321,5 @@ def kept(stem: str, key: str | None, what: object, make: Callable[[], tuple[Any,
         return marshal.loads(content)  # type: ignore[no-any-return] # noqa: S302 - this user's own, or it would not be here
     made = make()
     if place is not None:
-        write_kept(place, marshal.dumps(made))
+        write_kept(place, marshal.dumps(tuple(made)))
     return made

@@ -94,7 +94,7 @@ class Kernel(RasterFunction):
     @functools.cached_property
     def dependencies(self) -> Dependencies:
         """All that it depends on, as it was when it was first used."""
-        return Dependencies.of(self.function)
+        return Dependencies(self.function)
 
     def kept(self, what: object, make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         """Returns what ``make`` finds out of it: plain values, which one process finds and others read."""
@@ -106,7 +106,7 @@ class Kernel(RasterFunction):
     @functools.cached_property
     def facts(self) -> Facts:
         """What a run must know of it."""
-        return Facts.of_plain(self.kept("facts", lambda: self._found().plain()))
+        return Facts(*self.kept("facts", self._found))
 
     def _found(self) -> Facts:
         from tilejit.compiler.neighbours import window_parameters
@@ -123,7 +123,7 @@ class Kernel(RasterFunction):
         if self.radius_rule is not None and self.declared_radius is None:
             self.source.fail(None, "its radius is decided by parameters that have no default",
                              "give them defaults, or call it: its code is made for the radius of the call")  # fmt: skip
-        if self.dependencies.key != Dependencies.of(self.function).key:
+        if self.dependencies.key != Dependencies(self.function).key:
             self.source.fail(None, "a constant or a function that it uses was changed since it was first used",
                              "define the kernel again, or make the constant a keyword-only parameter")  # fmt: skip
         return self._lowered(all_valid=False)
@@ -176,10 +176,10 @@ class Kernel(RasterFunction):
         """How far it reads, in rows and columns."""
         return self.facts.radius
 
-    @property
+    @functools.cached_property
     def results(self) -> tuple[Kind, ...]:
         """The kinds of its results."""
-        return self.facts.results
+        return tuple(map(Kind, self.facts.results))
 
     @property
     def bands(self) -> int:
