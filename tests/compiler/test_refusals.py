@@ -651,15 +651,26 @@ def f(z):
         "a matrix product",
         "write the sum out; a body has scalars only",
     ),
-    "in list": (
+    "in a dict": (
         """
 @tj.local
 def f(z):
-    return z in «[1, 2]»
+    return z in «{1: 2}»
 """,
         "f",
-        "'in' over a list or a set",
-        "write the values in round brackets: c in (3, 8, 9)",
+        "a dict",
+        "use if and elif, or keyword-only parameters",
+    ),
+    "a text key that is not there": (
+        """
+GAINS = {"red": 0.5}
+@tj.local
+def f(z):
+    return z * «GAINS["nir"]»
+""",
+        "f",
+        "GAINS is no dict of integers",
+        "the keys of a table are integers, one or more",
     ),
     "in range": (
         """

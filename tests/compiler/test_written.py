@@ -40,6 +40,35 @@ def over_arrays(a, b, c):
             np.median(h), np.percentile(h, 30), np.sum(h), np.any(t), np.all(h), np.mean(FP))  # fmt: skip
 
 
+GAINS = {"red": 0.5, "nir": 2.0}
+BINS, DOWN = (0.0, 0.5, 1.0), np.array([1.0, 0.5, 0.0])
+
+
+@tj.focal
+def neighbours(z):
+    """Comprehensions of which the text tells what they take, and generators over offsets."""
+    most = max(z[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))
+    ring = [z[dy, dx] for dy in range(-1, 2) for dx in range(-1, 2) if dy or dx]
+    higher = sum(1 for dy in (-1, 0, 1) for dx in (-1, 0, 1) if z[dy, dx] > z[0, 0])
+    weighted = sum(w * z[p, 0] for p, w in ((-1, 0.5), (1, 2.0)) if z[p, 0] > 0)
+    for a in (1.0, z[0, 0], 3.0):
+        weighted += sum(q * a for q in BINS if q < a)
+    return most, sum(ring) / len(ring), higher, weighted
+
+
+@tj.local
+def named(z):
+    k, total = int(z * 4), 0.0
+    h = np.array([z, z + 1, 2])
+    for i, v in enumerate([z, z * 2], start=1):
+        total += i * v
+    for i, v in enumerate(BINS, 2):
+        total += i * v
+    rounded = round(z, ndigits=2) + np.round(z, decimals=1) + np.clip(z, a_min=0.2, a_max=0.5)
+    return (GAINS["nir"] * z, np.digitize(z, BINS), np.digitize(z, DOWN), np.searchsorted(BINS, z), math.hypot(z, 1, 2),
+            np.polyval([1.0, 2.0, 3.0], z), rounded, k in [1, 2], k in {3, 5}, h[1], total, (z, 1.0)[z > 0.5])  # fmt: skip
+
+
 def halved(v):
     if v > 0.5:
         return v
@@ -128,6 +157,22 @@ def test_functions_over_arrays():
             t.mean(0), np.ptp(t, 0), h.argmax(0), h.argmin(0), 10 * A + 20 * B + 15 * C, np.median(h, 0),
             np.percentile(h, 30, axis=0), h.sum(0), t.any(0), h.all(0), np.full(SHAPE, 11.25),
         ), 1e-11)  # fmt: skip
+
+
+def test_what_scientists_write():
+    z = np.random.default_rng(6).random(SHAPE)
+    z[1, 1], z[2, 2] = 0.5, 1.0
+    around = np.array([z[i : i - 2 or None, j : j - 2 or None] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
+    most, mean, higher, _ = (r[1:-1, 1:-1] for r in same(neighbours, z))
+    np.testing.assert_array_equal(most, around.max(0))
+    np.testing.assert_allclose(mean, around.mean(0), rtol=1e-14)
+    np.testing.assert_array_equal(higher, (around > z[1:-1, 1:-1]).sum(0))
+    found = same(named, z)
+    wanted = 2 * z, np.digitize(z, BINS), np.digitize(z, DOWN), np.searchsorted(BINS, z), np.sqrt(z**2 + 5)
+    for one, two in zip(found, (*wanted, np.polyval([1, 2, 3], z)), strict=False):
+        np.testing.assert_allclose(one, two, rtol=1e-14)
+    np.testing.assert_allclose(found[6], np.round(z, 2) + np.round(z, 1) + np.clip(z, 0.2, 0.5), rtol=1e-14)
+    np.testing.assert_allclose(found[10], 1 * z + 2 * 2 * z + 3 * 0.5 + 4 * 1.0, rtol=1e-14)
 
 
 def test_what_is_a_float_in_one_case_is_one_in_all():

@@ -79,7 +79,9 @@ class Lengths:
             return self.number(node.args[0])
         if is_one_of(function, COPIERS):
             return self.of(node.args[0])
-        sizes = [self.of(a) for a in node.args] if self._word(node) in _PASSED else [None]
+        word = self._word(node)
+        passed = node.args[:1] if word == "enumerate" else node.args
+        sizes = [self.of(a) for a in passed] if word in _PASSED else [None]
         known = [s for s in sizes if s is not None]
         return min(known) if len(known) == len(sizes) else None
 
@@ -134,7 +136,9 @@ class Lengths:
             return self.element(node.args[0], folded_expression(back, self.names))
         parts = [self.element(a, index) for a in node.args]
         if word == "enumerate":
-            parts = [index, *parts[:1]] if len(parts) == 1 and not node.keywords else [None]
+            first = [*node.args[1:], *(k.value for k in node.keywords), ast.Constant(0)][0]
+            start = folded_expression(ast.BinOp(index, ast.Add(), first), self.names) if _told(first) else index
+            parts = [start, parts[0]] if isinstance(first, ast.Constant) else [None]
         is_strict = word == "zip" and any(not is_false(k.value) for k in node.keywords)
         if is_strict and len({self.of(a) for a in node.args}) > 1:
             return None
@@ -148,18 +152,32 @@ class Lengths:
 
     def expanded(self, node: ast.ListComp | ast.GeneratorExp) -> list[ast.expr] | None:
         """The elements of a comprehension one by one, or None where its text does not show them."""
-        found = [node.elt]
+        found: list[tuple[ast.expr, list[ast.expr]]] = [(node.elt, [])]
         for part in reversed(node.generators):
             source = folded_expression(part.iter, self.names)
             size = self.length(source)
-            if size is None or part.ifs or part.is_async or len(found) * size > MOST_WRITTEN:
+            if size is None or part.is_async or len(found) * size > MOST_WRITTEN:
                 return None
             rounds = [self.element(source, ast.Constant(k)) for k in range(size)]
             replaced = [bound(part.target, value) for value in rounds]
             if None in replaced:
                 return None
-            found = [_Put(values or {}).visit(copied(e)) for values in replaced for e in found]
-        return [at_place(folded_expression(e, self.names), node.elt) for e in found]
+            puts = [_Put(values or {}) for values in replaced]
+            found = [(put.visit(copied(e)), [put.visit(copied(t)) for t in (*part.ifs, *tests)])
+                     for put in puts for e, tests in found]  # fmt: skip
+        tests = [[_told(folded_expression(t, self.names)) for t in part] for _, part in found]
+        if any(None in part for part in tests):
+            return None
+        kept = [e for (e, _), part in zip(found, tests, strict=True) if all(part)]
+        return [at_place(folded_expression(e, self.names), node.elt) for e in kept]
+
+
+def _told(test: ast.expr) -> bool | None:
+    """Whether a test holds, where its text tells that."""
+    if isinstance(test, ast.BoolOp):
+        parts = list(map(_told, test.values))
+        return None if None in parts else (any if isinstance(test.op, ast.Or) else all)(parts)
+    return bool(test.value) if isinstance(test, ast.Constant) else None
 
 
 def is_false(node: ast.expr) -> bool:

@@ -106,20 +106,21 @@ def _check_expression(source: FunctionSource, node: ast.AST) -> None:
         if isinstance(node.value, complex):
             instead = "write its real and its imaginary part as two variables"
         source.fail(node, f"{what} in a body", instead)
-    if isinstance(node, ast.Compare):
-        for operator, right in zip(node.ops, node.comparators, strict=True):
-            if isinstance(operator, _CONTAINS) and isinstance(right, (ast.List, ast.Set)):
-                source.fail(right, "'in' over a list or a set", "write the values in round brackets: c in (3, 8, 9)")
     if is_number_text(node):
         return
     known = _compared_flags(node)
-    for child in ast.iter_child_nodes(node):
-        if child not in known:
+    children = list(ast.iter_child_nodes(node))
+    for child in children:
+        if isinstance(child, ast.Set) and isinstance(node, ast.Compare) and isinstance(node.ops[0], _CONTAINS):
+            children += child.elts
+        elif child not in known:
             _check_expression(source, child.value if isinstance(child, ast.keyword) else child)
 
 
 def _compared_flags(node: ast.AST) -> list[ast.expr]:
-    """Texts and None where a captured flag may be compared with them, or that say "no bound" in a call."""
+    """Texts and None that a captured flag may be compared with, that are a key, or that say "no bound" in a call."""
+    if isinstance(node, ast.Subscript):
+        return [node.slice] if _is_flag(node.slice) else []
     if isinstance(node, ast.Call):
         return [a for a in node.args if isinstance(a, ast.Constant) and a.value is None]
     if not isinstance(node, ast.Compare):

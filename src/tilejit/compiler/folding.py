@@ -125,6 +125,7 @@ class _Fold(ast.NodeTransformer):
         return self._computed(node, node.op, node.operand)
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        node.comparators = list(map(_as_tuple, node.ops, node.comparators))
         self.generic_visit(node)
         if len(node.ops) != 1:
             return node
@@ -182,6 +183,12 @@ class _Fold(ast.NodeTransformer):
             return node
         is_number = isinstance(value, int) or (isinstance(value, float) and not self.values)
         return _literal(node, value) if is_number else node
+
+
+def _as_tuple(operator: ast.cmpop, node: ast.expr) -> ast.expr:
+    """What ``in`` looks through: a list or a set is as good as a tuple."""
+    is_listed = isinstance(operator, (ast.In, ast.NotIn)) and isinstance(node, (ast.List, ast.Set))
+    return ast.copy_location(ast.Tuple(node.elts, ast.Load()), node) if is_listed else node  # type: ignore[attr-defined]
 
 
 def _is_truth(node: ast.expr) -> bool:

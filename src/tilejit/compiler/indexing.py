@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from tilejit.compiler.folding import COUNT, interval_of, literal_range
 from tilejit.compiler.form import Asked, call
 from tilejit.compiler.kinds import ALL, Kind, article
+from tilejit.compiler.scope import Value, cast
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tilejit.compiler.scope import Scope, Value
+    from tilejit.compiler.scope import Scope
 
     Lower = Callable[[Scope, ast.expr], Value]
 
@@ -41,6 +42,8 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
         KernelError: It is no integer, or a literal that lies outside.
     """
     value = lower(scope, index)
+    if value.kind is Kind.BOOL and not counts:
+        value = Value(cast(value, Kind.INT), Kind.INT)
     if value.kind is not Kind.INT:
         what = "a number of elements" if counts else "an index"
         scope.fail(index, f"{what} of {of} is {article(value.kind)}", "elements are numbered: write int(x)")

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     At = Callable[[ast.expr], ast.expr]
 
 
-def over_indices(tree: ast.FunctionDef, names: Names) -> None:
+def over_indices(tree: ast.AST, names: Names, made: int = 0) -> None:
     """Rewrites the loops over tables and tuples in a function, and what takes a table's row apart, in place.
+
+    ``made`` is how many names were made up in it before.
 
     Raises:
         KernelError: What is looped over and the variables do not fit each other.
     """
-    _Rewriter(names).generic_visit(tree)
+    _Rewriter(names, made).generic_visit(tree)
 
 
 def length_of(names: Names, node: ast.expr) -> int | None:
@@ -81,9 +83,9 @@ def _literal(text: str) -> Any:
 
 
 class _Rewriter(ast.NodeTransformer):
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, made: int) -> None:
         self.names = names
-        self.made = 0
+        self.made = made
 
     def visit(self, node: ast.AST) -> Any:
         return super().visit(node) if isinstance(node, ast.stmt) else node

@@ -121,7 +121,8 @@ class Names:
             return self.captured(node)
         owner = self.element(node.value)
         for part in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
-            index = part.value if isinstance(part, ast.Constant) and type(part.value) is int else None
+            kinds = (int, str) if isinstance(owner, dict) else (int,)
+            index: Any = part.value if isinstance(part, ast.Constant) and type(part.value) in kinds else None
             if isinstance(owner, dict):
                 owner = owner.get(index) if index is not None else None
             elif index is None or not isinstance(owner, TABLES) or not -len(owner) <= index < len(owner):

@@ -59,6 +59,11 @@ _OF_MATH: dict[int, str] = {
     id(np.deg2rad): "radians", id(np.rad2deg): "degrees",
 }  # fmt: skip
 
+_KEYWORDS: Mapping[Any, tuple[str, ...]] = {
+    round: ("number", "ndigits"), np.round: ("a", "decimals"), np.around: ("a", "decimals"),
+    np.clip: ("a", "a_min", "a_max"),
+}  # fmt: skip
+"""Functions that take arguments by name, too."""
 ROUNDED = {np.floor: "floor", np.ceil: "ceil", np.rint: "rint"}
 """What rounds a float to a whole float."""
 _LARGER, _SMALLER = "b if {0} != {0} or b > a else a", "b if {0} != {0} or b < a else a"
@@ -101,8 +106,18 @@ def math_name(function: object) -> str | None:
 def as_operators(node: ast.Call, resolve: Callable[[ast.expr], Any]) -> ast.expr:
     """Returns a call as the operators that it means (``pow(x, 2)`` is ``x ** 2``), or the call itself."""
     function, arguments = resolve(node.func), node.args
+    names = found_in(_KEYWORDS, function) or ()
+    if node.keywords and [k.arg for k in node.keywords] == list(names[len(arguments) :][: len(node.keywords)]):
+        arguments = [*arguments, *(k.value for k in node.keywords)]
+        return ast.copy_location(ast.Call(node.func, arguments, []), node)
     if node.keywords or not arguments:
         return node
+    if function is np.array and len(arguments) == 1 and isinstance(arguments[0], (ast.List, ast.Tuple, ast.ListComp)):
+        elements = arguments[0]
+        return ast.List(elements.elts, ast.Load()) if isinstance(elements, ast.Tuple) else elements
+    if math_name(function) == "hypot" and len(arguments) > 2:
+        inner = ast.copy_location(ast.Call(node.func, arguments[:-1], []), node)
+        return ast.copy_location(ast.Call(node.func, [inner, arguments[-1]], []), node)
     if any(function is t for t in (float, np.float32, np.float64)):
         return _number_of_text(node)
     written: ast.expr | None = None

@@ -12,6 +12,7 @@ from tilejit.compiler.array_text import MOST_WRITTEN, Spelled, at_place
 from tilejit.compiler.array_values import array_of, lengths_of
 from tilejit.compiler.form import copied, load, stored
 from tilejit.compiler.kinds import Kind
+from tilejit.compiler.loops import over_indices
 from tilejit.compiler.scope import Scope, Value
 from tilejit.compiler.unrolling import written_out
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     Lower = Callable[[Scope, ast.expr], Value]
 
+_OF_A_FUNCTION = 1000
+"""Names that a function's own loops over tables have at most."""
 _WORDS = {sum: "sum", any: "any", all: "all", min: "min", max: "max"}
 
 
@@ -129,6 +132,7 @@ def _running(scope: Scope, node: ast.Call, word: str, over: ast.GeneratorExp | a
             inner = [ast.If(test, inner, [])]
         inner = [ast.For(part.target, part.iter, inner, [])]
     module = ast.Module([at_place(s, node) for s in [_assign(name, first), *inner]], [])
+    over_indices(module, scope.names, _OF_A_FUNCTION * scope.made)
     spelled = Spelled(lengths_of(scope), scope.made, "inner")
     spelled.generic_visit(module)
     scope.made = spelled.made

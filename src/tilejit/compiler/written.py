@@ -183,6 +183,23 @@ def interp(x: Any, xp: Any, fp: Any) -> Any:
     return (fp[last + 1] - fp[last]) / (xp[last + 1] - xp[last]) * (x - xp[last]) + fp[last]
 
 
+def digitize(x: Any, bins: Any) -> Any:
+    if bins[0] > bins[len(bins) - 1]:
+        return sum(1 for v in bins if not x >= v)
+    return sum(1 for v in bins if not x < v)
+
+
+def searchsorted(a: Any, v: Any) -> Any:
+    return sum(1 for w in a if not v <= w)
+
+
+def polyval(p: Any, x: Any) -> Any:
+    value = p[0] + 0 * x
+    for k in range(1, len(p)):
+        value = value * x + p[k]
+    return value
+
+
 def mean(a: Any) -> Any:
     return sum(a) / len(a)
 
@@ -289,6 +306,7 @@ _NUMBERS: dict[Callable[..., Any], tuple[str, ...]] = {
     factorial: ("math.factorial",),
     comb: ("math.comb",), perm: ("math.perm",), remainder: ("math.remainder",), isclose: ("math.isclose",),
     _isclose: ("np.isclose",), sinc: ("np.sinc",), logaddexp: ("np.logaddexp",), logaddexp2: ("np.logaddexp2",),
+    digitize: ("np.digitize",), searchsorted: ("np.searchsorted",), polyval: ("np.polyval",),
     nan_to_num: ("np.nan_to_num",), signbit: ("np.signbit",), bitwise_count: ("np.bitwise_count",),
 }  # fmt: skip
 _OVER_ARRAYS: dict[Callable[..., Any], tuple[str, ...]] = {
