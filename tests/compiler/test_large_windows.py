@@ -143,6 +143,41 @@ def test_a_long_body_keeps_its_outer_loop_and_reads_what_it_reads_written_out(ke
     assert np.array_equal(bits(result), bits(kernel(z, backend="python")))
 
 
+def rise(z, dy, dx):
+    return z[dy + 1, dx] - z[dy - 1, dx]
+
+
+@tj.focal
+def rises(z):
+    """A helper is given offsets, and shows its own: with literals, or where loops tell between which they lie."""
+    total = 0.0
+    for dy in range(-3, 4):
+        for dx in range(-3, 4):
+            total += math.atan(rise(z, dy, dx))
+    return total
+
+
+@tj.focal
+def common(c: np.uint8):
+    """A histogram cannot be vector code, so that its loops are kept."""
+    counts = tj.zeros(4, dtype=int)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            counts[c[dy, dx] >> 6] += 1
+    best = 0
+    for k in range(1, 4):
+        if counts[k] > counts[best]:
+            best = k
+    return best, counts[best]
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), [(rises, np.float32), (common, np.uint8)])
+def test_long_bodies_have_the_bits_of_the_python_backend(kernel, dtype):
+    z = (256 * np.random.default_rng(3).random((17, 23))).astype(dtype)
+    for one, other in zip(np.atleast_3d(kernel(z)), np.atleast_3d(kernel(z, backend="python")), strict=True):
+        assert np.array_equal(bits(one), bits(other))
+
+
 @tj.focal
 def mean_5x5(z):
     return sum(z[dy, dx] for dy in range(-2, 3) for dx in range(-2, 3)) / 25

@@ -24,7 +24,7 @@ from tilejit.compiler.emitter import (
     uses,
 )
 from tilejit.compiler.form import OWN, Renamer, copied
-from tilejit.compiler.interchange import interchanged
+from tilejit.compiler.interchange import interchanged, is_scalar
 from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.library import BITS, library_parts
@@ -109,7 +109,7 @@ def module_of(  # noqa: PLR0917
 
     With a nest they call its functions in the place of the body.
     """
-    form = kernel.form if nest is None else nest.form
+    form = nest.form if nest is not None else kernel.form if has_two_variants(kernel) else first_form(kernel)
     bodies = _bodies(kernel, signature, nest)
     used = {name for name in TARGET.own_math if uses("\n".join([*bodies, *functions]), f"_{name}")}
     own, before = library_parts(used, signature.compute, "@njit(**_MATH)")
@@ -146,6 +146,8 @@ def has_two_variants(kernel: Body) -> bool:
 def first_form(kernel: Body) -> Form:
     """Returns the body for cells that are valid; for all where only the body knows, and there is one variant."""
     is_clean = kernel.nodata == "propagate" or has_two_variants(kernel)
+    if kernel.looped_form is not None and is_scalar(kernel.form):
+        return kernel.looped_form
     return kernel.clean_form if is_clean else kernel.form
 
 

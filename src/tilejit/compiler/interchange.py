@@ -24,6 +24,7 @@ from tilejit.compiler.form import NOTES, TIMES, Function, Renamer, assign, copie
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.nest import Branch, Loop, Nest, Once, Section, Sort
 from tilejit.compiler.unrolling import LIMIT_IN_ROWS
+from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from tilejit.compiler.nest import Part
 
 _UNIFORM_CALLS = {"_whole", "_minimum", "_maximum", "int", "abs", "_float", "_math", "_select", "_cut", "_table"}
-_LONG = 64
-"""Statements of a body from which on its loops are kept: Numba takes 5 to 10 ms for each."""
+_LONG, _LONG_ALONE, _OF_A_CALL = 64, 16, 8
+"""Statements of a body from which on its loops are kept: Numba takes 5 to 10 ms for each, and for a function of tj.math
+as long as for 8. A body that cannot be vector code gains nothing by being written out."""
 _UNIFORM = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp)
 
 
@@ -63,13 +65,27 @@ def looped(form: Form, lower: Callable[[int], Form]) -> Form | None:
 
     ``form`` has them written out, and tells what is read; ``lower`` is given how many statements a loop may come to.
     """
-    found = [type(n) for s in form.body.body for n in ast.walk(s) if isinstance(n, ast.stmt)]
-    is_short = len(found) <= _LONG and ast.For not in found
-    if form.asks_validity or form.takes_valid_cells_only or is_short or any(w.is_stack for w in form.body.windows):
+    nodes = [n for f in form.functions for s in f.body for n in ast.walk(s)]
+    effort = sum(isinstance(n, ast.stmt) + _OF_A_CALL * is_call(n, "_math") for n in nodes)
+    goes_alone = is_scalar(form)
+    is_short = effort <= (_LONG_ALONE if goes_alone else _LONG) and not any(isinstance(n, ast.For) for n in nodes)
+    if form.asks_validity or form.c_functions or is_short or any(w.is_stack for w in form.body.windows):
         return None
-    kept = lower(LIMIT_IN_ROWS)
+    try:
+        kept = lower(0 if goes_alone else LIMIT_IN_ROWS)
+    except KernelError:  # a helper may ask for offsets that are literals
+        return None
     is_same = (kept.radius, kept.body.notes, kept.body.results) == (form.radius, form.body.notes, form.body.results)
     return replace(kept, footprint=form.footprint) if is_same else None
+
+
+def is_scalar(form: Form) -> bool:
+    """Whether a body cannot be vector code, however it is written: it has loops of data, or indexes arrays by them."""
+    nodes = [n for s in form.body.body for n in ast.walk(s)]
+    counted = {n.target.id for n in nodes if isinstance(n, ast.For) and isinstance(n.target, ast.Name)}
+    indices = [n.slice for n in nodes if isinstance(n, ast.Subscript)]
+    known = [isinstance(i, ast.Constant) or (isinstance(i, ast.Name) and i.id in counted) for i in indices]
+    return form.has_while or not all(known)
 
 
 def _has_large_window(form: Form) -> bool:
