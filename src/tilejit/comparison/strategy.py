@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tilejit.backends import Launch
     from tilejit.comparison.measures import Stages, TrialSpec
     from tilejit.engine.pipeline.stopwatch import Stopwatch
-    from tilejit.engine.planning.planner import Job
 
     Array = NDArray[Any]
 
