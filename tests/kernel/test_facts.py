@@ -158,6 +158,34 @@ def test_a_nested_function_sees_the_outer_ones_constants(kept, made):
     assert len(set(same)) == 1  # a local of the same name hides it
 
 
+NESTED = """
+import tilejit as tj
+FAR, STEP = 1.0, 2.0
+
+
+@tj.local
+def out(z):
+    def middle(v, more=1.0):
+        def inner(w):
+            return w + FAR
+        return inner(v) + more
+    return middle(z)
+"""
+
+
+def test_what_functions_inside_functions_see_is_in_the_hash(kept, tmp_path):
+    texts = [NESTED, NESTED.replace("FAR, STEP = 1.0", "FAR, STEP = 3.0"), NESTED.replace("more=1.0", "more=STEP")]
+    found = []
+    for number, text in enumerate(texts):
+        file = tmp_path / f"nested_{number}.py"
+        file.write_text(text, "utf-8")
+        found.append(load_file(str(file)).out)
+    assert "FAR" in kernel_facts.names_in(found[0].function, "body")[0]
+    results = [kernel(np.float32([[1]]))[0, 0] for kernel in found]
+    assert results == [3.0, 5.0, 4.0]
+    assert found[2].dependencies.key is None  # a default may be computed by anything
+
+
 def test_a_file_may_lie_elsewhere(kept, tmp_path):
     """As the cells of a notebook do, in every session."""
     text = "import tilejit as tj\n\n\n@tj.local\ndef twice(z):\n    inner = lambda v: 2 * v\n    return inner(z)\n"

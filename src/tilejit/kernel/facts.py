@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tilejit.compiler.form import Form
+    from tilejit.compiler.source import FunctionSource
 
     Role = Literal["body", "helper", "chain"]
 
@@ -113,10 +114,26 @@ def _read_names(function: Any, role: Role) -> list[str]:
     from tilejit.compiler.names import dotted_names
     from tilejit.compiler.rewriting import core_source
 
-    sources = [core_source(source.function), *map(core_source, core_source(source.function).nested or ())]
-    for one in sources if role == "body" else ():
+    core = core_source(source.function)
+    for one in (core, *map(core_source, core.nested or ())) if role == "body" else ():
         check_syntax(one)
-    return sorted({name for one in sources for name in dotted_names(one)})
+    waiting, sources = [core], {}
+    while waiting:
+        one = waiting.pop()
+        sources[one.function] = one
+        waiting += [core_source(inner) for inner in one.nested or () if inner not in sources]
+    return sorted({name for one in sources.values() for name in dotted_names(one)} | _defaults(source))
+
+
+_COMPUTED = ""
+"""Stands among the names where the default of a function inside is computed, by whatever is called there."""
+
+
+def _defaults(source: FunctionSource) -> set[str]:
+    """`_COMPUTED`, where a default of a function inside is no literal."""
+    inner = (n for s in source.tree.body for n in ast.walk(s) if isinstance(n, (ast.FunctionDef, ast.Lambda)))
+    defaults = [d for n in inner for d in (*n.args.defaults, *n.args.kw_defaults) if d is not None]
+    return {_COMPUTED for d in defaults for part in ast.walk(d) if isinstance(part, ast.Name)}
 
 
 _FLAGS = (str, tuple, frozenset, enum.Enum)
@@ -150,6 +167,8 @@ class Dependencies:
             names, text = names_in(function, role)
         except KernelError:  # which is told where the body is read
             raise _UnknownError from None
+        if _COMPUTED in names:
+            raise _UnknownError
         seen = visible(function)
         defaults = [] if role == "body" else [function.__defaults__, sorted((function.__kwdefaults__ or {}).items())]
         return text, self._value(defaults), [(n, self._value(_named(seen, n))) for n in (*_ALWAYS, *names)]
