@@ -62,6 +62,7 @@ def test_files_are_in_natural_order_and_names_say_which_stack_is_which():
     stacks = ["--stack", "ndvi_*.tif", "--stack", "qa=qa_*.tif"]
     assert result("of_three", *stacks, "scene.tif[3]") == 113
     assert result("of_three", "ndvi_4.tif", *stacks) == 114
+    assert result("of_three", "ndvi_4.tif", "--stack", "t=ndvi_*.tif", "--mask", "qa=qa_*.tif") == 114
     assert result("of_three", *stacks, "z=ndvi_4.tif") == 114
 
 

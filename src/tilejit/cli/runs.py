@@ -48,9 +48,10 @@ edge_option = click.option(
 )  # fmt: skip
 
 stack_option = click.option(
-    "--stack", "stacks", metavar="[NAME=]FILES", multiple=True,
-    help="The files of a stack, as 'ndvi_*.tif' in quotes, or 't=ndvi_*.tif' where a kernel takes several; may be "
-    "repeated. Layers are in order of dates, or of names. A file of several bands is a stack by itself, and an INPUT.",
+    "--stack", "--mask", "stacks", metavar="[NAME=]FILES", multiple=True,
+    help="The files of a stack, as 'ndvi_*.tif' in quotes; repeated where a kernel takes several, in its order or as "
+    "'qa=qa_*.tif', for which --mask is another word. Layers are in order of dates, or of names. A file of several "
+    "bands is a stack by itself, and an INPUT.",
 )  # fmt: skip
 
 parameter_option = click.option("-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
