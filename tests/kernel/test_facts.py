@@ -295,6 +295,14 @@ def test_a_list_that_is_changed_is_refused(kept, made):
             kernel(z)
 
 
+def test_what_was_missing_may_be_defined(kept, made):
+    kernel = made("from helpers_of_facts import doubled\n", "")
+    with pytest.raises(tj.TilejitError, match="doubled"):
+        kernel.facts  # noqa: B018
+    importlib.import_module("body_of_facts").doubled = importlib.import_module("helpers_of_facts").doubled
+    assert kernel.radius == (0, 1)
+
+
 def test_a_constant_that_is_changed_before_more_is_compiled_is_refused(kept, made):
     made().facts  # noqa: B018 - kept
     kernel = made()

@@ -123,7 +123,7 @@ class PlainBody:
 
     def _valid(self, call: Call) -> list[list[bool]] | None:
         """Which pixels have all the cells that they read; NumPy finds it out for a whole tile at a time."""
-        if not self.kernel.is_checked:
+        if not any(self.kernel.checked_cells.values()):
             return None
         arrays, (rows, cols) = iter(call.arrays), self.kernel.radius
         height, width = call.window.shape

@@ -126,7 +126,11 @@ class Kernel(RasterFunction):
         if self.dependencies.key != Dependencies(self.function).key:
             self.source.fail(None, "a constant or a function that it uses was changed since it was first used",
                              "define the kernel again, or make the constant a keyword-only parameter")  # fmt: skip
-        return self._lowered(all_valid=False)
+        try:
+            return self._lowered(all_valid=False)
+        except KernelError:
+            del self.__dict__["dependencies"]  # its author may define what is missing, and use it again
+            raise
 
     @functools.cached_property
     def clean_form(self) -> Form:
@@ -156,11 +160,6 @@ class Kernel(RasterFunction):
             raster: frozenset(cell for cell in cells if (raster, *cell) not in itself)
             for raster, cells in self.form.footprint.items()
         }
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether there is such a cell."""
-        return any(self.checked_cells.values())
 
     @property
     def c_functions(self) -> dict[str, Any]:
