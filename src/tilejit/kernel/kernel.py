@@ -129,7 +129,7 @@ class Kernel(RasterFunction):
         try:
             return self._lowered(all_valid=False)
         except KernelError:
-            del self.__dict__["dependencies"]  # its author may define what is missing, and use it again
+            self.__dict__.pop("dependencies", None)  # its author may define what is missing, and use it again
             raise
 
     @functools.cached_property
