@@ -574,7 +574,8 @@ def test_c_functions_are_part_of_a_run(monkeypatch):
 
     address = ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
     function = SimpleNamespace(pointer=SimpleNamespace(address=address))
-    kernel = SimpleNamespace(form=SimpleNamespace(c_functions=(function, function)))
+    form, facts = SimpleNamespace(c_functions=(function, function)), SimpleNamespace(calls_c=True)
+    kernel = SimpleNamespace(form=form, facts=facts)
     [file] = resuming._libraries(kernel)
     assert Path(file).is_file()
     monkeypatch.setattr(resuming, "c_function", lambda _: None)
