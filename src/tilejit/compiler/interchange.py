@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tilejit.compiler.nest import Part
 
 _UNIFORM_CALLS = {"_whole", "_minimum", "_maximum", "int", "abs", "_float", "_math", "_select", "_cut", "_table"}
-_LONG, _LONG_ALONE, _OF_A_CALL = 64, 16, 8
+_LONG, _LONG_ALONE, _OF_A_CALL = 48, 16, 8
 """Statements of a body from which on its loops are kept: Numba takes 5 to 10 ms for each, and for a function of tj.math
 as long as for 8. A body that cannot be vector code gains nothing by being written out."""
 _UNIFORM = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp)
