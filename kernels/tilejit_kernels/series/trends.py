@@ -260,9 +260,11 @@ def same_day(x, y, n):
     """How many pairs of dates are of one day, and how many of them do not rise: they are in each count."""
     pairs, falling = 0, 0
     for i in range(min(n, len(x))):
-        for j in range(i):
-            pairs += 1 if x[i] == x[j] else 0
-            falling += 1 if x[i] == x[j] and y[i] <= y[j] else 0
+        j = i - 1
+        while j >= 0 and x[j] == x[i]:  # days are in order
+            pairs += 1
+            falling += 1 if y[i] <= y[j] else 0
+            j -= 1
     return pairs, falling
 
 
