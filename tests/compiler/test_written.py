@@ -69,6 +69,13 @@ def named(z):
             np.polyval([1.0, 2.0, 3.0], z), rounded, k in [1, 2], k in {3, 5}, h[1], total, (z, 1.0)[z > 0.5])  # fmt: skip
 
 
+KEYED = {1: 2.5, 2: 1.0}
+
+
+def chosen_of(t, k):
+    return 7 // (t[k] % 2)
+
+
 def halved(v):
     if v > 0.5:
         return v
@@ -88,7 +95,8 @@ def of_one_kind(z):
     last = 0.0
     for w in (0, z):
         last += 5 % w
-    mixed = (1, 0, z)[n % 3]
+    mixed = (1, 0, z)[n % 3] + chosen_of((z, 2), n % 2)
+    last += 3 % KEYED.get(n, 0)
     return (3 % sum(z for _ in range(n)), 3 % total, 3 % (z if z > 0.5 else 0), 1.0 / -total, 3 % halved(z), 3 % chosen,
             7 // (total or 0), 3 % mixed, last, large - 16777216.0, 1.0 / -(n and z))  # fmt: skip
 

@@ -267,7 +267,9 @@ def _of_tuple(scope: Scope, node: ast.Subscript, nodes: Sequence[ast.expr], lowe
     """An element of a tuple; at an index known only while running it is chosen among all."""
     index = lower_index(scope, node, node.slice, len(nodes), of=f"the tuple {_shown(node.value)}", lower=lower)
     if isinstance(index, ast.Constant):
-        return lower(scope, ast.copy_location(nodes[int(index.value)], node))  # type: ignore[arg-type]
+        value = lower(scope, ast.copy_location(nodes[int(index.value)], node))  # type: ignore[arg-type]
+        scope.join(node, value.kind, [value.kind])
+        return value
     values = [lower(scope, ast.copy_location(n, node)) for n in nodes]
     kind, held = max(v.kind for v in values), scope.held("index", index)
     scope.join(node, kind, (v.kind for v in values))

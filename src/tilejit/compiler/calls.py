@@ -204,7 +204,10 @@ def _helper(scope: Scope, node: ast.Call, function: object) -> Value:
     result: ast.expr = call(lowered.name, *arguments)
     if lowered.notes:
         result = _noting(scope, lowered, result)
-    return Value(result, Kind.FLOAT, lowered.results) if lowered.is_tuple else Value(result, lowered.results[0])
+    if lowered.is_tuple:
+        return Value(result, Kind.FLOAT, lowered.results)
+    scope.join(node, lowered.results[0], [Kind.INT])  # which a helper may give that is called with integers too
+    return Value(result, lowered.results[0])
 
 
 def _noting(scope: Scope, helper: Function, result: ast.expr) -> ast.expr:

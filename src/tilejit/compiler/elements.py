@@ -213,6 +213,7 @@ def lower_get(scope: Scope, node: ast.Call, lower: Lower) -> Value | None:
     place, tests = _key(named, content, table, node.args[0], lower)
     other = lower(scope, node.args[1])
     kind = max(table.kind, other.kind)
+    scope.join(node, kind, (table.kind, other.kind))
     found = cast(Value(call("_table", ast.Constant(table.name), place), table.kind), kind)
     return Value(call("_select", _any(tests), cast(other, kind), found) if tests else found, kind)
 

@@ -184,7 +184,8 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     is_helper = bool(program.active)
     program.active.append(source.function)
     names = Names(source, tables)
-    names.tuples = {name: [f"{name}@{k}" for k in range(size)] for name, size in tuples.items()}
+    members = {name: [f"{name}@{k}" for k in range(size)] for name, size in tuples.items()}
+    names.tuples = {name: parts for name, parts in members.items() if windows.keys() >= set(parts)}
     program.locals |= names.locals
     names.layers = _as_long(source.tree, [n for n, (*_, is_stack) in windows.items() if is_stack], program.layers or 1)
     program.changing |= {id(c.owner): c for c in changing(source.tree, names.captured)}
