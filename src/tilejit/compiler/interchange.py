@@ -66,7 +66,7 @@ def looped(form: Form, lower: Callable[[int], Form]) -> Form | None:
     ``form`` has them written out, and tells what is read; ``lower`` is given how many statements a loop may come to.
     """
     nodes = [n for f in form.functions for s in f.body for n in ast.walk(s)]
-    effort = sum(isinstance(n, ast.stmt) + _OF_A_CALL * is_call(n, "_math") for n in nodes)
+    effort = sum(isinstance(n, ast.stmt) + _OF_A_CALL * _is_long_call(n) for n in nodes)
     goes_alone = is_scalar(form)
     is_short = effort <= (_LONG_ALONE if goes_alone else _LONG) and not any(isinstance(n, ast.For) for n in nodes)
     if form.asks_validity or form.c_functions or is_short or any(w.is_stack for w in form.body.windows):
@@ -77,6 +77,15 @@ def looped(form: Form, lower: Callable[[int], Form]) -> Form | None:
         return None
     is_same = (kept.radius, kept.body.notes, kept.body.results) == (form.radius, form.body.notes, form.body.results)
     return replace(kept, footprint=form.footprint) if is_same else None
+
+
+def _is_long_call(node: ast.AST) -> bool:
+    """Whether it calls a function of ``math``, of more than literals: what it makes of these is known."""
+    arguments = node.args[1:] if is_call(node, "_math") else []  # type: ignore[attr-defined]
+    return any(
+        not is_call(a, "_float") or not isinstance(getattr(a.args[0], "operand", a.args[0]), ast.Constant)
+        for a in arguments
+    )
 
 
 def is_scalar(form: Form) -> bool:
