@@ -212,6 +212,7 @@ def _read(function: Any) -> FunctionSource:
     if not is_none and not _is_text_of(tree, function):
         if getattr(sys, "frozen", False):
             raise _textless(name, f"what stands in {filename} is another's")
+        file_text.cache_clear()  # it may be put back, and is read again then
         raise KernelError(
             f"{filename}:{first}: {name}: the file was changed since {name} was imported: what stands there is not "
             "what Python runs\n  restart Python, or reload the module"
