@@ -187,3 +187,17 @@ def test_what_is_a_float_in_one_case_is_one_in_all():
     found = same(of_one_kind, np.random.default_rng(5).random(SHAPE).astype(np.float32))
     assert np.isnan(found[1]).any()
     assert np.isneginf(found[3]).any()
+
+
+@tj.local
+def of_c(z):
+    return (math.gamma(z), math.lgamma(z), math.log10(z), math.log1p(z), math.expm1(z), math.log2(z), math.asin(z),
+            math.acos(z), math.sinh(z), math.cosh(z), math.tanh(z), math.asinh(z), math.atanh(z), math.tan(z), math.erf(z),
+            math.erfc(z), math.acosh(z))  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_of_the_c_library(dtype):
+    z = np.random.default_rng(8).uniform(-0.2, 1.2, (20, 30)).astype(dtype)
+    z[0, :4] = [0, -0.0, np.inf, np.nan]
+    same(of_c, z)

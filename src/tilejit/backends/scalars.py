@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.backends.c_math import c_math
 from tilejit.backends.local_arrays import Arrays
 from tilejit.backends.numpy_scalars import NumpyFunctions
 from tilejit.backends.operators import OPERATORS, Rewrite
@@ -178,7 +179,8 @@ class Scalars:
             return lambda value: self._int(value if isinstance(value, int) else getattr(np, name)(value))
         if MATH[name][1] is Kind.BOOL:
             return lambda value: bool(getattr(np, name)(self._float(value)))
-        return lambda *values: self.compute(_float_math(name, *map(self._float, values)))
+        function = c_math(name, self.compute) or functools.partial(_float_math, name)
+        return lambda *values: self.compute(function(*map(self._float, values)))
 
     def _operator(self, name: str) -> Callable[[Any, Any], Any]:
         function = getattr(self, f"_{name}")

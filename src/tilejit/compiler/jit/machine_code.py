@@ -77,8 +77,10 @@ class ObjectCode:
         # The C library of Windows lacks some functions that LLVM calls for its own operations; Numba brings them.
         missing = [name for name in self.needs if llvm.address_of_symbol(name) is None]
         if missing or sys.platform == "win32":
-            import numba  # noqa: F401 - it registers its helpers with LLVM
+            from numba import _helperlib  # math.gamma and lgamma are Numba's own, which tells LLVM of them late
 
+            for name, address in _helperlib.c_helpers.items():
+                llvm.add_symbol(f"numba_{name}", address)
             missing = [name for name in missing if llvm.address_of_symbol(name) is None]
         if missing:
             raise BackendError(f"compiled code calls {', '.join(missing)}, which this process does not have")
