@@ -27,6 +27,7 @@ from tilejit.compiler.captured import is_valid
 from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.parameters import Stack
 from tilejit.errors import NodataWarning, TilejitError
+from tilejit.grid import Grid
 from tilejit.kernel.decorators import Chain, chain, focal, local, series
 from tilejit.kernel.kernel import Kernel
 from tilejit.raster import call_chain, call_kernel
@@ -58,9 +59,23 @@ def _reduced(function: Kernel | Chain) -> tuple[Any, ...]:
 
 Kernel.reduced = Chain.reduced = staticmethod(_reduced)
 
+
+def _locate(grid: Grid) -> Grid:
+    from tilejit.formats.gdal.crs import located
+
+    return located(grid)
+
+
+def _reproject(grid: Grid, *asked: Any) -> Grid:
+    from tilejit.formats.gdal.reprojecting import reprojected
+
+    return reprojected(grid, *asked)
+
+
+Grid.locate, Grid.reproject = staticmethod(_locate), staticmethod(_reproject)
+
 _LAZY = {
     "Comparison": "tilejit.comparison.comparison:Comparison",
-    "Grid": "tilejit.grid:Grid",
     "Plan": "tilejit.engine.planning.plan:Plan",
     "Prediction": "tilejit.engine.prediction:Prediction",
     "Raster": "tilejit.raster.raster:Raster",
@@ -94,7 +109,6 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction
-    from tilejit.grid import Grid
     from tilejit.kernel.zonal import histogram, percentile, zonal
     from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.iterating import iterate

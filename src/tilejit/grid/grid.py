@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tilejit.errors import ParameterError
+from tilejit.grid.metric import Metric
+from tilejit.grid.names import crs_name, same_crs_name, transform_text
+from tilejit.grid.placing import IDENTITY, Placing, Transform
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -18,64 +20,18 @@ if TYPE_CHECKING:
 
     Float64s = NDArray[np.float64]
 
-Transform = tuple[float, float, float, float, float, float]
-
-IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""The transform of a raster that has none: x is the column, y is the row."""
-
 _TRANSFORM_TOLERANCE = 1e-3
-"""How far, in cells, two transforms may part and still be one grid: writers round to some decimals."""
-
-_CODE_IN_NAME = re.compile(r"\(EPSG:\d+\)$")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """How a CRS's units turn into metres on the ground.
-
-    Raises:
-        ValueError: The ellipsoid or the unit is not a positive number.
-    """
-
-    kind: Literal["geographic", "projected", "mercator", "none"] = "none"
-    """Angles, lengths, Web Mercator (EPSG:3857, whose lengths are not true), or no CRS."""
-    semi_major: float = 6378137.0
-    """The ellipsoid's semi-major axis in metres."""
-    inverse_flattening: float = 298.257223563
-    """The ellipsoid's inverse flattening; 0 for a sphere."""
-    unit: float = 1.0
-    """Metres per CRS unit where projected, radians per CRS unit where geographic."""
-    height_unit: float | None = None
-    """Metres per unit of height, where the CRS has a vertical axis."""
-    towards: tuple[int, int] = (1, 1)
-    """1 where x grows to the east, and y to the north; -1 where to the west, and to the south (EPSG:2053)."""
-
-    def __post_init__(self) -> None:
-        if not (self.semi_major > 0 and math.isfinite(self.semi_major)):
-            raise ValueError(f"a semi-major axis is a positive number of metres, not {self.semi_major}")
-        # Below 1 the ellipsoid would be flatter than flat.
-        if self.inverse_flattening != 0 and not self.inverse_flattening > 1:
-            raise ValueError(f"an inverse flattening is 0 or above 1, not {self.inverse_flattening}")
-        for unit in (self.unit, self.height_unit):
-            if unit is not None and not (unit > 0 and math.isfinite(unit)):
-                raise ValueError(f"a unit is a positive number, not {unit}")
-
-    def radii(self, latitude: Float64s) -> tuple[Float64s, Float64s]:
-        """The ellipsoid's meridional and prime-vertical radii of curvature in metres, at latitudes in radians.
-
-        Source: Snyder (1987), Map Projections: A Working Manual, USGS Professional Paper 1395, equations
-        4-18 (meridian) and 4-20 (prime vertical).
-        """
-        flattening = 1.0 / self.inverse_flattening if self.inverse_flattening else 0.0
-        e2 = flattening * (2.0 - flattening)
-        w2 = 1.0 - e2 * np.sin(latitude) ** 2
-        prime_vertical = self.semi_major / np.sqrt(w2)
-        return prime_vertical * (1.0 - e2) / w2, prime_vertical
+"""How far, in cells, two transforms may part and still be one grid for kernels: writers round to some decimals."""
+_NO_METRIC = Metric()
+_EQUAL_TOLERANCE = 1e-6
+"""How far, in cells, those of equal grids may part: what arithmetic rounds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid(Placing):
     """Where a raster's cells lie: ``tj.from_array`` takes one, ``tj.open(path).grid`` is one.
+
+    Grids are equal whose corners lie within a millionth of a cell of each other, in one CRS.
 
     Raises:
         ValueError: A side has no cells, or the transform is not six finite numbers.
@@ -95,7 +51,7 @@ class Grid:
     ``affine.Affine`` is one."""
     crs: str | None = None
     """The coordinate reference system as WKT; ``tj.from_array`` also takes ``"EPSG:32633"``."""
-    metric: Metric = Metric()
+    metric: Metric = _NO_METRIC
     """How the CRS's units turn into metres; ``tj.from_array`` and ``tj.open`` find it out."""
 
     def __post_init__(self) -> None:
@@ -107,6 +63,16 @@ class Grid:
         if len(transform) != 6 or not all(map(math.isfinite, transform)):
             raise ValueError(f"a transform is six finite numbers (a, b, c, d, e, f), not {self.transform}")
         object.__setattr__(self, "transform", transform)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Grid):
+            return NotImplemented
+        if self.shape != other.shape or self.metric != other.metric or not same_crs_name(self.crs, other.crs):
+            return False
+        return self.transform == other.transform or self.transform_gap(other) <= _EQUAL_TOLERANCE
+
+    def __hash__(self) -> int:
+        return hash(self.shape)  # which all have in common that are equal
 
     def __str__(self) -> str:
         size = f"{self.height} rows x {self.width} cols"
@@ -278,12 +244,11 @@ class Grid:
         if self.shape != other.shape:
             mine, theirs = (f"{grid.height} rows x {grid.width} cols" for grid in (self, other))
             found.append(f"size: {mine} and {theirs}")
-        if self._transform_gap(other) > _TRANSFORM_TOLERANCE:
-            mine, theirs = (_transform_text(grid.transform) for grid in (self, other))
+        if self.transform_gap(other) > _TRANSFORM_TOLERANCE:
+            mine, theirs = (transform_text(grid.transform) for grid in (self, other))
             found.append(f"transform: {mine} and {theirs}")
-        mine, theirs = crs_name(self.crs), crs_name(other.crs)
-        # One EPSG code is one CRS, however two writers spelt its names.
-        if self.crs != other.crs and not (mine == theirs and _CODE_IN_NAME.search(mine)):
+        if not same_crs_name(self.crs, other.crs):
+            mine, theirs = crs_name(self.crs), crs_name(other.crs)
             same_name = " (one name, but different definitions)" if mine == theirs else ""
             found.append(f"CRS: {mine} and {theirs}{same_name}")
         return found
@@ -316,35 +281,6 @@ class Grid:
     def _require_unrotated(self, axis: str) -> None:
         if self.is_rotated:
             raise ParameterError(
-                f"the raster is rotated (transform {_transform_text(self.transform)}), so {axis} is not one "
+                f"the raster is rotated (transform {transform_text(self.transform)}), so {axis} is not one "
                 "number per row or column: warp it to a north-up grid first (gdalwarp)",
             )
-
-    def _transform_gap(self, other: Grid) -> float:
-        """The most that the two grids' corners lie apart, in cells of this grid."""
-        cell = self.cell_width, self.cell_height
-        if not all(cell):
-            return math.inf
-        corners = np.array([(col, row, 1) for row in (0, self.height) for col in (0, self.width)])
-        parted = np.subtract(self.transform, other.transform).reshape(2, 3)
-        return float(np.max(np.abs(corners @ parted.T) / cell))
-
-
-def crs_name(crs: str | None) -> str:
-    """A CRS's WKT in a few words: its name, and its code where it has one.
-
-    Example:
-        >>> crs_name('GEOGCS["WGS 84",UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]]')
-        'WGS 84 (EPSG:4326)'
-    """
-    if crs is None:
-        return "no CRS"
-    name = re.search(r'"([^"]*)"', crs)
-    # A CRS's own code stands last; the ones before it are its datum's and its units'.
-    code = re.search(r'(?:AUTHORITY|ID)\["(\w+)",\s*"?(\w+)"?\]\s*\]\s*$', crs)
-    text = name.group(1) if name and name.group(1) else "an unnamed CRS"
-    return f"{text} ({code.group(1)}:{code.group(2)})" if code else text
-
-
-def _transform_text(transform: Transform) -> str:
-    return "(" + ", ".join(f"{value:.12g}" for value in transform) + ")"
