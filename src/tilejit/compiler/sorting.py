@@ -79,54 +79,50 @@ def by_gaps(a: Any, n: int) -> None:
 LANES = 64
 """Pixels whose arrays lie beside each other: 200 elements of each are 50 KB, and 64 are four to eight vectors."""
 
+TOGETHER = 16
+"""Rows of keys that are sorted in registers."""
 
-def by_lanes(  # noqa: C901, PLR0917 - one piece of machine code, which has no keywords
-    a: Any, keys: Any, counts: Any, lanes: int, flip: int, infinity: int, nan: int, largest: int
-) -> None:
+
+def merging(size: int) -> list[tuple[int, int]]:
+    """The places of elements that are compared where they rise and then fall; a power of two.
+
+    Example:
+        >>> merging(4)
+        [(0, 2), (1, 3), (0, 1), (2, 3)]
+    """
+    steps = [size >> n for n in range(1, size.bit_length())]
+    return [(i, i + d) for d in steps for i in range(size) if not i & d]
+
+
+def by_lanes(a: Any, keys: Any, counts: Any, pixels: int) -> None:
     """Sorts the first elements of arrays that lie beside each other, `LANES` of them. Compiled as it stands.
 
-    Elements are compared as integers, for which there is vector code: a float's bits, those below its sign turned
-    around where it is negative. The steps are those of `pairs`, for as many elements as the longest has.
+    Runs of `TOGETHER` rows of keys are sorted, and then merged two by two: Batcher's bitonic merge (Knuth, 5.3.4),
+    where the second run is turned around as it is compared. Rows behind the last have the largest key, and stay.
 
     Args:
         a: (element * LANES + pixel).
-        keys: As many integers as wide as its elements, for its own use.
+        keys: As long as its elements in whole runs, and a row more, of 64 bytes each; for its own use.
         counts: How many elements each pixel sorts.
-        lanes: How many pixels there are.
-        flip: The bits of a float below its sign; 0 of integers.
-        infinity: The bits of infinity; 0 of integers.
-        nan: The bits of NaN.
-        largest: The largest key.
+        pixels: How many pixels there are.
     """
-    bits, size = a.view(keys.dtype), 0
-    for x in range(lanes):
-        size = max(size, counts[x])
-    for k in range(size):
-        for x in range(lanes):
-            b = bits[LANES * k + x]
-            b = 0 if (flip != 0) & (b == -flip - 1) else b
-            is_key = (k < counts[x]) & ((b & flip) <= infinity)
-            keys[LANES * k + x] = (b ^ ((b >> 63) & flip)) if is_key else largest
-    top = 1
-    while 2 * top < size:
-        top *= 2
-    p = top
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            for base in range(r, size - d, 2 * p):
-                stop = min(base + p, size - d)
-                first, second = keys[LANES * base : LANES * stop], keys[LANES * (base + d) : LANES * (stop + d)]
-                for x in range(len(first)):
-                    low, high = first[x], second[x]
-                    first[x] = min(low, high)
-                    second[x] = max(low, high)
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-    for k in range(size):
-        for x in range(lanes):
-            key = keys[LANES * k + x]
-            b = nan if (flip != 0) & (key == largest) else key ^ ((key >> 63) & flip)
-            bits[LANES * k + x] = b if k < counts[x] else bits[LANES * k + x]
+    for first in range(0, pixels, 64 // a.itemsize):
+        size = _take(a, keys, counts, first, pixels)
+        for row in range(0, size, TOGETHER):
+            _sort_rows(a, keys, row)
+        run = TOGETHER
+        while run < size:
+            for begin in range(0, size - run, 2 * run):
+                middle, end = begin + run, min(begin + 2 * run, size)
+                for k in range(end - middle):
+                    _exchange(a, keys, middle - 1 - k, middle + k)
+                step = run // 2
+                while step >= TOGETHER:
+                    for part in range(begin, end, 2 * step):
+                        for row in range(part, min(part + step, end - step)):
+                            _exchange(a, keys, row, row + step)
+                    step //= 2
+                for row in range(begin, end, TOGETHER):
+                    _merge_rows(a, keys, row)
+            run *= 2
+        _give(a, keys, counts, first, pixels, size)

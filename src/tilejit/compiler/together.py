@@ -11,7 +11,7 @@ from tilejit.compiler.beside import PLACE
 from tilejit.compiler.emitter import device_parameters, expression_text
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.nest import Branch, Loop, Once, Section, Sort
-from tilejit.compiler.sorting import LANES
+from tilejit.compiler.sorting import LANES, TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ def lanes_of(nest: Nest, pixels: Pixels) -> dict[str, Lanes]:
     lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if keeps_ok or pixels.cells_of_rows() else {}
     dtypes[Kind.BOOL] = np.dtype(np.uint8)
     lanes |= {_lane(a.name): Lanes(dtypes[a.kind], a.size * LANES) for a in nest.arrays}
-    sizes = {a.name: Lanes(_key_dtype(dtypes[a.kind]), a.size * LANES) for a in (sort.array for sort in nest.sorts)}
-    return lanes | {f"_keys_{name}": size for name, size in sizes.items()}
+    sorts = {sort.array.name: sort.array for sort in nest.sorts}
+    return lanes | {f"_keys_{name}": _keys(dtypes[a.kind], a.size) for name, a in sorts.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,10 @@ class Lanes:
     """How many elements it has; 0 for one of each pixel of the row."""
 
 
-def _key_dtype(dtype: np.dtype) -> np.dtype:
-    """Integers as wide as what is sorted."""
-    return np.dtype(f"i{dtype.itemsize}")
+def _keys(dtype: np.dtype, size: int) -> Lanes:
+    """Room for rows of 64 bytes of what is sorted; see `tilejit.compiler.sorting.by_lanes`."""
+    rows = -(-size // TOGETHER) * TOGETHER + 1
+    return Lanes(dtype, rows * 64 // dtype.itemsize)
 
 
 def _lane(variable: str) -> str:
@@ -120,13 +121,8 @@ class Together:
 
     def _sort(self, part: Sort) -> str:
         """The call that sorts; see `tilejit.compiler.sorting.by_lanes`."""
-        name, is_float = part.array.name, part.array.kind is Kind.FLOAT
-        size = self.pixels.signature.compute.itemsize if is_float else 8
-        largest = 2 ** (8 * size - 1) - 1
-        numbers = [int(np.array(v, f"f{size}").view(f"i{size}")) if is_float else 0 for v in (np.inf, np.nan)]
-        counts = f"{_lane(part.count)}[_first:_last]"
-        arguments = [_lane(name), f"_keys_{name}", counts, "_last - _first", largest * is_float, *numbers, largest]
-        return f"_sort_by_lanes({', '.join(map(str, arguments))})"
+        name, counts = part.array.name, f"{_lane(part.count)}[_first:_last]"
+        return f"_sort_by_lanes({_lane(name)}, _keys_{name}, {counts}, _last - _first)"
 
     def _loop(self, loop: Loop, first: list[str]) -> list[str]:
         bounds = ", ".join(map(self._text, loop.bounds))
