@@ -8,7 +8,7 @@ import pytest
 import tilejit as tj
 from kernels_for_tests import bits
 from tilejit.compiler.interchange import interchanged
-from tilejit.compiler.sorting import by_lanes
+from tilejit.compiler.sorting import TOGETHER
 
 pytestmark = pytest.mark.slow
 
@@ -75,16 +75,34 @@ def test_what_one_pixel_sorts_and_another_does_not_goes_pixel_by_pixel():
     assert np.array_equal(bits(sorted_alone(t)), bits(sorted_alone(t, backend="python")))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 8, 21])
-def test_elements_beyond_the_number_stay(size):
+@pytest.fixture(scope="module")
+def sort():
+    """What modules sort with."""
+    import numba
+
+    from tilejit.compiler.jit import lanes
+
+    return numba.njit(lanes._sorting)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 33, 64, 200, 257])
+def test_elements_beyond_the_number_stay(sort, size, dtype):
     rng = np.random.default_rng(size)
-    a = rng.normal(size=(size, 64)).astype(np.float32)
+    a = (rng.normal(size=(size, 64)) * 9).astype(dtype)
+    if dtype is not np.int64:
+        a[rng.random(a.shape) < 0.4] = np.nan
+        a[rng.random(a.shape) < 0.1] = np.inf
+        a[:: 3 if size > 33 else size + 1] = np.nan  # no pixel has one there
     counts = rng.integers(0, size + 1, 64)
     found = a.copy().reshape(-1)
-    by_lanes(found, np.empty(found.size, np.int32), counts, 60, 2**31 - 1, 0x7F800000, 0x7FC00000, 2**31 - 1)
+    keys = np.full(
+        (-(-size // TOGETHER) * TOGETHER + 1) * 64 // a.itemsize, np.nan if dtype is not np.int64 else -1, dtype
+    )
+    sort(found, keys, counts[:60], 60)
     for x, n in enumerate(counts):
         sorted_first = np.concatenate([np.sort(a[:n, x]), a[n:, x]]) if x < 60 else a[:, x]
-        assert np.array_equal(found.reshape(size, 64)[:, x], sorted_first)
+        assert np.array_equal(found.reshape(size, 64)[:, x], sorted_first, equal_nan=dtype is not np.int64)
 
 
 def swapped(a, i, j):

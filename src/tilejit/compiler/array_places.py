@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 from tilejit.compiler import stack_arrays
 from tilejit.compiler.form import call, is_call
 from tilejit.compiler.kinds import Kind
-from tilejit.compiler.key_rows import key_rows
-from tilejit.compiler.sorting import LANES, SHORT, TOGETHER, by_gaps, by_lanes, merging, pairs
+from tilejit.compiler.sorting import SHORT, by_gaps, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tilejit.compiler.form import Form, LocalArray
 
-_ROWS = "_take", "_exchange", "_sort_rows", "_merge_rows", "_give"
-"""What `by_lanes` takes of `key_rows`."""
 _NUMBA = {"f32": "float32", "f64": "float64", "i64": "int64", "_u8": "uint8"}
 
 
@@ -67,13 +64,6 @@ def sorting_functions(form: Form, decorator: str) -> list[str]:
     """The function that sorts long arrays, where there are such."""
     text = f"{decorator}\n{_text(by_gaps)}".replace("by_gaps", "_sort_by_gaps")
     return [text] * bool(_sorted(form, "f64", short=False))
-
-
-def beside_each_other(decorator: str) -> str:
-    """The function that sorts the arrays of pixels of a row."""
-    made = f"{', '.join(_ROWS)} = key_rows({LANES}, {TOGETHER}, {tuple(pairs(TOGETHER))}, {tuple(merging(TOGETHER))})"
-    text = _text(by_lanes).replace("by_lanes", "_sort_by_lanes").replace("TOGETHER", str(TOGETHER))
-    return f"{_text(key_rows)}\n\n{made}\n\n{decorator}\n{text}"
 
 
 def networks(form: Form, float_name: str, decorator: str) -> list[str]:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.array_places import arrays_on_stack, beside_each_other, sorting_functions
+from tilejit.compiler.array_places import arrays_on_stack, sorting_functions
 from tilejit.compiler.beside import PLACE
 from tilejit.compiler.emitter import (
     Target,
@@ -21,9 +21,9 @@ from tilejit.compiler.emitter import (
     float_name,
     function_text,
     module_text,
-    uses,
 )
 from tilejit.compiler.form import OWN, Renamer, copied
+from tilejit.compiler.imported import uses
 from tilejit.compiler.interchange import interchanged, is_scalar
 from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
@@ -60,7 +60,10 @@ TARGET = Target(
     of_numpy=frozenset({"fmod", "floor", "ceil", "rint"}),
     has_select=True,
     helpers={},
-    operations=frozenset(("_cut", "_isnan", "_maximum", "_minimum", "_select", "_within", *BITS[32].values())),
+    operations={
+        "operations": ("_cut", "_isnan", "_maximum", "_minimum", "_select", "_within", *BITS[32].values()),
+        "lanes": ("_sort_by_lanes",),
+    },
     options={
         "_INLINE": f'{{{{"error_model": "numpy", "forceinline": True, {BARE}, "fastmath": {{fast}}}}}}',
         "_BODY": f'{{{{"error_model": "numpy", "inline": "always", {BARE}, "fastmath": {{fast}}}}}}',
@@ -116,7 +119,6 @@ def module_of(  # noqa: PLR0917
     arrays, readers = module_parts(form.tables, signature.compute, TARGET.decorator)
     constants = [*constants, *own, *arrays, *arrays_on_stack(form, float_name(signature.compute))]
     before += [*readers, *sorting_functions(form, TARGET.decorator)]
-    before += [beside_each_other("@njit(**_NATIVE)")] if nest is not None and nest.sorts else []
     before += [*saturating_casts(TARGET, kernel, signature), *bodies]
     fast = _FAST if kernel.fast else "False"
     return module_text(TARGET, kernel, signature, [*before, *functions], constants, shape=shape, fast=fast)
@@ -168,7 +170,7 @@ def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
 def _is_small(form: Form, text: str) -> bool:
     """Whether Numba inlines the body and its functions, and not LLVM."""
     functions = form.functions
-    names = "|".join([*TARGET.operations, *(f.name for f in functions)])
+    names = "|".join([*TARGET.operations["operations"], *(f.name for f in functions)])
     calls = len(re.findall(rf"(?<![\w.])(?<!def )({names})\(", text))
     return calls <= _MOST_CALLS and max(len(device_parameters(f)) for f in functions) <= _MOST_ARGUMENTS
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-import functools
-import hashlib
 import math
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy as np
 from tilejit.compiler.array_places import local_array
 from tilejit.compiler.c_functions import is_narrow
 from tilejit.compiler.form import OWN, call, copied, is_call, load
+from tilejit.compiler.imported import imports_of, uses
 from tilejit.compiler.kinds import Kind
 from tilejit.math import float32, float64
 
@@ -44,7 +42,6 @@ _NAMES = {
     "_ZERO": "{float}(0.0)",
 }
 _DIRECT = {"isnan": "_isnan", "fabs": "abs"}
-_OPERATIONS = "tilejit.compiler.jit.operations"
 _CONVERSIONS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
@@ -76,8 +73,8 @@ class Target:
     """Functions of the module: name -> parameters and statements; the first ones may use others."""
     options: Mapping[str, str]
     """Names of decorators' arguments."""
-    operations: frozenset[str] = frozenset()
-    """What modules take from `tilejit.compiler.jit.operations`."""
+    operations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What modules take from files of `tilejit.compiler.jit`."""
 
     def math_name(self, name: str) -> str:
         """What a function of ``math`` is called in the module."""
@@ -158,25 +155,13 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     names += [f"_U{n} = np.uint64({n})" for n in sorted({int(n) for n in re.findall(r"\b_U(\d+)\b", text)})]
     imports = ["import math\n"] if uses(text, "math") else []
     doc = _DOC.format(name=kernel.source.name, signature=signature, file=kernel.source.file, shape=shape)
-    taken = sorted(name for name in target.operations if uses(text, name))
-    own = [f"from {_OPERATIONS} import {', '.join(taken)}  # {_version_of_operations()}"] * bool(taken)
+    own = imports_of(text, target.operations)
     head = "\n".join([doc, "", *imports, "import numpy as np", f"from numba import {target.module}", *own, "", *names])
     for called in kernel.form.c_functions:
         takes = ", ".join(map(str, called.pointer.arguments))
         head += f"\n# {called.name}({takes}) -> {called.pointer.result} is a C function, which this module is given."
     head += f"\n\n{held}" if held else ""
     return "\n\n\n".join([head, *(part.strip("\n") for part in (*helpers, *functions))]) + "\n"
-
-
-@functools.cache
-def _version_of_operations() -> str:
-    """What tells them from another version's: compiled code is kept by its text."""
-    return hashlib.sha256((Path(__file__).parent / "jit" / "operations.py").read_bytes()).hexdigest()[:8]
-
-
-def uses(text: str, name: str) -> bool:
-    """Whether a name stands in a text."""
-    return re.search(rf"(?<![\w.]){name}\b", text) is not None
 
 
 def most_below(bound: float, dtype: np.dtype) -> float:

@@ -2,8 +2,8 @@
 
 Short arrays go through a network, which takes the same steps whatever the values are: pixels next to each other are
 then sorted in vector code. A median of 5x5 cells takes a thirtieth of the time of a loop that puts one value after the
-other in its place. Long ones of pixels that go through layers together lie beside each other, and the loops of
-`by_lanes` take the network's steps for 64 of them: 200 elements in a tenth of the time of `by_gaps`.
+other in its place. Those of pixels that go through layers together lie beside each other, and `jit.lanes` sorts them
+together: 200 elements in a thirtieth of the time of `by_gaps`.
 """
 
 from __future__ import annotations
@@ -92,37 +92,3 @@ def merging(size: int) -> list[tuple[int, int]]:
     """
     steps = [size >> n for n in range(1, size.bit_length())]
     return [(i, i + d) for d in steps for i in range(size) if not i & d]
-
-
-def by_lanes(a: Any, keys: Any, counts: Any, pixels: int) -> None:
-    """Sorts the first elements of arrays that lie beside each other, `LANES` of them. Compiled as it stands.
-
-    Runs of `TOGETHER` rows of keys are sorted, and then merged two by two: Batcher's bitonic merge (Knuth, 5.3.4),
-    where the second run is turned around as it is compared. Rows behind the last have the largest key, and stay.
-
-    Args:
-        a: (element * LANES + pixel).
-        keys: As long as its elements in whole runs, and a row more, of 64 bytes each; for its own use.
-        counts: How many elements each pixel sorts.
-        pixels: How many pixels there are.
-    """
-    for first in range(0, pixels, 64 // a.itemsize):
-        size = _take(a, keys, counts, first, pixels)
-        for row in range(0, size, TOGETHER):
-            _sort_rows(a, keys, row)
-        run = TOGETHER
-        while run < size:
-            for begin in range(0, size - run, 2 * run):
-                middle, end = begin + run, min(begin + 2 * run, size)
-                for k in range(end - middle):
-                    _exchange(a, keys, middle - 1 - k, middle + k)
-                step = run // 2
-                while step >= TOGETHER:
-                    for part in range(begin, end, 2 * step):
-                        for row in range(part, min(part + step, end - step)):
-                            _exchange(a, keys, row, row + step)
-                    step //= 2
-                for row in range(begin, end, TOGETHER):
-                    _merge_rows(a, keys, row)
-            run *= 2
-        _give(a, keys, counts, first, pixels, size)

@@ -45,7 +45,7 @@ class Lanes:
 
 
 def _keys(dtype: np.dtype, size: int) -> Lanes:
-    """Room for rows of 64 bytes of what is sorted; see `tilejit.compiler.sorting.by_lanes`."""
+    """Room for rows of 64 bytes of what is sorted; see `tilejit.compiler.jit.lanes`."""
     rows = -(-size // TOGETHER) * TOGETHER + 1
     return Lanes(dtype, rows * 64 // dtype.itemsize)
 
@@ -120,7 +120,7 @@ class Together:
         return self.for_pixels([f"{targets} = {called}" if targets else called])
 
     def _sort(self, part: Sort) -> str:
-        """The call that sorts; see `tilejit.compiler.sorting.by_lanes`."""
+        """The call that sorts; see `tilejit.compiler.jit.lanes`."""
         name, counts = part.array.name, f"{_lane(part.count)}[_first:_last]"
         return f"_sort_by_lanes({_lane(name)}, _keys_{name}, {counts}, _last - _first)"
 
