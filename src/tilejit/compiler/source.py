@@ -26,7 +26,6 @@ from tilejit.errors import KernelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
 _FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
 """Flags of code that was compiled under ``from __future__ import``."""
 

@@ -15,8 +15,9 @@ from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.block_codec import BlockError
 from tilejit.formats.files import OpenFile, check_unchanged, identity_of
 from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
-from tilejit.formats.geotiff.blocks import BlockRun, Held, KnownBlocks, Place, SharedBlocks
+from tilejit.formats.geotiff.blocks import BlockRun, KnownBlocks, Place
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_layout
+from tilejit.formats.shared_blocks import Held, SharedBlocks
 from tilejit.formats.source import BandInfo, Source, check_request
 from tilejit.kernel.nodata import is_constant
 from tilejit.system.limits import open_files_hint

@@ -13,6 +13,7 @@ from tilejit.errors import CodecError
 from tilejit.formats.append_file import write_all
 from tilejit.formats.codecs.block_codec import BlockCodec
 from tilejit.formats.geotiff.blocks import BlockGrid
+from tilejit.formats.shared_blocks import SMALL_BLOCK
 from tilejit.formats.source import Decoding, Source, storage_of
 from tilejit.sizes import counted
 from tilejit.system.program import unlogged
@@ -26,8 +27,7 @@ _KINDS = {1: "u", 2: "i", 3: "f"}  # values of SampleFormat, as NumPy's kinds
 _UNSIGNED = {3: "u2", 4: "u4", 16: "u8"}  # the types of offsets and byte counts
 _TOGETHER, _APART = 1, 2  # values of PlanarConfiguration: each block holds all bands, or one
 _PLAIN_COLOURS = {0, 1, 2, 3}  # white or black is zero, RGB, a palette: cells are stored as they are read
-_SMALL_BLOCK, _RUN_BYTES = 1 << 16, 1 << 18
-"""Blocks below the one are read in runs of the other: a call for each then takes longer than its decoding."""
+_RUN_BYTES = 1 << 18  # of a run of small blocks, which are decoded together
 _NO_LIMIT = 0xFFFFFFFF  # what RowsPerStrip says where the whole raster is one strip
 
 
@@ -72,7 +72,7 @@ class TiffLayout:
     @property
     def run(self) -> tuple[int, int]:
         """Blocks that are read and decoded together, down and across: one, or what small ones come to in a cache."""
-        count = 1 if self.block_bytes >= _SMALL_BLOCK else _RUN_BYTES // self.block_bytes
+        count = 1 if self.block_bytes >= SMALL_BLOCK else _RUN_BYTES // self.block_bytes
         down, across = self.grid.blocks
         return (min(count, down), 1) if across == 1 and not self.grid.tiled else (1, min(count, across))
 
