@@ -1,4 +1,4 @@
-"""The C library's functions of floats, which compiled code calls: NumPy's own differ in the last bit on some processors."""
+"""The C library's functions of floats, for compiled code: NumPy's own differ in the last bit on some processors."""
 
 from __future__ import annotations
 
