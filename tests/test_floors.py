@@ -183,7 +183,9 @@ def test_heavy_packages_are_imported_on_first_use():
     generated = ("operations", "lanes")  # which modules for Numba import, and nobody else
     early = [one for one in IMPORTS if not (one.lazy or one.typing)]
     wrong = [str(one) for one in early if one.package in LAZY and one.file.stem not in generated]
-    wrong += [str(one) for one in IMPORTS if one.name.startswith(tuple(f"tilejit.compiler.jit.{name}" for name in generated))]
+    wrong += [
+        str(one) for one in IMPORTS if one.name.startswith(tuple(f"tilejit.compiler.jit.{name}" for name in generated))
+    ]
     assert not wrong, "\n".join(wrong)
 
 
