@@ -79,7 +79,7 @@ class ObjectCode:
         if missing or sys.platform == "win32":
             from numba import _helperlib  # math.gamma and lgamma are Numba's own, which tells LLVM of them late
 
-            for name, address in _helperlib.c_helpers.items():
+            for name, address in _helperlib.c_helpers.items():  # type: ignore[attr-defined]
                 llvm.add_symbol(f"numba_{name}", address)
             missing = [name for name in missing if llvm.address_of_symbol(name) is None]
         if missing:
