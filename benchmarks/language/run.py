@@ -21,7 +21,7 @@ import numpy as np
 import kernels
 from tilejit.backends import get_backend
 from tilejit.backends.cpu import launch_facts
-from tilejit.compiler.jit.object_compiler import compile_function, module_of
+from tilejit.compiler.jit.object_compiler import compile_text
 
 OPTIONS = {"error_model": "numpy", "nogil": True}
 NAMES = [name for name, value in vars(loops).items() if callable(value) and value.__module__ == "loops"]
@@ -56,7 +56,7 @@ def outputs_of(signature, shape):
 def own_compile(name, dtype):
     kernel, signature, *_ = job(name, (64, 64), dtype)
     text = get_backend("cpu").source(kernel, signature)
-    compile_function(module_of(text, "measured"), "tile", launch_facts(kernel, signature, "tile").types)
+    compile_text(text, "measured", "tile", launch_facts(kernel, signature, "tile").types)
 
 
 def loop_of(name, dtype):

@@ -14,6 +14,7 @@ from tilejit.compiler.array_places import local_array
 from tilejit.compiler.c_functions import is_narrow
 from tilejit.compiler.form import OWN, call, copied, is_call, load
 from tilejit.compiler.imported import imports_of, uses
+from tilejit.compiler.jit.cache import version_of_compiler
 from tilejit.compiler.kinds import Kind
 from tilejit.math import float32, float64
 
@@ -156,7 +157,8 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     imports = ["import math\n"] if uses(text, "math") else []
     doc = _DOC.format(name=kernel.source.name, signature=signature, file=kernel.source.file, shape=shape)
     own = imports_of(text, target.operations)
-    head = "\n".join([doc, "", *imports, "import numpy as np", f"from numba import {target.module}", *own, "", *names])
+    known = f"from numba import {target.module}{f'  # or {version_of_compiler()}' * bool(target.operations)}"
+    head = "\n".join([doc, "", *imports, "import numpy as np", known, *own, "", *names])
     for called in kernel.form.c_functions:
         takes = ", ".join(map(str, called.pointer.arguments))
         head += f"\n# {called.name}({takes}) -> {called.pointer.result} is a C function, which this module is given."

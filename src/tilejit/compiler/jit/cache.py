@@ -25,6 +25,8 @@ from tilejit.system.files import open_regular, rename_new, replace_bytes
 
 _KEY = "key"
 """The key's name in its folder."""
+_COMPILER = "operations", "values", "assembly", "plain_calls", "plain_expressions", "plain_functions", "plain_module"
+"""The files that decide what machine code is made of a text."""
 _KEY_BYTES, _CODE_BYTES = 32, 32
 
 
@@ -53,6 +55,13 @@ def kept_place(stem: str, *content: object, suffix: str) -> Path | None:
     """Returns the file for what depends on all of that; None where nothing can be kept."""
     folder = cache_folder()[0]
     return None if folder is None else folder / f"{hashed_name(stem, *content)}{suffix}"
+
+
+@functools.cache
+def version_of_compiler() -> str:
+    """Returns what tells tilejit's own compiler from another version's: compiled code is kept by its text."""
+    content = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in _COMPILER]
+    return hashlib.sha256(b"".join(content)).hexdigest()[:8]
 
 
 def _user_cache() -> Path | None:

@@ -1,7 +1,7 @@
-"""The compiler's process: it imports Numba and compiles for this one, which then holds neither, as gcc has its cc1.
+"""The compiler's process: it compiles for this one, which then holds no Numba and none of LLVM's passes.
 
-Numba and LLVM take 150 MB that a process does not get back. Where no such process can be had, and where Numba has been
-imported anyway, code is compiled here.
+So gcc has its cc1. LLVM takes 40 MB that a process does not get back, and Numba, where a text needs it, another 110.
+Where no such process can be had, and where Numba has been imported anyway, code is compiled here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tilejit.compiler.jit import object_compiler
+from tilejit.compiler.jit import (
+    assembly,
+    object_compiler,
+    plain_calls,
+    plain_expressions,
+    plain_functions,
+    plain_module,
+    values,
+)
 from tilejit.compiler.jit.machine_code import llvm_at_work
 from tilejit.errors import BackendError
 
@@ -31,7 +39,17 @@ Compiled = tuple[str, list[str], bytes]
 
 IDLE_SECONDS = 10.0
 """How long the process waits for the next function."""
-_START = "import json, sys; exec(json.loads(sys.stdin.buffer.readline()))"
+_START = """
+import json, sys, types
+path, texts, idle_seconds = json.loads(sys.stdin.buffer.readline())
+sys.path[:] = path
+for name, text in texts:
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name, "exec"), vars(module))
+module.serve(idle_seconds)
+"""
+_RUN = values, assembly, plain_calls, plain_expressions, plain_functions, plain_module, object_compiler
+"""The modules whose text it runs, each after those that it imports: importing them would import tilejit."""
 
 
 class _EndedError(Exception):
@@ -42,7 +60,7 @@ class _Process:
     """A process that compiles, and the pipes to it."""
 
     def __init__(self) -> None:
-        served = f"{inspect.getsource(object_compiler)}\nserve({sys.path!r}, {IDLE_SECONDS})\n"
+        texts = [(module.__name__, inspect.getsource(module)) for module in _RUN]
         self.process = subprocess.Popen(  # noqa: S603 - Python itself
             [sys.executable, "-I", "-c", _START],
             stdin=subprocess.PIPE,
@@ -56,7 +74,7 @@ class _Process:
             cast("BufferedWriter", self.process.stdin),
             cast("BufferedReader", self.process.stdout),
         )
-        self._send(served)
+        self._send((sys.path, texts, IDLE_SECONDS))
 
     def _send(self, value: object) -> None:
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
@@ -166,7 +184,7 @@ def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[A
             return compiled
     try:
         with llvm_at_work:
-            return object_compiler.compile_function(object_compiler.module_of(text, name, objects), function, types)
+            return object_compiler.compile_text(text, name, function, types, objects)
     except object_compiler.UnfitError as error:
         raise BackendError(str(error)) from error
     except Exception as error:

@@ -1,6 +1,7 @@
-"""The object code of functions, which Numba makes of a module's text: in this process, or in one that does only that.
+"""The object code of functions of a module's text: in this process, or in one that does only that.
 
-A process of its own runs this file's text and imports nothing else of tilejit (see `compile_process`).
+A plain text becomes LLVM's assembly language at once (`plain_module`); any other is given to Numba. A process of its
+own runs the text of this file and of those that it imports, and imports nothing else of tilejit (`compile_process`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tilejit.compiler.jit import plain_module
+from tilejit.compiler.jit.values import NotPlainError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +70,15 @@ def _share(module: ModuleType, text: str) -> None:
             used = getattr(function, "py_func", function).__code__.co_names
             said[name] = "\n".join([part, said["_MATH"], *(said.get(n, n) for n in used)])
             setattr(module, name, _shared.setdefault(said[name], function))
+
+
+def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[Any]],
+                 objects: Mapping[str, Any] | None = None) -> tuple[str, list[str], bytes]:  # fmt: skip
+    """Compiles a function of a module, of which only Numba knows ``objects``; see `compile_function`."""
+    if not objects:
+        with contextlib.suppress(NotPlainError):
+            return plain_module.compiled(text, name, function, types)
+    return compile_function(module_of(text, name, objects), function, types)
 
 
 def compile_function(module: ModuleType, function: str, types: Sequence[Sequence[Any]]) -> tuple[str, list[str], bytes]:
@@ -136,13 +149,10 @@ def _llvm_name(dtype: str) -> str:
     return {"f4": "float", "f8": "double"}.get(known.str[1:], f"i{8 * known.itemsize}")
 
 
-def serve(path: list[str], idle_seconds: float) -> None:
+def serve(idle_seconds: float) -> None:
     """Answers the lines of the standard input until it ends, or none comes for a while; then the process is over."""
-    sys.path[:] = path
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what Numba prints is no reply
-    import numba  # noqa: F401 - or this process is of no use, and ends
-
     while True:
         idle = threading.Timer(idle_seconds, os._exit, (0,))
         idle.daemon = True
@@ -158,7 +168,7 @@ def serve(path: list[str], idle_seconds: float) -> None:
 
 def _answer(text: str, name: str, function: str, types: Sequence[Sequence[Any]]) -> tuple[dict[str, Any], bytes]:
     try:
-        symbol, needs, code = compile_function(module_of(text, name), function, types)
+        symbol, needs, code = compile_text(text, name, function, types)
     except Exception as error:  # noqa: BLE001 - the process that asked raises it
         return {"error": str(error) if isinstance(error, UnfitError) else f"{type(error).__name__}: {error}"}, b""
     return {"symbol": symbol, "needs": needs}, code

@@ -1,0 +1,161 @@
+"""What generated modules call that is no function of theirs: operations, Python's own functions, NumPy's and C's."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.compiler.jit.values import FLOATS, LLVM, Array, NotPlainError, Pointer, Value, llvm, typed, unified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tilejit.compiler.jit.assembly import Assembly
+
+_PURE = " nounwind willreturn memory(none)"
+_OF_LLVM = {
+    math.sqrt: "sqrt",
+    np.sqrt: "sqrt",
+    np.floor: "floor",
+    np.ceil: "ceil",
+    np.rint: "rint",
+    math.log10: "log10",
+}
+_OF_C = ("tan", "asin", "acos", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "expm1", "log1p", "log2", "erf",
+         "erfc", "lgamma")  # fmt: skip
+_C_NAMES = {getattr(math, name): name for name in _OF_C}
+
+
+def _select(to: Assembly, test: Value, a: Value, b: Value) -> Value:
+    type_ = unified(a.type, b.type)
+    return to.chosen(test, to.cast(a, type_), to.cast(b, type_))
+
+
+def _extreme(how: str) -> Callable[..., Value]:
+    """``b if b < a else a``, or with another comparison; of more than two, one after the other."""
+
+    def chosen(to: Assembly, a: Value, *others: Value) -> Value:
+        for b in others:
+            type_ = unified(a.type, b.type)
+            a, b = to.cast(a, type_), to.cast(b, type_)  # noqa: PLW2901
+            a = to.chosen(to.compared(how, b, a), b, a)
+        return a
+
+    return chosen
+
+
+def _is_nan(to: Assembly, value: Value) -> Value:
+    return to.compared("NotEq", value, value)
+
+
+def _within(to: Assembly, index: Value, count: Value) -> Value:
+    index, count = to.cast(index, "i64"), to.cast(count, "i64")
+    is_within = Value("b1", to.new(f"icmp ult i64 {index.text}, {count.text}"))
+    return to.chosen(is_within, index, count)
+
+
+def _cut(to: Assembly, value: Value) -> Value:
+    if value.type not in FLOATS:
+        raise NotPlainError("an integer that is cut")
+    return to.intrinsic(f"llvm.fptosi.sat.i64.{value.type}", "i64", [value])
+
+
+def _bits(result: str, given: str) -> Callable[..., Value]:
+    def same(to: Assembly, value: Value) -> Value:
+        value = to.cast(value, given)
+        return Value(result, to.new(f"bitcast {LLVM[given]} {value.text} to {LLVM[result]}"))
+
+    return same
+
+
+def _len(to: Assembly, array: Any) -> Value:
+    del to
+    if not isinstance(array, Array):
+        raise NotPlainError("the length of no array")
+    return Value("i64", array.shape[0])
+
+
+def _float(to: Assembly, value: Value) -> Value:
+    return value if value.type in FLOATS else to.cast(value, "f64")
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "_select": _select,
+    "_minimum": _extreme("Lt"),
+    "_maximum": _extreme("Gt"),
+    "min": _extreme("Lt"),
+    "max": _extreme("Gt"),
+    "_isnan": _is_nan,
+    "_within": _within,
+    "_cut": _cut,
+    "_int_of_32": _bits("i32", "f32"),
+    "_int_of_64": _bits("i64", "f64"),
+    "_float_of_32": _bits("f32", "i32"),
+    "_float_of_64": _bits("f64", "i64"),
+    "len": _len,
+    "abs": lambda to, value: to.absolute(value),
+    "int": lambda to, value: to.cast(value, "i64"),
+    "float": _float,
+    "bool": lambda to, value: to.truth(value),
+}
+"""Functions by their names: those of `tilejit.compiler.jit.operations`, and Python's own."""
+
+
+def called_of_numpy(to: Assembly, function: Any, arguments: list[Value]) -> Value:
+    """Calls a function of ``math`` or NumPy, as Numba does.
+
+    Raises:
+        NotPlainError: It is another one.
+    """
+    given = arguments[0].type if arguments else ""
+    if given not in FLOATS or any(a.type != given for a in arguments):
+        raise NotPlainError("a function of integers")
+    if function in _OF_LLVM:
+        return to.intrinsic(f"llvm.{_OF_LLVM[function]}.{given}", given, arguments)
+    if function in _C_NAMES:
+        return to.intrinsic(f"{_C_NAMES[function]}{'f' * (given == 'f32')}", given, arguments, _PURE)
+    if function is np.fmod:
+        return to.float_operation("frem", *arguments)
+    if function is math.copysign:
+        return to.intrinsic(f"llvm.copysign.{given}", given, arguments)
+    if function is math.isinf:
+        both = [to.compared("Eq", arguments[0], typed(given, number)) for number in (math.inf, -math.inf)]
+        return to.whole_operation("or", *both)
+    if function is math.isfinite:
+        rest = to.float_operation("fsub", arguments[0], arguments[0])
+        return to.compared("Eq", rest, rest)
+    raise NotPlainError(f"{function}")
+
+
+def local(element: str, size: int) -> Callable[..., Pointer]:
+    """What gives a local array its place."""
+    return lambda to: Pointer(element, to.place(llvm(element), size))
+
+
+def sorting(element: str, size: int, pairs: tuple[tuple[int, int], ...]) -> Callable[..., tuple[()]]:
+    """What sorts the first elements of such an array by a network; see `tilejit.compiler.stack_arrays.sorting`."""
+
+    def sort(to: Assembly, array: Pointer, count: Value) -> tuple[()]:
+        is_float, places = element in FLOATS, [typed("i64", k) for k in range(size)]
+        old = [to.read(array, [k]) for k in places]
+        first = [to.compared("Gt", count, k) for k in places]
+        known, reals, keys = first, count, old
+        if is_float:
+            known = [to.whole_operation("and", t, to.compared("Eq", v, v)) for t, v in zip(first, old, strict=True)]
+            reals = typed("i64", 0)
+            for is_known in known:
+                reals = to.whole_operation("add", reals, to.cast(is_known, "i64"))
+            keys = [to.float_operation("fadd", v, typed(element, 0.0)) for v in old]  # -0.0 becomes 0.0
+        largest = typed(element, math.inf if is_float else 2**63 - 1)
+        keys = [to.chosen(t, v, largest) for t, v in zip(known, keys, strict=True)]
+        for i, j in pairs:
+            swaps = to.compared("Lt", keys[j], keys[i])
+            keys[i], keys[j] = to.chosen(swaps, keys[j], keys[i]), to.chosen(swaps, keys[i], keys[j])
+        for k, place in enumerate(places):
+            new = to.chosen(to.compared("Gt", reals, place), keys[k], typed(element, math.nan)) if is_float else keys[k]
+            to.write(array, [place], to.chosen(first[k], new, old[k]))
+        return ()
+
+    return sort

@@ -1,0 +1,307 @@
+"""Expressions of generated modules in LLVM's assembly language."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from tilejit.compiler.jit.assembly import Assembly
+from tilejit.compiler.jit.plain_calls import OPERATIONS, called_of_numpy
+from tilejit.compiler.jit.values import (
+    LLVM,
+    TYPES,
+    Array,
+    NotPlainError,
+    Pointer,
+    Value,
+    constant,
+    size_of,
+    typed,
+    unified,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tilejit.compiler.jit.values import Any_, Result
+
+_PURE = ast.Name, ast.Constant, ast.Load, ast.UnaryOp, ast.USub
+
+
+class Around(Protocol):
+    """The module that a function stands in."""
+
+    declared: set[str]
+    """Functions outside of it that it calls."""
+    functions: dict[str, ast.FunctionDef]
+    made: dict[str, Callable[..., Any]]
+    """What gives arrays their places, and sorts them."""
+
+    def flags(self, node: ast.FunctionDef) -> str:
+        """Those of a function's float arithmetic."""
+
+    def constant(self, name: str) -> Any_:
+        """A number or an array of the module."""
+
+    def named(self, node: ast.expr) -> Any:
+        """What an expression such as ``np.sqrt`` names."""
+
+    def function(self, name: str, arguments: Sequence[Any_]) -> tuple[str, Result]:
+        """The symbol of a function for arguments of some types, and what it returns."""
+
+
+class Expressions:
+    """The expressions of one function."""
+
+    def __init__(self, module: Around, node: ast.FunctionDef, arguments: Sequence[Any_]) -> None:
+        self.module, self.node, self.to = module, node, Assembly(module.declared, module.flags(node))
+        self.known: dict[str, Any_] = dict(zip((a.arg for a in node.args.args), arguments, strict=True))
+        """Variables that have one value, and arrays."""
+        self.slots: dict[str, Value] = {}
+        """Places of variables that change."""
+        stored = (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        self.counts = Counter(stored)
+        """How often each variable is assigned to."""
+
+    def number(self, node: ast.expr) -> Value:
+        """An expression that is a number."""
+        return number_of(self.value(node))
+
+    def value(self, node: ast.expr) -> Any_:
+        """The value of an expression."""
+        write = self._WRITERS.get(type(node))
+        if write is None:
+            raise NotPlainError(type(node).__name__)
+        return write(self, node)
+
+    def _constant(self, node: ast.Constant) -> Value:
+        return constant(node.value)
+
+    def _name(self, node: ast.Name) -> Any_:
+        if node.id in self.slots:
+            slot = self.slots[node.id]
+            return Value(slot.type, self.to.new(f"load {LLVM[slot.type]}, ptr {slot.text}"))
+        if node.id in self.known:
+            return self.known[node.id]
+        if node.id in self.counts:
+            raise NotPlainError(f"{node.id} before it has a value")
+        return self.module.constant(node.id)
+
+    def _tuple(self, node: ast.Tuple) -> tuple[Any_, ...]:
+        return tuple(map(self.value, node.elts))
+
+    def _signed(self, node: ast.UnaryOp) -> Value:
+        value = self.number(node.operand)
+        if isinstance(node.op, ast.Not):
+            return self.to.not_(value)
+        if isinstance(node.op, ast.USub):
+            if isinstance(node.operand, ast.Constant) and type(node.operand.value) is float:
+                return constant(-node.operand.value)
+            return self.to.negative(value)
+        if isinstance(node.op, ast.Invert) and value.type == "i64":
+            return self.to.whole_operation("xor", value, typed("i64", -1))
+        raise NotPlainError("an operator")
+
+    def _operation(self, node: ast.BinOp) -> Value:
+        left = self.number(node.left)
+        if isinstance(node.op, ast.Pow):
+            exponent = self.number(node.right).literal
+            if exponent is None:
+                raise NotPlainError("a power that is not in the text")
+            return self.to.power(left, exponent)
+        return self.to.operation(type(node.op).__name__, left, self.number(node.right))
+
+    def _comparison(self, node: ast.Compare) -> Value:
+        sides = [self.number(n) for n in (node.left, *node.comparators)]
+        tests = [
+            self.to.compared(type(op).__name__, a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False)
+        ]
+        return functools.reduce(functools.partial(self.to.whole_operation, "and"), tests)
+
+    def _both(self, node: ast.BoolOp) -> Value:
+        first, *rest = node.values
+        value = self.number(first)
+        for other in rest:
+            pair = ast.BoolOp(node.op, [first, other])
+            value = self.choice(
+                self.to.truth(value), *((other, value) if isinstance(pair.op, ast.And) else (value, other))
+            )
+            if value.type != "b1":
+                raise NotPlainError("and, or of numbers")
+        return value
+
+    def _either(self, node: ast.IfExp) -> Value:
+        return self.choice(self.to.truth(self.number(node.test)), node.body, node.orelse)
+
+    def choice(self, test: Value, a: ast.expr | Value, b: ast.expr | Value) -> Value:
+        """One of two expressions, of which the other is not computed."""
+        if all(isinstance(s, Value) or all(isinstance(n, _PURE) for n in ast.walk(s)) for s in (a, b)):
+            values = [s if isinstance(s, Value) else self.number(s) for s in (a, b)]
+            type_ = unified(values[0].type, values[1].type)
+            return self.to.chosen(test, *(self.to.cast(v, type_) for v in values))
+        labels, end = [self.to.name("then"), self.to.name("else")], self.to.name("end")
+        self.to.branch(test, *labels)
+        sides: list[tuple[list[str], Value, str]] = []
+        for label, side in zip(labels, (a, b), strict=True):
+            with self.to.apart() as lines:
+                self.to.start(label)
+                value = side if isinstance(side, Value) else self.number(side)
+                sides.append((lines, value, self.to.block))
+        type_, phi = unified(sides[0][1].type, sides[1][1].type), []
+        for lines, value, block in sides:
+            self.to.lines += lines
+            self.to.block = block
+            phi.append(f"[{self.to.cast(value, type_).text}, %{block}]")
+            self.to.do(f"br label %{end}")
+        self.to.start(end)
+        return Value(type_, self.to.new(f"phi {LLVM[type_]} {', '.join(phi)}"))
+
+    def _attribute(self, node: ast.Attribute) -> Any_:
+        array = self.value(node.value)
+        if not isinstance(array, Array):
+            raise NotPlainError(f".{node.attr}")
+        if node.attr == "shape":
+            return tuple(Value("i64", text) for text in array.shape)
+        if node.attr == "size":
+            return functools.reduce(
+                functools.partial(self.to.operation, "Mult"), (Value("i64", e) for e in array.shape)
+            )
+        if node.attr == "itemsize":
+            return typed("i64", size_of(array.element))
+        if node.attr == "strides":
+            return tuple(Value("i64", text) for text in self._strides(array))
+        raise NotPlainError(f".{node.attr}")
+
+    def _strides(self, array: Array) -> tuple[str, ...]:
+        if array.strides is not None:
+            return array.strides
+        strides = [str(size_of(array.element))]
+        for extent in array.shape[:0:-1]:
+            strides.insert(0, self.to.new(f"mul i64 {strides[0]}, {extent}"))
+        return tuple(strides)
+
+    def indices(self, node: ast.expr) -> list[Value]:
+        """The indices of an element."""
+        parts = node.elts if isinstance(node, ast.Tuple) else [node]
+        values = [self.number(p) for p in parts]
+        if any(v.type in {"f32", "f64", "b1"} for v in values):
+            raise NotPlainError("an index that is no integer")
+        return values
+
+    def _subscript(self, node: ast.Subscript) -> Any_:
+        array = self.value(node.value)
+        if isinstance(array, (Array, Pointer)):
+            if isinstance(node.slice, ast.Slice):
+                return self._part(array, node.slice)
+            indices = self.indices(node.slice)
+            if len(indices) != (len(array.shape) if isinstance(array, Array) else 1):
+                raise NotPlainError("a row of an array")
+            return self.to.read(array, indices)
+        index = self.number(node.slice).literal
+        if isinstance(array, Value) or index is None:
+            raise NotPlainError("an element of no array")
+        element: Any_ = array[index]
+        return element
+
+    def _part(self, array: Array | Pointer, node: ast.Slice) -> Array:
+        """A part of an array of one dimension, within it."""
+        if not isinstance(array, Array) or len(array.shape) != 1 or node.step or not node.lower or not node.upper:
+            raise NotPlainError("a part of an array")
+        low, high = self.indices(node.lower)[0], self.indices(node.upper)[0]
+        length = self.to.new(f"sub nsw i64 {self.to.cast(high, 'i64').text}, {self.to.cast(low, 'i64').text}")
+        return Array(array.element, self.to.cell(array, [low]), (length,), array.strides)
+
+    def _call(self, node: ast.Call) -> Any_:
+        if node.keywords:
+            raise NotPlainError("an argument by name")
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in self.module.functions:
+            return self.called(name, [self.value(a) for a in node.args])
+        if name in self.module.made:
+            made: Any_ = self.module.made[name](self.to, *map(self.value, node.args))
+            return made
+        if name in OPERATIONS and name not in self.known:
+            found: Any_ = OPERATIONS[name](self.to, *map(self.value, node.args))
+            return found
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "view":
+            array, (of,) = self.value(node.func.value), node.args
+            like = self.value(of.value) if isinstance(of, ast.Attribute) and of.attr == "dtype" else None
+            if (
+                not isinstance(array, Array)
+                or not isinstance(like, Array)
+                or size_of(array.element) != size_of(like.element)
+            ):
+                raise NotPlainError("a view of other bytes")
+            return array._replace(element=like.element)
+        function = self.module.named(node.func)
+        arguments = [self.number(a) for a in node.args]
+        if isinstance(function, type) and issubclass(function, np.generic) and len(arguments) == 1:
+            return self.to.cast(arguments[0], TYPES[np.dtype(function)])
+        return called_of_numpy(self.to, function, arguments)
+
+    def _view(self, node: ast.expr, dtype: ast.expr) -> Array:
+        """An array's bytes as elements of another array's type."""
+        array = self.value(node)
+        like = self.value(dtype.value) if isinstance(dtype, ast.Attribute) and dtype.attr == "dtype" else None
+        if not isinstance(array, Array) or not isinstance(like, Array):
+            raise NotPlainError("a view of no array")
+        if size_of(array.element) != size_of(like.element):
+            raise NotPlainError("a view of other bytes")
+        return array._replace(element=like.element)
+
+    def called(self, name: str, arguments: list[Any_]) -> Any_:
+        """Calls a function of the module."""
+        symbol, result = self.module.function(name, arguments)
+        passed = ", ".join(f"{kind} {text}" for a in arguments for kind, text in parts_of(a))
+        call = f"call {result_of(result)} {symbol}({passed})"
+        if result is None:
+            self.to.do(call)
+            return ()
+        text = self.to.new(call)
+        if isinstance(result, str):
+            return Value(result, text)
+        kind = result_of(result)
+        return tuple(Value(t, self.to.new(f"extractvalue {kind} {text}, {k}")) for k, t in enumerate(result))
+
+    _WRITERS: ClassVar[dict[type[ast.expr], Callable[[Any, Any], Any_]]] = {
+        ast.Attribute: _attribute,
+        ast.BinOp: _operation,
+        ast.BoolOp: _both,
+        ast.Call: _call,
+        ast.Compare: _comparison,
+        ast.Constant: _constant,
+        ast.IfExp: _either,
+        ast.Name: _name,
+        ast.Subscript: _subscript,
+        ast.Tuple: _tuple,
+        ast.UnaryOp: _signed,
+    }
+
+
+def result_of(result: Result) -> str:
+    """What LLVM calls what a function returns."""
+    if result is None or isinstance(result, str):
+        return "void" if result is None else LLVM[result]
+    return f"{{{', '.join(LLVM[t] for t in result)}}}"
+
+
+def parts_of(value: Any_) -> list[tuple[str, str]]:
+    """What is passed of an argument, each part with its type."""
+    if isinstance(value, Value):
+        return [(LLVM[value.type], value.text)]
+    if isinstance(value, Pointer):
+        return [("ptr", value.text)]
+    if not isinstance(value, Array):
+        raise NotPlainError("a tuple that is passed")
+    return [("ptr", value.text), *(("i64", text) for text in (*value.shape, *(value.strides or ())))]
+
+
+def number_of(value: Any_) -> Value:
+    """A value that is a number."""
+    if not isinstance(value, Value):
+        raise NotPlainError("an array for a number")
+    return value

@@ -1,0 +1,244 @@
+"""Modules for the CPU as LLVM's assembly language, and object code made of it: without Numba.
+
+Numba takes four fifths of the time of compiling: it reads Python's bytecode, finds types that the text says, and lowers
+statement by statement. A generated module has few kinds of statements, and says its types. What it has beside these is
+refused, and left to Numba; the arithmetic is the same, and so are LLVM's passes.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import functools
+import math
+import os
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilejit.compiler.jit.plain_calls import local, sorting
+from tilejit.compiler.jit.plain_expressions import parts_of, result_of
+from tilejit.compiler.jit.plain_functions import PlainFunction
+from tilejit.compiler.jit.values import LLVM, TYPES, Array, NotPlainError, Pointer, Value, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tilejit.compiler.jit.values import Any_, Result
+
+Argument = Value | Array | Pointer
+"""What a function is given."""
+_IMPORTED: dict[str, Any] = {"np": np, "math": math, "base64": base64, "zlib": zlib}
+_MADE: dict[str, Any] = {"local": local, "sorting": sorting}
+_FLAGS = ("reassoc", "nsz", "arcp", "contract", "afn")
+OLDEST = (20,)
+"""The first version of LLVM whose assembly language this is."""
+_INLINED = {"inline", "forceinline"}
+
+
+class PlainModule:
+    """A module's text."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.stem, self.declared = name, set[str]()
+        self.texts: list[str] = []
+        self.functions: dict[str, ast.FunctionDef] = {}
+        self.made: dict[str, Callable[..., Any]] = {}
+        """What gives arrays their places, and sorts them."""
+        self.constants: dict[str, Any] = dict(_IMPORTED)
+        self._compiled: dict[Any, tuple[str, Result]] = {}
+        self._arrays: dict[str, Array] = {}
+        for statement in ast.parse(text).body:
+            self._read(statement)
+
+    def _read(self, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.FunctionDef):
+            if statement.name not in _MADE:
+                self.functions[statement.name] = statement
+        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name, value = statement.targets[0].id, statement.value
+            if isinstance(value, ast.Call) and ast.unparse(value.func) in _MADE:
+                element, *rest = map(ast.literal_eval, value.args)
+                self.made[name] = _MADE[ast.unparse(value.func)](TYPES[np.dtype(element)], *rest)
+            else:
+                self.constants[name] = self._evaluated(value)
+        elif not isinstance(statement, (ast.Import, ast.ImportFrom, ast.Expr)):
+            raise NotPlainError(type(statement).__name__)
+
+    def _evaluated(self, node: ast.expr) -> Any:
+        with np.errstate(all="ignore"):
+            return eval(compile(ast.Expression(node), "<constant>", "eval"), dict(self.constants))  # noqa: S307
+
+    def options(self, node: ast.FunctionDef) -> dict[str, Any]:
+        """What a function has under ``njit``."""
+        decorator = node.decorator_list[0] if node.decorator_list else None
+        keyword = decorator.keywords[0] if isinstance(decorator, ast.Call) and decorator.keywords else None
+        options = None if keyword is None or keyword.arg is not None else self._evaluated(keyword.value)
+        if not isinstance(options, dict) or options.get("error_model") != "numpy":
+            raise NotPlainError("a function with other options")
+        return options
+
+    def flags(self, node: ast.FunctionDef) -> str:
+        """Those of a function's float arithmetic."""
+        fast = self.options(node).get("fastmath") or ()
+        return "".join(f"{flag} " for flag in _FLAGS if flag in fast)
+
+    def constant(self, name: str) -> Any_:
+        """A number or an array of the module."""
+        value = self.constants.get(name)
+        if isinstance(value, np.ndarray):
+            if name not in self._arrays:
+                self._arrays[name] = self._array(name, np.ascontiguousarray(value))
+            return self._arrays[name]
+        return constant(value)
+
+    def _array(self, name: str, values: np.ndarray[Any, Any]) -> Array:
+        content = "".join(f"\\{byte:02X}" for byte in values.tobytes())
+        self.texts.append(f'@"{name}" = private unnamed_addr constant [{values.nbytes} x i8] c"{content}", align 64\n')
+        return Array(TYPES[values.dtype], f'@"{name}"', tuple(map(str, values.shape)), None)
+
+    def named(self, node: ast.expr) -> Any:
+        """What an expression such as ``np.sqrt`` names."""
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return getattr(_IMPORTED.get(node.value.id), node.attr, None)
+        return self.constants.get(node.id) if isinstance(node, ast.Name) else None
+
+    def function(self, name: str, arguments: Sequence[Any_]) -> tuple[str, Result]:
+        """Returns the symbol of a function for arguments of some types, and what it returns."""
+        key = name, tuple(_type(a) for a in arguments)
+        if key not in self._compiled:
+            node, symbol = self.functions[name], f'@"{name}.{len(self._compiled)}"'
+            given = [_parameter(a, f"a{k}") for k, a in enumerate(arguments)]
+            written = PlainFunction(self, node, given)
+            parameters = ", ".join(f"{kind} {text}" for a in given for kind, text in parts_of(a))
+            inlined = " alwaysinline" * bool(_INLINED & self.options(node).keys())
+            self._define(written, f"internal {result_of(written.result)} {symbol}({parameters}){inlined}")
+            self._compiled[key] = symbol, written.result
+        return self._compiled[key]
+
+    def _define(self, written: PlainFunction, head: str) -> None:
+        lines = [f"define {head} nounwind {{", "entry:", *written.to.places, *written.to.lines, "}", ""]
+        self.texts.append("\n".join(lines))
+
+    def entry(self, name: str, types: Sequence[Sequence[Any]]) -> str:
+        """Writes the function that is called from outside, by Numba's convention; returns its symbol.
+
+        See `tilejit.compiler.jit.machine_code.MachineCode`.
+        """
+        given = [_entry_argument(type_, f"a{k}") for k, type_ in enumerate(types)]
+        written = _Entry(self, self.functions[name], given)
+        parameters = ["ptr %result", "ptr %error"]
+        for argument in given:
+            if isinstance(argument, Array):
+                stem = argument.text
+                parts = ["ptr {}.m", "ptr {}.o", "i64 {}.n", "i64 {}.s", "ptr {}"]
+                count = range(len(argument.shape))
+                parts += [f"i64 {{}}.{letter}{k}" for letter in ("e", "t") for k in count]
+                parameters += [part.format(stem) for part in parts]
+            elif argument.type == "b1":  # which is passed as a byte
+                parameters.append(f"i8 {argument.text}.b")
+                written.to.places.append(f"  {argument.text} = trunc i8 {argument.text}.b to i1")
+            else:
+                parameters.append(f"{LLVM[argument.type]} {argument.text}")
+        self._define(written, f"i32 @{self.stem}_{name}({', '.join(parameters)})")
+        return f"{self.stem}_{name}"
+
+    @property
+    def text(self) -> str:
+        """What was written."""
+        return "\n".join([*sorted(self.declared), *self.texts])
+
+
+class _Entry(PlainFunction):
+    """The function that is called from outside."""
+
+    def return_text(self, value: Any_ | None) -> str:
+        if value is None:
+            return "ret i32 -2"
+        if not isinstance(value, Value) or value.type != "i64":
+            raise NotPlainError("another result")
+        self.to.do(f"store i64 {value.text}, ptr %result")
+        return "ret i32 0"
+
+
+def _type(argument: Any_) -> Any:
+    if isinstance(argument, (Value, Array, Pointer)):
+        return argument.type
+    raise NotPlainError("a tuple that is passed")
+
+
+def _parameter(argument: Any_, stem: str) -> Argument:
+    """What a function calls its argument."""
+    if isinstance(argument, Value):
+        return Value(argument.type, f"%{stem}")
+    if isinstance(argument, Pointer):
+        return Pointer(argument.element, f"%{stem}")
+    if not isinstance(argument, Array):
+        raise NotPlainError("a tuple that is passed")
+    return _array_parameter(argument.element, len(argument.shape), f"%{stem}", strided=argument.strides is not None)
+
+
+def _array_parameter(element: str, ndim: int, stem: str, *, strided: bool) -> Array:
+    shape, strides = (tuple(f"{stem}.{letter}{k}" for k in range(ndim)) for letter in ("e", "t"))
+    return Array(element, stem, shape, strides if strided else None)
+
+
+def _entry_argument(type_name: Sequence[Any], stem: str) -> Value | Array:
+    dtype, ndim, layout = type_name
+    type_ = TYPES.get(np.dtype(dtype))
+    if type_ is None:
+        raise NotPlainError(f"an argument of {dtype}")
+    if not ndim:
+        return Value(type_, f"%{stem}")
+    return _array_parameter(type_, ndim, f"%{stem}", strided=layout != "C")
+
+
+def compiled(text: str, name: str, function: str, types: Sequence[Sequence[Any]]) -> tuple[str, list[str], bytes]:
+    """Returns a function's symbol, what it calls outside, and its object file; see `object_compiler.compile_function`.
+
+    Raises:
+        NotPlainError: The module has what is left to Numba.
+    """
+    import llvmlite.binding as llvm
+
+    if llvm.llvm_version_info < OLDEST:
+        raise NotPlainError("an older LLVM, whose pointers say what they point to")
+    module = PlainModule(text, name)
+    if function not in module.functions:
+        raise NotPlainError(f"no {function}")
+    symbol = module.entry(function, types)
+    needs, code = _object_of(module.text)
+    return symbol, needs, code
+
+
+def _object_of(text: str) -> tuple[list[str], bytes]:
+    import llvmlite.binding as llvm
+
+    machine, options = _machine(), llvm.create_pipeline_tuning_options()
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    module.verify()
+    options.speed_level, options.loop_vectorization, options.slp_vectorization = 3, True, False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    needs = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
+    return sorted(needs), machine.emit_object(module)
+
+
+@functools.cache
+def _machine() -> Any:
+    """This machine, as Numba describes it to LLVM."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name(),
+        features=os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
