@@ -157,7 +157,7 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     imports = ["import math\n"] if uses(text, "math") else []
     doc = _DOC.format(name=kernel.source.name, signature=signature, file=kernel.source.file, shape=shape)
     own = imports_of(text, target.operations)
-    known = f"from numba import {target.module}{f'  # or {version_of_compiler()}' * bool(target.operations)}"
+    known = f"from numba import {target.module}{f'  # {version_of_compiler()}' * bool(target.operations)}"
     head = "\n".join([doc, "", *imports, "import numpy as np", known, *own, "", *names])
     for called in kernel.form.c_functions:
         takes = ", ".join(map(str, called.pointer.arguments))

@@ -253,7 +253,8 @@ class Assembly:
     def read(self, array: Array | Pointer, indices: Sequence[Value]) -> Value:
         """The value of an element."""
         kind = llvm(array.element)
-        text = self.new(f"load {kind}, ptr {self.cell(array, indices)}, align {size_of(array.element)}")
+        how = f"load{' volatile' * (isinstance(array, Array) and array.is_control)}"
+        text = self.new(f"{how} {kind}, ptr {self.cell(array, indices)}, align {size_of(array.element)}")
         return Value("b1", self.new(f"icmp ne i8 {text}, 0")) if array.element == "b1" else Value(array.element, text)
 
     def write(self, array: Array | Pointer, indices: Sequence[Value], value: Value) -> None:

@@ -34,6 +34,8 @@ _MADE: dict[str, Any] = {"local": local, "sorting": sorting}
 _FLAGS = ("reassoc", "nsz", "arcp", "contract", "afn")
 OLDEST = (20,)
 """The first version of LLVM whose assembly language this is."""
+_ALONE = "_out", "_lane", "_keys", "_counts"
+"""How arrays are called that share no memory with others: LLVM need not ask, and makes vector code of more loops."""
 _INLINED = {"inline", "forceinline"}
 
 
@@ -126,13 +128,14 @@ class PlainModule:
 
         See `tilejit.compiler.jit.machine_code.MachineCode`.
         """
-        given = [_entry_argument(type_, f"a{k}") for k, type_ in enumerate(types)]
+        names = [a.arg for a in self.functions[name].args.args]
+        given = [_entry_argument(type_, f"a{k}", names[k]) for k, type_ in enumerate(types)]
         written = _Entry(self, self.functions[name], given)
         parameters = ["ptr %result", "ptr %error"]
-        for argument in given:
+        for argument, parameter in zip(given, names, strict=True):
             if isinstance(argument, Array):
-                stem = argument.text
-                parts = ["ptr {}.m", "ptr {}.o", "i64 {}.n", "i64 {}.s", "ptr {}"]
+                stem, alone = argument.text, " noalias" * parameter.startswith(_ALONE)
+                parts = ["ptr {}.m", "ptr {}.o", "i64 {}.n", "i64 {}.s", f"ptr{alone} {{}}"]
                 count = range(len(argument.shape))
                 parts += [f"i64 {{}}.{letter}{k}" for letter in ("e", "t") for k in count]
                 parameters += [part.format(stem) for part in parts]
@@ -184,14 +187,15 @@ def _array_parameter(element: str, ndim: int, stem: str, *, strided: bool) -> Ar
     return Array(element, stem, shape, strides if strided else None)
 
 
-def _entry_argument(type_name: Sequence[Any], stem: str) -> Value | Array:
+def _entry_argument(type_name: Sequence[Any], stem: str, name: str) -> Value | Array:
     dtype, ndim, layout = type_name
     type_ = TYPES.get(np.dtype(dtype))
     if type_ is None:
         raise NotPlainError(f"an argument of {dtype}")
     if not ndim:
         return Value(type_, f"%{stem}")
-    return _array_parameter(type_, ndim, f"%{stem}", strided=layout != "C")
+    array = _array_parameter(type_, ndim, f"%{stem}", strided=layout != "C")
+    return array._replace(is_control=name == "_control")
 
 
 def compiled(text: str, name: str, function: str, types: Sequence[Sequence[Any]]) -> tuple[str, list[str], bytes]:

@@ -40,6 +40,8 @@ class Array(NamedTuple):
     text: str
     shape: tuple[str, ...]
     strides: tuple[str, ...] | None
+    is_control: bool = False
+    """Whether another thread changes it, so that each read is one of memory."""
 
     @property
     def type(self) -> tuple[str, int, bool]:
