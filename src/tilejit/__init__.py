@@ -95,6 +95,7 @@ _LAZY = {
     "save": "tilejit.raster.running:save",
     "sort": "tilejit.compiler.arrays:sort",
     "stack": "tilejit.raster.making:stack",
+    "where": "tilejit.raster.arithmetic:where",
     "window": "tilejit.compiler.arrays:window",
     "zeros": "tilejit.compiler.arrays:zeros",
     "zonal": "tilejit.kernel.zonal:zonal",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction
     from tilejit.kernel.zonal import histogram, percentile, zonal
+    from tilejit.raster.arithmetic import where
     from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.iterating import iterate
     from tilejit.raster.making import from_array, stack
@@ -178,6 +180,7 @@ __all__ = [
     "series",
     "sort",
     "stack",
+    "where",
     "window",
     "zeros",
     "zonal",

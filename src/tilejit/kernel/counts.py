@@ -110,7 +110,7 @@ class Counts:
         for kernel, count in self.saturated.items():
             yield (
                 f"{kernel}: {counted(count, 'result')} beyond the type of the output became its nearest value: "
-                "annotate a type that holds them, as -> np.float64"
+                "annotate a type that holds them, as -> np.float64, or of an expression take .astype(np.float64)"
             )
         for output, count in self.clamped.items():
             values = counted(count, "value")

@@ -270,6 +270,7 @@ def declare(
     unit: str | None = None,
     fast: bool = False,
     output: Output = "value",
+    is_double: bool = False,
 ) -> Kernel:
     """Makes a kernel of a body, refusing what its syntax alone shows to be wrong.
 
@@ -292,5 +293,6 @@ def declare(
     outputs = read_output_dtypes(function)
     declared, rule = read_radius(name, radius, scalars)
     return Kernel(
-        function, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule, by_date=output == "dates"
-    )
+        function, kind, rasters, scalars, declared, outputs, nodata, edge, unit, fast, rule, by_date=output == "dates",
+        is_double=is_double,
+    )  # fmt: skip

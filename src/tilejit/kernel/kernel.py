@@ -75,6 +75,8 @@ class Kernel(RasterFunction):
     """How many layers its stacks have, where arrays of the body are as long; 0 before that is known: `for_layers`."""
     by_date: bool = False
     """Whether its result is an array of a value for each layer, and not one value, or a tuple."""
+    is_double: bool = False
+    """Whether it computes floats in float64, whatever its inputs are."""
 
     @functools.cached_property
     def _hash(self) -> int:
@@ -249,10 +251,9 @@ class Kernel(RasterFunction):
 
     def _compute(self, inputs: Sequence[np.dtype]) -> np.dtype:
         """What it computes floats in; no coordinate is rounded to float32, nor what is made of one."""
-        if any(s.quantity is not None and s.quantity.is_coordinate for s in self.scalars):
+        if self.is_double or any(s.quantity is not None and s.quantity.is_coordinate for s in self.scalars):
             return np.dtype(np.float64)
-        pairs = zip(inputs, self.rasters, strict=True)
-        return compute_dtype(tuple(d if r.dtype is None else r.dtype for d, r in pairs))
+        return compute_dtype(tuple(r.dtype or d for d, r in zip(inputs, self.rasters, strict=True)))
 
     def for_layers(self, counts: Sequence[int]) -> Self:
         """Returns the kernel for rasters of so many layers each: another one where arrays of the body are as long.

@@ -216,7 +216,7 @@ def _with_edge(chain: Chain, bands: Sequence[Band], inputs: Sequence[Band], edge
 
     for old in within:
         kernel = old.kernel if old.kernel.kind not in SEE_NEIGHBOURS else old.kernel.with_edge(edge)
-        made[id(old)] = replace(old, kernel=kernel, ports=tuple(tuple(map(anew, port)) for port in old.ports))
+        made[id(old)] = Application(kernel, tuple(tuple(map(anew, port)) for port in old.ports), old.parameters)
     return tuple(map(anew, bands))
 
 
@@ -227,7 +227,7 @@ def _called(chain: Chain, inputs: Sequence[Any], parameters: Mapping[str, Any]) 
         raise
     except Exception as error:
         line = IMPORTS.get(error.name or "") if isinstance(error, NameError) else None
-        advice = "a chain applies kernels to Rasters, whose cells are not there yet: write arithmetic as a kernel"
+        advice = "a chain applies kernels and operators to Rasters, whose cells are not there yet"
         raise KernelError(
             f"{chain.source.where}: {chain.name} failed: {type(error).__name__}: {error}\n"
             f"  {advice if line is None else f'write {line} above the chain'}"
