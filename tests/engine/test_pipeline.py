@@ -82,10 +82,10 @@ def test_a_source_of_ones_own_that_fails(tmp_path, error):
 
 def test_a_kernel_that_fails_in_a_worker(tmp_path, raster, monkeypatch):
     class Broken(evaluation.Evaluator):
-        def run(self, buffer, control):
+        def run(self, buffer, control, places):
             if buffer.window.row_off == 64:
                 raise FloatingPointError("1 / 0")
-            return super().run(buffer, control)
+            return super().run(buffer, control, places)
 
     monkeypatch.setattr("tilejit.engine.pipeline.pipeline.Evaluator", Broken)
     before = left(tmp_path)

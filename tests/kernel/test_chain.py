@@ -147,13 +147,13 @@ def test_out_that_is_an_input_is_refused():
 def test_what_is_no_chain():
     @tj.chain
     def arithmetic(z):
-        return z * 2
+        return z * "2"
 
     @tj.chain
     def nothing(z):
         rise(z)
 
-    with pytest.raises(KernelError, match=r"arithmetic failed: TypeError: .*\n  a chain applies kernels to Rasters"):
+    with pytest.raises(KernelError, match=r"arithmetic failed: TypeError: .*\n  a chain applies kernels and operators"):
         arithmetic(Z)
     with pytest.raises(KernelError, match="nothing returns NoneType: return the Raster"):
         nothing(Z)

@@ -90,6 +90,42 @@ class ArraySource:
         """Nothing to let go of."""
 
 
+def views_of(source: object, bands: tuple[int, ...], dtype: np.dtype[Any], window: Window) -> list[NDArray[Any]] | None:
+    """Return bands of a window where they lie in memory, each C-contiguous; None where they have to be copied.
+
+    Example:
+        >>> source = ArraySource.of(np.zeros((4, 5), np.float32))
+        >>> [view.shape for view in views_of(source, (1,), np.dtype(np.float32), Window(1, 0, 2, 5))]
+        [(2, 5)]
+    """
+    if type(source) is not ArraySource or source.mask is not None or source.array.dtype != dtype:
+        return None
+    keys = (nodata_key(dtype, source.bands[band - 1].nodata) for band in bands)
+    if dtype.kind == "f" and any(key is not None and not np.isnan(key) for key in keys):
+        return None  # which kernels see as NaN
+    rows, cols = window.slices(Window(0, 0, *source.grid.shape))
+    views = [source.array[band - 1, rows, cols] for band in bands]
+    is_whole = all(view.flags.c_contiguous and view.flags.aligned and view.strides != (0, 0) for view in views)
+    return views if is_whole else None
+
+
+def place_in(sink: object, window: Window) -> NDArray[Any] | None:
+    """Return where a window of an output lies in memory, if that is C-contiguous and an `ArraySink`'s.
+
+    What is computed there need not be written any more.
+
+    Example:
+        >>> sink = ArraySink(np.zeros((1, 4, 5)), Grid(4, 5))
+        >>> place_in(sink, Window(1, 0, 2, 5)).shape, place_in(sink, Window(1, 0, 2, 3))
+        ((1, 2, 5), None)
+    """
+    if not isinstance(sink, ArraySink):
+        return None
+    rows, cols = window.slices(Window(0, 0, *sink.grid.shape))
+    place = sink.array[:, rows, cols]
+    return place if place.flags.c_contiguous and place.flags.aligned else None
+
+
 class MemorySink:
     """A sink of which nothing is left to do once its windows are written."""
 
@@ -143,7 +179,9 @@ class ArraySink(MemorySink):
         count, dtype = len(self.array), self.array.dtype
         check_write("the output array", grid=self.grid, count=count, dtype=dtype, window=window, array=array)
         rows, cols = window.slices(Window(0, 0, *self.grid.shape))
-        self.array[:, rows, cols] = array
+        place = self.array[:, rows, cols]
+        if place.ctypes.data != array.ctypes.data or place.strides != array.strides:  # it may be made there
+            place[...] = array
 
     def opener(self, *, local: bool) -> WriterOpener:
         """What fills the array's own memory from another process, or sends cells home; see `opener_of`."""

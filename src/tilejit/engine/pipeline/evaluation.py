@@ -83,12 +83,15 @@ class Evaluator:
         rows, cols = self.plan.largest_tile
         return np.empty(count * (rows + 2 * halo[0]) * (cols + 2 * halo[1]), dtype)
 
-    def run(self, buffer: TileBuffer, control: LaunchControl) -> tuple[list[Array], tuple[State, ...]]:
+    def run(
+        self, buffer: TileBuffer, control: LaunchControl, places: Sequence[Array | None]
+    ) -> tuple[list[Array], tuple[State, ...]]:
         """Computes one tile.
 
         Args:
             buffer: Its inputs.
             control: What stops it, and tells how far it is; of a tile that was stopped nothing is to be used.
+            places: Where each output is to be, if that is in memory; None where it is written afterwards.
 
         Returns:
             For each write its (band, row, col) array, which lives until the next run; and for each partial of the plan
@@ -97,9 +100,9 @@ class Evaluator:
         planes = buffer.planes(self._facing)
         control[OF] = sum(buffer.window.height + 2 * step.halo[0] for step in self.plan.steps)
         outputs = []
-        for write, flat in zip(self.plan.writes, self._outputs, strict=True):
+        for write, flat, place in zip(self.plan.writes, self._outputs, places, strict=True):
             shape = len(write.planes), *buffer.window.shape
-            outputs.append(flat[: int(np.prod(shape))].reshape(shape))
+            outputs.append(flat[: prod(shape)].reshape(shape) if place is None else place)
         seen = [output[:, *self._facing] for output in outputs]
         counts, own = Counts(), [0] * len(outputs)
         for number in range(len(self.plan.steps)):

@@ -15,6 +15,7 @@ from tilejit.engine.pipeline.evaluation import Evaluator, launches
 from tilejit.engine.pipeline.schedule import Schedule
 from tilejit.errors import RunStoppedError, TilejitError
 from tilejit.formats.gdal.library import Environment
+from tilejit.formats.in_memory import place_in
 from tilejit.formats.source import ScaledSource, make_ready
 from tilejit.system.signals import AwaitedThread
 from tilejit.window import Window
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tilejit.engine.pipeline.stopwatch import Stopwatch
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.planning.planner import Job
-    from tilejit.formats.sink import Writer
+    from tilejit.formats.sink import Sink, Writer
 
     Writing = Callable[[Window, Sequence[State]], AbstractContextManager[Sequence[Writer]]]
     """Is entered with a tile and what its pixels come to while it is written; gives a writer of each output."""
@@ -107,7 +108,8 @@ class Run:
 class Pipeline:
     """Worker threads over the tiles of a job; where the plan is serial, the caller's own thread."""
 
-    def __init__(self, run: Run, writing: Writing, compiled: Sequence[Launch] = ()) -> None:
+    def __init__(self, run: Run, writing: Writing, compiled: Sequence[Launch] = (), sinks: Sequence[Sink] = ()) -> None:
+        self._sinks = sinks or (None,) * len(run.job.plan.writes)
         self.job, self.plan, self.watch, self.compiled = run.job, run.job.plan, run.watch, compiled
         self.totals = Totals(run.job.plan.partials)
         """What the pixels come to."""
@@ -203,14 +205,14 @@ class Pipeline:
 
     def _compute(self, schedule: Schedule, evaluator: Evaluator, work: Assignment, control: LaunchControl) -> None:
         window = work.buffer.window
+        place = window.shifted(-self.plan.window.row_off, -self.plan.window.col_off)
         with self.watch.stage("compute", work.index, window) as span:
             span.size = work.buffer.size
             work.buffer.complete(self.plan.grid.shape, self.job.sources)
-            outputs, states = evaluator.run(work.buffer, control)
+            outputs, states = evaluator.run(work.buffer, control, [place_in(sink, place) for sink in self._sinks])
         schedule.computed(work.index)
         if schedule.failure is not None:
             return  # nobody wants it written
-        place = window.shifted(-self.plan.window.row_off, -self.plan.window.col_off)
         with self._writing(window, states) as writers:
             for writer, write, output in zip(writers, self.plan.writes, outputs, strict=True):
                 with self.watch.stage("encode", work.index, window) as span:

@@ -119,7 +119,7 @@ def _compute(
 ) -> Figures:
     """Has windows computed by threads of this process."""
     batches = Batches(sinks, journal)
-    pipeline = Pipeline(run, batches.tile)
+    pipeline = Pipeline(run, batches.tile, sinks=sinks)
     pipeline.compute(windows)
     with run.watch.stage("finish"):
         batches.close()

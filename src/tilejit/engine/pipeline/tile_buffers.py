@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.engine.planning.tiles import cells_of
+from tilejit.formats.in_memory import views_of
 from tilejit.kernel.inputs import fill_outside, inside_index
 from tilejit.window import Window
 
@@ -88,6 +89,14 @@ class TileMemory:
         self._flat = []
         self.shared = [plan.shares(read) for read in plan.reads]
         """Of which reads each block is decoded once, though tiles may cut it."""
+        stacked = {plane for step in plan.steps for o in step.operands if len(o.planes) > 1 for plane in o.planes}
+        numbers = iter(range(len(plan.planes)))
+        own = [{next(numbers) for _ in read.bands} for read in plan.reads]
+        self.viewed = [
+            read.halo == (0, 0) and not read.valid and planes.isdisjoint(stacked)
+            for read, planes in zip(plan.reads, own, strict=True)
+        ]
+        """Which reads may stay where they lie, if that is in memory: stacks of layers lie beside each other here."""
         for (dtype, halo, is_valid), found in groupby(plan.reads, lambda r: (r.dtype, r.halo, r.valid)):
             reads = tuple(found)
             count = sum(len(read.bands) for read in reads) * cells_of(plan.largest_tile, halo)
@@ -150,6 +159,8 @@ class TileBuffer:
     """Its cells, in the order of the plan's planes."""
     layers: list[Layer] = field(init=False)
     """The same, one layer for each read."""
+    views: dict[int, list[NDArray[Any]]] = field(default_factory=dict)
+    """By the number of a read its cells, where they stay in the source's own memory."""
 
     def __post_init__(self) -> None:
         self.blocks = self.memory.blocks(self.window)
@@ -165,11 +176,15 @@ class TileBuffer:
 
         All that follows is turned as they are: halos are as wide on either side, so that places within them stay.
         """
-        return [
+        read = [
             Cells(cells[facing], None if block.valid is None else block.valid[k][facing], block, k)
             for block in self.blocks
             for k, cells in enumerate(block.cells)
         ]
+        for number, views in self.views.items():
+            first = sum(len(layer.read.bands) for layer in self.layers[:number])
+            read[first : first + len(views)] = [Cells(view[facing]) for view in views]
+        return read
 
     def decoded(self, read: Read, whole: Window) -> Window:
         """The cells that the tile reads: its own, and those of its halo that lie beyond the panel inside ``whole``."""
@@ -185,6 +200,11 @@ class TileBuffer:
         total, own = 0, self.window
         for number, (layer, source) in enumerate(zip(self.layers, sources, strict=True)):
             window = self.decoded(layer.read, whole)
+            views = views_of(source, layer.read.bands, layer.read.dtype, own) if self.memory.viewed[number] else None
+            if views is not None:
+                self.views[number] = views
+                total += sum(view.nbytes for view in views)
+                continue
             is_alone = window.row_off == own.row_off and window.height == own.height
             if window.col_off < own.col_off and is_alone and self.boundaries.fill(number, layer, own):
                 window = replace(window, col_off=own.col_off, width=window.col_end - own.col_off)

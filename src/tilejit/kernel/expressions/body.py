@@ -74,14 +74,13 @@ class Body:
         self.leaves = dict(zip(letters, leaves, strict=False))
         self.scalars = {f"v{k}": n for k, n in enumerate((n for n in self.nodes if isinstance(n, Awaited)), 1)}
         dtypes = tuple(leaf.dtype for leaf in leaves)
-        made = [node.dtype for node in self.nodes if isinstance(node, Operation)]
-        self.is_double = FLOAT64 in made and compute_dtype(dtypes) != FLOAT64
+        made = [node for node in self.nodes if isinstance(node, Operation)]
+        self.is_double = any(node.dtype == FLOAT64 for node in made) and compute_dtype(dtypes) != FLOAT64
         self.compute = FLOAT64 if self.is_double else compute_dtype(dtypes)
-        self.is_choosing = any(isinstance(n, Operation) and n.function in CHOOSING for n in self.nodes)
+        self.is_choosing = any(node.function in CHOOSING for node in made)
         self.bounds = list(self._bounds())
         self.whole = self._whole()
-        truths = (getattr(node, "dtype", None) == BOOL and node.function in CHOOSING for node in self.nodes)  # type: ignore[union-attr]
-        self.has_integers = bool(self.whole) or any(truths)
+        self.has_integers = bool(self.whole) or any(n.dtype == BOOL and n.function in CHOOSING for n in made)
 
     def _number(self, root: Operation) -> None:
         """Numbers the nodes, operands first; one that equals another has its number."""
@@ -252,18 +251,22 @@ def _is_integer(node: Node) -> bool:
 
 def _wrapped(text: str) -> str:
     """A text that stands within another one as it is."""
-    return text if _CALL.match(text) else f"({text})"
+    return text if _CALL.match(text) and _closes(text) else f"({text})"
 
 
 def _bare(text: str) -> str:
     """A text that stands alone: without the brackets around it."""
-    depth, closes = 0, -1
+    return text[1:-1] if text.startswith("(") and _closes(text) else text
+
+
+def _closes(text: str) -> bool:
+    """Whether the first bracket of a text is closed by its last character."""
+    depth = 0
     for place, character in enumerate(text):
         depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            closes = place
-            break
-    return text[1:-1] if text.startswith("(") and closes == len(text) - 1 else text
+        if depth == 0 and character == ")":
+            return place == len(text) - 1
+    return False
 
 
 def _literal(value: float) -> str:
