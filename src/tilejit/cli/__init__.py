@@ -1,4 +1,4 @@
-"""The command line: ``tilejit run``, ``plan``, ``compare``, ``merge``, ``list``, ``show``, ``info`` and ``demo``.
+"""The command line: ``tilejit run``, ``calc``, ``plan``, ``compare``, ``merge``, ``list``, ``show``, and so on.
 
 Commands are imported when they are asked for: starting is a good part of a short run.
 """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": ("runs:run", "Run a kernel from raster file to raster file."),
+    "calc": ("calculating:calc", "Compute an expression of rasters into a file."),
     "plan": ("runs:plan", "Show how a run would go."),
     "zonal": ("zonal:zonal", "Make a table by zone of the cells of rasters."),
     "merge": ("runs:merge", "Put the shards of a VRT together into one GeoTIFF."),

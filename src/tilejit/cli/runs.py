@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +25,7 @@ from tilejit.sizes import counted, parse_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tilejit.engine.planning.planner import Job
     from tilejit.kernel.decorators import Applicable
@@ -64,8 +65,6 @@ tile_option = click.option("--tile", metavar="ROWSxCOLS", callback=option_callba
                            help="Rows and columns of a tile.")  # fmt: skip
 
 _OPTIONS = (
-    stack_option,
-    parameter_option,
     workers_option,
     click.option("--backend", type=click.Choice(["auto", "cpu", "cuda", "python"]), default="auto",
                  show_default=True, help="What computes."),
@@ -78,16 +77,41 @@ _OPTIONS = (
                  "Unless given, kernels take values, and parameters annotated with an integer dtype what is stored."),
     click.option("--dtype", metavar="DTYPE",
                  help="Dtype of the outputs, as int16: values are rounded and held within its range."),
-    edge_option,
     click.option("--profile", metavar="OPTIONS", callback=option_callback(parse_profile),
                  help="GDAL's creation options, as compress=deflate,zlevel=6."),
 )  # fmt: skip
 
+_SAVING = (
+    click.option("--overwrite", is_flag=True, help="Replace existing files."),
+    click.option("--resume", is_flag=True,
+                 help="Keep a journal, and go on where a run with --resume failed or was killed."),
+    click.option("--executor", metavar="NAME", default="threads", show_default=True,
+                 help="What computes: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
+                      "address, tcp://host:8786."),
+    click.option("--trace", metavar="FILE",
+                 help="Write what each thread did when to a JSON file, for ui.perfetto.dev."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report."),
+)  # fmt: skip
+OUTPUTS_HELP = "a GeoTIFF (.tif), GeoTIFF shards under a VRT (.vrt), or Zarr (.zarr)"
+
+
+def run_options(function: Function) -> Function:
+    """Gives a command the options of a run that say nothing of kernels."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def saving_options(function: Function) -> Function:
+    """Gives a command the options of a run that writes files."""
+    for option in reversed(_SAVING):
+        function = option(function)
+    return function
+
 
 def job_arguments(function: Function) -> Function:
     """Gives a command the kernel, the inputs and the options of a run."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
+    function = stack_option(parameter_option(run_options(edge_option(function))))
     function = click.argument("inputs", metavar="INPUT...", nargs=-1)(function)
     return click.argument("kernel", metavar="KERNEL")(function)
 
@@ -164,28 +188,33 @@ tilejit run ndvi 'red=scene.tif[3]' 'nir=scene.tif[4]' -o ndvi.tif
 tilejit run dates.py:clear --stack 't=ndvi_*' --stack 'qa=qa_*' -o out.tif
 """)  # fmt: skip
 @job_arguments
-@click.option("-o", "--output", "outputs", metavar="FILE", multiple=True, required=True,
-              help="The file to write; one for each kernel: a GeoTIFF (.tif), GeoTIFF shards under a VRT (.vrt), "
-              "or Zarr (.zarr). A tuple's results are its bands.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@click.option("--resume", is_flag=True,
-              help="Keep a journal, and go on where a run with --resume failed or was killed.")  # fmt: skip
-@click.option("--executor", metavar="NAME", default="threads", show_default=True,
-              help="What computes: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
-                   "address, tcp://host:8786.")  # fmt: skip
-@click.option("--trace", metavar="FILE",
-              help="Write what each thread did when to a JSON file, for ui.perfetto.dev.")  # fmt: skip
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no report.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    help=f"The file to write; one for each kernel: {OUTPUTS_HELP}. A tuple's results are its bands.",
+)
+@saving_options
 def run(outputs: tuple[str, ...], quiet: bool, executor: str, **words: Any) -> None:
     """Runs kernels from file to file."""
+    with leading(executor) as leads:
+        if leads:
+            _save(outputs, quiet, executor, words)
+
+
+@contextmanager
+def leading(executor: str) -> Iterator[bool]:
+    """Whether this process leads the run, which the others of MPI work for until it ends."""
     if executor != "mpi":
-        _save(outputs, quiet, executor, words)
+        yield True
         return
     from tilejit.engine.executors.mpi import ranks
 
     with ranks() as leads:
-        if leads:
-            _save(outputs, quiet, executor, words)
+        yield leads
 
 
 def _save(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
