@@ -375,6 +375,34 @@ def classes(c: np.uint8):
     return CODES[c]
 
 
+@tj.block(radius=1)
+def risen(z, qa: np.uint8, *, times=1.0) -> tuple[np.float32, np.uint8]:
+    rise = z[1:-1, 2:] - z[1:-1, :-2]
+    return rise * times, qa[1:-1, 1:-1]
+
+
+@risen.cuda
+def risen_on_device(z, qa, rise, codes, *, times, stream):
+    global device  # noqa: PLW0603 - the simulator knows it in globals alone, and main says which one that is
+    from numba import cuda as device
+
+    @device.jit
+    def launch(z, qa, times, rise, codes):
+        row, col = device.grid(2)
+        if row < rise.shape[0] and col < rise.shape[1]:
+            rise[row, col] = (z[row + 1, col + 2] - z[row + 1, col]) * times
+            codes[row, col] = qa[row + 1, col + 1]
+
+    launch[(2, 2), (8, 8), stream](z, qa, times, rise, codes)
+
+
+def bodies_of_arrays(rng):
+    """What a body for a GPU makes, beside what the other one does."""
+    z, qa = holed(rng), np.ma.MaskedArray(rng.integers(0, 9, SHAPE).astype(np.uint8), rng.random(SHAPE) < 0.2)
+    results, expected = (_as_tuple(risen(z, qa, times=2.5, backend=name)) for name in ("cuda", "cpu"))
+    return tuple(np.ma.filled(one, 0) for one in results), tuple(np.ma.filled(one, 0) for one in expected)
+
+
 FEATURES = {
     "tables": lambda rng: on_arrays(looked_up, holed(rng), rng.integers(9, 14, SHAPE).astype(np.uint8)),
     "an index outside of a table": outside_of_tables,
@@ -419,6 +447,7 @@ FEATURES = {
     "arrays of windows": arrays("median_5x5", "percentile_of_valid"),
     "classes of a window": lambda rng: on_arrays(array_kernels.majority, numbers(rng).astype(np.int8).view(np.uint8)),
     "an element that is not there": missing_elements,
+    "bodies of arrays": bodies_of_arrays,
     "several threads": threads,
     "several shapes": wider_then_smaller,
 }

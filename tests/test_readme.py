@@ -95,7 +95,7 @@ def test_the_python_runs(place, page, capsys):
                 kernel(*arrays, zones=np.ones((9, 9), np.uint8), **grid).compute()
                 continue
             required = {s.name: k + 1.0 for k, s in enumerate(kernel.scalars) if s.default is REQUIRED}
-            if kernel.form.reads_times:
+            if kernel.facts.reads_times:
                 arrays = [
                     tj.stack([tj.from_array(a)] * 3, times=["2020-01-05", "2020-02-10", "2021-01-05"]) for a in arrays
                 ]

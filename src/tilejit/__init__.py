@@ -28,6 +28,7 @@ from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.parameters import Stack
 from tilejit.errors import NodataWarning, TilejitError
 from tilejit.grid import Grid
+from tilejit.kernel.block_kernel import block
 from tilejit.kernel.decorators import Chain, chain, focal, local, series
 from tilejit.kernel.kernel import Kernel
 from tilejit.raster import call_chain, call_kernel
@@ -162,6 +163,7 @@ __all__ = [
     "Y",
     "__version__",
     "asave",
+    "block",
     "chain",
     "compare",
     "errors",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tilejit.backends import STOP, get_backend, on_threads
+from tilejit.backends import STOP, backend_of, on_threads
 from tilejit.backends.cpu import CpuBackend, short_pixels
 from tilejit.compiler.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError, warn_caller
@@ -268,7 +268,7 @@ def run_on_arrays(
     # Results are as wide as what is given, whether or not a mask makes floats of it.
     signature = replace(kernel.signature([c.dtype for c in cells]), inputs=tuple(a.dtype for a in arrays))
     bound = with_times(kernel, kernel.bind(parameters), [one.dates for one in given])
-    job = _ArrayJob(kernel, arrays, valid, bound, get_backend(backend), workers, signature)
+    job = _ArrayJob(kernel, arrays, valid, bound, backend_of(kernel, backend), workers, signature)
     container = Container.of([g.first if s and not kernel.by_date else g for g, s in pairs])
     outs = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
     if outs is not None:

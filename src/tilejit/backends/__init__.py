@@ -39,6 +39,7 @@ BACKENDS = {
     "cuda": "tilejit.backends.cuda:CudaBackend",
 }
 """Name -> where the class is; a heavy import happens when its backend is first asked for."""
+_OF_ARRAYS = "tilejit.backends.blocks:BlockBackend"
 
 
 class Launch(Protocol):
@@ -106,7 +107,15 @@ class SettlingBackend(Backend, Protocol):
         ...
 
 
-@functools.cache
+def backend_of(kernel: Kernel, name: str) -> Backend:
+    """Returns what runs a kernel in a job of a backend: bodies of arrays are called by Python where no GPU is.
+
+    Raises:
+        BackendError: There is no such backend.
+    """
+    return _made(_OF_ARRAYS) if kernel.kind == "block" and name != "cuda" else get_backend(name)
+
+
 def get_backend(name: str) -> Backend:
     """Returns the backend of that name.
 
@@ -115,7 +124,12 @@ def get_backend(name: str) -> Backend:
     """
     if name not in BACKENDS:
         raise BackendError(f"no backend {name!r}; there are {', '.join(BACKENDS)} and auto")
-    module, _, attribute = BACKENDS[name].partition(":")
+    return _made(BACKENDS[name])
+
+
+@functools.cache
+def _made(place: str) -> Backend:
+    module, _, attribute = place.partition(":")
     backend: Backend = getattr(importlib.import_module(module), attribute)()
     return backend
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import ROWS, STOP, simulating
+from tilejit.backends.blocks import BlockLaunch, called
 from tilejit.backends.cpu import launch_types
 from tilejit.backends.cuda_device import (
     Device,
@@ -34,6 +35,7 @@ from tilejit.compiler.jit.modules import load_module
 from tilejit.compiler.passes import hoisted
 from tilejit.compiler.pixels import counters_of
 from tilejit.errors import BackendError
+from tilejit.kernel.block_kernel import BlockKernel
 from tilejit.kernel.counts import Counts
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class CudaBackend:
         problem = why_none()
         if problem is not None:
             raise BackendError(f"backend='cuda' cannot run here: {problem}")
-        return _Launch(kernel, signature)
+        return _BlockLaunch(kernel, signature) if isinstance(kernel, BlockKernel) else _Launch(kernel, signature)
 
     def functions(self, kernel: Kernel, signature: Signature) -> Functions:
         """Numba compiles in this process, and for the device."""
@@ -156,6 +158,26 @@ class _Launch:
         if "outside" in self.counters and told[-2]:
             refuse_outside(self.kernel, self.signature, told[-2:], arrays, given, (height, width))
         return Counts.of_launch(self.kernel, self.counters, told, arrays)
+
+
+class _BlockLaunch(BlockLaunch):
+    """Calls a body of device arrays."""
+
+    def __call__(self, arrays: Sequence[Array], outputs: Sequence[Array], nodata: Sequence[Any],
+                 scalars: Sequence[Any], control: LaunchControl | None = None) -> Counts:  # fmt: skip
+        if not outputs[0].size or (control is not None and control[STOP]):
+            return Counts()
+        body = self.kernel.device_body  # type: ignore[attr-defined]
+        with _SIMULATOR if simulating() else contextlib.nullcontext():
+            workspace = _workspace()
+            workspace.begin()
+            inputs = [workspace.upload(cells).device for cells in self.inputs(arrays)]
+            made = [workspace.take(output) for output in outputs]
+            given = {**self.scalars(scalars, outputs[0].shape[-2:]), "stream": workspace.stream}
+            called(self.kernel, body, [*inputs, *(pair.device for pair in made)], given)
+            results = [np.empty_like(output) for output in outputs]
+            workspace.download(zip(made, results, strict=True))
+        return self.stored(results, arrays, outputs, nodata)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from tilejit.backends import get_backend
+from tilejit.backends import backend_of
 from tilejit.cli.console import console, on_terminal, say, show_labelled, show_source
 from tilejit.errors import ParameterError, printable
 from tilejit.kernel.discovery import Collection, collections, find_kernel, kernels_in
@@ -90,7 +90,8 @@ def _show_table(rows: Sequence[Row]) -> None:
               help="What the inputs hold: one dtype, or one for each input, as uint16,float32.")  # fmt: skip
 def show(kernel: str, backend: str, dtypes: str) -> None:
     """Print the source that tilejit generates for KERNEL, or for each kernel of a chain."""
-    show_source("\n\n".join(get_backend(backend).source(*launch) for launch in _launches(find_kernel(kernel), dtypes)))
+    launches = _launches(find_kernel(kernel), dtypes)
+    show_source("\n\n".join(backend_of(one, backend).source(one, signature) for one, signature in launches))
 
 
 def _launches(kernel: Applicable, dtypes: str) -> list[tuple[Kernel, Signature]]:

@@ -76,6 +76,7 @@ def scalar_values(
     What varies by row or column is turned as bodies see the grid; plain arrays have none.
     """
     values: list[Any] = []
+    compute = np.dtype(np.float64) if kernel.kind == "block" else compute  # libraries want numbers as they were given
     for scalar in kernel.scalars:
         value = bound[scalar.name]
         if isinstance(value, Quantity):

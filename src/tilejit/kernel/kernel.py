@@ -32,7 +32,7 @@ Edge = Literal["nodata", "nearest", "reflect", "wrap"] | float
 Nodata = Literal["propagate", "kernel"]
 """Who deals with invalid cells: tilejit (the result is nodata), or the body (it sees NaN)."""
 
-SEE_NEIGHBOURS = {"focal", "series"}
+SEE_NEIGHBOURS = {"focal", "series", "block"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Kernel(RasterFunction):
 
     function: Callable[..., object]
     """The undecorated body."""
-    kind: Literal["local", "focal", "series", "zonal"]
-    """Whether it reads neighbours, takes stacks alone, or makes a table."""
+    kind: Literal["local", "focal", "series", "zonal", "block"]
+    """Whether it reads neighbours, takes stacks alone, makes a table, or takes arrays."""
     rasters: tuple[RasterParameter, ...]
     """Its positional parameters."""
     scalars: tuple[ScalarParameter, ...]

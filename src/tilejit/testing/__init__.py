@@ -22,6 +22,7 @@ from tilejit.errors import ReadError, SinkError
 from tilejit.grid import Grid
 from tilejit.kernel.nodata import constant
 from tilejit.testing.backends import BackendTests
+from tilejit.testing.tiling import check_tiling
 from tilejit.window import Window, tiles
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["BackendTests", "ExecutorTests", "SinkTests", "SourceTests"]
+__all__ = ["BackendTests", "ExecutorTests", "SinkTests", "SourceTests", "check_tiling"]
 
 
 def __dir__() -> list[str]:

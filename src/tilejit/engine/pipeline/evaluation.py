@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.backends import OF, SettlingBackend, get_backend
+from tilejit.backends import OF, SettlingBackend, backend_of
 from tilejit.compiler.jit.native_function import finish_compiling
 from tilejit.compiler.kinds import ALL
 from tilejit.engine.pipeline.tile_buffers import Block, Cells, in_place
@@ -41,14 +41,14 @@ def launches(job: Job) -> tuple[Launch, ...]:
     """Compiles all of a job now: workers that all found a function uncompiled would wait for one lock."""
     for function, types in functions_of(job.plan, job.kernels):
         function.load(types)
-    backend = get_backend(job.plan.backend)
-    steps = zip(job.kernels, job.plan.steps, strict=True)
+    pairs = zip(job.kernels, job.plan.steps, strict=True)
+    steps = [(backend_of(kernel, job.plan.backend), kernel, step) for kernel, step in pairs]
     with hushed():  # the progress bar tells it, where there is one
         compiled = tuple(
             backend.compile_settling(kernel, step.signature, step.scans)
             if step.scans and isinstance(backend, SettlingBackend)
             else backend.compile(kernel, step.signature)
-            for kernel, step in steps
+            for backend, kernel, step in steps
         )
     finish_compiling()
     return compiled

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilejit.backends import BACKENDS, SettlingBackend, get_backend, missing_for_cuda
+from tilejit.backends import BACKENDS, SettlingBackend, backend_of, get_backend, missing_for_cuda
 from tilejit.compiler.jit.native_function import compiler_of
 from tilejit.errors import BackendError
+from tilejit.kernel.block_kernel import BlockKernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,8 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
         if requested == "cuda":
             for function in (f for kernel in kernels if kernel.facts.calls_c for f in kernel.form.c_functions):
                 function.refuse_on_gpu()
+            if there := _on_host_alone(kernels):
+                raise BackendError(f"{there}, and backend='cuda' was asked for")
         obstacle = get_backend(requested).why_not()
         if obstacle is not None:
             raise BackendError(f"backend {requested!r} cannot run here: {obstacle}")
@@ -48,9 +51,8 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
     obstacle = missing_for_cuda() or get_backend("cuda").why_not()
     if obstacle is not None:
         return "cpu", f"no GPU ({obstacle})"
-    calling = [kernel.name for kernel in kernels if kernel.facts.calls_c]
-    if calling:
-        return "cpu", f"{', '.join(calling)} calls C functions, which a GPU cannot"
+    if there := _on_host_alone(kernels):
+        return "cpu", there
     count = sum(kernel.facts.operations for kernel in kernels)
     if count < GPU_OPERATIONS:
         return "cpu", (
@@ -59,12 +61,21 @@ def choose_backend(requested: str, kernels: Sequence[Kernel]) -> tuple[str, str]
     return "cuda", f"about {count} operations a pixel, at least {GPU_OPERATIONS}"
 
 
+def _on_host_alone(kernels: Sequence[Kernel]) -> str:
+    """Why a GPU cannot run kernels; nothing where it can."""
+    calling = [kernel.name for kernel in kernels if kernel.facts.calls_c]
+    if calling:
+        return f"{', '.join(calling)} calls C functions, which a GPU cannot"
+    whole = [kernel.name for kernel in kernels if isinstance(kernel, BlockKernel) and kernel.device_body is None]
+    return f"{whole[0]} has no body for a GPU: give it one with @{whole[0]}.cuda" if whole else ""
+
+
 def functions_of(plan: Plan, kernels: Sequence[Kernel]) -> Functions:
     """Returns the native functions that a run calls: of its kernels, the codecs of its files, and its reductions."""
-    backend = get_backend(plan.backend)
     launches = [
         function
         for kernel, step in zip(kernels, plan.steps, strict=True)
+        for backend in [backend_of(kernel, plan.backend)]
         for function in (
             backend.settling_functions(kernel, step.signature)
             if step.scans and isinstance(backend, SettlingBackend)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tilejit.engine.reductions import Reduction
     from tilejit.grid import Grid
 
+_BODY_ARRAYS = 6
+"""Arrays of a tile that a body of arrays is taken to hold at once: its copies, what it makes of them, its result."""
 _STORED, _WAYS = ("rows", "columns"), ("from south to north", "from east to west")
 BASE_BYTES = 100_000_000
 """What a process holds before any buffer: Python, NumPy, GDAL (86 MB, measured)."""
@@ -110,6 +112,9 @@ class Plan(Tiling):
             total += sum(self.planes[p].dtype.itemsize * cells_of(tile, step.halo) for p in apart)
             copies = [o for o in step.operands if not o.direct]
             total += sum(o.cell_bytes * cells_of(tile, o.halo) for o in copies)
+        arrays = (cells_of(tile, step.operands[0].halo) * step.signature.compute.itemsize for step in self.steps
+                  if step.takes_arrays)  # fmt: skip
+        total += _BODY_ARRAYS * max(arrays, default=0)
         total += max((fixed + each * tile[1] for fixed, each in (step.scratch for step in self.steps)), default=0)
         reducing = (p.cell_bytes * cells_of(tile, (0, 0)) + 2 * p.state_bytes for p in self.reductions)
         return total + sum(w.raw_bytes(Window(0, 0, *tile)) for w in self.writes) + sum(reducing)

@@ -89,6 +89,7 @@ def step_line(step: Step, planes: Sequence[Plane]) -> str:
     dates = f"; layers of {step.dates}" if step.dates else ""
     layers = max(map(len, step.results))
     dates += f"; a value for each of {layers} layers" if layers > 1 else ""
+    dates += "; a body of arrays, which threads call in turn unless it lets go of the GIL" * step.takes_arrays
     return f"compute   {step.kernel}({inputs}): {step.signature}{radius}{beyond}{heights}{dates}{awaited}{scans}"
 
 

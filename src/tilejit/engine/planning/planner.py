@@ -206,7 +206,8 @@ def _pass_of(
     plan = replace(plan, compiler=compiler_of_plan(plan, kernels))
     if plan.backend == "cpu":
         pairs = zip(plan.steps, kernels, strict=True)
-        plan = replace(plan, steps=tuple(replace(s, scratch=scratch_of(k, s.signature)) for s, k in pairs))
+        scratch = ((0, 0) if s.takes_arrays else scratch_of(k, s.signature) for s, k in pairs)
+        plan = replace(plan, steps=tuple(replace(s, scratch=own) for s, own in zip(plan.steps, scratch, strict=True)))
     plan = fitting_plan(plan, blocks, settings.tile, is_slow=is_slow)
     sources = tuple(node.source for node in builder.reads.values())
     bound_ones = tuple(given for given, _ in heights)
@@ -264,7 +265,10 @@ def _make_step(
         numbers.update(((*key, band.index), first + k) for k, band in enumerate(ones))
         planes += [Plane(band.label, dtype, node.halo, node.edge, value, run=first) for band in ones]
         _check_edge(planes[-1])
-    return Step(f"{kernel.module}:{kernel.name}", operands, tuple(results), nodata, signature, node.halo, kernel.radius)
+    return Step(
+        f"{kernel.module}:{kernel.name}", operands, tuple(results), nodata, signature, node.halo, kernel.radius,
+        takes_arrays=kernel.kind == "block",
+    )  # fmt: skip
 
 
 def _check_edge(plane: Plane) -> None:

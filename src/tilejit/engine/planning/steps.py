@@ -157,6 +157,8 @@ class Step(Value):
     """Its parameters that earlier passes make: ``low=percentile(2) of dem.tif``."""
     dates: str = ""
     """When the layers of its stacks were taken, where that is known: ``2020-01-05 to 2020-12-30``."""
+    takes_arrays: bool = False
+    """Whether its body takes whole arrays: it has copies of its own, and makes others that nobody knows."""
 
     @property
     def made(self) -> tuple[int, ...]:
