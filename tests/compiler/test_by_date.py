@@ -93,8 +93,29 @@ def test_pixels_go_through_dates_together_and_are_written_together(cells):
     assert interchanged(kernel, kernel.form) is not None
     assert interchanged(smoothed.for_layers([2]), smoothed.for_layers([2]).form) is None  # it has a while loop
     text = get_backend("cpu").source(kernel, kernel.signature([cells.dtype]))
-    assert "_lane_values[u64(_layer) * _U64 + u64(_place)]" in text
-    assert "values[u64(k) * _U64 + _place] = t[k, _y, _x]" in text  # an index that is one of the stack's is no question
+    assert "_lane_values[u64(_layer) * _U512 + u64(_place)]" in text
+    assert (
+        "values[u64(k) * _U512 + _place] = t[k, _y, _x]" in text
+    )  # an index that is one of the stack's is no question
+
+
+@tj.series(nodata="kernel", output="dates")
+def since_last(t, *, ahead: int = 0):
+    values, last = tj.zeros(len(t)), -1
+    for k in range(len(t)):
+        for j in range(last + 1, k + 1):  # the last date of all where none was valid
+            values[j] = t[k] - t[last] if tj.is_valid(t[last]) else t[last + ahead]
+        last = k if tj.is_valid(t[k]) else last
+    return values
+
+
+def test_indices_that_lie_within_by_what_is_assigned_to_them_are_not_tested(cells):
+    kernel = since_last.for_layers([len(cells)])
+    text = get_backend("cpu").source(kernel, kernel.signature([cells.dtype]))
+    assert text.count("_missing |") == 1  # of t[last + ahead]
+    assert_same(since_last(cells), since_last(cells, backend="python"))
+    with pytest.raises(KernelError, match=r"t\[last \+ ahead\]"):
+        since_last(cells, ahead=30)
 
 
 REFUSALS = {

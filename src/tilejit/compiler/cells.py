@@ -15,6 +15,7 @@ import numpy as np
 
 from tilejit.compiler.folding import COUNT, interval_of
 from tilejit.compiler.form import TIMES, Asked, call, load
+from tilejit.compiler.indexing import ANY, settled_span
 from tilejit.compiler.kinds import ALL, Kind, article
 from tilejit.compiler.neighbours import has_neighbours
 from tilejit.compiler.scope import Scope, Value
@@ -131,12 +132,16 @@ def _layer(
         scope.program.asked[node] = Asked(number, scope.source, node)
         index = value.node if number >= 0 else ast.BinOp(count, ast.Sub(), ast.Constant(-number))
         return number, [index]
-    if _is_within(interval_of(index, scope.intervals)):
+    low, high = settled_span(scope, index) if scope.program.layers else ANY
+    is_last = high < scope.program.layers
+    if _is_within(interval_of(index, scope.intervals)) or (low >= 0 and is_last):
         return ALL, [value.node]
-    scope.program.asked[node] = Asked(ALL, scope.source, node)
     held = scope.held("layer", value.node)
     from_end = ast.BinOp(held, ast.Add(), count)
     held = scope.held("layer", call("_select", ast.Compare(held, [ast.Lt()], [ast.Constant(0)]), from_end, held))
+    if low >= -scope.program.layers and is_last:
+        return ALL, [held]
+    scope.program.asked[node] = Asked(ALL, scope.source, node)
     inside = ast.BinOp(ast.Compare(held, [ast.GtE()], [ast.Constant(0)]), ast.BitAnd(),
                        ast.Compare(held, [ast.Lt()], [count]))  # fmt: skip
     scope.remark("missing", ast.UnaryOp(ast.Not(), inside))

@@ -29,7 +29,6 @@ from tilejit.compiler.jit.machine_code import BARE, OPTIONS
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.library import BITS, library_parts
 from tilejit.compiler.pixels import Pixels, arguments_of, saturating_casts
-from tilejit.compiler.sorting import LANES
 from tilejit.compiler.tables import module_parts
 from tilejit.compiler.together import Together, constants_of, lanes_of
 
@@ -243,9 +242,9 @@ class _Rows(Pixels):
             row = for_pixels(self.lines(values, self._cell, _COUNTED.format))
         else:
             row = Together(self, self.nest, values, for_pixels).lines(self._cell, _COUNTED.format)
-        if is_cut:
-            row = [f"for _first in range(0, {width}, {LANES}):",
-                   *indented([f"_last = _minimum(_first + {LANES}, {width})", *row])]  # fmt: skip
+        if self.nest is not None and is_cut:
+            row = [f"for _first in range(0, {width}, {self.nest.lanes}):",
+                   *indented([f"_last = _minimum(_first + {self.nest.lanes}, {width})", *row])]  # fmt: skip
         return [*(f"_row_{name} = np.int32(0)" for name in self._of_rows), *before, *row]
 
     @property

@@ -49,21 +49,28 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
         scope.fail(index, f"{what} of {of} is {article(value.kind)}", "elements are numbered: write int(x)")
     if isinstance(value.node, ast.Constant):
         return _literal(scope, node, int(value.node.value), size, of, counts=counts)  # type: ignore[arg-type]
-    low, high = span_of(index, {name: _settled(span, scope.program.layers) for name, span in scope.known_spans.items()})
+    low, high = settled_span(scope, index)
     last = size if counts else size - 1
     if low >= 0 and high <= last:
         return value.node
-    scope.program.asked[node] = Asked(ALL, scope.source, node, f"{of}, which has {counted(size, 'element')}")
     held = scope.held("index", value.node)
     if low < 0 and not counts:
         from_end = ast.BinOp(held, ast.Add(), ast.Constant(size))
         is_negative = ast.Compare(held, [ast.Lt()], [ast.Constant(0)])
         held = scope.held("index", call("_select", is_negative, from_end, held))
+        if low >= -size and high <= last:
+            return held
+    scope.program.asked[node] = Asked(ALL, scope.source, node, f"{of}, which has {counted(size, 'element')}")
     inside = ast.BinOp(ast.Compare(held, [ast.GtE()], [ast.Constant(0)]), ast.BitAnd(),
                        ast.Compare(held, [ast.LtE()], [ast.Constant(last)]))  # fmt: skip
     scope.remark("missing", ast.UnaryOp(ast.Not(), inside))
     # The element is read whether or not it is there.
     return call("_maximum", call("_minimum", held, ast.Constant(last)), ast.Constant(0))
+
+
+def settled_span(scope: Scope, index: ast.expr) -> Span:
+    """Between which numbers an index lies, as far as text and the number of layers tell."""
+    return span_of(index, {name: _settled(span, scope.program.layers) for name, span in scope.known_spans.items()})
 
 
 def _settled(span: Span, layers: int) -> Span:
@@ -153,27 +160,57 @@ def _joined(spans: list[Span]) -> Span:
     return min(low for low, _ in spans), max(high for _, high in spans)
 
 
-def spans_of(tree: ast.FunctionDef) -> dict[str, Span]:
-    """Returns between which numbers a function's variables lie: each of them among all that is assigned to it."""
+def spans_of(tree: ast.FunctionDef, lengths: Mapping[str, Span]) -> dict[str, Span]:
+    """Returns between which numbers a function's variables lie: each of them among all that is assigned to it.
+
+    ``lengths`` are those that are known, as ``len(t)``.
+    """
     values: dict[str, list[ast.expr | Span]] = {a.arg: [ANY] for a in ast.walk(tree) if isinstance(a, ast.arg)}
     for node in ast.walk(tree):
         pairs: list[tuple[ast.expr, ast.expr | Span]] = []
         if isinstance(node, ast.Assign):
             pairs = [(target, node.value) for target in node.targets]
         elif isinstance(node, ast.For):
-            pairs = [(node.target, _of_loop(node.iter))]
+            pairs = [(node.target, node.iter if isinstance(node.target, ast.Name) else ANY)]
         elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
             pairs = [(node.target, ANY)]
         for target, value in _singly(pairs):
             for name in (n for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)):
-                values.setdefault(name.id, []).append(value if name is target else ANY)
+                values.setdefault(name.id, []).extend(_chosen(value, name.id) if name is target else [ANY])
     spans: dict[str, Span] = {}
     for _ in range(3):  # of each again, now that more is known of others
+        known = {**lengths, **spans}
         spans = {
-            name: _joined([span_of(v, spans) if isinstance(v, ast.expr) else v for v in found])
+            name: _joined([_of_value(v, known) if isinstance(v, ast.expr) else v for v in found])
             for name, found in values.items()
+            if found
         }
     return spans
+
+
+def _of_value(node: ast.expr, variables: Mapping[str, Span]) -> Span:
+    """Of what is assigned, or of the numbers of a ``range(...)`` that a loop goes through."""
+    is_range = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
+    if not is_range:
+        return span_of(node, variables)
+    if numbers := literal_range(node):
+        return min(numbers), max(numbers)
+    return of_range([span_of(a, variables) for a in node.args])  # type: ignore[attr-defined]
+
+
+def of_range(bounds: list[Span]) -> Span:
+    """Between which numbers those of a range lie, whose bounds do."""
+    start, stop = ((0, 0), bounds[0]) if len(bounds) == 1 else (bounds[0], bounds[1])
+    if len(bounds) == 3 and bounds[2][0] < 0:
+        return (min(stop[0] + 1, start[1]), start[1]) if bounds[2][1] < 0 else ANY
+    return start[0], max(stop[1] - 1, start[0])
+
+
+def _chosen(value: ast.expr | Span, name: str) -> list[ast.expr | Span]:
+    """What a variable may be given, without what it has already: ``k`` of ``last = k if found else last``."""
+    if isinstance(value, ast.IfExp):
+        return [*_chosen(value.body, name), *_chosen(value.orelse, name)]
+    return [] if isinstance(value, ast.Name) and value.id == name else [value]
 
 
 def _singly(pairs: list[tuple[ast.expr, ast.expr | Span]]) -> Iterator[tuple[ast.expr, ast.expr | Span]]:
@@ -183,8 +220,3 @@ def _singly(pairs: list[tuple[ast.expr, ast.expr | Span]]) -> Iterator[tuple[ast
             yield from zip(target.elts, value.elts, strict=True)
         else:
             yield target, value
-
-
-def _of_loop(iterable: ast.expr) -> Span:
-    numbers = literal_range(iterable)
-    return ANY if numbers is None or not numbers else (min(numbers), max(numbers))

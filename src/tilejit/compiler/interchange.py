@@ -19,7 +19,7 @@ import ast
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.beside import PLACE, Beside, are_for_rows, beside_others, given_arrays
+from tilejit.compiler.beside import PLACE, Beside, are_for_rows, beside_others, given_arrays, lanes_for
 from tilejit.compiler.form import NOTES, TIMES, Function, Renamer, assign, copied, is_call, load, stored
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.nest import Branch, Loop, Nest, Once, Section, Sort
@@ -126,6 +126,7 @@ class _Cutter:
         self.helpers = {f.name: f for f in form.functions if set(f.scalars) & {a.name for a in f.arrays}}
         self.body, self.uniform = replace(body, body=_apart(body.body)), uniform
         self.arrays = {a.name: a for a in body.arrays}
+        self.lanes = lanes_for(body.arrays)
         planes = {w.name for w in body.windows if not w.is_stack and form.radius != (0, 0)}
         self.layers = {TIMES, *(w.name for w in body.windows if w.is_stack), *planes}
         self.gains = False
@@ -158,8 +159,8 @@ class _Cutter:
             raise _UnfitError
         shared = {name: kinds[name] for name in names} | dict.fromkeys(self.sorted, Kind.INT)
         block = tuple(self.made(part, shared) for part in parts)
-        helpers = tuple(beside_others(f, self.helpers) for f in self.helpers.values())
-        return Nest(block, shared, self.form, tuple(self.arrays.values()), helpers)
+        helpers = tuple(beside_others(f, self.helpers, self.lanes) for f in self.helpers.values())
+        return Nest(block, shared, self.form, tuple(self.arrays.values()), helpers, self.lanes)
 
     def parts(self, statements: Sequence[ast.stmt], targets: set[str], *, is_inside: bool = False) -> list[_Part]:
         """Cuts a block; ``targets`` are the variables that all pixels share there, those of the loops around it too."""
@@ -261,7 +262,7 @@ class _Cutter:
         taken = tuple(name for name in given if name in part.names)
         taken += (PLACE,) * bool(part.names & self.arrays.keys())
         name = f"_{self.body.name}_{self.sections.index(part) + 1}"
-        statements = [Beside(self.arrays, self.helpers).visit(copied(s)) for s in part.statements]
+        statements = [Beside(self.arrays, self.helpers, self.lanes).visit(copied(s)) for s in part.statements]
         if part is self.sections[-1]:
             return Section(Function(name, windows, taken, tuple(statements), self.body.results,
                                 self.body.is_tuple, self.body.notes), ())  # fmt: skip

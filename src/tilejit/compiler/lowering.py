@@ -201,10 +201,11 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     is_tuple = any(isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple) for n in ast.walk(tree))
     is_known = names.resolve(load("len")) is len
     counts = {f"len({name})": (COUNT, COUNT) for name, window in held.items() if window.is_stack and is_known}
+    known = {name: (program.layers, program.layers) for name in counts if program.layers}
     start = Scope(program, source, names, held, dict(kinds), renamed, intervals=counts, uniform=uniform,
                   returns_tuple=is_tuple, by_layer=program.by_layer and not is_helper,
                   arrays=given, given=frozenset(given), tuples=tuples,
-                  spans=functools.cache(functools.partial(spans_of, tree)))  # fmt: skip
+                  spans=functools.cache(functools.partial(spans_of, tree, known)))  # fmt: skip
     scope, body = _until_kinds_settle(start, tree)
     program.active.pop()
     program.is_sized |= names.is_sized

@@ -77,9 +77,11 @@ class Nest:
     form: Form
     """The body that it is made of."""
     arrays: tuple[LocalArray, ...] = ()
-    """The body's arrays; with any a row is cut into pieces of `LANES` pixels."""
+    """The body's arrays; with any a row is cut into pieces."""
     helpers: tuple[Function, ...] = ()
     """The functions that are given such arrays, each for a pixel among others."""
+    lanes: int = 0
+    """How many pixels such a piece has."""
 
     @property
     def functions(self) -> list[Function]:

@@ -76,9 +76,6 @@ def by_gaps(a: Any, n: int) -> None:
         gap //= 3
 
 
-LANES = 64
-"""Pixels whose arrays lie beside each other: 200 elements of each are 50 KB, and 64 are four to eight vectors."""
-
 TOGETHER = 16
 """Rows of keys that are sorted in registers."""
 

@@ -20,7 +20,7 @@ from tilejit.compiler.captured import MISSING
 from tilejit.compiler.expressions import condition, lower
 from tilejit.compiler.folding import interval_of, literal_range
 from tilejit.compiler.form import assign, load, stored
-from tilejit.compiler.indexing import ANY, span_of
+from tilejit.compiler.indexing import ANY, of_range, span_of
 from tilejit.compiler.kinds import Kind, article
 from tilejit.compiler.layers import return_layers
 from tilejit.compiler.scope import Scope, Value, as_selects, aside, cast
@@ -132,12 +132,7 @@ def _range_arguments(scope: Scope, node: ast.For) -> tuple[list[ast.expr], list[
 
 def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | None:
     spans = [interval_of(b, scope.intervals) or span_of(b, scope.known_spans) for b in bounds]
-    start, stop = ((0, 0), spans[0]) if len(spans) == 1 else (spans[0], spans[1])
-    ends = (start[0], max(stop[1] - 1, start[0]))
-    if len(spans) == 3 and spans[2][0] < 0:
-        ends = (min(stop[0] + 1, start[1]), start[1])
-        if spans[2][1] >= 0:
-            return None
+    ends = of_range(spans)
     return None if math.inf in {-ends[0], ends[1]} else (int(ends[0]), int(ends[1]))
 
 

@@ -11,7 +11,7 @@ from tilejit.compiler.beside import PLACE
 from tilejit.compiler.emitter import device_parameters, expression_text
 from tilejit.compiler.kinds import Kind
 from tilejit.compiler.nest import Branch, Loop, Once, Section, Sort
-from tilejit.compiler.sorting import LANES, TOGETHER
+from tilejit.compiler.sorting import TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def lanes_of(nest: Nest, pixels: Pixels) -> dict[str, Lanes]:
     keeps_ok = pixels.layer_checks() or (pixels.form.body.result and pixels.settling(lambda *_: "")[1])
     lanes |= {_OK: Lanes(dtypes[Kind.BOOL])} if keeps_ok or pixels.cells_of_rows() else {}
     dtypes[Kind.BOOL] = np.dtype(np.uint8)
-    lanes |= {_lane(a.name): Lanes(dtypes[a.kind], a.size * LANES) for a in nest.arrays}
+    lanes |= {_lane(a.name): Lanes(dtypes[a.kind], a.size * nest.lanes) for a in nest.arrays}
     sorts = {sort.array.name: sort.array for sort in nest.sorts}
     return lanes | {f"_keys_{name}": _keys(dtypes[a.kind], a.size) for name, a in sorts.items()}
 
@@ -90,7 +90,7 @@ class Together:
         stores = self.pixels.stores(cell, count, checked=settled)
         if (result := self.pixels.form.body.result) is None:
             return [*lines, *self.for_pixels([*known, *call, *settling, *stores])]
-        value = self.pixels.value(_lane(result.name), f"u64(_layer) * _U{LANES} + u64({PLACE})")
+        value = self.pixels.value(_lane(result.name), f"u64(_layer) * _U{self.nest.lanes} + u64({PLACE})")
         layer = [*[f"_ok = {_OK}[_x]"] * settled, f"_v0 = {value}", *stores]
         return [*lines, *self.for_pixels([*known, *call, *settling, *[f"{_OK}[_x] = _ok"] * settled]),
                 *self.pixels.for_layers(self.for_pixels(layer))]  # fmt: skip
@@ -122,7 +122,7 @@ class Together:
     def _sort(self, part: Sort) -> str:
         """The call that sorts; see `tilejit.compiler.jit.lanes`."""
         name, counts = part.array.name, f"{_lane(part.count)}[_first:_last]"
-        return f"_sort_by_lanes({_lane(name)}, _keys_{name}, {counts}, _last - _first)"
+        return f"_sort_by_lanes({_lane(name)}, _keys_{name}, {counts}, _last - _first, {self.nest.lanes})"
 
     def _loop(self, loop: Loop, first: list[str]) -> list[str]:
         bounds = ", ".join(map(self._text, loop.bounds))

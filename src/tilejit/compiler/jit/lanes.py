@@ -1,9 +1,9 @@
 """Sorting of arrays that lie beside each other, for generated modules on the CPU.
 
 It spells LLVM's own vectors: Numba's loops are vector code where LLVM finds that it pays, and it found the elements of
-one pixel, which lie 64 apart. A row of keys is an element of each of as many pixels as fill 64 bytes, one or two of the
-processor's registers, so that 200 of them stay in its nearest memory: a quarter of the time of integers as keys, of 64
-pixels. Only such modules import this file, and with it Numba.
+one pixel, which lie far apart. A row of keys is an element of each of as many pixels as fill 64 bytes, one or two of
+the processor's registers, so that 200 of them stay in its nearest memory: a quarter of the time of integers as keys, of
+64 pixels. Only such modules import this file, and with it Numba.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from tilejit.compiler.sorting import LANES, TOGETHER, merging, pairs
+from tilejit.compiler.sorting import TOGETHER, merging, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,9 +46,9 @@ class _Rows:
         cell = self.builder.gep(self.keys, [self.builder.mul(number, _INDEX(self.width))])
         return self.builder.bitcast(cell, (vector or self.vector).as_pointer())
 
-    def elements(self, first: Any, k: Any) -> Any:
+    def elements(self, first: Any, k: Any, lanes: Any) -> Any:
         """The place of the elements of a number, of pixels from the first."""
-        cell = self.builder.gep(self.array, [self.builder.add(first, self.builder.mul(k, _INDEX(LANES)))])
+        cell = self.builder.gep(self.array, [self.builder.add(first, self.builder.mul(k, lanes))])
         return self.builder.bitcast(cell, self.vector.as_pointer())
 
     def load(self, place: Any) -> Any:
@@ -90,7 +90,7 @@ class _Rows:
         return self.builder.zext(self.builder.icmp_unsigned("!=", self.builder.bitcast(which, bits), bits(0)), _INDEX)
 
 
-def _taking(_typing: Any, array: Any, keys: Any, counts: Any, _first: Any, _pixels: Any) -> Any:
+def _taking(_typing: Any, array: Any, keys: Any, counts: Any, _first: Any, _pixels: Any, _lanes: Any) -> Any:
     """Makes rows of keys of elements; returns how many, in whole runs, behind which it puts how many each pixel has.
 
     Rows in which no pixel has a key are left out: dates on which all are cloudy.
@@ -98,10 +98,11 @@ def _taking(_typing: Any, array: Any, keys: Any, counts: Any, _first: Any, _pixe
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = _Rows(context, builder, signature, arguments)
-        counts, most = rows.counts(*arguments[3:])
+        first, pixels, lanes = arguments[3:]
+        counts, most = rows.counts(first, pixels)
         taken, known = _variable(builder, _INDEX(0)), _variable(builder, ir.Constant(rows.whole, None))
         with cgutils.for_range(builder, most) as loop:
-            value, is_key = rows.load(rows.elements(arguments[3], loop.index)), rows.above(counts, loop.index)
+            value, is_key = rows.load(rows.elements(first, loop.index, lanes)), rows.above(counts, loop.index)
             if rows.is_float:
                 is_key = builder.and_(is_key, builder.fcmp_ordered("ord", value, value))
                 value = builder.fadd(value, rows.filled(0.0))  # -0.0 becomes 0.0
@@ -116,7 +117,7 @@ def _taking(_typing: Any, array: Any, keys: Any, counts: Any, _first: Any, _pixe
         rows.store(builder.load(known), rows.row(end, rows.whole))
         return end
 
-    return types.int64(array, keys, counts, types.int64, types.int64), code
+    return types.int64(array, keys, counts, types.int64, types.int64, types.int64), code
 
 
 _take: Any = intrinsic(_taking)
@@ -126,22 +127,22 @@ def _variable(builder: Any, value: Any) -> Any:
     return cgutils.alloca_once_value(builder, value)  # type: ignore[no-untyped-call]
 
 
-def _giving(_typing: Any, array: Any, keys: Any, counts: Any, _first: Any, _pixels: Any, _end: Any) -> Any:
+def _giving(_typing: Any, array: Any, keys: Any, counts: Any, _first: Any, _pixels: Any, _lanes: Any, _end: Any) -> Any:
     """Puts the keys into the elements that they were made of, and NaN behind them."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = _Rows(context, builder, signature, arguments)
-        first, pixels, end = arguments[3:]
+        first, pixels, lanes, end = arguments[3:]
         counts, most = rows.counts(first, pixels)
         known = rows.load(rows.row(end, rows.whole))
         with cgutils.for_range(builder, most) as loop:
-            value, place = rows.load(rows.row(loop.index)), rows.elements(first, loop.index)
+            value, place = rows.load(rows.row(loop.index)), rows.elements(first, loop.index, lanes)
             if rows.is_float:
                 value = builder.select(rows.above(known, loop.index), value, rows.filled(float("nan")))
             rows.store(builder.select(rows.above(counts, loop.index), value, rows.load(place)), place)
         return context.get_dummy_value()
 
-    return types.none(array, keys, counts, types.int64, types.int64, types.int64), code
+    return types.none(array, keys, counts, types.int64, types.int64, types.int64, types.int64), code
 
 
 _give: Any = intrinsic(_giving)
@@ -204,7 +205,7 @@ def _halving(array: Any, keys: Any, begin: int, end: int, step: int) -> None:
 _halve = _compiled(_halving)
 
 
-def _sorting(array: Any, keys: Any, counts: Any, pixels: int) -> None:
+def _sorting(array: Any, keys: Any, counts: Any, pixels: int, lanes: int) -> None:
     """Sorts the first elements of arrays, NaN last.
 
     Runs of rows are sorted, and then merged two by two: Batcher's bitonic merge (Knuth, The Art of Computer
@@ -212,13 +213,14 @@ def _sorting(array: Any, keys: Any, counts: Any, pixels: int) -> None:
     last row is the largest key, and stays there.
 
     Args:
-        array: (element * LANES + pixel).
+        array: (element * lanes + pixel).
         keys: Rows of 64 bytes for its own use, as many as there are elements, in whole runs, and one more.
         counts: How many elements each pixel sorts.
-        pixels: How many pixels there are, up to `LANES`.
+        pixels: How many pixels there are.
+        lanes: How many there is room for.
     """
     for first in range(0, pixels, 64 // array.itemsize):
-        size = _take(array, keys, counts, first, pixels)
+        size = _take(array, keys, counts, first, pixels, lanes)
         for row in range(0, size, TOGETHER):
             _sort_run(array, keys, row)
         run = TOGETHER
@@ -231,7 +233,7 @@ def _sorting(array: Any, keys: Any, counts: Any, pixels: int) -> None:
                 for row in range(begin, end, TOGETHER):
                     _merge_run(array, keys, row)
             run *= 2
-        _give(array, keys, counts, first, pixels, size)
+        _give(array, keys, counts, first, pixels, lanes, size)
 
 
 _sort_by_lanes = _compiled(_sorting)
