@@ -26,7 +26,7 @@ from tilejit import errors
 from tilejit.compiler.captured import is_valid
 from tilejit.compiler.kinds import Quantity
 from tilejit.compiler.parameters import Stack
-from tilejit.errors import NodataWarning, TilejitError
+from tilejit.errors import DatesWarning, NodataWarning, TilejitError
 from tilejit.grid import Grid
 from tilejit.kernel.block_kernel import block
 from tilejit.kernel.decorators import Chain, chain, focal, local, series
@@ -147,6 +147,7 @@ __all__ = [
     "Z_FACTOR",
     "Chain",
     "Comparison",
+    "DatesWarning",
     "Grid",
     "Kernel",
     "NodataWarning",

@@ -16,6 +16,7 @@ from pathlib import Path
 __all__ = [
     "BackendError",
     "CodecError",
+    "DatesWarning",
     "GridMismatchError",
     "IterationLimitError",
     "KernelError",
@@ -111,6 +112,10 @@ class BackendError(TilejitError):
 
 class NodataWarning(UserWarning):
     """A result equals nodata, or its type does not hold it, or its body asked for cells beyond the radius."""
+
+
+class DatesWarning(UserWarning):
+    """The dates of a stack do not rise, and a kernel goes through them one after the other."""
 
 
 def _users_traceback(error: BaseException) -> list[str]:

@@ -57,6 +57,15 @@ class Times:
         of_year = (dates.astype("datetime64[D]") - years).astype(int) + 1
         return np.concatenate([self.days, years.astype(int) + 1970, (months - years).astype(int) + 1, of_year])
 
+    @property
+    def fallen(self) -> str | None:
+        """Says which layer is the first that is older than the one before it."""
+        older = np.flatnonzero(np.diff(np.array(self.dates, "datetime64[s]")) < np.timedelta64(0))
+        if not older.size:
+            return None
+        k = int(older[0]) + 1
+        return f"layer {k} is of {words(self.dates[k])}, and layer {k - 1} of {words(self.dates[k - 1])}"
+
     def __str__(self) -> str:
         first, last = words(self.dates[0]), words(self.dates[-1])
         return first if len(self.dates) == 1 else f"{first} to {last}"

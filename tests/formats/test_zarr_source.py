@@ -112,3 +112,16 @@ class TestSource(SourceTests):
         made = xarray.Dataset({"a": (("t", "y", "x"), cells, marks)})
         made.to_zarr(self.store, mode="w", zarr_format=3, consolidated=False)
         return open_source(f'ZARR:"{self.store}":/a')
+
+
+def test_the_only_variable_of_a_store_needs_no_name(cube, cells, tmp_path):
+    found = xarray.open_zarr(cube / "v3.zarr", consolidated=False)[["ndvi"]]
+    found.to_zarr(tmp_path / "one.zarr", zarr_format=3, consolidated=False)
+    raster = tj.open(tmp_path / "one.zarr")
+    assert raster.times.tolist() == DATES.astype("datetime64[s]").tolist()
+    np.testing.assert_array_equal(tj.stack([tmp_path / "one.zarr"]).compute(), cells)
+    with pytest.raises(SourceError, match=r"holds the variables counts, ndvi, plane: give variable=, one of them"):
+        tj.open(cube / "v3.zarr")
+    found[["time"]].to_zarr(tmp_path / "none.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(SourceError, match="holds no raster"):
+        tj.open(tmp_path / "none.zarr")

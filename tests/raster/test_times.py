@@ -197,7 +197,9 @@ def test_a_dataarray_has_times(cells):
 def test_what_does_not_go_together(cells, stack, tmp_path):
     plain = tj.from_array(cells, grid=GRID)
     for given in (plain, cells):
-        with pytest.raises(ParameterError, match="trend asks when layers were taken, and nothing says so: give tj"):
+        with pytest.raises(
+            ParameterError, match="trend asks when layers were taken, and nothing says so of all of them: give tj"
+        ):
             trend(given)
     other = tj.stack(
         [tj.from_array(np.zeros((5, *SHAPE), np.uint8), grid=GRID)], times=[*DATES[:3], "2020-07-06", DATES[4]]

@@ -67,7 +67,19 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         return open_zarr(name)
     own = OWN_SOURCES.get(Path(name).suffix.lower())
     outside = outside_format(SOURCES, name) if own is None else None
-    return open_file(name) if outside is None else _open_outside(name, outside)
+    return _open_file(name) if outside is None else _open_outside(name, outside)
+
+
+def _open_file(name: str) -> Source:
+    """Open a file by GDAL; of a Zarr store that has no raster for it, the one variable that there is."""
+    try:
+        return open_file(name)
+    except SourceError:
+        if Path(name).suffix.lower() != ".zarr" or not Path(name).is_dir():
+            raise
+        from tilejit.formats.zarr_source import only_variable, open_zarr
+
+        return open_zarr(variable_name(name, only_variable(name)))
 
 
 def variable_name(path: str | os.PathLike[str], variable: str) -> str:

@@ -115,9 +115,27 @@ def _group(path: str) -> Any:
         raise SourceError(f"{path}: cannot be opened as a Zarr store: {error}") from error
 
 
+def only_variable(path: str) -> str:
+    """The variable of a store that has one.
+
+    Raises:
+        SourceError: It has none or several.
+    """
+    names = _rasters(dict(_group(path).arrays()))
+    if len(names) != 1:
+        what = f"holds the variables {', '.join(names)}: give variable=, one of them" if names else "holds no raster"
+        raise SourceError(f"{path}: {what}")
+    return names[0]
+
+
+def _rasters(arrays: dict[str, Any]) -> list[str]:
+    """The names of what may be a raster: coordinates have one dimension, or none."""
+    return sorted(key for key, array in arrays.items() if array.ndim in {2, 3} and is_real(array.dtype))
+
+
 def _variable(name: str, group: Any, variable: str) -> Any:
     arrays = dict(group.arrays())
-    rasters = ", ".join(sorted(key for key, array in arrays.items() if array.ndim in {2, 3})) or "none"
+    rasters = ", ".join(_rasters(arrays)) or "none"
     array = arrays.get(variable)
     if array is None:
         raise SourceError(f"{name}: there is no variable {variable}: give variable=, one of {rasters}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.kinds import Kind, Quantity
-from tilejit.errors import ParameterError
+from tilejit.errors import DatesWarning, ParameterError, warn_caller
 from tilejit.times import Times, words
 
 if TYPE_CHECKING:
@@ -113,11 +113,15 @@ def with_times(kernel: Kernel, bound: Mapping[str, Any], dates: Sequence[Dates |
                 "give stacks of the same dates, or tj.stack(…, times=[…]) where the files say something else"
             )
     if known:
-        return {**bound, TIMES: Times(known[0][1])}
+        found = Times(known[0][1])
+        if kernel.kind == "series" and (fallen := found.fallen) is not None:
+            warn_caller(DatesWarning(f"{kernel.name}: {fallen}: what goes by the order of layers "
+                                     "takes them as they come; sort the files by their dates"))  # fmt: skip
+        return {**bound, TIMES: found}
     if kernel.facts.reads_times:
         raise ParameterError(
-            f"{kernel.name} asks when layers were taken, and nothing says so: give tj.stack(files, times=[…]), or "
-            "dates in the files' names, as ndvi_2020-01-05.tif"
+            f"{kernel.name} asks when layers were taken, and nothing says so of all of them: give tj.stack(files, "
+            "times=[…]), dates in the files' names, as ndvi_2020-01-05.tif, or a DataArray with a coordinate of dates"
         )
     return bound
 

@@ -54,7 +54,8 @@ def open_raster(
             cell * scale + offset, but for parameters that are annotated with an integer dtype; copies, and what is read
             of an untouched band, are the stored cells. True: it is values everywhere. False: it is what is stored.
         variable: One variable of a netCDF file or of a Zarr store (the extra ``zarr``), whose last two dimensions are
-            rows and columns; where there is one before them, its layers are bands, with times if it has dates.
+            rows and columns; where there is one before them, its layers are bands, with times if it has dates. The
+            only one of a store need not be named.
 
     Raises:
         SourceError: It is missing, no raster, or holds what tilejit does not read.
