@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import Kind
-from tilejit.engine.planning.demands import storable
-from tilejit.engine.planning.graph import Application, ResultBand, SourceBand
+from tilejit.compiler.kinds import Kind, common_dtype
+from tilejit.engine.planning.demands import storable, taken_ports
+from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
 from tilejit.kernel.expressions.nodes import BOOL, Leaf, Operation
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tilejit.compiler.kinds import LazyScalar
+    from tilejit.compiler.kinds import LazyScalar, Signature
     from tilejit.engine.planning.graph import Band
     from tilejit.kernel.expressions.body import Composed
     from tilejit.kernel.expressions.nodes import Node
@@ -28,14 +28,17 @@ class Expression(Application):
     names its parts had in between.
     """
 
-    __slots__ = ("_made", "root")
+    __slots__ = ("_made", "like", "root")
 
-    def __init__(self, root: Operation) -> None:
+    def __init__(self, root: Operation, like: Kernel | None = None) -> None:
         object.__setattr__(self, "root", root)
+        object.__setattr__(self, "like", like)
         object.__setattr__(self, "_made", None)
 
     root: Operation
     """The operations."""
+    like: Kernel | None
+    """The kernel of which it has the name; None for an expression's own."""
     _made: Composed | None
 
     @property
@@ -43,7 +46,7 @@ class Expression(Application):
         if self._made is None:
             from tilejit.kernel.expressions.body import composed
 
-            object.__setattr__(self, "_made", composed(self.root))
+            object.__setattr__(self, "_made", composed(self.root, self.like))
         assert self._made is not None  # noqa: S101 - for type checkers
         return self._made
 
@@ -72,10 +75,11 @@ def node_of(band: Band) -> Operation | Leaf:
     """Returns a band as a part of an expression: its own operations, where it is one."""
     if isinstance(band, ResultBand) and isinstance(band.application, Expression):
         return band.application.root
-    return Leaf(band, dtype_of(band), _key(band))
+    return Leaf(band, dtype_of(band), key_of(band))
 
 
-def _key(band: Band) -> Any:
+def key_of(band: Band) -> Any:
+    """Returns what tells a band from others."""
     if isinstance(band, SourceBand):
         return id(band.source), band.info.index, band.values is None
     return id(band.application), band.index
@@ -86,26 +90,23 @@ def dtype_of(band: Band) -> np.dtype:
     if isinstance(band, SourceBand):
         return storable(band.for_kernel(None).info.dtype)
     application = band.application
-    known: dict[int, tuple[np.dtype, ...]] = {}
     if isinstance(application, Expression):
         return application.root.dtype
-    from tilejit.engine.planning.graph import applications_of
-
+    known: dict[int, Signature] = {}
     for one in applications_of([band]):
-        known[id(one)] = _results_of(one, known)
+        known[id(one)] = signature_of(one, known)
     index = 0 if application.kernel.by_date else band.index
     is_truth = application.kernel.declared_outputs is None and application.kernel.results[index] is Kind.BOOL
-    return BOOL if is_truth else known[id(application)][index]
+    return BOOL if is_truth else known[id(application)].outputs[index]
 
 
-def _results_of(application: Application, known: Mapping[int, tuple[np.dtype, ...]]) -> tuple[np.dtype, ...]:
-    """The dtypes of an application's results, for those of what it takes."""
-    from tilejit.compiler.kinds import common_dtype
+def signature_of(application: Application, known: Mapping[int, Signature]) -> Signature:
+    """Returns the dtypes of an application, for those of what it takes, by the identities of what makes that."""
 
-    held = []
-    for port in application.ports:
-        of_kernels = (known[id(b.application)][0 if b.application.kernel.by_date else b.index]
-                      for b in port if isinstance(b, ResultBand))  # fmt: skip
-        of_files = (storable(b.for_kernel(None).info.dtype) for b in port if isinstance(b, SourceBand))
-        held.append(common_dtype((*of_kernels, *of_files)))
-    return application.kernel.signature(held).outputs
+    def dtype(band: Band) -> np.dtype:
+        if isinstance(band, SourceBand):
+            return storable(band.info.dtype)
+        return known[id(band.application)].outputs[0 if band.application.kernel.by_date else band.index]
+
+    held = [common_dtype(map(dtype, port)) for port in taken_ports(application)]
+    return application.kernel.signature(held)

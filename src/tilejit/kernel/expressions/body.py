@@ -15,7 +15,7 @@ import numpy as np
 
 from tilejit.compiler.captured import is_valid
 from tilejit.compiler.kinds import compute_dtype
-from tilejit.compiler.source import function_of
+from tilejit.compiler.source import function_of, name_of
 from tilejit.kernel.decorators import declare
 from tilejit.kernel.expressions.functions import CHOOSING, FILLNA, INTEGERS, ISNULL, RENAMED, WHERE
 from tilejit.kernel.expressions.nodes import BOOL, FLOAT64, UNBOUNDED, Awaited, Leaf, Missing, Number, Operation
@@ -31,6 +31,7 @@ _LONGEST = 60
 """Characters of a text that is written within another one; a longer one is given a name."""
 _EXACT = {np.dtype(np.float32): 2.0**24, FLOAT64: 2.0**53}
 """Up to where floats hold whole numbers."""
+_NAMES = {"np", "math", "is_valid", "abs", "int", "float"}
 _CALL = re.compile(r"(?:np\.|math\.)?[a-z]\w*\(")
 _LIMIT = 9.2e18
 """Beyond it a number of 64 bits may have wrapped."""
@@ -61,11 +62,13 @@ class _Part:
 class Body:
     """Writes the body of an expression; equal parts have one number, and are written once."""
 
-    def __init__(self, root: Operation) -> None:
+    def __init__(self, root: Operation, name: str) -> None:
+        self.name = name
         self.nodes: list[Node] = []
         self.operands: list[tuple[int, ...]] = []
         self.lines: list[str] = []
         self.parts: list[_Part] = []
+        self.helpers: dict[str, Any] = {}
         self._names = count(1)
         self._number(root)
         self.uses = Counter(operand for operands in self.operands for operand in operands)
@@ -135,6 +138,8 @@ class Body:
 
     def _is_beyond_floats(self, number: int) -> bool:
         node, (low, high) = self.nodes[number], self.bounds[number]
+        if isinstance(node, Operation) and node.function.helper is not None:
+            return False  # a kernel is given floats, and what it makes of them is its own
         is_whole = isinstance(node, Operation) and node.function.is_whole
         return is_whole or max(-low, high) > _EXACT[self.compute]
 
@@ -144,11 +149,11 @@ class Body:
             self.parts.append(self._named(number, self._part(number)))
         result = self.parts[-1]
         if missing := _either(self._missing(result, of_nan=False)):
-            is_integer = root.dtype == BOOL or len(self.nodes) - 1 in self.whole
+            is_integer = root.dtype == BOOL or len(self.nodes) - 1 in self.whole or root.function.is_integer
             self.lines += [f"if {missing}:", f"    return {'int(math.nan)' if is_integer else 'math.nan'}"]
         self.lines.append(f"return {_bare(result.text)}")
         given = ", ".join([*self.leaves, *(["*", *self.scalars] if self.scalars else [])])
-        return "\n".join([f"def expression({given}):", *(f"    {line}" for line in self.lines)])
+        return "\n".join([f"def {self.name}({given}):", *(f"    {line}" for line in self.lines)])
 
     def _named(self, number: int, part: _Part) -> _Part:
         """A part, as a variable where it is used twice, is long, or is looked at for NaN."""
@@ -196,7 +201,11 @@ class Body:
             parts, missing = [part for part, _ in found], _together([missing, *(more for _, more in found)])
         if function is INTEGERS:
             return _Part(self._rounding(parts[0].text, guarded=bool(missing)), missing)
-        text = _wrapped(function.text.format(*(part.text for part in parts)))
+        name, texts = "", [part.text for part in parts]
+        if function.helper is not None:
+            name = self._helper(function.helper)
+            texts = [self._float(k, text) for k, text in zip(self.operands[number], texts, strict=True)]
+        text = _wrapped(function.text.format(*texts, name=name))
         if number in self.whole and not function.is_whole and not self._fits(number):
             floats = function.text.format(*(f"float({part.text})" for part in parts))
             missing = (*missing, f"abs({floats}) >= {_LIMIT!r}")
@@ -208,6 +217,21 @@ class Body:
         name, half = self._variable(text), float(np.nextafter(self.compute.type(0.5), self.compute.type(0)))
         whole = f"np.trunc({name} + ({half!r} if {name} >= 0.0 else {-half!r}))"
         return f"int({whole} if {name} == {name} else 0.0)" if guarded else f"int({whole})"
+
+    def _float(self, number: int, text: str) -> str:
+        """A value as kernels take a cell."""
+        node = self.nodes[number]
+        is_other = number in self.whole or getattr(node, "dtype", None) == BOOL
+        return f"float({text})" if is_other else text
+
+    def _helper(self, function: Any) -> str:
+        """The name of a kernel's body in the text."""
+        stem, taken = name_of(function), {self.name, *_NAMES, *self.leaves, *self.scalars}
+        stem = f"{stem}_" if stem in taken or (stem[0] == "t" and stem[1:].isdigit()) else stem
+        names = (stem, *(f"{stem}_{k}" for k in range(2, len(self.helpers) + 3)))
+        name = next(name for name in names if self.helpers.get(name, function) is function)
+        self.helpers[name] = function
+        return name
 
     def _fits(self, number: int) -> bool:
         low, high = self.bounds[number]
@@ -285,23 +309,29 @@ def _together(conditions: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for some in conditions for one in some))
 
 
-def composed(root: Operation) -> Composed:
-    """Makes the local kernel of an expression."""
-    body = Body(root)
+def composed(root: Operation, like: Kernel | None = None) -> Composed:
+    """Makes the local kernel of an expression, with the name of a kernel that is its root where that is given."""
+    name, module = ("expression", "tilejit.expressions") if like is None else (like.name, like.module)
+    body = Body(root, name)
     text = body.written(root)
     annotations = {name: leaf.dtype for name, leaf in body.leaves.items() if body.nodes.index(leaf) in body.whole}
     dtype = np.dtype(np.uint8) if root.dtype == BOOL else root.dtype
-    kernel = _kernel(text, tuple(annotations.items()), dtype, body.is_choosing, body.is_double)
+    helpers = tuple(body.helpers.items())
+    kernel = _kernel(
+        text, (name, module), tuple(annotations.items()), dtype, helpers, is_choosing=body.is_choosing,
+        is_double=body.is_double,
+    )  # fmt: skip
     scalars = {name: node.value for name, node in body.scalars.items()}
     return Composed(kernel, tuple(leaf.band for leaf in body.leaves.values()), scalars)
 
 
 @functools.lru_cache(maxsize=1024)
 def _kernel(
-    text: str, annotations: tuple[tuple[str, np.dtype], ...], dtype: np.dtype, is_choosing: bool, is_double: bool
-) -> Kernel:
+    text: str, name: tuple[str, str], annotations: tuple[tuple[str, np.dtype], ...], dtype: np.dtype,
+    helpers: tuple[tuple[str, Any], ...], *, is_choosing: bool, is_double: bool,
+) -> Kernel:  # fmt: skip
     """The kernel of a text; one that was made before is the same one, and is not compiled again."""
-    function = function_of(tuple(text.split("\n")), 1, "<expression>", ("expression", "tilejit.expressions"), 0)
-    function.__globals__.update(math=math, np=np, is_valid=is_valid)
+    function = function_of(tuple(text.split("\n")), 1, "<expression>", name, 0)
+    function.__globals__.update(math=math, np=np, is_valid=is_valid, **dict(helpers))
     function.__annotations__ = {name: given.type for name, given in annotations} | {"return": dtype.type}
     return declare(function, kind="local", nodata="kernel" if is_choosing else "propagate", is_double=is_double)

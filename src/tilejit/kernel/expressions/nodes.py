@@ -38,6 +38,10 @@ class Function:
     """Whether it takes integers as integers, and not as the floats that hold them."""
     hides: bool = False
     """Whether an operand that is NaN may give a result that is not."""
+    helper: Any = None
+    """The body of a kernel that it calls as ``{name}``."""
+    is_integer: bool = False
+    """Whether what that gives is no float."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -137,3 +141,35 @@ def floating(dtype: np.dtype) -> np.dtype:
         (dtype('float32'), dtype('float64'))
     """
     return np.result_type(dtype, FLOAT32)
+
+
+def operations_in(root: Operation) -> list[Operation]:
+    """Returns the operations of an expression, each once, operands first."""
+    done: dict[int, Operation] = {}
+    waiting: list[Operation] = [root]
+    while waiting:  # a tree may be deeper than calls may be
+        node = waiting[-1]
+        left = [one for one in node.operands if isinstance(one, Operation) and id(one) not in done]
+        waiting += left
+        if not left:
+            done[id(node)] = node
+            waiting.pop()
+    return list(done.values())
+
+
+def with_leaves(root: Operation, of: Callable[[Leaf], Node]) -> Operation:
+    """Returns an expression with something else for each of its leaves."""
+    made: dict[int, Operation] = {}
+
+    def node(operand: Node) -> Node:
+        return (
+            made[id(operand)]
+            if isinstance(operand, Operation)
+            else of(operand)
+            if isinstance(operand, Leaf)
+            else operand
+        )
+
+    for one in operations_in(root):
+        made[id(one)] = Operation(one.function, tuple(map(node, one.operands)), one.dtype)
+    return made[id(root)]
