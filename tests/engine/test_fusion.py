@@ -7,7 +7,7 @@ import pytest
 
 import tilejit as tj
 from raster_kernels import same_bits
-from tilejit.engine.planning import planner
+from tilejit.engine.planning import fusion
 
 RANDOM = np.random.default_rng(3)
 A = RANDOM.integers(0, 9, (23, 31)).astype(np.uint16)
@@ -102,7 +102,7 @@ def test_the_bits_are_those_of_kernels_one_by_one(name, monkeypatch):
     plan, found = raster.plan(), raster.compute(backend="python", tile=(9, 16))
     assert count is None or len(plan.steps) == count
     with monkeypatch.context() as patched:
-        patched.setattr(planner, "fused", lambda requests: requests)
+        patched.setattr(fusion, "fused", lambda requests: requests)
         apart = raster.plan()
         assert len(apart.steps) >= len(plan.steps)
         assert same_bits(raster.compute(backend="python"), found)

@@ -22,7 +22,6 @@ from tilejit.engine.planning.demands import (
     requested_applications,
 )
 from tilejit.engine.planning.dispatch import compiler_of_plan
-from tilejit.engine.planning.fusion import fused
 from tilejit.engine.planning.graph import (
     Iteration,
     Reduced,
@@ -163,7 +162,10 @@ def _pass_of(
     scans: int = 0,
 ) -> Job:
     """One pass; see `Tiling.active` and `Step.scans`."""
-    requests = requests if scans or active else fused(requests)
+    if not scans and active is None and len(requested_applications(requests)) > 1:
+        from tilejit.engine.planning.fusion import fused  # which a run of one kernel does without
+
+        requests = fused(requests)
     builder = Demands(requests)
     for node in builder.steps.values():
         kernel = node.application.kernel

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.numpy_names import math_name
 from tilejit.errors import ParameterError
 from tilejit.kernel.expressions.nodes import (
     BOOL,
@@ -197,6 +196,8 @@ def _floats(node: Node) -> Node:
 
 def _of_math(name: str, count: int) -> Function:
     """A function of floats that the language has."""
+    from tilejit.compiler.numpy_names import math_name
+
     function = getattr(np, name, None)
     if not isinstance(function, np.ufunc) or (math_name(function) is None and name not in _LANGUAGE):
         raise ParameterError(f"np.{name} of Rasters: the kernel language has no such function (docs/language.md)")
