@@ -31,8 +31,8 @@ def align(
 
     Args:
         *rasters: Rasters, or paths.
-        to: ``"first"``: the grid of the first. ``"intersection"`` or ``"union"``: what all cover, or any, in the CRS of
-            the first and with its cells. Or a `tilejit.Grid`, or a Raster.
+        to: ``"first"``: the grid of the first. ``"intersection"`` or ``"union"``: the first one's cells, or those that
+            go on from them, that lie within the bounds of all, or that cover these. Or a `tilejit.Grid`, or a Raster.
         resolution: Another cell's width and height in units of that CRS.
         resampling: As for `Raster.to`; a Raster that lies on the grid already stays as it is.
 
@@ -65,18 +65,21 @@ def _common_grid(grids: list[Grid], to: Any) -> Grid:
         return first
     if to not in _JOINED:
         raise ParameterError(f"to={to!r}: it is 'first', 'intersection', 'union', a Grid or a Raster")
-    return reduce(_JOINED[to], [first, *(_on_lines_of(first, grid) for grid in grids[1:])])
+    inside = to == "intersection"
+    return reduce(_JOINED[to], [first, *(_on_lines_of(first, grid, inside=inside) for grid in grids[1:])])
 
 
-def _on_lines_of(first: Grid, grid: Grid) -> Grid:
-    """The cells of a grid that cover another's bounds, counted on from it."""
+def _on_lines_of(first: Grid, grid: Grid, *, inside: bool) -> Grid:
+    """The cells, counted on from those of a grid, that lie within another's bounds, or that cover these."""
     bounds = np.array(grid.bounds if first.crs is None else grid.to_crs(first.crs).bounds)
     a, b, c, d, e, f = first.transform
     corners = [(bounds[k], bounds[m]) for k in (0, 2) for m in (1, 3)]
     determinant = a * e - b * d
     cols = [(e * (x - c) - b * (y - f)) / determinant for x, y in corners]
     rows = [(a * (y - f) - d * (x - c)) / determinant for x, y in corners]
-    top, left = int(np.floor(min(rows) + 1e-6)), int(np.floor(min(cols) + 1e-6))
-    height, width = int(np.ceil(max(rows) - 1e-6)) - top, int(np.ceil(max(cols) - 1e-6)) - left
+    lower, upper = (np.ceil, np.floor) if inside else (np.floor, np.ceil)
+    slack = -1e-6 if inside else 1e-6
+    top, left = int(lower(min(rows) + slack)), int(lower(min(cols) + slack))
+    height, width = int(upper(max(rows) - slack)) - top, int(upper(max(cols) - slack)) - left
     transform = (a, b, c + a * left + b * top, d, e, f + d * left + e * top)
     return replace(first, height=max(1, height), width=max(1, width), transform=transform)

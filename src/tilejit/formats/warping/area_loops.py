@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.formats.warping.place_loops import places
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tilejit.formats.warping.place_loops import places
 
     Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ def reduced(  # noqa: PLR0917, PLR0915, C901, PLR0912
     """Reduce the cells under a cell: those that its box touches, by the share of each that lies in it.
 
     The box is that of a cell's upper left and lower right corner, as GDAL has it; with ``turned`` it is that around a
-    cell's middle, as wide as its longer side. Minimum, maximum and median count all cells alike. See `warp_loops.nearest`;
+    cell's middle, as wide as its longer side. Minimum, maximum and median count all cells alike. See `warp_loops`;
     ``values`` and ``shares`` are for its own use, one for each cell of the window.
     """
     width, ends = part[3], part[3] + 1

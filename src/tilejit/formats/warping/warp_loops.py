@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilejit.formats.warping.place_loops import places
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tilejit.formats.warping.place_loops import places
 
     Array = NDArray[Any]
 
