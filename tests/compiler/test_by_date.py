@@ -139,6 +139,13 @@ def test_what_is_no_array_of_the_stacks_length_is_refused(case, tmp_path):
     assert instead.strip() == "return an array as long as the stack: values = tj.zeros(len(t)), values[k] = …"
 
 
+def test_a_comprehension_over_layers_is_told_the_loop(tmp_path):
+    module = write_module(tmp_path, '@tj.series(output="dates")\ndef f(t):\n    return [t[k] for k in range(len(t))]\n')
+    told = re.escape("a = tj.zeros(len(t)); for k in range(len(t)): a[k] = …")
+    with pytest.raises(KernelError, match=told):
+        module.f(np.zeros((3, 2, 2), np.float32))
+
+
 def test_an_array_without_the_word_is_refused_with_it(tmp_path):
     module = write_module(tmp_path, "@tj.series\ndef f(t):\n    a = tj.zeros(len(t))\n    return a\n")
     with pytest.raises(KernelError, match=re.escape('@tj.series(output="dates") returns it whole')):

@@ -74,8 +74,11 @@ def assign_array(scope: Scope, target: ast.Name, node: ast.expr, lower: Lower) -
     if size == 0:
         scope.fail(node, "an array without elements", "an array has one length: [0.0] * 16, and a variable that counts")
     if size is None:
-        scope.fail(node, "how long this array is cannot be seen from the text",
-                   "give a literal, or a constant that the body captures: tj.zeros(16)")  # fmt: skip
+        stack = next((n for n, window in scope.windows.items() if window.is_stack), "")
+        instead = "give a literal, or a constant that the body captures: tj.zeros(16)"
+        if stack and isinstance(node, ast.ListComp):
+            instead = f"go through layers in a loop: a = tj.zeros(len({stack})); for k in range(len({stack})): a[k] = …"
+        scope.fail(node, "how long this array is cannot be seen from the text", instead)
     if size > MOST:
         scope.fail(node, f"an array of {size:,} elements", f"each pixel has its own, on the stack: {MOST:,} at most")
     held = scope.arrays.get(name)
