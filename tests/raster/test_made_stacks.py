@@ -65,7 +65,8 @@ def test_kernels_take_it_as_it_is_made(cells, files):
     assert then.plan().is_chain
     count = valid_dates(rounded(made, factor=100))  # nodata of integers, known in between
     np.testing.assert_array_equal(count.compute(tile=(16, 32)), valid_dates(whole)[np.newaxis])
-    both = ordered(tj.stack([made.band(k) for k in (4, 1, 2)]))
+    with pytest.warns(tj.DatesWarning, match="layer 1 is of 2020-01-05, and layer 0 of 2020-04-05"):
+        both = ordered(tj.stack([made.band(k) for k in (4, 1, 2)]))
     assert_same(both.compute(tile=(32, 32)), ordered(whole[[3, 0, 1]]))
 
 
@@ -74,7 +75,7 @@ def test_all_layers_of_a_tile_are_in_the_plan(files):
     one, many = valid_dates(stack).plan(tile=(32, 64), workers=1), ordered(filled(stack)).plan(tile=(32, 64), workers=1)
     cells = 32 * 64
     assert one.worker_bytes == 2 * cells + 8 * 64  # how many there are so far, of the pixels of a row
-    beside = 64 * len(TIMES) * 4  # the arrays of 64 pixels
+    beside = 512 * len(TIMES) * 4  # the arrays of 512 pixels
     taken = many.worker_bytes - 2 * len(TIMES) * 4 * cells  # in between, and the output
     assert beside < taken < 5 * beside
     assert "a value for each of 7 layers" in str(many)
