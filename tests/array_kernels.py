@@ -241,3 +241,32 @@ def rewritten(a, b: np.int16):
     while (rest := r - n) > 3 and n < 40:
         n += 1
     return r + found + (a or 2.0) + rest
+
+
+@tj.local
+def whole(a, b):
+    """Slices, rows, columns, masks and arithmetic of whole arrays, and dicts."""
+    h = np.array([a, b, 2.0, a - b])
+    m = np.array([[a, b], [1.0, 3.0]])
+    m[1, 0] += h[1:3].sum()
+    turned = m.T @ np.array([1.0, 2.0])
+    codes = {1: a, 4: b}
+    k = 4 if a > b else 1
+    codes[k] += 1.0
+    first, *rest = sorted(h[1:], reverse=True)
+    unlike = (h * 2 > 1.0).sum() + np.abs(h - h.mean()).max()
+    return turned[1] + codes.get(k, 0.0) + first - rest[1] + unlike, m[k // 4].sum(), ((a, k), b)[0][0]
+
+
+@tj.local(nodata="kernel")
+def grown(a, b):
+    """Lists that grow and shrink."""
+    held = []
+    for v in (a, b, a * b, 1.0, a - 1.0):
+        if tj.is_valid(v) and v > -3:
+            held.append(v)  # noqa: PERF401 - what is tested
+    held.insert(1, 0.5)
+    last = held.pop()
+    ordered = sorted(held)
+    some = np.array([a, b, 2.0])
+    return np.median(np.array(held)), last, ordered[-1] + len(held), sum(held), some[some > 0.5].sum()

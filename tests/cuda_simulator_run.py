@@ -444,6 +444,8 @@ FEATURES = {
     "local arrays": arrays("made", "helped", "drawn"),
     "tuples and sums": arrays("tupled", "reduced"),
     "sorted arrays": arrays("sorted_values"),
+    "whole arrays": arrays("whole"),
+    "lists that grow": arrays("grown"),
     "arrays of windows": arrays("median_5x5", "percentile_of_valid"),
     "classes of a window": lambda rng: on_arrays(array_kernels.majority, numbers(rng).astype(np.int8).view(np.uint8)),
     "an element that is not there": missing_elements,

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 import tilejit as tj
-from array_kernels import best_pixel, rewritten
+from array_kernels import best_pixel, grown, rewritten, whole
 from date_kernels import smoothed
 from oracles import SINGLE
 from ptx import assemble, compile_ptx
@@ -107,6 +107,8 @@ OTHERS = {
         several,
         of_numpy,
         rewritten,
+        whole,
+        grown,
         roughness,
         located,
         best_pixel.taking(6),

@@ -24,7 +24,32 @@ def f(z, y, *, n: int = 3):
 """
 # Lines of a body with «» around what the carets stand under; what is wrong; what to do.
 CASES = {
-    "a second name": ("g = «h»", "g would be a second name of the array h", "an array has one; a copy is list(h)"),
+    "a second name": (
+        "g = [z, 2]\n    g = «h»",
+        "g would be a second name of the array h",
+        "an array has one; a copy is list(h)",
+    ),
+    "a part that changes": (
+        "g = np.array([z, 1, 2])\n    k = «g[1:]»\n    g[1] = 5",
+        "k is a part of g, and one of them is changed in line 22",
+        "copy it: k = g[1:].copy()",
+    ),
+    "a list in an endless loop": (
+        "while z > 0:\n        «h.append(z)»",
+        "how long this list becomes cannot be seen from the text",
+        "append in loops over literal ranges or tables; or count: h = tj.zeros(64); h[n] = v; n += 1",
+    ),
+    "a slice that runs": (
+        "k = h[«int(z):2»]",
+        "a slice with ends known only while running",
+        "write a loop: for k in range(first, last)",
+    ),
+    "unlike lengths": (
+        "g = «np.array([z, 1]) + np.array([1, 2, 3])»",
+        "arrays of unlike shapes: (2,) and (3,)",
+        "give them one length",
+    ),
+    "a key that is not there": ("d = {1: z}\n    return «d[2]»", "d has no key 2", "its keys are 1"),
     "a whole array": (
         "return «h» + 1",
         "h is an array of 2 floats, and one value is needed",
@@ -82,8 +107,8 @@ CASES = {
         "make it an array: [a, b, c]",
     ),
     "a method": (
-        "«h.append»(z)",
-        "an array has no method h.append",
+        "«h.resize»(3)",
+        "an array has no method h.resize",
         "it has one length: h[n] = v, n += 1; tj.sort(h) sorts it",
     ),
     "a write within an expression": (
@@ -132,9 +157,9 @@ CASES = {
         "give a raster parameter, by its name",
     ),
     "NumPy's cumsum": (
-        "return «np.cumsum»(h)",
-        "np.cumsum works on arrays",
-        "write a loop: for k in range(1, len(a))",
+        "return «np.cumsum(h)»",
+        "a list where one value is needed",
+        "assign it first: a = [x, y]; a[k]. Or add up: sum(x for x in a)",
     ),
 }
 

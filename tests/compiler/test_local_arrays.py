@@ -12,6 +12,7 @@ from array_kernels import (
     best_pixel,
     drawn,
     entropy,
+    grown,
     helped,
     histogram_of,
     lee,
@@ -24,6 +25,7 @@ from array_kernels import (
     sorted_too_far,
     sorted_values,
     tupled,
+    whole,
 )
 from kernels_for_tests import assert_same_bits, holes
 from tilejit.errors import KernelError
@@ -34,6 +36,7 @@ PLANES = {
     "made": (made, 2), "helped": (helped, 2), "tupled": (tupled, 2), "reduced": (reduced, 2),
     "sorted": (sorted_values, 2), "drawn": (drawn, 2), "majority": (majority, 1), "entropy": (entropy, 1),
     "median": (median_5x5, 1), "percentile": (percentile_of_valid, 1), "best pixel": (best_pixel.taking(6), 6), "lee": (lee, 1),
+    "whole": (whole, 2), "grown": (grown, 2),
 }  # fmt: skip
 
 

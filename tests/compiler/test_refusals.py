@@ -209,13 +209,13 @@ def f(z):
         """
 @tj.local
 def f(z):
-    x = 1
-    «del x»
+    t = (z, 1)
+    del «t[0]»
     return z
 """,
         "f",
-        "del in a body",
-        "leave it out: a body's variables end with the pixel",
+        "del of what is no element of a list that grows",
+        "make it a list: a = [x, y]",
     ),
     "huge int captured": (
         """
@@ -233,11 +233,11 @@ def f(z):
 W = np.ones(3)
 @tj.local
 def f(z):
-    return z + «W»
+    return «z + W»
 """,
         "f",
-        "W is no number (ndarray)",
-        "a body captures numbers and plain functions; pass values as keyword-only parameters, arrays as rasters",
+        "a list where one value is needed",
+        "assign it first: a = [x, y]; a[k]. Or add up: sum(x for x in a)",
     ),
     "dict captured": (
         """
@@ -648,18 +648,18 @@ def f(z):
     return «z @ z»
 """,
         "f",
-        "a matrix product",
-        "write the sum out; a body has scalars only",
+        "a matrix product of what is no array",
+        "give two arrays: np.array([a, b])",
     ),
     "in a dict": (
         """
 @tj.local
 def f(z):
-    return z in «{1: 2}»
+    return z + «{1: 2}»
 """,
         "f",
-        "a dict",
-        "use if and elif, or keyword-only parameters",
+        "a dict where one value is needed",
+        "assign it first: d = {1: a, 2: b}; d[k]",
     ),
     "a text key that is not there": (
         """
@@ -676,7 +676,7 @@ def f(z):
         """
 @tj.local
 def f(z):
-    return z in «range(3)»
+    return z in «range(int(z), 9, 2)»
 """,
         "f",
         "'in' over something that is no tuple of numbers",
@@ -910,7 +910,7 @@ def f(z):
         """
 @tj.local
 def f(z):
-    a, «*b» = z, 1, 2
+    a, b = max(«*z», 1), 2
     return z
 """,
         "f",
@@ -1602,12 +1602,12 @@ def f(z):
         """
 @tj.local
 def f(z):
-    (a, b), c = «(z, 1)», 2
+    «(a, b)», c = z, 2
     return a
 """,
         "f",
-        "a tuple as a value",
-        "tuples are for return, and for assigning several variables at once",
+        "an assignment to (a, b)",
+        "assign to plain variables",
     ),
     "return helper tuple nested": (
         """
@@ -1946,12 +1946,12 @@ def f(z):
         """
 @tj.local
 def f(z):
-    x = «{1: 2}»
+    x = «{z: 2}»
     return z
 """,
         "f",
-        "a dict",
-        "use if and elif, or keyword-only parameters",
+        "a dict whose keys are no literal integers or texts",
+        "write them out: {1: a, 2: b}; look other numbers up in an array",
     ),
     "lambda as a value": (
         """
@@ -1972,8 +1972,8 @@ def f(z):
     return g(z, **«{}»)
 """,
         "f",
-        "a dict",
-        "use if and elif, or keyword-only parameters",
+        "** in a call",
+        "write the arguments out",
     ),
     "twice given": (
         """

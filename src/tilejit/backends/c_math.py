@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import ctypes.util
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,13 @@ _NAMES = {n: n for n in ("acos", "acosh", "asin", "asinh", "atanh", "cosh", "erf
 """Functions of ``math`` -> what C calls them."""
 
 
+_NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+                "pow": "power"}  # fmt: skip
+
+
 @functools.cache
-def c_math(name: str, compute: Any) -> Callable[[Any], float] | None:
-    """Returns a function of one float32 or float64; None where the C library has none of its name.
+def c_math(name: str, compute: Any) -> Callable[..., float]:
+    """Returns a function of float32 or float64.
 
     Example:
         >>> import math
@@ -33,7 +38,7 @@ def c_math(name: str, compute: Any) -> Callable[[Any], float] | None:
         with contextlib.suppress(AttributeError):
             function = getattr(library, _NAMES[name] + "f" * (compute is np.float32))
     if function is None:
-        return None
+        return functools.partial(_float_math, name)
     kind = ctypes.c_float if compute is np.float32 else ctypes.c_double
     function.argtypes, function.restype = [kind], kind
     return lambda value: float(function(value))
@@ -43,3 +48,16 @@ def c_math(name: str, compute: Any) -> Callable[[Any], float] | None:
 def _library() -> ctypes.CDLL | None:
     name = ctypes.util.find_library("m")
     return None if name is None else ctypes.CDLL(name)
+
+
+def _float_math(name: str, *values: Any) -> float:
+    """A function of ``math`` that follows C instead of raising."""
+    function = getattr(np, _NUMPY_NAMES.get(name, name), None)
+    if function is not None:
+        return float(function(*values))
+    try:
+        return float(getattr(math, name)(*values))
+    except ValueError:
+        return math.nan
+    except OverflowError:
+        return math.inf

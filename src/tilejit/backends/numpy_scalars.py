@@ -41,6 +41,7 @@ class NumpyFunctions:
 
     def kind_of(self, own: Mapping[Function, Kind], dtype: Any) -> Kind:
         """The kind of a dtype that a body names, as the body sees it."""
+        dtype = getattr(dtype, "__wrapped__", dtype)  # of what arrays are given to, too
         named = (kind for kind, function in self._found.items() if function is dtype)
         return own[dtype] if dtype in own else kind_of_dtype(next(named, dtype))
 

@@ -60,6 +60,11 @@ class Rewrite(ast.NodeTransformer):
         self.generic_visit(node)
         return _called(node, "list", node)
 
+    def visit_Dict(self, node: ast.Dict) -> ast.expr:
+        """A dict of the body's own."""
+        self.generic_visit(node)
+        return _called(node, "dict", node)
+
     visit_ListComp = visit_List  # noqa: N815 - as ast calls it
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:

@@ -12,7 +12,6 @@ import builtins
 import copy
 import functools
 import inspect
-import math
 import operator
 import threading
 from types import FunctionType, ModuleType, SimpleNamespace
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends.c_math import c_math
-from tilejit.backends.local_arrays import Arrays
+from tilejit.backends.local_arrays import Arrays, LocalArray, LocalDict, by_element
 from tilejit.backends.numpy_scalars import NumpyFunctions
 from tilejit.backends.operators import OPERATORS, Rewrite
-from tilejit.backends.tables import table_of
+from tilejit.backends.tables import Elements, table_of, whole_of
+from tilejit.backends.whole_arrays import Functions
 from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
 from tilejit.compiler.captured import TABLES, is_valid, plain_number
 from tilejit.compiler.folding import folded
@@ -34,7 +34,8 @@ from tilejit.compiler.names import Names
 from tilejit.compiler.numpy_names import math_name
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.source import bare
-from tilejit.compiler.written import WRITTEN
+from tilejit.compiler.whole_calls import BY_TABLE
+from tilejit.compiler.written import OVER_ARRAYS, WRITTEN
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from tilejit.compiler.numpy_names import Formula
     from tilejit.compiler.source import FunctionSource
 
-_NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
-                "pow": "power"}  # fmt: skip
 _LEAST, MOST = -(2**63), 2**63 - 1
 _NUMBERS = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: None}
 """What numbers from and for C are in Python; floats from C are of the compute dtype."""
@@ -85,9 +84,10 @@ class Scalars:
         self._numpy = NumpyFunctions(self._float, self._int, functools.cache(self._formula))
         kinds = functools.partial(self._numpy.kind_of, {self._float: Kind.FLOAT, self._int: Kind.INT})
         self._arrays = Arrays(self._float, kinds, validity, lambda: notes.found.add("missing"))
+        self._whole = Functions(self._arrays, self._operator, self._function)
         self._builtins = {
             "min": functools.partial(self._extreme, operator.lt), "int": self._int, "float": self._float,
-            "abs": self._abs, "max": functools.partial(self._extreme, operator.gt), "round": self._round,
+            "abs": self._mapped(self._abs), "max": functools.partial(self._extreme, operator.gt), "round": self._round,
             "divmod": lambda a, b: (self._operator("floordiv")(a, b), self._operator("mod")(a, b)),
             "sum": self._sum, "list": self._arrays.listed, "sorted": self._arrays.sorted,
         }  # fmt: skip
@@ -115,7 +115,8 @@ class Scalars:
     def namespace(self) -> dict[str, Any]:
         """What a rewritten text sees: operators and built-in functions."""
         names: dict[str, Any] = {f".{name}": self._operator(name) for name in OPERATORS.values()}
-        names |= {".literal": self.compute, ".truth": bool, ".pow": self._pow, ".neg": self._neg}
+        names |= {".literal": self.compute, ".truth": _truth, ".pow": self._power, ".neg": self._mapped(self._neg)}
+        names[".dict"] = lambda entries: LocalDict(entries, self._arrays.missing)
         names |= {
             ".float": self._joined,
             ".list": self._arrays.listed,
@@ -127,15 +128,17 @@ class Scalars:
     def _values(self, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         return None if values is None else tuple(map(self._value, values))
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any) -> Any:  # noqa: PLR0911 - one for each kind of thing
         """What a captured object is in a body."""
+        if (made := self._arrays.of(value)) is not None:
+            return made
         number = plain_number(value)
         if number is not None:
             return self.compute(number) if isinstance(number, float) else number
         if isinstance(value, (*TABLES, frozenset)):
             return self._collection(value)
         if (numpy := self._numpy.find(value)) is not None:
-            return numpy
+            return self._mapped(numpy)
         if isinstance(value, (ModuleType, type)) and getattr(builtins, value.__name__, None) is not value:
             return _Patched(self, value)
         if is_library(value):
@@ -145,6 +148,8 @@ class Scalars:
     def _collection(self, value: Any) -> Any:
         """What a captured tuple, list, dict, array or frozenset is in a body."""
         table = table_of(value, self.compute, self.notes.note_outside)
+        if isinstance(table, Elements):
+            table.made = self._arrays.of_table
         if table is not None or not isinstance(value, (tuple, frozenset)):
             return value if table is None else table
         return (tuple if isinstance(value, tuple) else frozenset)(map(self._value, value))
@@ -158,15 +163,17 @@ class Scalars:
 
     def _function(self, value: Any) -> Any:
         """What a captured function is in a body."""
+        if id(value) in OVER_ARRAYS:
+            return self._whole.over(self.function(core_source(WRITTEN[id(value)])))
+        is_written = id(value) in WRITTEN and not any(value is f for f in BY_TABLE)
         value = WRITTEN.get(id(value), getattr(value, "__tilejit_body__", value))
-        made = self._arrays.of(value)
-        if made is not None:
-            return made
+        if is_written:
+            return self._mapped(self.function(core_source(value)))
         name = getattr(value, "__name__", "")
         if value is is_valid:
             return self.validity
         if (mathematical := math_name(value)) in self._math:
-            return self._math[mathematical]
+            return self._mapped(self._math[mathematical])
         if name in self._builtins and value is getattr(builtins, name):
             return self._builtins[name]
         plain = getattr(value, "py_func", value)
@@ -179,19 +186,35 @@ class Scalars:
             return lambda value: self._int(value if isinstance(value, int) else getattr(np, name)(value))
         if MATH[name][1] is Kind.BOOL:
             return lambda value: bool(getattr(np, name)(self._float(value)))
-        function = c_math(name, self.compute) or functools.partial(_float_math, name)
+        function = c_math(name, self.compute)
         return lambda *values: self.compute(function(*map(self._float, values)))
 
     def _operator(self, name: str) -> Callable[[Any, Any], Any]:
         function = getattr(self, f"_{name}")
 
         def operate(a: Any, b: Any) -> Any:
+            if isinstance(a, _WHOLE) or isinstance(b, _WHOLE):
+                return self._whole.of_whole(name, whole_of(a), whole_of(b))
             a, b = _plain(a), _plain(b)
             if isinstance(a, np.floating) or isinstance(b, np.floating):
                 a, b = self._float(a), self._float(b)
             return function(a, b)
 
         return operate
+
+    def _mapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of numbers, which of arrays goes through their elements."""
+
+        def mapped(*values: Any, **named: Any) -> Any:
+            if any(isinstance(v, (LocalArray, Elements)) for v in values):
+                return by_element(functools.partial(function, **named), *map(whole_of, values))
+            return function(*values, **named)
+
+        mapped.__wrapped__ = function  # type: ignore[attr-defined]
+        return mapped
+
+    def _power(self, a: Any, b: Any, *, literal: bool) -> Any:
+        return self._mapped(functools.partial(self._pow, literal=literal))(a, b)
 
     def _formula(self, formula: Formula) -> Callable[..., Any]:
         arguments = ast.parse(f"lambda {', '.join(formula.parameters)}: 0", mode="eval")
@@ -266,6 +289,9 @@ class Scalars:
     def _extreme(self, better: Callable[[Any, Any], bool], *values: Any) -> Any:
         """Python's own min and max, of which the result is a float where any argument is."""
         values = tuple(map(_plain, values[0] if len(values) == 1 else values))
+        if not values:
+            self._arrays.missing()
+            return self.compute(0)
         if any(isinstance(v, np.floating) for v in values):
             values = tuple(map(self._float, values))
         result = values[0]
@@ -292,6 +318,14 @@ class Scalars:
         return value if isinstance(value, int) else self._int(np.rint(value))
 
 
+_WHOLE = (LocalArray, tuple, Elements)
+
+
+def _truth(value: Any) -> Any:
+    """NumPy's truth values add up to True, and not to 2."""
+    return value if isinstance(value, LocalArray) else bool(value)
+
+
 def _plain(value: Any) -> Any:
     """An integer of a class of its own as an int, which alone NumPy takes for weaker than a float32."""
     return value if type(value) in {int, bool} or isinstance(value, np.floating) else int(value)
@@ -302,19 +336,6 @@ def _wrapped(value: Any) -> Any:
     if isinstance(value, int) and not _LEAST <= value < -_LEAST:
         return (value - _LEAST) % 2**64 + _LEAST
     return value
-
-
-def _float_math(name: str, *values: Any) -> float:
-    """A function of ``math`` that follows C instead of raising."""
-    function = getattr(np, _NUMPY_NAMES.get(name, name), None)
-    if function is not None:
-        return float(function(*values))
-    try:
-        return float(getattr(math, name)(*values))
-    except ValueError:
-        return math.nan
-    except OverflowError:
-        return math.inf
 
 
 class _Patched(SimpleNamespace):

@@ -35,11 +35,16 @@ class Elements(Sequence[Any]):
 
     def __init__(self, owner: Any, items: Sequence[Any], note: Callable[[Outside], None], path: Path = ()) -> None:
         self._owner, self._items, self._note, self._path = owner, items, note, path
+        self.made: Callable[[Any, Sequence[Any]], Any] | None = None
+        """What makes an array of the body's of elements of it."""
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: Any) -> Any:
+        slices = isinstance(index, slice) or (isinstance(index, tuple) and any(isinstance(i, slice) for i in index))
+        if slices and self.made is not None:
+            return self.made(self._owner, self._items)[index]
         found: Any = self
         for one in index if isinstance(index, tuple) else (index,):
             found = found._at(int(one))  # noqa: SLF001 - a row is one of these
@@ -48,11 +53,22 @@ class Elements(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         return map(self._at, range(len(self._items)))
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or self.made is None:
+            raise AttributeError(name)
+        return getattr(self.made(self._owner, self._items), name)
+
     def _at(self, index: int) -> Any:
         if not -len(self._items) <= index < len(self._items):
             self._note(Outside(self._owner, (*self._path, index), len(self._items)))
         item = self._items[index if -len(self._items) <= index < len(self._items) else 0]
         return Elements(self._owner, item, self._note, (*self._path, index)) if isinstance(item, tuple) else item
+
+
+def whole_of(value: Any) -> Any:
+    """A captured table as an array of the body's; anything else is as it is."""
+    is_table = isinstance(value, Elements) and value.made is not None
+    return value.made(value._owner, value._items) if is_table else value  # noqa: SLF001
 
 
 class Entries:

@@ -311,7 +311,7 @@ class Spelled(_Counted):
 
 
 def spelled(tree: ast.FunctionDef, names: Names, given: Mapping[str, int]) -> ast.FunctionDef:
-    """Rewrites a folded tree in place where it has arrays or tuples."""
+    """Rewrites a folded tree in place where it has arrays or tuples of numbers."""
     lengths = Lengths(names, given)
     used = -1
     while lengths.used > used:  # the length of one may be that of another

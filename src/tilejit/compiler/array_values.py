@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +87,8 @@ def assign_array(scope: Scope, target: ast.Name, node: ast.expr, lower: Lower) -
         scope.fail(node, f"{name} has {size} elements here and {held.size} elsewhere", "use two names")
     kind, values = _filling(scope, node, size, name, lower)
     kind = kind if held is None else max(kind, held.kind)
-    array = scope.arrays[name] = LocalArray(scope.name(name), kind, size)
+    shape = scope.names.columns.get(name, 0), scope.names.words.get(name, "list")
+    array = scope.arrays[name] = LocalArray(scope.name(name), kind, size, *shape)
     scope.assigned.add(name)
     return values(array)
 
@@ -244,12 +246,29 @@ def lower_element(scope: Scope, node: ast.Subscript, lower: Lower) -> Value | No
     array = array_of(scope, owner, lower)
     if array is None:
         return None
-    if isinstance(node.slice, ast.Tuple):
-        scope.fail(node, f"{ast.unparse(node)} has {len(node.slice.elts)} indices",
-                   "arrays have one dimension: h[3 * i + j]")  # fmt: skip
-    return element(
-        array, lower_index(scope, node, node.slice, array.size, of=f"the array {_shown(owner)}", lower=lower)
-    )
+    return element(array, _place(scope, node, array, lower))
+
+
+def _place(scope: Scope, node: ast.Subscript, array: LocalArray, lower: Lower) -> ast.expr:
+    """Where an element lies in its array, which it does."""
+    owner, index = getattr(node.value, "id", ""), node.slice
+    of = f"the dict {owner[6:]}" if owner.startswith("@dict_") else f"the array {_shown(node.value)}"
+    if isinstance(index, ast.Tuple):
+        if not array.columns or len(index.elts) != 2:
+            scope.fail(node, f"{ast.unparse(node)} has {len(index.elts)} indices",
+                       "it has one dimension: h[3 * i + j]")  # fmt: skip
+        sizes = array.size // array.columns, array.columns
+        i, j = (lower_index(scope, node, e, s, of=of, lower=lower) for e, s in zip(index.elts, sizes, strict=True))
+        if isinstance(i, ast.Constant) and isinstance(j, ast.Constant):
+            return ast.Constant(int(i.value) * array.columns + int(j.value))  # type: ignore[arg-type]
+        return ast.BinOp(ast.BinOp(i, ast.Mult(), ast.Constant(array.columns)), ast.Add(), j)
+    count = scope.names.growing.get(owner)
+    if count is None:
+        return lower_index(scope, node, index, array.size, of=of, lower=lower)
+    if isinstance(index, ast.Name) and (index.id == count or index.id.startswith("@each")):
+        return lower(scope, index).node  # there are as many places as elements can come
+    return lower_index(scope, node, index, array.size, of=f"the list {owner}", lower=lower,
+                       count=load(scope.name(count)))  # fmt: skip
 
 
 def _shown(node: ast.expr) -> str:
@@ -291,14 +310,13 @@ def store_element(scope: Scope, target: ast.Subscript, value: Value, lower: Lowe
     array = array_of(scope, owner, lower) if isinstance(owner, ast.Name) else None
     if array is None:
         return None
+    if value.kind > array.kind and owner.id in scope.names.growing:  # type: ignore[attr-defined]
+        array = scope.arrays[owner.id] = replace(array, kind=value.kind)  # type: ignore[attr-defined]
     if value.kind > array.kind:
         scope.fail(target, f"{article(value.kind)} for {ast.unparse(owner)}, {array}",
                    "declare it for what it takes, as tj.zeros(n) or [0.0] * n, or convert the value")  # fmt: skip
-    if isinstance(target.slice, ast.Tuple):
-        scope.fail(target, f"{ast.unparse(target)} has {len(target.slice.elts)} indices", "arrays have one dimension")
     _write(scope, owner)
-    index = lower_index(scope, target, target.slice, array.size, of=f"the array {_shown(owner)}", lower=lower)
-    return store(array, index, cast(value, array.kind))
+    return store(array, _place(scope, target, array, lower), cast(value, array.kind))
 
 
 def _write(scope: Scope, array: ast.expr) -> None:

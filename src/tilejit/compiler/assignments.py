@@ -42,6 +42,12 @@ def lower_assignment(scope: Scope, node: ast.Assign) -> Lowered:
     scope.whole = node.value
     if len(node.targets) > 1:
         return _assign_many(scope, node)
+    if isinstance(target, ast.Tuple) and any(isinstance(t, ast.Tuple) for t in target.elts):
+        target, value = _flattened(target, node.value)
+        nested = next((t for t in target.elts if isinstance(t, ast.Tuple)), None)
+        if nested is not None:
+            _store(scope, nested, Value(ast.Constant(0), Kind.INT))  # which refuses it
+        return lower_assignment(scope, ast.copy_location(ast.Assign([target], value), node))
     made = _made(scope, target, node.value)
     if made is not None:
         return made, True
@@ -53,6 +59,21 @@ def lower_assignment(scope: Scope, node: ast.Assign) -> Lowered:
     store = _store(scope, target, lower(scope, node.value), interval_of(node.value, {}))
     _note_interval(scope, target, node.value, is_bound=getattr(node, "is_bound", False))
     return [store], True
+
+
+def _flattened(target: ast.Tuple, value: ast.expr) -> tuple[ast.Tuple, ast.expr]:
+    """``(a, b), c = (x, y), z`` as ``a, b, c = x, y, z``, where a tuple in each place tells."""
+    if not isinstance(value, ast.Tuple) or len(value.elts) != len(target.elts):
+        return target, value
+    targets: list[ast.expr] = []
+    values: list[ast.expr] = []
+    for each, given in zip(target.elts, value.elts, strict=True):
+        pair = _flattened(each, given) if isinstance(each, ast.Tuple) else (each, given)
+        is_taken = isinstance(pair[0], ast.Tuple) and isinstance(pair[1], ast.Tuple)
+        targets += pair[0].elts if is_taken else [pair[0]]  # type: ignore[attr-defined]
+        values += pair[1].elts if is_taken else [pair[1]]  # type: ignore[attr-defined]
+    return (ast.copy_location(ast.Tuple(targets, ast.Store()), target),
+            ast.copy_location(ast.Tuple(values, ast.Load()), value))  # fmt: skip
 
 
 def _makes_arrays(scope: Scope, target: ast.Tuple, value: ast.expr) -> bool:

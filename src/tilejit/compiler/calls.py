@@ -232,6 +232,8 @@ _INSTEAD = {
     **dict.fromkeys(("matmul", "vecdot", "matvec", "vecmat"), "write np.dot(a, b) of two arrays, or the sums out"),
     **dict.fromkeys(("size", "ndim", "shape"), "write len(a)"), "fsum": "write sum(a)",
     **dict.fromkeys(("nextafter", "spacing", "ulp"), "write abs(x) * np.finfo(np.float32).eps, which is near it"),
+    "unique": "sort them, and count where neighbours differ", "det": "write the products out", "solve": "write it out",
+    **dict.fromkeys(("bincount", "histogram"), "count in a loop: h = tj.zeros(8, dtype=int); h[k] += 1"),
     "dist": "write math.hypot(x1 - x2, y1 - y2)", "select": "write if and elif", "isnat": "ask tj.is_valid(z)",
 }  # fmt: skip
 """What to write instead of functions that a body may not call."""

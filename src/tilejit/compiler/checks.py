@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tilejit.compiler.folding import is_for_debugging
 from tilejit.compiler.numpy_names import is_number_text
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from tilejit.compiler.source import FunctionSource
 
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.For, ast.While, ast.Break, ast.Continue,
-               ast.Return, ast.Pass)  # fmt: skip
+               ast.Return, ast.Pass, ast.Delete)  # fmt: skip
 _EXPRESSIONS = (ast.Constant, ast.Name, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call,
-                ast.Subscript, ast.Tuple, ast.Attribute, ast.List, ast.ListComp, ast.GeneratorExp)  # fmt: skip
+                ast.Subscript, ast.Tuple, ast.Attribute, ast.List, ast.ListComp, ast.GeneratorExp,
+                ast.Slice, ast.Starred, ast.Dict)  # fmt: skip
 _CONTAINS = (ast.In, ast.NotIn)
 
 _LOOP = "write a for loop that adds up in a variable"
@@ -28,7 +29,7 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "SetComp": ("a set comprehension", _LOOP),
     "DictComp": ("a dict comprehension", _LOOP),
     "Set": ("a set", _SCALARS),
-    "Dict": ("a dict", "use if and elif, or keyword-only parameters"),
+    "Dict": ("a dict where one value is needed", "assign it first: d = {1: a, 2: b}; d[k]"),
     "Lambda": ("a lambda as a value", "give it a name at the top of the body, and call it: g = lambda v: …, then g(z)"),
     "FunctionDef": ("a function that is made in a branch or a loop", _TOP),
     "ClassDef": ("a class inside a body", "a body has scalars only"),
@@ -82,7 +83,7 @@ def _check_block(source: FunctionSource, block: list[ast.stmt]) -> None:
         if isinstance(statement, ast.Expr):
             _check_bare_expression(source, statement)
         elif not isinstance(statement, _STATEMENTS):
-            _refuse(source, statement)
+            refuse(source, statement)
         else:
             _check_parts(source, statement)
 
@@ -92,14 +93,19 @@ def _check_parts(source: FunctionSource, statement: ast.stmt) -> None:
         _check_block(source, getattr(statement, name, []))
     for name, value in ast.iter_fields(statement):
         for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, ast.expr) and name != "annotation":
+            if isinstance(part, ast.expr) and name != "annotation" and not _names_flag(statement, part):
                 _check_expression(source, part)
+
+
+def _names_flag(statement: ast.stmt, value: ast.expr) -> bool:
+    """Whether a statement gives a variable a text or None."""
+    return isinstance(statement, ast.Assign) and statement.value is value and _is_flag(value)
 
 
 def _check_expression(source: FunctionSource, node: ast.AST) -> None:
     """Refuses the outermost thing that the language does not have."""
     if isinstance(node, (ast.expr, ast.Slice)) and not isinstance(node, _EXPRESSIONS):
-        _refuse(source, node)
+        refuse(source, node)
     if isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float)):
         what = {str: "a string", bytes: "a string", complex: "a complex number"}.get(type(node.value), repr(node.value))
         instead = "a body has numbers, True and False only; math.nan is no result"
@@ -119,6 +125,8 @@ def _check_expression(source: FunctionSource, node: ast.AST) -> None:
 
 def _compared_flags(node: ast.AST) -> list[ast.expr]:
     """Texts and None that a captured flag may be compared with, that are a key, or that say "no bound" in a call."""
+    if isinstance(node, ast.Dict):
+        return [k for k in node.keys if k is not None and _is_flag(k)]
     if isinstance(node, ast.Subscript):
         return [node.slice] if _is_flag(node.slice) else []
     if isinstance(node, ast.Call):
@@ -143,11 +151,16 @@ def _check_bare_expression(source: FunctionSource, statement: ast.Expr) -> None:
         _check_expression(source, value)
         return
     if isinstance(value, (ast.Yield, ast.YieldFrom, ast.Await)):
-        _refuse(source, value)
+        refuse(source, value)
     source.fail(statement, "an expression whose value is not used", "assign it to a variable, or leave it out")
 
 
-def _refuse(source: FunctionSource, node: ast.AST) -> None:
+def refuse(source: FunctionSource, node: ast.AST) -> NoReturn:
+    """Refuses what the language does not have.
+
+    Raises:
+        KernelError: Always.
+    """
     name = type(node).__name__
     what, instead = _REFUSED.get(name, (f"{name.lower()} in a body", _ARITHMETIC))
     source.fail(node, what, instead)

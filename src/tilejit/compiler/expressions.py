@@ -10,6 +10,7 @@ from tilejit.compiler.array_values import each_raster, lower_element, refuse_who
 from tilejit.compiler.calls import lower_call, refuse_undefined
 from tilejit.compiler.captured import MISSING
 from tilejit.compiler.cells import lower_name, lower_subscript, lower_time
+from tilejit.compiler.checks import refuse
 from tilejit.compiler.elements import lower_contains, lower_table
 from tilejit.compiler.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.kinds import Kind, Quantity, article
@@ -31,7 +32,8 @@ def lower(scope: Scope, node: ast.expr) -> Value:
     Raises:
         KernelError: It is something that the language does not have.
     """
-    return _TABLE[type(node)](scope, node)
+    lowering = _TABLE.get(type(node))
+    return refuse(scope.source, node) if lowering is None else lowering(scope, node)
 
 
 def condition(scope: Scope, node: ast.expr) -> ast.expr:
@@ -124,8 +126,6 @@ def _subscript(scope: Scope, node: ast.Subscript) -> Value:
 
 
 def _binary(scope: Scope, node: ast.BinOp) -> Value:
-    if isinstance(node.op, ast.MatMult):
-        scope.fail(node, "a matrix product", "write the sum out; a body has scalars only")
     left, right = lower(scope, node.left), lower(scope, node.right)
     if isinstance(node.op, _BITS):
         return _bits(scope, node, left, right)

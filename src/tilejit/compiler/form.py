@@ -143,6 +143,10 @@ class LocalArray:
     """Its name in the generated source."""
     kind: Kind
     size: int
+    columns: int = 0
+    """How many columns it has, where it has rows."""
+    word: str = "array"
+    """Whether its author made an "array" or a "list"."""
 
     def __str__(self) -> str:
         return f"an array of {counted(self.size, str(self.kind))}"

@@ -33,10 +33,10 @@ _SHORT = 64
 
 
 def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of: str, lower: Lower,
-                counts: bool = False) -> ast.expr:  # fmt: skip
+                counts: bool = False, count: ast.expr | None = None) -> ast.expr:  # fmt: skip
     """Lowers the index of one of ``size`` elements, which ``node`` is; ``of`` says of what.
 
-    With ``counts`` it is a number of elements instead, 0 to ``size``.
+    With ``counts`` it is a number of elements instead, 0 to ``size``; ``count`` is how many of them are there.
 
     Raises:
         KernelError: It is no integer, or a literal that lies outside.
@@ -47,22 +47,24 @@ def lower_index(scope: Scope, node: ast.expr, index: ast.expr, size: int, *, of:
     if value.kind is not Kind.INT:
         what = "a number of elements" if counts else "an index"
         scope.fail(index, f"{what} of {of} is {article(value.kind)}", "elements are numbered: write int(x)")
-    if isinstance(value.node, ast.Constant):
+    if isinstance(value.node, ast.Constant) and count is None:
         return _literal(scope, node, int(value.node.value), size, of, counts=counts)  # type: ignore[arg-type]
     low, high = settled_span(scope, index)
     last = size if counts else size - 1
-    if low >= 0 and high <= last:
+    if low >= 0 and high <= last and count is None:
         return value.node
     held = scope.held("index", value.node)
     if low < 0 and not counts:
-        from_end = ast.BinOp(held, ast.Add(), ast.Constant(size))
+        from_end = ast.BinOp(held, ast.Add(), count or ast.Constant(size))
         is_negative = ast.Compare(held, [ast.Lt()], [ast.Constant(0)])
         held = scope.held("index", call("_select", is_negative, from_end, held))
-        if low >= -size and high <= last:
+        if low >= -size and high <= last and count is None:
             return held
-    scope.program.asked[node] = Asked(ALL, scope.source, node, f"{of}, which has {counted(size, 'element')}")
+    long = f", which has {counted(size, 'element')}" if count is None else ""
+    scope.program.asked[node] = Asked(ALL, scope.source, node, of + long)
     inside = ast.BinOp(ast.Compare(held, [ast.GtE()], [ast.Constant(0)]), ast.BitAnd(),
-                       ast.Compare(held, [ast.LtE()], [ast.Constant(last)]))  # fmt: skip
+                       ast.Compare(held, [ast.LtE()], [ast.Constant(last)] if count is None else
+                                   [ast.BinOp(count, ast.Sub(), ast.Constant(1))]))  # fmt: skip
     scope.remark("missing", ast.UnaryOp(ast.Not(), inside))
     # The element is read whether or not it is there.
     return call("_maximum", call("_minimum", held, ast.Constant(last)), ast.Constant(0))

@@ -37,12 +37,13 @@ from tilejit.compiler.neighbours import has_neighbours, window_parameters
 from tilejit.compiler.passes import narrowed
 from tilejit.compiler.rewriting import core_source
 from tilejit.compiler.scope import RESERVED, Program, Scope, Value, aside, cast
+from tilejit.compiler.sequences import structure_of, written_out
 from tilejit.compiler.statements import joined_kinds, lower_block
 from tilejit.compiler.tables import changing
 from tilejit.compiler.unrolling import LIMIT, unroll
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tilejit.compiler.c_functions import CFunction
     from tilejit.compiler.kinds import Kind
@@ -176,7 +177,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
            literals: dict[str, int], arrays: dict[str, LocalArray], tables: dict[str, Any],
            tuples: dict[str, int]) -> Function:  # fmt: skip
     """Lowers a function for the kinds, literals, arrays, tables, tuples of a call, once for all calls of these."""
-    long = {name: (array.kind, array.size) for name, array in arrays.items()}
+    long = {name: (array.kind, array.size, array.columns, array.word) for name, array in arrays.items()}
     given_tables = {name: id(table) for name, table in tables.items()}
     key = (source.function, *(tuple(part.items()) for part in (windows, kinds, literals, long, given_tables, tuples)))
     if key in program.functions:
@@ -193,8 +194,7 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     renamed |= {n: f"_{n.replace('@', '_of_')}" for n in windows if "@" in n}
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
     given = {name: LocalArray(renamed.get(name, name), *rest) for name, rest in long.items()}
-    lengths = {name: array.size for name, array in given.items()} | tuples
-    tree = unroll(source.tree, names, literals, functools.partial(spelled, names=names, given=lengths),
+    tree = unroll(source.tree, names, literals, functools.partial(_spelled, names=names, given=given, tuples=tuples),
                   LIMIT if is_helper else program.limit)  # fmt: skip
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))
@@ -225,6 +225,15 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
                                       result=result)  # fmt: skip
     program.writers |= {program.functions[key].name} if scope.writes else set()
     return program.functions[key]
+
+
+def _spelled(tree: ast.FunctionDef, names: Names, given: Mapping[str, LocalArray],
+             tuples: Mapping[str, int]) -> ast.FunctionDef:  # fmt: skip
+    """Rewrites a folded tree where it has arrays or tuples."""
+    shapes = {name: (array.word, structure_of(array)) for name, array in given.items()}
+    names.columns |= {name: array.columns for name, array in given.items() if array.columns}
+    written = written_out(tree, names, shapes | {name: ("tuple", (None,) * size) for name, size in tuples.items()})
+    return spelled(written, names, {name: array.size for name, array in given.items()} | dict(tuples))
 
 
 def _as_long(tree: ast.FunctionDef, stacks: Sequence[str], layers: int) -> dict[str, int]:

@@ -41,6 +41,14 @@ class Names:
         """What is as long as there are layers, as it is written (``len(t)``, or a variable of that), and how long."""
         self.is_sized = False
         """Whether an array was found to be so long."""
+        self.columns: dict[str, int] = {}
+        """How many columns arrays of two dimensions have."""
+        self.words: dict[str, str] = {}
+        """Whether variables are an "array" or a "list"."""
+        self.growing: dict[str, str] = {}
+        """Lists that grow, and the variables that count their elements."""
+        self.masks: set[str] = set()
+        """Arrays of truth values."""
         self.tuples: dict[str, list[str]] = {}
         """Tuples of parameters, ``rasters`` of ``*rasters``, and what their elements are called: ``rasters@2``."""
 

@@ -106,15 +106,14 @@ def math_name(function: object) -> str | None:
 def as_operators(node: ast.Call, resolve: Callable[[ast.expr], Any]) -> ast.expr:
     """Returns a call as the operators that it means (``pow(x, 2)`` is ``x ** 2``), or the call itself."""
     function, arguments = resolve(node.func), node.args
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "item" and not arguments:
+        return node.func.value  # a number is one
     names = found_in(_KEYWORDS, function) or ()
     if node.keywords and [k.arg for k in node.keywords] == list(names[len(arguments) :][: len(node.keywords)]):
         arguments = [*arguments, *(k.value for k in node.keywords)]
         return ast.copy_location(ast.Call(node.func, arguments, []), node)
     if node.keywords or not arguments:
         return node
-    if function is np.array and len(arguments) == 1 and isinstance(arguments[0], (ast.List, ast.Tuple, ast.ListComp)):
-        elements = arguments[0]
-        return ast.List(elements.elts, ast.Load()) if isinstance(elements, ast.Tuple) else elements
     if math_name(function) == "hypot" and len(arguments) > 2:
         inner = ast.copy_location(ast.Call(node.func, arguments[:-1], []), node)
         return ast.copy_location(ast.Call(node.func, [inner, arguments[-1]], []), node)

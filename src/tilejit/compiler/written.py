@@ -204,13 +204,13 @@ def mean(a: Any) -> Any:
     return sum(a) / len(a)
 
 
-def var(a: Any) -> Any:
+def var(a: Any, ddof: int = 0) -> Any:
     middle = sum(a) / len(a)
-    return sum((v - middle) ** 2 for v in a) / len(a)
+    return sum((v - middle) ** 2 for v in a) / (len(a) - ddof)
 
 
-def std(a: Any) -> Any:
-    return math.sqrt(var(a))
+def std(a: Any, ddof: int = 0) -> Any:
+    return math.sqrt(var(a, ddof))
 
 
 def total(a: Any) -> Any:
@@ -293,11 +293,27 @@ def dot(a: Any, b: Any) -> Any:
 
 
 def median(a: Any) -> Any:
-    return arrays.median(a, len(a))
+    return arrays.median(a, len(a)) if len(a) > 0 else math.nan
 
 
 def percentile(a: Any, q: Any) -> Any:
     return arrays.percentile(a, len(a), q)
+
+
+def quantile(a: Any, q: Any) -> Any:
+    return arrays.percentile(a, len(a), q * 100)
+
+
+def count_nonzero(a: Any) -> Any:
+    return sum(1 for v in a if v != 0)
+
+
+def norm(a: Any) -> Any:
+    return math.sqrt(sum(v * v for v in a))
+
+
+def trapezoid(a: Any) -> Any:
+    return sum((a[k] + a[k - 1]) / 2 for k in range(1, len(a)))
 
 
 _NUMBERS: dict[Callable[..., Any], tuple[str, ...]] = {
@@ -315,6 +331,8 @@ _OVER_ARRAYS: dict[Callable[..., Any], tuple[str, ...]] = {
     largest: ("np.max", "np.amax"), smallest: ("np.min", "np.amin"), nanmax: ("np.nanmax",), nanmin: ("np.nanmin",),
     nansum: ("np.nansum",), nanmean: ("np.nanmean",), ptp: ("np.ptp",), argmax: ("np.argmax",), argmin: ("np.argmin",),
     dot: ("np.dot", "np.vdot", "np.inner"), median: ("np.median",), percentile: ("np.percentile",),
+    quantile: ("np.quantile",), count_nonzero: ("np.count_nonzero",), norm: ("np.linalg.norm",),
+    trapezoid: ("np.trapezoid",),
 }  # fmt: skip
 
 
