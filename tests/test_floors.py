@@ -39,6 +39,7 @@ HEAVY = {
     "distributed": {"engine"},
     "mpi4py": {"engine"},
     "matplotlib": {"comparison"},
+    "pyproj": {"formats"},
 }
 """Package -> the only folders and modules that import it."""
 LAZY = {*HEAVY, "rich", "scipy"}

@@ -83,6 +83,7 @@ _LAZY = {
     "Report": "tilejit.engine.pipeline.report:Report",
     "Window": "tilejit.window:Window",
     "Tile": "tilejit.raster.asynchronous:Tile",
+    "align": "tilejit.raster.aligning:align",
     "asave": "tilejit.raster.asynchronous:asave",
     "compare": "tilejit.comparison.compare:compare",
     "from_array": "tilejit.raster.making:from_array",
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction
     from tilejit.kernel.zonal import histogram, percentile, zonal
+    from tilejit.raster.aligning import align
     from tilejit.raster.arithmetic import where
     from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.iterating import iterate
@@ -163,6 +165,7 @@ __all__ = [
     "X",
     "Y",
     "__version__",
+    "align",
     "asave",
     "block",
     "chain",

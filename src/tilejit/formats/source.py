@@ -113,10 +113,24 @@ def make_ready(source: Source, threads: int, blocks: int = 0) -> None:
         ready(threads, blocks)
 
 
+def made_of(source: Source) -> tuple[Source, tuple[Callable[[Source], Source], ...]]:
+    """What a source is made of, and what makes it of that in another process, one after the other.
+
+    A source that is made of another one says so by its member ``made_of``: that one, and a function of it that can be
+    pickled. Any other is made of itself, by nothing.
+    """
+    told: tuple[Source, Callable[[Source], Source]] | None = getattr(source, "made_of", None)
+    if told is None:
+        return source, ()
+    first, makers = made_of(told[0])
+    return first, (*makers, told[1])
+
+
 class Source(Protocol):
     """What windows are read from; `read` may be called from several threads at once.
 
-    Two members more are optional: ``storage``, see `storage_of`, and ``ready(threads, blocks)``, see `make_ready`.
+    Members more are optional: ``storage``, see `storage_of`; ``ready(threads, blocks)``, see `make_ready`; and
+    ``made_of``, see `made_of`.
     """
 
     @property
@@ -206,6 +220,11 @@ class ScaledSource:
         bands = tuple(_values_of(band) if band.is_scaled else band for band in counts.bands)
         storage = replace(stored, scales=scales, tags=tags)
         return cls(counts, counts.name, counts.grid, bands, counts.block, storage)
+
+    @property
+    def made_of(self) -> tuple[Source, Callable[[Source], Source]]:
+        """See `made_of`."""
+        return self.counts, ScaledSource.of
 
     def read(
         self, bands: tuple[int, ...], window: Window, out: NDArray[Any], valid: NDArray[np.uint8] | None = None

@@ -126,7 +126,8 @@ def check_one_grid(rasters: Sequence[LazyRaster], names: Sequence[str]) -> None:
             raise GridMismatchError(
                 f"{names[0]} ({first.label}) and {name} ({raster.label}) lie on different grids\n"
                 f"  {first.label}: {first.grid}\n  {raster.label}: {raster.grid}\n"
-                f"  {'; '.join(differences)}\n  warp one onto the other's grid first (gdalwarp, rioxarray)"
+                f"  {'; '.join(differences)}\n  warp one onto the other's grid, as second.to(first), or "
+                "all onto one, as tj.align(first, second)"
             )
 
 

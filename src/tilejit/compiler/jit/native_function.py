@@ -85,9 +85,15 @@ class NativeFunction:
 
     @classmethod
     @functools.cache
-    def of_loops(cls, path: Path, name: str) -> NativeFunction:
-        """Returns a function of a file of plain Python loops, which names those that are compiled in ``COMPILED``."""
-        return cls(path.read_text("utf-8") + _COMPILE_LOOPS, name, f"{path.stem}_{name}")
+    def of_loops(cls, path: Path, name: str, *before: Path) -> NativeFunction:
+        """Returns a function of a file of plain Python loops, which names those that are compiled in ``COMPILED``.
+
+        Among them it names those that it imports from files of loops ``before`` it, with which it becomes one text.
+        """
+        first, *more = (each.read_text("utf-8") for each in (*before, path))
+        more = [re.sub(r"^from (__future__|tilejit).*\n", "", text, flags=re.MULTILINE) for text in more]
+        text = "\n\n".join([first, *more])
+        return cls(text + _COMPILE_LOOPS, name, f"{path.stem}_{name}")
 
     def __call__(self, *arguments: Any) -> int:
         """Calls it, compiling it for new types of arguments."""

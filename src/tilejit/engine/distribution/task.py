@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 import threading
@@ -21,14 +22,14 @@ from tilejit.formats.files import check_unchanged, local_file
 from tilejit.formats.gdal.library import Environment
 from tilejit.formats.publishing import sweep, write_new
 from tilejit.formats.registry import is_opened_by_name, open_source
-from tilejit.formats.source import ScaledSource, Source, storage_of
+from tilejit.formats.source import Source, made_of, storage_of
 from tilejit.formats.target import hidden_beside
 from tilejit.kernel.crossing import crossing_of
 from tilejit.system.identity import FileIdentity, origin, temporary_folder
 from tilejit.system.program import require_guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tilejit.backends import Launch
     from tilejit.engine.partials import State
@@ -47,7 +48,7 @@ class Input:
     """A source by the name that opens it in another process."""
 
     name: str  # the file
-    is_scaled: bool  # whether its values are read, and not its counts
+    makers: tuple[Callable[[Source], Source], ...]  # what makes of it what is read: its values, or its cells elsewhere
     states: tuple[tuple[str, FileState, FileIdentity], ...]
     """What told its files from others where the run was planned, and their folders: workers elsewhere may have copies.
     """
@@ -65,7 +66,11 @@ class Input:
         check_unchanged(source.name, storage.files)
         places = {file: local_file(file) or Path(file) for file in storage.files}  # of one in an archive, the archive's
         states = tuple((f, s, FileIdentity.of(places[f].parent)) for f, s in storage.files.items() if s is not None)
-        return cls(source.name, isinstance(source, ScaledSource), states, storage.environment or Environment())
+        return cls(source.name, made_of(source)[1], states, storage.environment or Environment())
+
+    def made_of(self, file: Source) -> Source:
+        """What is read, of the file once it is open."""
+        return functools.reduce(lambda source, make: make(source), self.makers, file)
 
     def open(self) -> Source:
         """Opens the file, in a worker, where it must be the one that the run was planned with."""
@@ -109,9 +114,9 @@ class JobSpec:
         kernels: tuple[Kernel, ...] = pickle.loads(self.kernels)  # noqa: S301 - from who runs the job
         for kernel, fingerprint in zip(kernels, self.fingerprints, strict=True):
             _check_same(kernel, fingerprint)
-        files = {i: replace(i, is_scaled=False) for i in self.inputs if isinstance(i, Input)}
+        files = {i: replace(i, makers=()) for i in self.inputs if isinstance(i, Input)}
         opened = {file: file.open() for file in dict.fromkeys(files.values())}
-        made = {i: ScaledSource.of(opened[file]) if i.is_scaled else opened[file] for i, file in files.items()}
+        made = {i: i.made_of(opened[file]) for i, file in files.items()}
         sources = tuple(made[i] if isinstance(i, Input) else i for i in self.inputs)
         for read, source in zip(self.plan.reads, sources, strict=True):
             here, there, size = source.grid.shape, self.plan.grid.shape, storage_of(source).stored_bytes

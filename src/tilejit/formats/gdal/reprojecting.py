@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_local = threading.local()  # a thread's own transformers
+_MOST_TRANSFORMERS = 64
 _EDGE_POINTS = 101
 """Points of each edge by which bounds are found in another CRS."""
 
@@ -87,12 +90,18 @@ def _diagonal(bounds: tuple[float, float, float, float]) -> float:
 
 
 def points_in(source: str, target: str, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Coordinates of points in another CRS, x before y in both; NaN where a point has no place there."""
-    load_rasterio()
-    from rasterio.warp import transform
+    """Coordinates of points in another CRS, x before y in both; NaN where a point has no place there.
 
-    with quiet():
-        found = transform(source, target, x.ravel(), y.ravel())
-    there = np.array(found[:2], np.float64).reshape(2, *x.shape)
+    pyproj says so of each point; rasterio refuses all of them for one.
+    """
+    transformers: dict[tuple[str, str], Any] = vars(_local).setdefault("transformers", {})
+    transformer = transformers.get((source, target))
+    if transformer is None:
+        import pyproj
+
+        if len(transformers) > _MOST_TRANSFORMERS:
+            transformers.clear()
+        transformer = transformers[source, target] = pyproj.Transformer.from_crs(source, target, always_xy=True)
+    there = np.array(transformer.transform(x, y), np.float64)
     there[:, ~np.isfinite(there).all(axis=0)] = np.nan
     return there[0], there[1]

@@ -1,0 +1,1 @@
+"""Rasters on another grid: where its cells lie in a source, and what they are made of there."""
