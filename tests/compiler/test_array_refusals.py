@@ -44,6 +44,11 @@ CASES = {
         "a slice with ends known only while running",
         "write a loop: for k in range(first, last)",
     ),
+    "a row at a running place": (
+        "g = np.zeros((2, 3))\n    «g[int(z)]» = 5",
+        "a row of which only the run shows the place is assigned",
+        "go over its columns: m[i, j] = v",
+    ),
     "unlike lengths": (
         "g = «np.array([z, 1]) + np.array([1, 2, 3])»",
         "arrays of unlike shapes: (2,) and (3,)",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tilejit.compiler.array_text import MAKERS, at_place, is_one_of
 from tilejit.compiler.arrays import window
 from tilejit.compiler.folding import folded, literal_range
-from tilejit.compiler.form import copied, load
+from tilejit.compiler.form import copied
 from tilejit.compiler.views import changed_after, owner_of
 from tilejit.compiler.whole_elements import WholeElements, is_repeated
 from tilejit.compiler.wholes import Whole, named
@@ -207,6 +207,10 @@ class Sequences(WholeElements):
             return a
 
         self.by_element(target, pair, Whole("array", places.parts), value)
+        if not all(isinstance(a, ast.Subscript) and isinstance(a.value, ast.Name) for a, _ in pairs):
+            self.fail(
+                target, "a row of which only the run shows the place is assigned", "go over its columns: m[i, j] = v"
+            )
         names = [self.hold(b) for _, b in pairs]
         made = [ast.Assign([ast.Subscript(a.value, a.slice, ast.Store())], n)  # type: ignore[attr-defined]
                 for (a, _), n in zip(pairs, names, strict=True)]  # fmt: skip
@@ -217,11 +221,12 @@ class Sequences(WholeElements):
         grown = self.growing_of(node.target) if isinstance(node.target, ast.Name) else None
         if grown is not None:
             return [at_place(s, node) for s in self.extended(grown, node.value, node)]
-        whole = self.whole(node.target) if isinstance(node.target, ast.Name) else None
-        if whole is None:
+        read = copied(node.target)
+        read.ctx = ast.Load()
+        if isinstance(node.target, ast.Attribute) or self.whole(read) is None:
             self.generic_visit(node)
             return node
-        value = ast.BinOp(load(node.target.id), node.op, node.value)  # type: ignore[union-attr]
+        value = ast.BinOp(read, node.op, node.value)
         return self.visit(ast.copy_location(ast.Assign([node.target], at_place(value, node)), node))
 
     def visit_For(self, node: ast.For) -> Any:

@@ -213,6 +213,7 @@ class WholeElements(LocalDicts):
         place = self.visit(copied(index))
         if len(whole.shape) == 1:
             is_named = isinstance(node.value, ast.Name) and node.value.id not in self.constants
+            is_named = is_named and whole is self.whole(node.value)  # and no row of it
             owner = load(node.value.id) if is_named else ast.Tuple(whole.flat, ast.Load())  # type: ignore[attr-defined]
             return ast.Subscript(at_place(owner, node), place, ast.Load()) if not rest else None
         if rest and isinstance(node.value, ast.Name) and node.value.id in self.names.columns:
