@@ -183,7 +183,7 @@ def test_ctrl_c_ends_both(tmp_path):
     done = _run(tmp_path, """
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     process = compiler().process.process
-    text = "y = x\\n" + "".join(f"    y = y * {k} + x // (y + {k})\\n" for k in range(800)) + "    return y"
+    text = "y = x\\n" + "".join(f"    y = y * {k} + x // (y + {k})\\n" for k in range(6000)) + "    return y"
     try:
         times(0, text)(1)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tilejit.compiler.jit.object_compiler import module_of
+from tilejit.compiler.jit.object_compiler import UnfitError, compile_function, module_of
 
 TEXT = '''"""A module."""
 
@@ -46,3 +46,9 @@ def test_functions_that_use_something_else_are_not(changed, shared):
     assert one._after_next is not two._after_next
     assert (one._after_next(1.5), two._after_next(1.5)) == (3.5, 1.5 + 2 * changed.get("step", 1))
     assert (one._other is two._other) is shared
+
+
+def test_where_numba_may_not_compile_that_is_said():
+    """Then ``njit`` gives back the function that it is given."""
+    with pytest.raises(UnfitError, match="NUMBA_DISABLE_JIT is set"):
+        compile_function(module_of("def plain(x):\n    return x\n", "disabled"), "plain", [])

@@ -394,7 +394,7 @@ def test_a_tile_that_fails_ends_the_loop_with_the_error():
 
 def test_a_kernel_that_fails(tmp_path, monkeypatch):
     class Broken(evaluation.Evaluator):
-        def run(self, buffer, _control):
+        def run(self, buffer, _control, _places):
             raise FloatingPointError(buffer.window)
 
     monkeypatch.setattr("tilejit.engine.pipeline.pipeline.Evaluator", Broken)
