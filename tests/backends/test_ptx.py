@@ -68,7 +68,9 @@ def reports(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_spilled(reports, case, capability):
     report = reports[capability][case]
-    assert report["spill_stores"] == report["spill_loads"] == report["stack"] == 0
+    assert report["spill_stores"] == report["spill_loads"] == 0
+    # A list that grows is put into at running places, which registers have none of.
+    assert (report["stack"] > 0) == (case == "grown")
 
 
 @needs_compiler
@@ -103,7 +105,7 @@ def test_each_cell_is_loaded_once(reports, case):
 @pytest.mark.parametrize("case", [n for n, (k, _) in CASES.items() if all(r.dtype is None for r in k.rasters)])
 def test_indices_are_not_wrapped_around(reports, case):
     # Which hold indices within bounds, loop by a range, or count what they put where.
-    if case not in {"moved", "roughness", "smoothed", "best_pixel", "weighted"}:
+    if case not in {"moved", "roughness", "smoothed", "best_pixel", "weighted", "whole", "grown"}:
         assert reports["9 0"][case]["index_selects"] == 0
 
 

@@ -41,7 +41,7 @@ class Points:
 
 
 def forget():
-    for function in (discovery.collections, discovery._collection, discovery.load_file):
+    for function in (discovery.collections, discovery._collection, discovery._loaded):
         function.cache_clear()
 
 

@@ -196,8 +196,8 @@ def read_expression(text: str, words: Sequence[str], scaled: bool | None = None)
 EXPRESSION is arithmetic on names, each of which an INPUT gives a file: name=file.tif, or 'name=file.tif[3]' for a band.
 Rasters of several bands go band by band. It is read as Python and compiled as a kernel; no other Python is run.
 
-\\b
-tilejit calc "(nir - red) / (nir + red)" 'nir=scene.tif[4]' 'red=scene.tif[3]' -o ndvi.tif
+\b
+tilejit calc "(n - r) / (n + r)" 'n=scene.tif[4]' 'r=scene.tif[3]' -o ndvi.tif
 tilejit calc "where(dem > 0, dem, 0)" dem=dem.tif -o land.tif
 tilejit calc "(dem - dem.mean()) / dem.std()" dem=dem.tif -o scaled.tif
 """)  # fmt: skip

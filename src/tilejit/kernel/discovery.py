@@ -291,19 +291,22 @@ def import_module(name: str) -> ModuleType:
         _fail(name, error)
 
 
-@functools.cache
 def load_file(path: str) -> ModuleType:
     """Imports a file as a module of its own, once; it finds those beside it."""
     file = Path(path)
     if not file.is_file():
         nearby = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
         raise KernelError(f"no file {path}{_near(file.name, nearby, 1) or ': check the path'}")
-    file = file.resolve()
+    return _loaded(file.resolve())  # the program may have another folder by now
+
+
+@functools.cache
+def _loaded(file: Path) -> ModuleType:
     names = itertools.chain([file.stem], (f"{file.stem}_{k}" for k in itertools.count(2)))
     name = next(n for n in names if n not in sys.modules)
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise KernelError(f"{path} cannot be imported as Python")
+        raise KernelError(f"{file} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _see_beside(file.parent)
@@ -314,7 +317,7 @@ def load_file(path: str) -> ModuleType:
         raise
     except Exception as error:  # noqa: BLE001 - importing runs any code
         del sys.modules[name]
-        _fail(path, error)
+        _fail(file.name, error)
     return module
 
 
