@@ -24,7 +24,7 @@ from tilejit.engine.pipeline import journal
 from tilejit.formats import publishing
 
 OPTIONS = {"tile": (64, 128), "profile": {"blockxsize": 64, "blockysize": 64}, "progress": False}
-SHARE = 0.25
+SHARE = 0.8
 """A run is killed at the latest after this share of what a whole one takes, however busy the machine is."""
 
 
@@ -108,7 +108,7 @@ def at_names(dem, folder, overwrite):
 
 
 def at_moments(dem, folder, suffix, kills, seed):
-    journal.SECONDS = 0.02
+    journal.SECONDS = 0.01
     rng, lines, done = random.Random(seed), [], 0  # noqa: S311 - moments, no secrets
     begun = time.monotonic()
     raster(dem).save(folder / f"first{suffix}", executor="serial", **OPTIONS)
