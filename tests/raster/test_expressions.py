@@ -416,7 +416,11 @@ def test_rasters_are_told_apart_by_identity():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda a: a + tj.from_array(np.zeros((3, 3), np.uint16)), GridMismatchError, "expression: .* different grids"),
+        (
+            lambda a: a + tj.from_array(np.zeros((3, 3), np.uint16)),
+            GridMismatchError,
+            r"operand 1 .* and operand 2 .* different grids",
+        ),
         (lambda a: a + A, ParameterError, "ndarray in an expression of Rasters"),
         (lambda a: A * a, ParameterError, "ndarray in an expression of Rasters"),
         (lambda a: (a / 2) & 1, ParameterError, "bitwise_and of floats"),

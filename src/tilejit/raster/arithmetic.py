@@ -203,7 +203,7 @@ def combined(function: Callable[..., Node], operands: Sequence[Operand]) -> Any:
     rasters = [one for one in operands if isinstance(one, Arithmetic)]
     if not rasters:
         raise ParameterError("an expression has at least one Raster: tj.from_array(array) makes one of an array")
-    check_one_grid(rasters, [f"expression: {_label(one)}" for one in rasters])  # type: ignore[arg-type]
+    check_one_grid(rasters, [f"operand {k}" for k in range(1, len(rasters) + 1)])  # type: ignore[arg-type]
     count = max(len(one.bands) for one in rasters)
     odd = [one for one in rasters if len(one.bands) not in {1, count}]
     if odd:

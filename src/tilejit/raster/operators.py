@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from tilejit.errors import ParameterError
 from tilejit.raster.arithmetic import Arithmetic, Operand, applied_by, is_operand
-from tilejit.raster.array_functions import apply_function, apply_ufunc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +144,11 @@ class Operators(Arithmetic):
         return self.round(digits or 0)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        from tilejit.raster.array_functions import apply_ufunc
+
         return apply_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Callable[..., Any], _: Any, inputs: Any, options: Any) -> Any:
+        from tilejit.raster.array_functions import apply_function
+
         return apply_function(function, inputs, options)

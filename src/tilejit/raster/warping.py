@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from tilejit.engine.planning.graph import Band, ResultBand, SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.source import ScaledSource, Source, storage_of
-from tilejit.formats.warping.resampling import Resampling, resampling_of
 from tilejit.grid import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tilejit.formats.warping.resampling import Resampling
     from tilejit.times import Dates
 
 
@@ -54,6 +54,8 @@ class Warping:
             [[2.5, 4.5], [10.5, 12.5]]
         """
         target = grid_wanted(grid)
+        from tilejit.formats.warping.resampling import resampling_of  # which few runs need
+
         asked = None if resampling is None else resampling_of(resampling)
         warped = _memo(target)
         return replace(self, grid=target, bands=tuple(_warped(band, asked, warped) for band in self.bands))  # type: ignore[type-var]
@@ -115,4 +117,6 @@ def default_resampling(band: SourceBand) -> Resampling:
     info, tags = band.info, storage_of(band.source).tags.bands
     table = tags[info.index - 1].table if len(tags) >= info.index else None
     is_byte = info.dtype.kind in "iub" and info.dtype.itemsize == 1
+    from tilejit.formats.warping.resampling import Resampling
+
     return Resampling("nearest" if table is not None or (is_byte and not info.is_scaled) else "bilinear")

@@ -12,7 +12,6 @@ import importlib
 import json
 import linecache
 import os
-import re
 import sys
 import threading
 from types import ModuleType
@@ -31,9 +30,6 @@ DISABLED = "NUMBA_DISABLE_JIT is set, so that nothing is compiled: unset it, or 
 
 _PLAIN = {"Float", "Integer", "IntegerLiteral", "Boolean", "Array", "UniTuple", "Tuple"}
 """Numba's types of which an operator's result depends on nothing else."""
-_OF_MATH = re.compile(r"@njit\(\*\*_MATH\)\ndef (\w+)\(")
-_shared: dict[str, Any] = {}
-"""A function's text, with that of all it uses -> what Numba makes of it."""
 _looked_up: dict[Any, Any] = {}
 """A function's type, a typing context and arguments -> the signature."""
 
@@ -53,23 +49,7 @@ def module_of(text: str, name: str, objects: Mapping[str, Any] | None = None) ->
     vars(module).update(objects or {})
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
     exec(compile(text, file, "exec"), vars(module))  # noqa: S102 - our own source
-    _share(module, text)
     return module
-
-
-def _share(module: ModuleType, text: str) -> None:
-    """Lets a module use functions of the math library that Numba has compiled for another: half the time of a slope.
-
-    One uses constants, each a line of the text, and others like it, each a part: where these are the same, so is it.
-    """
-    parts = text.split("\n\n\n")
-    said = {line.partition(" = ")[0]: line for line in parts[0].splitlines() if " = " in line}
-    for part in parts[1:]:
-        if found := _OF_MATH.match(part):
-            name, function = found[1], getattr(module, found[1])
-            used = getattr(function, "py_func", function).__code__.co_names
-            said[name] = "\n".join([part, said["_MATH"], *(said.get(n, n) for n in used)])
-            setattr(module, name, _shared.setdefault(said[name], function))
 
 
 def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[Any]],
