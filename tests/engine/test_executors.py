@@ -476,7 +476,8 @@ def test_ranks_that_are_told_to_end_before_there_is_work_end(tmp_path):
             run.communicate(timeout=20)
         finally:
             run.kill()
-    assert run.returncode == 128 + signal.SIGTERM
+    # mpiexec tells how a rank ended: 15 of one that the signal itself ended, before it had left that to the first.
+    assert run.returncode in {signal.SIGTERM, 128 + signal.SIGTERM}
     assert not psutil.wait_procs(ended, timeout=5)[1]
 
 
