@@ -38,7 +38,7 @@ from tilejit_kernels.terrain import slope
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from tilejit.backends import get_backend
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.form.kinds import Kind
 from tilejit.kernel.nodata import nodata_value
 
 _COUNT = itertools.count()

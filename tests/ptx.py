@@ -23,7 +23,7 @@ from tilejit.backends.cuda_device import numba_cuda, part
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
 _INSTALL = "pip install 'tilejit[ptx]'"

@@ -18,7 +18,7 @@ from date_kernels import smoothed
 from oracles import SINGLE
 from ptx import assemble, compile_ptx
 from tilejit.backends.cuda_device import numba_cuda, part
-from tilejit.compiler.emitter import math_used
+from tilejit.compiler.emitter.module import math_used
 from tilejit.compiler.jit.object_compiler import hastened
 
 

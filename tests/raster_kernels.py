@@ -11,7 +11,7 @@ import numpy as np
 
 import tilejit as tj
 from tilejit.backends import get_backend
-from tilejit.compiler.kinds import compute_dtype
+from tilejit.compiler.form.kinds import compute_dtype
 from tilejit.kernel.nodata import nodata_value
 
 PAD_MODES = {"nearest": "edge", "reflect": "symmetric", "wrap": "wrap"}

@@ -16,7 +16,7 @@ from rasterio.warp import transform_geom
 
 import tilejit as tj
 from tilejit.cli import main
-from tilejit.compiler.parameters import REQUIRED
+from tilejit.compiler.form.parameters import REQUIRED
 from tilejit.kernel.zonal import ZonalKernel
 
 pytestmark = pytest.mark.slow
@@ -170,7 +170,7 @@ def test_the_c_function_of_its_page(place):
 
 
 def test_the_language_page_lists_the_functions():
-    from tilejit.compiler.form import MATH
+    from tilejit.compiler.form.form import MATH
 
     page = (ROOT / "docs" / "language.md").read_text("utf-8")
     listed = re.search(r"of `math` or `tj\.math`: `([a-z0-9 ]+)`", page)

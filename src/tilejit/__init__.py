@@ -23,9 +23,9 @@ leave_current_folder()  # before what follows is imported from there
 
 # ruff: noqa: E402
 from tilejit import errors
-from tilejit.compiler.captured import is_valid
-from tilejit.compiler.kinds import Quantity
-from tilejit.compiler.parameters import Stack
+from tilejit.compiler.form.captured import is_valid
+from tilejit.compiler.form.kinds import Quantity
+from tilejit.compiler.form.parameters import Stack
 from tilejit.errors import DatesWarning, NodataWarning, TilejitError
 from tilejit.grid import Grid
 from tilejit.kernel.block_kernel import block
@@ -90,16 +90,16 @@ _LAZY = {
     "histogram": "tilejit.kernel.zonal:histogram",
     "iterate": "tilejit.raster.iterating:iterate",
     "math": "tilejit.math",
-    "median": "tilejit.compiler.arrays:median",
+    "median": "tilejit.compiler.arrays.arrays:median",
     "merge": "tilejit.raster.merging:merge",
     "open": "tilejit.raster.making:open_raster",
     "percentile": "tilejit.kernel.zonal:percentile",
     "save": "tilejit.raster.running:save",
-    "sort": "tilejit.compiler.arrays:sort",
+    "sort": "tilejit.compiler.arrays.arrays:sort",
     "stack": "tilejit.raster.making:stack",
     "where": "tilejit.raster.arithmetic:where",
-    "window": "tilejit.compiler.arrays:window",
-    "zeros": "tilejit.compiler.arrays:zeros",
+    "window": "tilejit.compiler.arrays.arrays:window",
+    "zeros": "tilejit.compiler.arrays.arrays:zeros",
     "zonal": "tilejit.kernel.zonal:zonal",
 }
 """Names whose modules are imported on first use, so that ``import tilejit`` stays quick."""
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from tilejit import math
     from tilejit.comparison.compare import compare
     from tilejit.comparison.comparison import Comparison
-    from tilejit.compiler.arrays import median, sort, window, zeros
+    from tilejit.compiler.arrays.arrays import median, sort, window, zeros
     from tilejit.engine.pipeline.report import Report
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.prediction import Prediction

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tilejit.backends import STOP, backend_of, on_threads
 from tilejit.backends.cpu import CpuBackend, short_pixels
-from tilejit.compiler.kinds import compute_dtype, is_real
+from tilejit.compiler.form.kinds import compute_dtype, is_real
 from tilejit.errors import KernelError, warn_caller
 from tilejit.formats.containers import Container, given_array
 from tilejit.kernel.counts import Counts
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends import Backend, Launch, LaunchControl
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.formats.containers import Given
     from tilejit.kernel.kernel import Kernel
 

@@ -12,7 +12,7 @@ import pytest
 import tilejit as tj
 from kernels_for_tests import assert_same_bits, holes, launch, write_module
 from tilejit.backends import get_backend, new_control
-from tilejit.compiler.cpu import cpu_source, has_two_variants
+from tilejit.compiler.emitter.cpu import cpu_source, has_two_variants
 from tilejit.compiler.jit.modules import load_module
 from tilejit.compiler.jit.native_function import NativeFunction
 

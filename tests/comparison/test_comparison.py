@@ -34,7 +34,7 @@ from tilejit.comparison.runner import _held_to, run_trial
 from tilejit.comparison.sample import SampleFiles, make_sample
 from tilejit.comparison.strategies import REFERENCE, STRATEGIES
 from tilejit.comparison.strategy import Reader, Workload, empty
-from tilejit.compiler.cpu import launch_lanes
+from tilejit.compiler.emitter.cpu import launch_lanes
 from tilejit.errors import BackendError, KernelError, ParameterError, SinkError
 from tilejit.kernel.discovery import find_kernel
 from tilejit.system.limits import available_cores

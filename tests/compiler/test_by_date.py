@@ -9,7 +9,7 @@ import tilejit as tj
 from date_kernels import above, filled, ordered, rounded, smoothed
 from kernels_for_tests import HEAD, assert_same, write_module
 from tilejit.backends import get_backend
-from tilejit.compiler.interchange import interchanged
+from tilejit.compiler.emitter.interchange import interchanged
 from tilejit.errors import KernelError, ParameterError
 
 pytestmark = pytest.mark.slow

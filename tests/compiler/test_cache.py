@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from kernels_for_tests import write_module
-from tilejit.compiler.cpu import cpu_source
+from tilejit.compiler.emitter.cpu import cpu_source
 from tilejit.compiler.jit import cache, modules
 from tilejit.compiler.jit.cache import read_kept, write_kept
 from tilejit.compiler.jit.machine_code import OPTIONS

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 import tilejit as tj
-from tilejit.compiler.passes import hoisted
+from tilejit.compiler.emitter.passes import hoisted
 
 
 @tj.local

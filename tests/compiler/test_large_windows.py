@@ -7,8 +7,8 @@ import pytest
 
 import tilejit as tj
 from kernels_for_tests import bits, holes
-from tilejit.compiler.interchange import interchanged
-from tilejit.compiler.nest import Branch, Loop, Once
+from tilejit.compiler.emitter.interchange import interchanged
+from tilejit.compiler.emitter.nest import Branch, Loop, Once
 
 pytestmark = pytest.mark.slow
 

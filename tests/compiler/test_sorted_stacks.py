@@ -7,8 +7,8 @@ import pytest
 
 import tilejit as tj
 from kernels_for_tests import bits
-from tilejit.compiler.interchange import interchanged
-from tilejit.compiler.sorting import TOGETHER
+from tilejit.compiler.emitter.interchange import interchanged
+from tilejit.compiler.jit.sorting import TOGETHER
 
 pytestmark = pytest.mark.slow
 

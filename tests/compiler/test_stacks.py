@@ -8,7 +8,7 @@ import pytest
 import tilejit as tj
 from kernels_for_tests import bits
 from tilejit.backends import get_backend
-from tilejit.compiler.interchange import interchanged
+from tilejit.compiler.emitter.interchange import interchanged
 from tilejit.errors import KernelError, ParameterError
 
 pytestmark = pytest.mark.slow

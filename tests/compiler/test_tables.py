@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tilejit as tj
 from kernels_for_tests import bits, write_module
 from tilejit.backends import get_backend
-from tilejit.compiler.tables import read_table
+from tilejit.compiler.form.tables import read_table
 from tilejit.errors import KernelError
 
 pytestmark = pytest.mark.slow

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.counts import Counts
     from tilejit.kernel.kernel import Kernel
 

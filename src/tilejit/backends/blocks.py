@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends import Launch, LaunchControl
+    from tilejit.compiler.form.kinds import Quantity, Signature
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.compiler.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]

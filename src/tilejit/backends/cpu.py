@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilejit.backends import interruptible, new_control
+from tilejit.compiler.form.kinds import Kind
 from tilejit.compiler.jit.machine_code import MOST_WORDS, words_of
 from tilejit.compiler.jit.native_function import NativeFunction, code_target
-from tilejit.compiler.kinds import Kind
 from tilejit.errors import IterationLimitError, KernelError, TilejitError
 from tilejit.kernel.counts import Counts
 from tilejit.sizes import counted
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from tilejit.backends import Launch, LaunchControl
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.compiler.jit.machine_code import ArgumentType
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
 _SHORT, _SHORT_OPEN_ENDED = 2e9, 1 << 10
@@ -104,7 +104,7 @@ class CpuLaunch:
 
 
 class _SettlingLaunch:
-    """Settles a tile before it launches: see `tilejit.compiler.settling`."""
+    """Settles a tile before it launches: see `tilejit.compiler.emitter.settling`."""
 
     def __init__(self, kernel: Kernel, signature: Signature, limit: int) -> None:
         self._launch, self._name, self._limit = _launch(kernel, signature), kernel.name, limit
@@ -125,7 +125,7 @@ class _SettlingLaunch:
         return self._launch(arrays, outputs, nodata, scalars, control)
 
     def _unsettled(self, ended: int) -> TilejitError:
-        from tilejit.compiler.settling import BOTH_WAYS
+        from tilejit.compiler.emitter.settling import BOTH_WAYS
 
         if ended == BOTH_WAYS:
             return KernelError(
@@ -187,8 +187,8 @@ def launch_facts(kernel: Kernel, signature: Signature, entry: str) -> LaunchFact
 
 def _found(kernel: Kernel, signature: Signature, entry: str) -> tuple[Any, ...]:
     """Finds out what `LaunchFacts` holds."""
-    from tilejit.compiler.cpu import launch_lanes
-    from tilejit.compiler.pixels import counters_of
+    from tilejit.compiler.emitter.cpu import launch_lanes
+    from tilejit.compiler.emitter.pixels import counters_of
 
     lanes = [(one.dtype, one.size) for one in launch_lanes(kernel, signature)]
     times = _array(np.int64, 1)
@@ -213,10 +213,10 @@ def _found(kernel: Kernel, signature: Signature, entry: str) -> tuple[Any, ...]:
 def _text(kernel: Kernel, signature: Signature, entry: str) -> str:
     """The module that holds a launch's function."""
     if entry == "settle":
-        from tilejit.compiler.settling import settling_source  # which few runs need
+        from tilejit.compiler.emitter.settling import settling_source  # which few runs need
 
         return settling_source(kernel, signature)
-    from tilejit.compiler.cpu import cpu_source  # which no run needs whose code is kept
+    from tilejit.compiler.emitter.cpu import cpu_source  # which no run needs whose code is kept
 
     return cpu_source(kernel, signature)
 
@@ -236,7 +236,7 @@ def launch_types(kernel: Kernel, signature: Signature, computed: int = 0) -> tup
                for s, is_line in zip(kernel.scalars, varies, strict=True)]  # fmt: skip
     scalars += [_array(signature.compute, 1)] * kernel.facts.reads_times
     scalars += [_number(signature.compute)] * computed
-    from tilejit.compiler.pixels import counters_of
+    from tilejit.compiler.emitter.pixels import counters_of
 
     results, integers = signature.outputs, _array(np.int64, 1)
     outputs = (_array(dtype, 3 if kernel.by_date else 2) for dtype in results)

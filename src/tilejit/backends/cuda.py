@@ -30,10 +30,10 @@ from tilejit.backends.cuda_device import (
     why_none,
 )
 from tilejit.backends.outside import refuse_outside
-from tilejit.compiler.cuda import cuda_source, given_tables
+from tilejit.compiler.emitter.cuda import cuda_source, given_tables
+from tilejit.compiler.emitter.passes import hoisted
+from tilejit.compiler.emitter.pixels import counters_of
 from tilejit.compiler.jit.modules import load_module
-from tilejit.compiler.passes import hoisted
-from tilejit.compiler.pixels import counters_of
 from tilejit.errors import BackendError
 from tilejit.kernel.block_kernel import BlockKernel
 from tilejit.kernel.counts import Counts
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tilejit.backends import Launch, LaunchControl
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.compiler.kinds import Signature
     from tilejit.kernel.kernel import Kernel
 
     Array = NDArray[Any]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import INSTALL_CUDA, missing_for_cuda, simulating
-from tilejit.compiler.form import MATH
+from tilejit.compiler.form.form import MATH
 from tilejit.errors import BackendError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tilejit.compiler import arrays
-from tilejit.compiler.kinds import Kind
-from tilejit.compiler.sorting import SHORT, by_gaps, by_network
+from tilejit.compiler.arrays import arrays
+from tilejit.compiler.form.kinds import Kind
+from tilejit.compiler.jit.sorting import SHORT, by_gaps, by_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

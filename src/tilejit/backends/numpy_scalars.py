@@ -1,4 +1,4 @@
-"""What NumPy's functions of numbers mean for one scalar of a body; see `tilejit.compiler.numpy_names`."""
+"""What NumPy's functions of numbers mean for one scalar of a body; see `tilejit.compiler.syntax.numpy_names`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import kind_of_dtype
-from tilejit.compiler.numpy_names import FORMULAS, INTEGERS, ROUNDED, found_in
+from tilejit.compiler.form.kinds import kind_of_dtype
+from tilejit.compiler.syntax.numpy_names import FORMULAS, INTEGERS, ROUNDED, found_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tilejit.compiler.kinds import Kind
-    from tilejit.compiler.numpy_names import Formula
+    from tilejit.compiler.form.kinds import Kind
+    from tilejit.compiler.syntax.numpy_names import Formula
 
     Function = Callable[..., Any]
 

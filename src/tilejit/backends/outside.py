@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.compiler.kinds import Quantity, Signature
+    from tilejit.compiler.form.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel
 
 

@@ -16,7 +16,7 @@ from tilejit.backends import ROWS, STOP, new_control
 from tilejit.backends.local_arrays import LocalArray
 from tilejit.backends.scalars import MOST, Notes, Scalars
 from tilejit.backends.tables import refuse
-from tilejit.compiler.kinds import ALL, Kind
+from tilejit.compiler.form.kinds import ALL, Kind
 from tilejit.kernel.counts import COUNTERS, Counts
 from tilejit.times import CALENDAR
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from tilejit.backends import Launch, LaunchControl
     from tilejit.backends.tables import Outside
-    from tilejit.compiler.form import Cell
+    from tilejit.compiler.form.form import Cell
+    from tilejit.compiler.form.kinds import Quantity, Signature
     from tilejit.compiler.jit.native_function import Functions
-    from tilejit.compiler.kinds import Quantity, Signature
     from tilejit.kernel.kernel import Kernel
 
 

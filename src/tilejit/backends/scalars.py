@@ -25,26 +25,26 @@ from tilejit.backends.numpy_scalars import NumpyFunctions
 from tilejit.backends.operators import OPERATORS, Rewrite
 from tilejit.backends.tables import Elements, table_of, whole_of
 from tilejit.backends.whole_arrays import Functions
-from tilejit.compiler.c_functions import is_c_function, is_library, read_c_function
-from tilejit.compiler.captured import TABLES, is_valid, plain_number
-from tilejit.compiler.folding import folded
-from tilejit.compiler.form import MATH, MULTIPLIED_OUT, OWN, place_of
-from tilejit.compiler.kinds import Kind, kind_of_dtype
-from tilejit.compiler.names import Names
-from tilejit.compiler.numpy_names import math_name
-from tilejit.compiler.rewriting import core_source
-from tilejit.compiler.source import bare
-from tilejit.compiler.whole_calls import BY_TABLE
-from tilejit.compiler.written import OVER_ARRAYS, WRITTEN
+from tilejit.compiler.arrays.calls import BY_TABLE
+from tilejit.compiler.form.c_functions import is_c_function, is_library, read_c_function
+from tilejit.compiler.form.captured import TABLES, is_valid, plain_number
+from tilejit.compiler.form.form import MATH, MULTIPLIED_OUT, OWN, place_of
+from tilejit.compiler.form.kinds import Kind, kind_of_dtype
+from tilejit.compiler.form.source import bare
+from tilejit.compiler.syntax.folding import folded
+from tilejit.compiler.syntax.names import Names
+from tilejit.compiler.syntax.numpy_names import math_name
+from tilejit.compiler.syntax.rewriting import core_source
+from tilejit.compiler.syntax.written import OVER_ARRAYS, WRITTEN
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.backends.tables import Outside
-    from tilejit.compiler.form import Place
-    from tilejit.compiler.numpy_names import Formula
-    from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.form.form import Place
+    from tilejit.compiler.form.source import FunctionSource
+    from tilejit.compiler.syntax.numpy_names import Formula
 
 _LEAST, MOST = -(2**63), 2**63 - 1
 _NUMBERS = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: None}

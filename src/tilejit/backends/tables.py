@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tilejit.compiler.captured import TABLES
-from tilejit.compiler.kinds import Kind
-from tilejit.compiler.tables import TableError, read_table
+from tilejit.compiler.form.captured import TABLES
+from tilejit.compiler.form.kinds import Kind
+from tilejit.compiler.form.tables import TableError, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView

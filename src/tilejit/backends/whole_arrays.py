@@ -1,4 +1,4 @@
-"""Methods and functions of whole arrays, interpreted: what `tilejit.compiler.sequences` writes out by elements."""
+"""Methods and functions of whole arrays, interpreted: what `tilejit.compiler.arrays` writes out by elements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends.local_arrays import LocalArray, LocalTuple, by_element
-from tilejit.compiler.whole_calls import REDUCERS
+from tilejit.compiler.arrays.calls import REDUCERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

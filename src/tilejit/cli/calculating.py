@@ -13,7 +13,7 @@ import numpy as np
 from tilejit.cli.console import show_labelled
 from tilejit.cli.inputs import near, parse_input
 from tilejit.cli.runs import OUTPUTS_HELP, leading, run_options, saving_options
-from tilejit.compiler.source import FunctionSource
+from tilejit.compiler.form.source import FunctionSource
 from tilejit.engine.planning.graph import ResultBand
 from tilejit.errors import KernelError, ParameterError, TilejitError
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tilejit.compiler.kinds import Kind
+from tilejit.compiler.form.kinds import Kind
 from tilejit.errors import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.form.parameters import RasterParameter, ScalarParameter
     from tilejit.kernel.decorators import Applicable
     from tilejit.kernel.kernel import Edge
     from tilejit.raster.raster import Raster

@@ -22,7 +22,7 @@ from tilejit.sizes import counted, format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.kernel.decorators import Applicable
 
     Row = tuple[str, str, str, str]  # name, kind, signature, summary

@@ -28,7 +28,7 @@ from tilejit.comparison.strategy import (
     stages_of,
     summed,
 )
-from tilejit.compiler.cpu import cpu_source
+from tilejit.compiler.emitter.cpu import cpu_source
 from tilejit.compiler.jit.machine_code import OPTIONS
 from tilejit.compiler.jit.object_compiler import module_of
 from tilejit.engine.pipeline.stopwatch import Stopwatch
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tilejit.backends import Launch
     from tilejit.comparison.measures import Stages, TrialSpec
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.engine.planning.planner import Job
     from tilejit.kernel.kernel import Kernel
     from tilejit.window import Window

@@ -23,7 +23,7 @@ from tilejit.comparison.strategy import (
     stages_of,
     summed,
 )
-from tilejit.compiler.kinds import ALL, Kind
+from tilejit.compiler.form.kinds import ALL, Kind
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 from tilejit.times import CALENDAR
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tilejit.compiler.kinds import is_real
+from tilejit.compiler.form.kinds import is_real
 from tilejit.errors import SinkError, SourceError
 from tilejit.formats.cells import fill, nodata_key
 from tilejit.formats.sink import Manifest, WriterOpener, check_write

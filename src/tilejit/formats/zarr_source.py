@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import is_real
+from tilejit.compiler.form.kinds import is_real
 from tilejit.errors import ReadError, SourceError
 from tilejit.formats.cells import fill, nodata_key
 from tilejit.formats.files import BandTags, FileTags, absolute_name, check_unchanged, states_of

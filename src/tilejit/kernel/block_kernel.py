@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tilejit.compiler.kinds import ALL, Kind
-from tilejit.compiler.parameters import read_output_dtypes, read_parameters
-from tilejit.compiler.source import read_source
+from tilejit.compiler.form.kinds import ALL, Kind
+from tilejit.compiler.form.parameters import read_output_dtypes, read_parameters
+from tilejit.compiler.form.source import read_source
 from tilejit.errors import KernelError
 from tilejit.kernel.facts import Facts, names_in
 from tilejit.kernel.kernel import Edge, Kernel, Nodata
@@ -21,9 +21,9 @@ from tilejit.kernel.reach import check_edge, read_radius
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilejit.compiler.captured import Changing
-    from tilejit.compiler.form import Form
-    from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.form.captured import Changing
+    from tilejit.compiler.form.form import Form
+    from tilejit.compiler.form.source import FunctionSource
     from tilejit.kernel.reach import RadiusRule
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import ALL
+from tilejit.compiler.form.kinds import ALL
 from tilejit.errors import NodataWarning
 from tilejit.sizes import counted
 

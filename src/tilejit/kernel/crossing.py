@@ -21,9 +21,9 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from tilejit.compiler.c_functions import is_c_function, is_library
-from tilejit.compiler.captured import closure_of, plain_number, record_fields
-from tilejit.compiler.source import FunctionSource, bare, function_of, read_source
+from tilejit.compiler.form.c_functions import is_c_function, is_library
+from tilejit.compiler.form.captured import closure_of, plain_number, record_fields
+from tilejit.compiler.form.source import FunctionSource, bare, function_of, read_source
 from tilejit.errors import KernelError, TilejitError
 from tilejit.kernel.decorators import Applicable
 from tilejit.kernel.discovery import find_kernel, import_module, is_importable, load_file

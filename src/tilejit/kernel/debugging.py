@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from tilejit.compiler.form import Cell
-    from tilejit.compiler.parameters import RasterParameter
+    from tilejit.compiler.form.form import Cell
+    from tilejit.compiler.form.parameters import RasterParameter
 
 
 class Cells:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
-from tilejit.compiler.parameters import read_output_dtypes, read_parameters, refuse_parameter
-from tilejit.compiler.source import name_of
+from tilejit.compiler.form.parameters import read_output_dtypes, read_parameters, refuse_parameter
+from tilejit.compiler.form.source import name_of
 from tilejit.errors import KernelError
 from tilejit.kernel.facts import names_in
 from tilejit.kernel.kernel import Edge, Kernel, Nodata
@@ -19,7 +19,7 @@ Output = Literal["value", "dates"]
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.form.parameters import RasterParameter, ScalarParameter
     from tilejit.kernel.reach import RadiusRule
 
 

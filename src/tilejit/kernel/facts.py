@@ -1,8 +1,7 @@
 """What a run must know of a kernel, kept under a hash of all that it depends on: see `Facts`.
 
-A run for which it is there neither reads nor types a body: of the compiler it takes machine code alone. The hash is of
-the body's text and code, of all that its names mean, of the functions that it calls, and of the compiler itself. What
-cannot be hashed (C functions, say) is found out by each process.
+A run for which it is there neither reads nor types a body. The hash is of the body's text and code, of all that its
+names mean, of the functions that it calls, and of the compiler. Each process finds out what has none: C functions.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tilejit.compiler.captured import MISSING, member, record_fields, visible
+from tilejit.compiler.form.captured import MISSING, member, record_fields, visible
+from tilejit.compiler.form.kinds import ALL
+from tilejit.compiler.form.source import file_text, read_source, refuse_wrapped
 from tilejit.compiler.jit.cache import kept_place, read_kept, write_kept
-from tilejit.compiler.kinds import ALL
-from tilejit.compiler.source import file_text, read_source, refuse_wrapped
 from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from tilejit.compiler.form import Form
-    from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.form.form import Form
+    from tilejit.compiler.form.source import FunctionSource
 
     Role = Literal["body", "helper", "chain"]
 
-_COMPILER = ("compiler", "compiler/jit", "kernel", "backends", "math")
-"""The folders of tilejit that decide what a kernel's facts are."""
+_COMPILER = ("compiler", "kernel", "backends", "math")
+"""The folders of tilejit that decide what a kernel's facts are, with all that is in them."""
 _ALWAYS = ("len", "range")
 """Names that the compiler asks for whatever a text says."""
 _KNOWN = {"builtins", "cmath", "math", "numpy", "operator", "typing"}
@@ -48,12 +47,19 @@ _OWN = ("tilejit.compiler", "tilejit.kernel", "tilejit.math")
 def _compiler() -> str | None:
     """A hash of the compiler, as far as the files of it tell; None where there are none, as in a frozen program."""
     home = Path(__file__).parents[1]
-    try:
-        entries = [(folder, e) for folder in _COMPILER for e in os.scandir(home / folder) if e.name.endswith(".py")]
-        known = sorted((folder, e.name, *_state(e.stat())) for folder, e in entries)
-    except OSError:
-        return None
-    return hashlib.sha256(repr((sys.version, np.__version__, known)).encode()).hexdigest() if known else None
+    with contextlib.suppress(OSError):
+        known = sorted((e.path, *_state(e.stat())) for name in _COMPILER for e in _files(home / name))
+        return hashlib.sha256(repr((sys.version, np.__version__, known)).encode()).hexdigest() if known else None
+    return None
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The Python files in a folder and in those inside it."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _files(Path(entry))
+        elif entry.name.endswith(".py"):
+            yield entry
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int]:
@@ -110,9 +116,9 @@ def _read_names(function: Any, role: Role) -> list[str]:
     source = read_source(function)
     if role == "chain":
         return []
-    from tilejit.compiler.checks import check_syntax
-    from tilejit.compiler.names import dotted_names
-    from tilejit.compiler.rewriting import core_source
+    from tilejit.compiler.syntax.checks import check_syntax
+    from tilejit.compiler.syntax.names import dotted_names
+    from tilejit.compiler.syntax.rewriting import core_source
 
     core = core_source(source.function)
     for one in (core, *map(core_source, core.nested or ())) if role == "body" else ():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import Kind, Quantity
+from tilejit.compiler.form.kinds import Kind, Quantity
 from tilejit.errors import DatesWarning, ParameterError, warn_caller
 from tilejit.times import Times, words
 

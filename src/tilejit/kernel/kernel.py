@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from tilejit.compiler.captured import Changing, frozen
-from tilejit.compiler.kinds import ALL, Kind, Quantity, Signature, compute_dtype, integer_dtype
+from tilejit.compiler.form.captured import Changing, frozen
+from tilejit.compiler.form.kinds import ALL, Kind, Quantity, Signature, compute_dtype, integer_dtype
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.facts import Dependencies, Facts, facts_of, kept
 from tilejit.kernel.raster_function import RasterFunction
@@ -19,9 +19,9 @@ from tilejit.sizes import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tilejit.compiler.form import Cell, Form
-    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
-    from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.form.form import Cell, Form
+    from tilejit.compiler.form.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.form.source import FunctionSource
     from tilejit.kernel.reach import RadiusRule
 
 INPUT_UNIT = "input"
@@ -89,7 +89,7 @@ class Kernel(RasterFunction):
     @functools.cached_property
     def source(self) -> FunctionSource:
         """The body's text, in the core of the language; a run whose code is kept does without it."""
-        from tilejit.compiler.rewriting import core_source
+        from tilejit.compiler.syntax.rewriting import core_source
 
         return core_source(self.function)
 
@@ -111,7 +111,7 @@ class Kernel(RasterFunction):
         return Facts(*self.kept("facts", self._found))
 
     def _found(self) -> Facts:
-        from tilejit.compiler.neighbours import window_parameters
+        from tilejit.compiler.syntax.neighbours import window_parameters
 
         form, names = self.form, [raster.name for raster in self.rasters]
         contract = self.kind, self.nodata, self.edge, form.radius, self.declared_outputs, self.fast, self.layers
@@ -146,7 +146,7 @@ class Kernel(RasterFunction):
     @functools.cached_property
     def looped_form(self) -> Form | None:
         """The body with its longer loops kept, for rows that go through them together; None of a short one."""
-        from tilejit.compiler.interchange import looped
+        from tilejit.compiler.emitter.interchange import looped
 
         return looped(self.form, lambda limit: self._lowered(all_valid=False, limit=limit))
 
@@ -155,7 +155,7 @@ class Kernel(RasterFunction):
         """For each raster, the cells whose validity is asked for each pixel: NaN of the others finds its own way."""
         if self.nodata != "propagate":
             return {}
-        from tilejit.compiler.passes import carried
+        from tilejit.compiler.emitter.passes import carried
 
         itself = carried(self.form)
         return {
@@ -205,7 +205,7 @@ class Kernel(RasterFunction):
         return [Changing(owners[place], label, frozen(owners[place])) for place, label in places]
 
     def _lowered(self, *, all_valid: bool, limit: int | None = None) -> Form:
-        from tilejit.compiler.lowering import lower_body
+        from tilejit.compiler.lowering.body import lower_body
 
         form = lower_body(
             self.source, self.rasters, self.scalars, is_focal=self.kind in SEE_NEIGHBOURS, radius=self.declared_radius,

@@ -7,17 +7,17 @@ import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from tilejit.compiler.kinds import Kind, LazyScalar
-from tilejit.compiler.parameters import REQUIRED, Stack
-from tilejit.compiler.source import name_of, read_source
+from tilejit.compiler.form.kinds import Kind, LazyScalar
+from tilejit.compiler.form.parameters import REQUIRED, Stack
+from tilejit.compiler.form.source import name_of, read_source
 from tilejit.errors import KernelError, ParameterError
 from tilejit.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
-    from tilejit.compiler.source import FunctionSource
+    from tilejit.compiler.form.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.form.source import FunctionSource
 
 
 class Dispatch(Protocol):

@@ -6,15 +6,15 @@ import inspect
 import operator
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import LazyScalar
-from tilejit.compiler.parameters import REQUIRED
+from tilejit.compiler.form.kinds import LazyScalar
+from tilejit.compiler.form.parameters import REQUIRED
 from tilejit.errors import KernelError, ParameterError
 from tilejit.kernel.nodata import holds_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tilejit.compiler.parameters import RasterParameter, ScalarParameter
+    from tilejit.compiler.form.parameters import RasterParameter, ScalarParameter
 
     RadiusRule = Callable[..., Any]
     """Parameters of its own that are a kernel's too -> how far that reads."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
-from tilejit.compiler import arrays
+from tilejit.compiler.arrays import arrays
 from tilejit.errors import KernelError
 from tilejit.kernel.decorators import declare
 from tilejit.kernel.kernel import Kernel
@@ -55,7 +55,7 @@ def percentile(percent: Any, n: int | None = None, q: float | None = None) -> Pe
     """Makes a fold of `zonal`: the value below which so many percent of a zone's cells lie.
 
     With three arguments, as in a body, it is a percentile of the first elements of an array instead:
-    `tilejit.compiler.arrays.percentile`.
+    `tilejit.compiler.arrays.arrays.percentile`.
 
     It is exact, with linear interpolation between ranks as `numpy.percentile` has it. Where cells belong to zones by
     shares it is the least value up to which cells have so many percent of them (``method="inverted_cdf"``).

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import LazyScalar
+from tilejit.compiler.form.kinds import LazyScalar
 from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.system.limits import available_cores
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tilejit.backends import get_backend
-from tilejit.compiler.captured import plain_number
-from tilejit.compiler.kinds import LazyScalar
+from tilejit.compiler.form.captured import plain_number
+from tilejit.compiler.form.kinds import LazyScalar
 from tilejit.engine.planning.expressions import band_of, node_of
 from tilejit.engine.planning.graph import ResultBand
 from tilejit.errors import ParameterError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import common_dtype
+from tilejit.compiler.form.kinds import common_dtype
 from tilejit.engine.planning.demands import storable
 from tilejit.engine.planning.graph import Application, Band, Iteration, SourceBand
 from tilejit.errors import KernelError, ParameterError

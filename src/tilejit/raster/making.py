@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.captured import IMPORTS
-from tilejit.compiler.parameters import REQUIRED
+from tilejit.compiler.form.captured import IMPORTS
+from tilejit.compiler.form.parameters import REQUIRED
 from tilejit.engine.pipeline.run import run_job
 from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.formats.containers import Given
     from tilejit.formats.source import Source
     from tilejit.kernel.decorators import Chain

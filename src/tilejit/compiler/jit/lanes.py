@@ -15,7 +15,7 @@ from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from tilejit.compiler.sorting import TOGETHER, merging, pairs
+from tilejit.compiler.jit.sorting import TOGETHER, merging, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

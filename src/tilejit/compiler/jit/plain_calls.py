@@ -135,7 +135,7 @@ def local(element: str, size: int) -> Callable[..., Pointer]:
 
 
 def sorting(element: str, size: int, pairs: tuple[tuple[int, int], ...]) -> Callable[..., tuple[()]]:
-    """What sorts the first elements of such an array by a network; see `tilejit.compiler.stack_arrays.sorting`."""
+    """What sorts the first elements of such an array by a network, as `stack_arrays.sorting` does."""
 
     def sort(to: Assembly, array: Pointer, count: Value) -> tuple[()]:
         is_float, places = element in FLOATS, [typed("i64", k) for k in range(size)]

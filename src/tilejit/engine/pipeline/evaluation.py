@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.backends import OF, SettlingBackend, backend_of
+from tilejit.compiler.form.kinds import ALL
 from tilejit.compiler.jit.native_function import finish_compiling
-from tilejit.compiler.kinds import ALL
 from tilejit.engine.pipeline.tile_buffers import Block, Cells, in_place
 from tilejit.engine.planning.dispatch import functions_of
 from tilejit.errors import ReadError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.kinds import common_dtype, compute_dtype
+from tilejit.compiler.form.kinds import common_dtype, compute_dtype
 from tilejit.engine.planning.graph import Application, Band, ResultBand, SourceBand, applications_of
 from tilejit.engine.planning.steps import Operand
 from tilejit.errors import PlanError

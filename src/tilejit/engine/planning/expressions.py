@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import Kind, common_dtype
+from tilejit.compiler.form.kinds import Kind, common_dtype
 from tilejit.engine.planning.demands import storable, taken_ports
 from tilejit.engine.planning.graph import Application, ResultBand, SourceBand, applications_of
 from tilejit.kernel.expressions.nodes import BOOL, Leaf, Operation
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tilejit.compiler.kinds import LazyScalar, Signature
+    from tilejit.compiler.form.kinds import LazyScalar, Signature
     from tilejit.engine.planning.graph import Band
     from tilejit.kernel.expressions.body import Composed
     from tilejit.kernel.expressions.nodes import Node

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.kinds import Kind, LazyScalar
+from tilejit.compiler.form.kinds import Kind, LazyScalar
 from tilejit.engine.planning.demands import requested_applications
 from tilejit.engine.planning.expressions import Expression, dtype_of, key_of, signature_of
 from tilejit.engine.planning.graph import Application, ResultBand
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tilejit.compiler.kinds import Signature
-    from tilejit.compiler.parameters import ScalarParameter
+    from tilejit.compiler.form.kinds import Signature
+    from tilejit.compiler.form.parameters import ScalarParameter
     from tilejit.engine.planning.demands import Request
     from tilejit.engine.planning.graph import Band
     from tilejit.kernel.expressions.nodes import Node

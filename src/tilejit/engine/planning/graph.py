@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tilejit.compiler.kinds import LazyScalar
+from tilejit.compiler.form.kinds import LazyScalar
 from tilejit.errors import ReadError
 from tilejit.formats.source import ScaledSource, SourceStorage
 from tilejit.kernel.inputs import TIMES

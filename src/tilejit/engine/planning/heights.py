@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilejit.compiler.kinds import Quantity
+from tilejit.compiler.form.kinds import Quantity
 from tilejit.engine.planning.graph import assumed_unit
 
 if TYPE_CHECKING:

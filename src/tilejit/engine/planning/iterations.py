@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tilejit.compiler.parameters import RasterParameter
+    from tilejit.compiler.form.parameters import RasterParameter
     from tilejit.engine.planning.steps import Write
 
 TILE = (512, 512)

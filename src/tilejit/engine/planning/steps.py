@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tilejit.compiler.kinds import Signature
+    from tilejit.compiler.form.kinds import Signature
     from tilejit.formats.source import Decoding
     from tilejit.kernel.kernel import Edge
     from tilejit.window import Window

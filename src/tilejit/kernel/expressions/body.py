@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.captured import is_valid
-from tilejit.compiler.kinds import compute_dtype
-from tilejit.compiler.source import function_of, name_of
+from tilejit.compiler.form.captured import is_valid
+from tilejit.compiler.form.kinds import compute_dtype
+from tilejit.compiler.form.source import function_of, name_of
 from tilejit.kernel.decorators import declare
 from tilejit.kernel.expressions.functions import CHOOSING, FILLNA, INTEGERS, ISNULL, RENAMED, WHERE
 from tilejit.kernel.expressions.nodes import BOOL, FLOAT64, UNBOUNDED, Awaited, Leaf, Missing, Number, Operation
@@ -23,7 +23,7 @@ from tilejit.kernel.expressions.nodes import BOOL, FLOAT64, UNBOUNDED, Awaited, 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from tilejit.compiler.kinds import LazyScalar
+    from tilejit.compiler.form.kinds import LazyScalar
     from tilejit.kernel.expressions.nodes import Bounds, Node
     from tilejit.kernel.kernel import Kernel
 

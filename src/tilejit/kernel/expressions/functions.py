@@ -196,7 +196,7 @@ def _floats(node: Node) -> Node:
 
 def _of_math(name: str, count: int) -> Function:
     """A function of floats that the language has."""
-    from tilejit.compiler.numpy_names import math_name
+    from tilejit.compiler.syntax.numpy_names import math_name
 
     function = getattr(np, name, None)
     if not isinstance(function, np.ufunc) or (math_name(function) is None and name not in _LANGUAGE):

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from tilejit.compiler.kinds import LazyScalar
+    from tilejit.compiler.form.kinds import LazyScalar
 
 Bounds = tuple[float, float]
 """The least and the largest value that a whole number may have."""

@@ -1,0 +1,289 @@
+"""Whole arrays, lists and tuples in a body's text, before it is typed: written out by their elements.
+
+What the language has beneath are arrays of one dimension, tuples and numbers. Slices, rows, arithmetic of arrays,
+tuples in tuples, methods and the like are said in these here: ``(a * b).sum()`` becomes ``np.sum([a[0] * b[0], …])``.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from tilejit.compiler.arrays.arrays import window
+from tilejit.compiler.arrays.elements import WholeElements, is_repeated
+from tilejit.compiler.arrays.text import MAKERS, at_place, is_one_of
+from tilejit.compiler.arrays.views import changed_after, owner_of
+from tilejit.compiler.arrays.wholes import Whole, named
+from tilejit.compiler.form.form import copied
+from tilejit.compiler.syntax.folding import folded, literal_range
+
+if TYPE_CHECKING:
+    from tilejit.compiler.arrays.elements import Shapes
+    from tilejit.compiler.arrays.wholes import Part, Structure
+    from tilejit.compiler.form.form import LocalArray
+    from tilejit.compiler.syntax.names import Names
+
+_TWO = "use two names"
+
+
+def structure_of(array: LocalArray) -> Structure:
+    """How an array that a caller gives is made up."""
+    row = (None,) * (array.columns or array.size)
+    return (row,) * (array.size // array.columns) if array.columns else row
+
+
+def written_out(tree: ast.FunctionDef, names: Names, given: Shapes) -> ast.FunctionDef:
+    """Rewrites a folded tree in place where it has whole arrays, lists, tuples or dicts."""
+    rewritten = Sequences(names, given)
+    tree.body = folded(rewritten.block(tree.body), names)
+    return tree
+
+
+class Sequences(WholeElements):
+    """Rewrites the statements of one function."""
+
+    def visit(self, node: ast.AST) -> Any:
+        """A node; what must stand before a statement stands there."""
+        if not isinstance(node, ast.stmt):
+            return super().visit(node)
+        outer, self.before = self.before, []
+        result = super().visit(node)
+        before, self.before = self.before, outer
+        if before and isinstance(node, ast.While):
+            self.fail(node.test, "what a loop tests needs an array of its own", "make it on a line before")
+        if not before:
+            return result
+        return [*before, *(result if isinstance(result, list) else [] if result is None else [result])]
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        """What makes a whole, or takes one apart."""
+        target = node.targets[0]
+        if len(node.targets) > 1:
+            self.generic_visit(node)
+            return node
+        if isinstance(target, (ast.Tuple, ast.List)):
+            return self._apart(node, target)
+        if isinstance(target, ast.Subscript):
+            return self._put(node, target)
+        if not isinstance(target, ast.Name):
+            self.generic_visit(node)
+            return node
+        if self._is_constant(target, node.value):
+            self.constants[target.id] = node.value
+            return None
+        if isinstance(node.value, ast.Dict):
+            return self.begun(target, node.value)
+        grown = self.grown(target, node.value)
+        if grown is not None:
+            return [at_place(s, node) for s in grown]
+        is_alias = isinstance(node.value, ast.Name) and self.known.get(node.value.id, ("tuple",))[0] != "tuple"
+        whole = None if is_alias else self.whole(node.value)
+        if whole is None:
+            count = self.returned(node.value)
+            self.known.pop(target.id, None)
+            self.known |= {} if count is None else {target.id: ("tuple", (None,) * count)}
+            self.generic_visit(node)
+            return node
+        return self._held(node, target, whole)
+
+    def _is_constant(self, target: ast.Name, value: ast.expr) -> bool:
+        """Whether a variable is given a text, None or an array, once and for all."""
+        if self.counts.count(target.id) != 1:
+            return False
+        if isinstance(value, ast.Name):
+            held = self.known.get(value.id, ("tuple",))
+            return held[0] != "tuple" and self.counts.count(value.id) == 1
+        is_slice = isinstance(value, ast.Call) and self.names.resolve(value.func) is slice
+        return is_slice or (isinstance(value, ast.Constant) and (value.value is None or isinstance(value.value, str)))
+
+    def _held(self, node: ast.Assign, target: ast.Name, whole: Whole) -> Any:
+        if not whole.parts:
+            self.generic_visit(node)
+            return node
+        self._check_alone(node.value, target.id, whole)
+        old = self.known.get(target.id)
+        if old is not None and old[1] != whole.structure:
+            sizes = f"{len(whole.flat)} elements here and {len(named('_', *old).flat)} elsewhere"
+            self.fail(node.value, f"{target.id} has {sizes}", _TWO)
+        if whole.word != "tuple" and not whole.is_even:
+            self.fail(node.value, "a list of lists of unlike lengths", "make a variable of each")
+        self.known[target.id] = whole.word, whole.structure
+        if len(whole.shape) == 2 and whole.word != "tuple":
+            self.names.columns[target.id] = whole.shape[1]
+        self.names.words[target.id] = whole.word
+        if self._is_core(node.value, whole):
+            if isinstance(node.value, ast.Call):
+                node.value.args = [self.visit(a) for a in node.value.args]
+            else:
+                self.generic_visit(node)
+            return node
+        kind = ast.Tuple if whole.word == "tuple" else ast.List
+        node.value = at_place(kind([copied(e) for e in whole.flat], ast.Load()), node.value)
+        return node
+
+    def _check_alone(self, value: ast.expr, name: str, whole: Whole) -> None:
+        """Refuses a name for a part of an array of which either is changed then: in NumPy both would be."""
+        owner = owner_of(value)
+        word = self.known[owner][0] if owner in self.known else "tuple"
+        is_row = isinstance(value, ast.Subscript) and not isinstance(value.slice, ast.Slice)
+        if whole.word == "tuple" or word == "tuple" or (word == "list" and not is_row):
+            return
+        changed = changed_after(self.names.source.tree, {str(owner), name}, value, is_repeated=bool(self.loops))
+        if changed is not None:
+            self.fail(value, f"{name} is a part of {owner}, and one of them is changed in line {changed.lineno}",
+                      f"copy it: {name} = {ast.unparse(value)}.copy()")  # fmt: skip
+
+    def _is_core(self, value: ast.expr, whole: Whole) -> bool:
+        """Whether the language beneath makes it as it is written."""
+        if len(whole.shape) != 1 or len(whole.structure) != len(whole.flat):
+            return False
+        if isinstance(value, ast.Call):
+            function = self.names.resolve(value.func)
+            return is_one_of(function, MAKERS) and not isinstance(value.args[0], (ast.Tuple, ast.List))
+        return (isinstance(value, ast.BinOp) and is_repeated(value)) or isinstance(value, ast.ListComp)
+
+    def _apart(self, node: ast.Assign, target: ast.Tuple | ast.List) -> Any:
+        """``a, *b = t``, ``(a, b), c = …``."""
+        is_plain = not any(isinstance(t, (ast.Starred, ast.Tuple, ast.List)) for t in target.elts)
+        if is_plain and isinstance(node.value, ast.Call) and self.names.resolve(node.value.func) is window:
+            size, first = self.lengths().of_window(node.value), target.elts[0]
+            if size is not None and isinstance(first, ast.Name):
+                self.known[first.id] = "array", (None,) * size
+        whole = None if is_plain and isinstance(node.value, ast.Call) else self.whole(node.value)
+        if whole is None or (is_plain and all(isinstance(p, ast.expr) for p in whole)):
+            self.generic_visit(node)
+            return node
+        pairs = self._paired(node, target, whole)
+        names = {n.id for t, _ in pairs for n in ast.walk(t) if isinstance(n, ast.Name)}
+        read = {n.id for _, p in pairs for e in (p.flat if isinstance(p, Whole) else [p]) for n in ast.walk(e)
+                if isinstance(n, ast.Name)}  # fmt: skip
+        if names & read and any(isinstance(p, Whole) for _, p in pairs):
+            self.fail(node, f"{min(names & read)} is read where it is assigned", _TWO)
+        single = [(t, p) for t, p in pairs if not isinstance(p, Whole)]
+        many = [(at_place(ast.Assign([t], p.node), node), t, p) for t, p in pairs if isinstance(p, Whole)]
+        made: list[ast.stmt] = []
+        if single:
+            targets, values = (
+                ast.Tuple([t for t, _ in single], ast.Store()),
+                ast.Tuple([p for _, p in single], ast.Load()),
+            )
+            made.append(at_place(ast.Assign([targets], values), node))
+        return [*made, *(self._held(s, t, p) for s, t, p in many if isinstance(t, ast.Name))]
+
+    def _paired(self, node: ast.Assign, target: ast.Tuple | ast.List, whole: Whole) -> list[tuple[ast.expr, Part]]:
+        """Each variable with what it gets."""
+        parts, count = list(whole.parts), len(target.elts)
+        stars = [k for k, t in enumerate(target.elts) if isinstance(t, ast.Starred)]
+        if len(parts) < count - len(stars) or (not stars and len(parts) != count):
+            self.fail(node, f"{len(parts)} values for {count} variables", "give each value one variable")
+        if stars:
+            end = len(parts) - (count - stars[0] - 1)
+            parts = [*parts[: stars[0]], Whole("list", tuple(parts[stars[0] : end])), *parts[end:]]
+        pairs: list[tuple[ast.expr, Part]] = []
+        for each, part in zip(target.elts, parts, strict=True):
+            inner = each.value if isinstance(each, ast.Starred) else each
+            if isinstance(inner, (ast.Tuple, ast.List)) and isinstance(part, Whole):
+                pairs += self._paired(node, inner, part)
+            else:
+                pairs.append((inner, part))
+        return pairs
+
+    def _put(self, node: ast.Assign, target: ast.Subscript) -> Any:
+        """``h[1:3] = …``, ``h[i][j] = …``, ``h[0] = row``."""
+        if (entry := self.entry(target)) is not None:
+            node.targets, node.value = [entry], self.visit(node.value)
+            return node
+        read = copied(target)
+        read.ctx = ast.Load()
+        places = self.at(read)
+        if not isinstance(places, Whole):
+            self.generic_visit(node)
+            return node
+        value = self.whole(node.value) or self.visit(node.value)
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+
+        def pair(a: ast.expr, b: ast.expr) -> ast.expr:
+            pairs.append((a, b))
+            return a
+
+        self.by_element(target, pair, Whole("array", places.parts), value)
+        if not all(isinstance(a, ast.Subscript) and isinstance(a.value, ast.Name) for a, _ in pairs):
+            self.fail(
+                target, "a row of which only the run shows the place is assigned", "go over its columns: m[i, j] = v"
+            )
+        names = [self.hold(b) for _, b in pairs]
+        made = [ast.Assign([ast.Subscript(a.value, a.slice, ast.Store())], n)  # type: ignore[attr-defined]
+                for (a, _), n in zip(pairs, names, strict=True)]  # fmt: skip
+        return [at_place(s, node) for s in made]
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        """``h += 1`` of an array, ``h[i][j] += 1``, ``a += [x]``."""
+        grown = self.growing_of(node.target) if isinstance(node.target, ast.Name) else None
+        if grown is not None:
+            return [at_place(s, node) for s in self.extended(grown, node.value, node)]
+        read = copied(node.target)
+        read.ctx = ast.Load()
+        if isinstance(node.target, ast.Attribute) or self.whole(read) is None:
+            self.generic_visit(node)
+            return node
+        value = ast.BinOp(read, node.op, node.value)
+        return self.visit(ast.copy_location(ast.Assign([node.target], at_place(value, node)), node))
+
+    def visit_For(self, node: ast.For) -> Any:
+        """A loop over a whole."""
+        grown = self.over_grown(node)
+        calls = node.iter if isinstance(node.iter, ast.Call) and self._is_passed(node.iter) else None
+        if grown is not None:
+            node = grown
+        elif calls is not None:
+            calls.args = list(map(self._gone_over, calls.args))
+        elif literal_range(node.iter) is None and not self._is_simple(node.iter):
+            whole = self.whole(node.iter)
+            if whole is not None:
+                node.iter = at_place(self._going_over(whole), node.iter)
+        node.iter = self.visit(node.iter)
+        rounds = literal_range(node.iter)
+        whole = None if rounds is not None else self.whole(node.iter)
+        most = getattr(node, "most", None if rounds is None and whole is None else len(rounds or whole or ()))
+        if most is None and calls is not None:
+            most = self.lengths().of(calls)
+        self.loops.append(most)
+        node.body, node.orelse = self.block(node.body), self.block(node.orelse)
+        self.loops.pop()
+        return node
+
+    def visit_While(self, node: ast.While) -> Any:
+        """A loop of which only the run shows how often it goes round."""
+        node.test = self.visit(node.test)
+        self.loops.append(None)
+        node.body, node.orelse = self.block(node.body), self.block(node.orelse)
+        self.loops.pop()
+        return node
+
+    def _is_simple(self, node: ast.expr) -> bool:
+        """Whether a loop goes over it as it stands."""
+        if isinstance(node, ast.Name):
+            return node.id not in self.names.columns and node.id not in self.dicts and node.id not in self.constants
+        is_written = isinstance(node, (ast.Tuple, ast.List)) and not any(isinstance(e, ast.Starred) for e in node.elts)
+        return is_written and not any(isinstance(e, (ast.Tuple, ast.List)) for e in node.elts)  # type: ignore[attr-defined]
+
+    def _is_passed(self, node: ast.Call) -> bool:
+        return is_one_of(self.names.resolve(node.func), (enumerate, zip, reversed))
+
+    def _gone_over(self, node: ast.expr) -> ast.expr:
+        """What a loop goes over beside others."""
+        if isinstance(node, ast.Call) and self._is_passed(node):
+            node.args = list(map(self._gone_over, node.args))
+            return node
+        if isinstance(node, (ast.Name, ast.Tuple, ast.List)) or literal_range(node) is not None:
+            return node
+        whole = self.whole(node)
+        return node if whole is None else at_place(self._going_over(whole), node)
+
+    def _going_over(self, whole: Whole) -> ast.expr:
+        """What a loop goes over: rows by their columns, side by side."""
+        rows = [p.parts for p in whole if isinstance(p, Whole)]
+        if not rows or len(rows) < len(whole) or len({len(r) for r in rows}) > 1:
+            return ast.Tuple([p.node if isinstance(p, Whole) else p for p in whole], ast.Load())
+        columns = [self._going_over(Whole("tuple", column)) for column in zip(*rows, strict=True)]
+        return ast.Call(self.named_function(zip), columns, [])

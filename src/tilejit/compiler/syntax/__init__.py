@@ -1,0 +1,1 @@
+"""A body's text, before it is typed: what its names mean, and syntax that is written in other syntax."""
