@@ -360,15 +360,6 @@ def test_what_is_refused():
         )
 
 
-def test_what_kernels_make_is_saved_first():
-    @tj.local
-    def doubled(z):
-        return 2 * z
-
-    with pytest.raises(ParameterError, match=r"doubled is what a kernel makes.*raster\.save"):
-        doubled(RASTER).to(TARGETS["degrees"])
-
-
 def test_a_trillion_cells_are_planned_and_a_window_of_them_read():
     huge = tj.Grid.from_bounds(GRID.bounds, UTM, shape=(800_000, 1_250_000))
     warped = RASTER.to(huge)

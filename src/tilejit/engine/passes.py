@@ -64,7 +64,7 @@ def run_passes(
             folder = (scratch or Path()) / str(len(stores))
             if one.iteration is None:
                 report = run(one, ())
-                results |= {r.key: result for r, result in zip(earlier.reduced, report.results[1:], strict=True)}
+                results |= _reduced(earlier, report)
             elif one.plan.repeat is None:
                 report = _copy_inputs(one, run, folder)
             else:
@@ -76,6 +76,19 @@ def run_passes(
                 TileStoreSink(store).sync()
             journal.note_made(numbers, [(store.path, store.sides.hex()) for store in stores.values()])
         return replace(run_last(bound(_given(job, results), numbers, stores)), earlier=tuple(reports))
+
+
+def numbers_before(job: Job, run: Callable[[Job], Report]) -> list[float]:
+    """Runs the passes before a job, which keep nothing on the disk; returns the numbers that it awaits."""
+    results: dict[tuple[Any, ...], Any] = {}
+    for earlier in job.earlier:
+        results |= _reduced(earlier, run(bound(_given(earlier, results), _numbers(earlier, results), {})))
+    return _numbers(job, results)
+
+
+def _reduced(job: Job, report: Report) -> dict[tuple[Any, ...], Any]:
+    """What a pass has reduced, by what it is for."""
+    return {r.key: result for r, result in zip(job.reduced, report.results[1:], strict=True)}
 
 
 def _kept(job: Job, journal: Journal) -> dict[Iteration, TileStore]:

@@ -87,6 +87,8 @@ class SourceStorage:
     """Its files, and what tells each of them from another of its name; None of one that is not local."""
     environment: Environment | None = None
     """What held of ``rasterio.Env`` when it was opened by its name; None where no other process can open it so."""
+    identity: str = ""
+    """What tells it from others that are made of the same files: a resampling, kernels, polygons."""
     is_value: bool = False
     """Whether the source is a small value that can be pickled, and read by wherever its files are seen."""
 
@@ -111,6 +113,16 @@ def make_ready(source: Source, threads: int, blocks: int = 0) -> None:
     ready: Callable[[int, int], None] | None = getattr(source, "ready", None)
     if ready is not None:
         ready(threads, blocks)
+
+
+_KEPT_BYTES = 1 << 25
+"""Decoded blocks that each thread's windows leave to the next: some dozens, as many as lie along a tile's edges."""
+
+
+def kept_blocks(storage: SourceStorage) -> int:
+    """How many decoded blocks each thread keeps where windows follow no blocks: where rasters are warped, or joined."""
+    run = 0 if storage.decoding is None else storage.decoding.run_bytes
+    return max(4, min(64, _KEPT_BYTES // run)) if run else 0
 
 
 def made_of(source: Source) -> tuple[Source, tuple[Callable[[Source], Source], ...]]:

@@ -115,6 +115,7 @@ def _pass_parts(job: Job) -> Iterator[tuple[str, str]]:
     """What one pass reads, computes and reduces."""
     for source in dict.fromkeys(job.sources):
         yield from ((f"input {file}", _state(file)) for file in storage_of(source).files)
+        yield f"what is made of {source.name}", storage_of(source).identity
         yield f"grid of {source.name}", f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
     for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
         name = f"step {number}, {kernel.name}"

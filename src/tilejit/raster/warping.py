@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from tilejit.engine.planning.graph import Band, ResultBand, SourceBand
+from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.source import ScaledSource, Source, storage_of
 from tilejit.grid import Grid
@@ -29,8 +29,8 @@ class Warping:
     def to(self, grid: Any, *, resampling: str | None = None) -> Self:
         """Returns it on another grid: its cells are made there when they are read.
 
-        They have the same bits for any tiling, thread count and executor. Bands are those of files or arrays; what
-        kernels make is saved first, and warped then.
+        They have the same bits for any tiling, thread count and executor. What kernels make is computed window by
+        window then, and held nowhere.
 
         Args:
             grid: A `tilejit.Grid`, or a Raster that has the one that is wanted.
@@ -44,7 +44,7 @@ class Warping:
 
         Raises:
             GridMismatchError: It does not lie on that grid, or one of both has no CRS.
-            ParameterError: There is no such resampling, or a band is what a kernel makes.
+            ParameterError: There is no such resampling, or a band is what an iteration makes.
 
         Example:
             >>> import numpy as np
@@ -54,11 +54,13 @@ class Warping:
             [[2.5, 4.5], [10.5, 12.5]]
         """
         target = grid_wanted(grid)
-        from tilejit.formats.warping.resampling import resampling_of  # which few runs need
+        from tilejit.engine.computed import read_bands  # which few runs need
+        from tilejit.formats.warping.resampling import resampling_of
 
         asked = None if resampling is None else resampling_of(resampling)
         warped = _memo(target)
-        return replace(self, grid=target, bands=tuple(_warped(band, asked, warped) for band in self.bands))  # type: ignore[type-var]
+        bands = read_bands(self.bands, self.grid)
+        return replace(self, grid=target, bands=tuple(_warped(band, asked, warped) for band in bands))  # type: ignore[type-var]
 
 
 def grid_wanted(given: Any) -> Grid:
@@ -84,12 +86,7 @@ def _memo(grid: Grid) -> Callable[[Source, Resampling], Source]:
     return warped
 
 
-def _warped(band: Band, asked: Resampling | None, warped: Callable[[Source, Resampling], Source]) -> SourceBand:
-    if isinstance(band, ResultBand):
-        raise ParameterError(
-            f"{band.label} is what a kernel makes; files and arrays are warped: warp what the kernel takes, or save "
-            f"it first: raster.save('{band.label}.tif'), then tj.open('{band.label}.tif').to(grid)"
-        )
+def _warped(band: SourceBand, asked: Resampling | None, warped: Callable[[Source, Resampling], Source]) -> SourceBand:
     check_place(band.source)
     resampling = asked or default_resampling(band)
     number = band.info.index - 1

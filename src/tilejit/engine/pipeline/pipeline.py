@@ -129,6 +129,14 @@ class Pipeline:
                     self._cancellation.check()
                     self._run(schedule)
 
+    def compute_here(self, window: Window) -> None:
+        """Computes a window in the caller's thread, of sources that are ready, by what is compiled."""
+        schedule = Schedule(replace(self.plan, window=window))
+        schedule.compiled()
+        self._work(schedule)
+        if schedule.failure is not None:
+            raise schedule.failure
+
     def _run(self, schedule: Schedule) -> None:
         if self._is_serial:
             self._compile(schedule)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 
 from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.errors import ParameterError
-from tilejit.formats.cells import convert, nodata_key, scratch, set_nan
+from tilejit.formats.cells import convert, nodata_key, set_nan
 from tilejit.formats.files import FileTags
-from tilejit.formats.source import BandInfo, Source, SourceStorage, check_request, make_ready, storage_of
+from tilejit.formats.source import BandInfo, Source, SourceStorage, check_request, kept_blocks, make_ready, storage_of
 from tilejit.formats.warping.lattice import BLOCK, Lattice
 from tilejit.formats.warping.mapping import Mapping, Relation
+from tilejit.formats.warping.memory import memory, own_memory
 from tilejit.grid import Grid, crs_name
 from tilejit.window import Window, tiles
 
@@ -35,10 +35,7 @@ _MOST_CELLS = 1 << 22
 """Cells of a source that are read at a time, where a part of the output can be so small."""
 _MOST_SPAN = 4096.0
 """Cells of a source that one of the output may span, down and across."""
-_KEPT_BYTES = 1 << 25
-"""Decoded blocks that each thread's tiles leave to the next: some dozens, as many as lie along a tile's edges."""
 _U8, _I64, _F64 = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.float64)
-_local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +104,27 @@ class WarpedSource:
         """The source, and what makes this of it in another process; see `tilejit.formats.source.made_of`."""
         return self.source, partial(WarpedSource.of, grid=self.grid, resampling=self.resampling)
 
+    def __reduce__(self) -> tuple[Callable[..., Source], tuple[Source]]:
+        source, make = self.made_of
+        return make, (source,)
+
     def read(self, bands: tuple[int, ...], window: Window, out: Array, valid: Array | None = None) -> None:
         """Read a window; see `Source.read`."""
         check_request(self, bands, window, out, valid)
-        for place in self._places(window):
-            rows, cols = place.window.slices(window)
-            flags = None if valid is None else valid[:, rows, cols]
-            if place.cells.is_empty:
-                for k, band in enumerate(bands):
-                    _fill_blank(self.bands[band - 1], out[k, rows, cols], None if flags is None else flags[k])
-            else:
-                self._make(bands, place, out[:, rows, cols], flags)
+        with own_memory():
+            for place in self._places(window):
+                rows, cols = place.window.slices(window)
+                flags = None if valid is None else valid[:, rows, cols]
+                if place.cells.is_empty:
+                    for k, band in enumerate(bands):
+                        _fill_blank(self.bands[band - 1], out[k, rows, cols], None if flags is None else flags[k])
+                else:
+                    self._make(bands, place, out[:, rows, cols], flags)
 
     def ready(self, threads: int, blocks: int) -> None:
         """Make ready for a run; see `make_ready`. Decoded blocks are kept, for tiles have them in common."""
         del blocks
-        make_ready(self.source, threads, threads * _kept_blocks(storage_of(self.source)))
+        make_ready(self.source, threads, threads * kept_blocks(storage_of(self.source)))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -193,11 +195,11 @@ class WarpedSource:
             band, flags = self.source.bands[number - 1], None if valid is None else valid[k]
             dtype, blank = self.resampling.working_dtype(band.dtype), _blank(self.bands[number - 1])
             is_apart = dtype.kind != "f"  # whether validity is told beside the cells, and not by NaN
-            cells = _memory("cells", place.cells.height * place.cells.width, dtype)
-            mask = _memory("mask", cells.size if is_apart and band.may_be_invalid else 0, _U8)
+            cells = memory("cells", place.cells.height * place.cells.width, dtype)
+            mask = memory("mask", cells.size if is_apart and band.may_be_invalid else 0, _U8)
             self._read_around(number, place.cells, cells, mask)
-            made = _memory("made", out[k].size, dtype)
-            known = _memory("known", made.size if is_apart else 0, _U8)
+            made = memory("made", out[k].size, dtype)
+            known = memory("known", made.size if is_apart else 0, _U8)
             for part, block in self._blocks(place.window):
                 self._run(part, block, place, (cells, mask, made, known), blank if is_apart else np.nan)
             _hand_over(made.reshape(out[k].shape), known, blank, out[k], flags)
@@ -228,7 +230,7 @@ class WarpedSource:
         inner = part.shifted(-block.row_off, -block.col_off)
         shape = np.array([inner.row_off, inner.col_off, *part.shape, first, window.width], np.int64)
         size = max(part.width + 1, lattice.nodes.shape[2])
-        places = _memory("places", 5 * size, _F64).reshape(5, size)
+        places = memory("places", 5 * size, _F64).reshape(5, size)
         at = frame, limits, lattice.nodes, lattice.per_cell, shape, places
         _resample(self.resampling, self.relation, (cells, mask, made, known), at, np.array([blank], made.dtype))
 
@@ -241,18 +243,18 @@ def _resample(
         bits = f"u{cells.itemsize}"  # which is all that a copy needs: one loop for all types of a size
         loop("nearest")(cells.view(bits), mask, *at, blank.view(bits), made.view(bits), known)
     elif resampling.is_area:
-        values, shares = _memory("values", cells.size, cells.dtype), _memory("shares", cells.size, _F64)
+        values, shares = memory("values", cells.size, cells.dtype), memory("shares", cells.size, _F64)
         turned = int(relation.turned)
         loop("reduced")(cells, mask, *at, resampling.number, turned, values, shares, blank, made, known)
     else:
         scales, width = resampling.scales(relation), at[-1].shape[1]
         if resampling.name == "bilinear" and scales[:2] == (1.0, 1.0):
-            weights = _memory("weights", 2 * width, cells.dtype).reshape(2, width)
-            loop("bilinear")(cells, *at, weights, _memory("at", width, _I64), made)
+            weights = memory("weights", 2 * width, cells.dtype).reshape(2, width)
+            loop("bilinear")(cells, *at, weights, memory("at", width, _I64), made)
         else:
             count = scales[2] + scales[3] + 3
-            taps = _memory("taps", count * width, _F64).reshape(count, width)
-            places = _memory("at", width, _I64)
+            taps = memory("taps", count * width, _F64).reshape(count, width)
+            places = memory("at", width, _I64)
             loop("filtered")(cells, *at, resampling.number, np.array(scales, np.float64), taps, places, made)
 
 
@@ -263,11 +265,6 @@ _TORN = 1e4
 def loop(name: str) -> NativeFunction:
     """A function of `tilejit.formats.warping.warp_loops`, or of `area_loops`, as machine code."""
     return NativeFunction.of_loops(_AREAS if name == "reduced" else _POINTS, name, _PLACES)
-
-
-def _memory(name: str, count: int, dtype: np.dtype[Any]) -> Array:
-    """A thread's own cells, kept from tile to tile."""
-    return scratch(_local, name, count * dtype.itemsize).view(dtype)
 
 
 def _halves(window: Window) -> tuple[Window, Window]:
@@ -317,16 +314,10 @@ def _hand_over(made: Array, known: Array, blank: Any, out: Array, valid: Array |
         np.copyto(valid, known)
 
 
-def _kept_blocks(storage: SourceStorage) -> int:
-    """How many decoded blocks each thread's tiles leave to the next."""
-    run = 0 if storage.decoding is None else storage.decoding.run_bytes
-    return max(4, min(64, _KEPT_BYTES // run)) if run else 0
-
-
 def _storage(source: Source, resampling: Resampling, relation: Relation) -> SourceStorage:
     """How it is stored: as the source, with what a thread takes to warp."""
     told, decoding = storage_of(source), storage_of(source).decoding
-    kept = 0 if decoding is None else _kept_blocks(told) * decoding.run_bytes + decoding.thread_bytes
+    kept = 0 if decoding is None else kept_blocks(told) * decoding.run_bytes + decoding.thread_bytes
     itemsize = max(resampling.working_dtype(band.dtype).itemsize for band in source.bands)
     cells = _MOST_CELLS * (itemsize + (itemsize + 8 if resampling.is_area else 1))
     size = "{} x {} cells".format(*source.grid.shape)
@@ -342,4 +333,5 @@ def _storage(source: Source, resampling: Resampling, relation: Relation) -> Sour
         block_bytes=max(told.block_bytes, kept) + cells,
         decoding=None,
         tags=tags if resampling.keeps_values else FileTags(),
+        identity=f"{told.identity} by {resampling.name}",
     )
