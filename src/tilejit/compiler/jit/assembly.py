@@ -103,7 +103,7 @@ class Assembly:
 
     def compared(self, operator: str, a: Value, b: Value) -> Value:
         """Compares two numbers."""
-        type_ = a.type if a.type == b.type else joined(a.type, b.type)
+        type_ = a.type if a.type == b.type else _compared_as(a, b)
         a, b, how = self.cast(a, type_), self.cast(b, type_), _COMPARISONS[operator]
         if type_ in FLOATS:
             word = f"fcmp {self.flags}{'u' if how == 'ne' else 'o'}{how}"
@@ -250,6 +250,15 @@ class Assembly:
             place = self.new(f"add i64 {place}, {self.new(f'mul i64 {index}, {stride}')}")
         return self.new(f"getelementptr inbounds i8, ptr {array.text}, i64 {place}")
 
+    def strides(self, array: Array) -> tuple[str, ...]:
+        """How many bytes apart elements lie."""
+        if array.strides is not None:
+            return array.strides
+        strides = [str(size_of(array.element))]
+        for extent in array.shape[:0:-1]:
+            strides.insert(0, self.new(f"mul i64 {strides[0]}, {extent}"))
+        return tuple(strides)
+
     def read(self, array: Array | Pointer, indices: Sequence[Value]) -> Value:
         """The value of an element."""
         kind = llvm(array.element)
@@ -263,6 +272,12 @@ class Assembly:
         text = self.new(f"zext i1 {value.text} to i8") if array.element == "b1" else value.text
         kind = llvm(array.element)
         self.do(f"store {kind} {text}, ptr {self.cell(array, indices)}, align {size_of(array.element)}")
+
+
+def _compared_as(a: Value, b: Value) -> str:
+    """The type by which two numbers are compared: integers in the text are not negative here."""
+    literals = [v for v in (a, b) if v.type == "i64" and v.literal is not None and v.literal >= 0]
+    return "u64" if literals and "u64" in {a.type, b.type} else joined(a.type, b.type)
 
 
 def _conversion(given: str, wanted: str) -> str:

@@ -22,10 +22,11 @@ _OF_LLVM = {
     np.ceil: "ceil",
     np.rint: "rint",
     math.log10: "log10",
+    math.sin: "sin",
 }
 _OF_C = ("tan", "asin", "acos", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "expm1", "log1p", "log2", "erf",
          "erfc", "lgamma")  # fmt: skip
-_C_NAMES = {getattr(math, name): name for name in _OF_C}
+_C_NAMES = {getattr(math, name): name for name in _OF_C} | {math.gamma: "tgamma"}
 
 
 def _select(to: Assembly, test: Value, a: Value, b: Value) -> Value:
@@ -103,6 +104,31 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 """Functions by their names: those of `tilejit.compiler.jit.operations`, and Python's own."""
 
 
+def _whole(how: str) -> Callable[..., Value]:
+    """The integer below or above."""
+    return lambda to, value: to.cast(to.intrinsic(f"llvm.{how}.{value.type}", value.type, [value]), "i64")
+
+
+def _is_infinite(to: Assembly, value: Value) -> Value:
+    both = [to.compared("Eq", value, typed(value.type, number)) for number in (math.inf, -math.inf)]
+    return to.whole_operation("or", *both)
+
+
+def _is_finite(to: Assembly, value: Value) -> Value:
+    rest = to.float_operation("fsub", value, value)
+    return to.compared("Eq", rest, rest)
+
+
+_WRITTEN: dict[Any, Callable[..., Value]] = {
+    math.ceil: _whole("ceil"),
+    math.copysign: lambda to, a, b: to.intrinsic(f"llvm.copysign.{a.type}", a.type, [a, b]),
+    math.floor: _whole("floor"),
+    math.isfinite: _is_finite,
+    math.isinf: _is_infinite,
+    np.fmod: lambda to, a, b: to.float_operation("frem", a, b),
+}
+
+
 def called_of_numpy(to: Assembly, function: Any, arguments: list[Value]) -> Value:
     """Calls a function of ``math`` or NumPy, as Numba does.
 
@@ -112,20 +138,12 @@ def called_of_numpy(to: Assembly, function: Any, arguments: list[Value]) -> Valu
     given = arguments[0].type if arguments else ""
     if given not in FLOATS or any(a.type != given for a in arguments):
         raise NotPlainError("a function of integers")
+    if function in _WRITTEN:
+        return _WRITTEN[function](to, *arguments)
     if function in _OF_LLVM:
         return to.intrinsic(f"llvm.{_OF_LLVM[function]}.{given}", given, arguments)
     if function in _C_NAMES:
         return to.intrinsic(f"{_C_NAMES[function]}{'f' * (given == 'f32')}", given, arguments, _PURE)
-    if function is np.fmod:
-        return to.float_operation("frem", *arguments)
-    if function is math.copysign:
-        return to.intrinsic(f"llvm.copysign.{given}", given, arguments)
-    if function is math.isinf:
-        both = [to.compared("Eq", arguments[0], typed(given, number)) for number in (math.inf, -math.inf)]
-        return to.whole_operation("or", *both)
-    if function is math.isfinite:
-        rest = to.float_operation("fsub", arguments[0], arguments[0])
-        return to.compared("Eq", rest, rest)
     raise NotPlainError(f"{function}")
 
 

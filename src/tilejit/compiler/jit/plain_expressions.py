@@ -161,6 +161,9 @@ class Expressions:
         return Value(type_, self.to.new(f"phi {LLVM[type_]} {', '.join(phi)}"))
 
     def _attribute(self, node: ast.Attribute) -> Any_:
+        number = self.module.named(node)
+        if isinstance(number, float):  # of ``math`` or NumPy
+            return constant(number)
         array = self.value(node.value)
         if not isinstance(array, Array):
             raise NotPlainError(f".{node.attr}")
@@ -173,16 +176,8 @@ class Expressions:
         if node.attr == "itemsize":
             return typed("i64", size_of(array.element))
         if node.attr == "strides":
-            return tuple(Value("i64", text) for text in self._strides(array))
+            return tuple(Value("i64", text) for text in self.to.strides(array))
         raise NotPlainError(f".{node.attr}")
-
-    def _strides(self, array: Array) -> tuple[str, ...]:
-        if array.strides is not None:
-            return array.strides
-        strides = [str(size_of(array.element))]
-        for extent in array.shape[:0:-1]:
-            strides.insert(0, self.to.new(f"mul i64 {strides[0]}, {extent}"))
-        return tuple(strides)
 
     def indices(self, node: ast.expr) -> list[Value]:
         """The indices of an element."""
@@ -195,25 +190,36 @@ class Expressions:
     def _subscript(self, node: ast.Subscript) -> Any_:
         array = self.value(node.value)
         if isinstance(array, (Array, Pointer)):
-            if isinstance(node.slice, ast.Slice):
-                return self._part(array, node.slice)
-            indices = self.indices(node.slice)
-            if len(indices) != (len(array.shape) if isinstance(array, Array) else 1):
-                raise NotPlainError("a row of an array")
-            return self.to.read(array, indices)
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            if isinstance(array, Array) and (len(parts) < len(array.shape) or any(map(_is_slice, parts))):
+                return self._part(array, parts)
+            return self.to.read(array, self.indices(node.slice))
         index = self.number(node.slice).literal
         if isinstance(array, Value) or index is None:
             raise NotPlainError("an element of no array")
         element: Any_ = array[index]
         return element
 
-    def _part(self, array: Array | Pointer, node: ast.Slice) -> Array:
-        """A part of an array of one dimension, within it."""
-        if not isinstance(array, Array) or len(array.shape) != 1 or node.step or not node.lower or not node.upper:
-            raise NotPlainError("a part of an array")
-        low, high = self.indices(node.lower)[0], self.indices(node.upper)[0]
-        length = self.to.new(f"sub nsw i64 {self.to.cast(high, 'i64').text}, {self.to.cast(low, 'i64').text}")
-        return Array(array.element, self.to.cell(array, [low]), (length,), array.strides)
+    def _part(self, array: Array, parts: Sequence[ast.expr]) -> Array:
+        """Rows of an array, or parts of them: their bounds are within it."""
+        parts = [*parts, *[ast.Slice()] * (len(array.shape) - len(parts))]
+        starts, kept = [], []
+        for axis, (part, extent) in enumerate(zip(parts, array.shape, strict=True)):
+            if not isinstance(part, ast.Slice):
+                starts += self.indices(part)
+                continue
+            low, high = typed("i64", 0), Value("i64", extent)
+            if part.step:
+                raise NotPlainError("every other element")
+            low = self.to.cast(self.indices(part.lower)[0], "i64") if part.lower else low
+            high = self.to.cast(self.indices(part.upper)[0], "i64") if part.upper else high
+            length = self.to.operation("Sub", high, low).text if part.lower else high.text
+            starts.append(low)
+            kept.append((axis, length))
+        firsts = [axis for axis, _ in kept]
+        is_whole = all(isinstance(p, ast.Slice) and not (p.lower or p.upper) for p in parts[firsts[0] + 1 :])
+        strides = None if is_whole and array.strides is None else tuple(self.to.strides(array)[a] for a in firsts)
+        return Array(array.element, self.to.cell(array, starts), tuple(length for _, length in kept), strides)
 
     def _call(self, node: ast.Call) -> Any_:
         if node.keywords:
@@ -228,30 +234,36 @@ class Expressions:
             found: Any_ = OPERATIONS[name](self.to, *map(self.value, node.args))
             return found
         if isinstance(node.func, ast.Attribute) and node.func.attr == "view":
-            array, (of,) = self.value(node.func.value), node.args
-            like = self.value(of.value) if isinstance(of, ast.Attribute) and of.attr == "dtype" else None
-            if (
-                not isinstance(array, Array)
-                or not isinstance(like, Array)
-                or size_of(array.element) != size_of(like.element)
-            ):
-                raise NotPlainError("a view of other bytes")
-            return array._replace(element=like.element)
-        function = self.module.named(node.func)
+            return self._view(self.value(node.func.value), self._type_named(node.args[0]))
         arguments = [self.number(a) for a in node.args]
-        if isinstance(function, type) and issubclass(function, np.generic) and len(arguments) == 1:
-            return self.to.cast(arguments[0], TYPES[np.dtype(function)])
-        return called_of_numpy(self.to, function, arguments)
+        type_ = self._type_named(node.func)
+        if type_ is not None and len(arguments) == 1:
+            return self.to.cast(arguments[0], type_)
+        return called_of_numpy(self.to, self.module.named(node.func), arguments)
 
-    def _view(self, node: ast.expr, dtype: ast.expr) -> Array:
-        """An array's bytes as elements of another array's type."""
-        array = self.value(node)
-        like = self.value(dtype.value) if isinstance(dtype, ast.Attribute) and dtype.attr == "dtype" else None
-        if not isinstance(array, Array) or not isinstance(like, Array):
-            raise NotPlainError("a view of no array")
-        if size_of(array.element) != size_of(like.element):
+    def _type_named(self, node: ast.expr) -> str | None:
+        """The type that ``np.int32`` names, or ``cells.dtype``, or ``cells.dtype.type``."""
+        named = self.module.named(node)
+        if isinstance(named, type) and issubclass(named, np.generic):
+            return TYPES[np.dtype(named)]
+        if isinstance(node, ast.Attribute) and node.attr == "type":
+            node = node.value
+        if isinstance(node, ast.Attribute) and node.attr == "dtype":
+            array = self.value(node.value)
+            return array.element if isinstance(array, Array) else None
+        return None
+
+    def _view(self, value: Any_, type_: str | None) -> Any_:
+        """The bytes of an array or a number as another type."""
+        given = value.element if isinstance(value, Array) else number_of(value).type
+        if type_ is None or size_of(given) != size_of(type_):
             raise NotPlainError("a view of other bytes")
-        return array._replace(element=like.element)
+        if isinstance(value, Array):
+            return value._replace(element=type_)
+        number = number_of(value)
+        if LLVM[given] == LLVM[type_]:
+            return Value(type_, number.text)
+        return Value(type_, self.to.new(f"bitcast {LLVM[given]} {number.text} to {LLVM[type_]}"))
 
     def called(self, name: str, arguments: list[Any_]) -> Any_:
         """Calls a function of the module."""
@@ -280,6 +292,10 @@ class Expressions:
         ast.Tuple: _tuple,
         ast.UnaryOp: _signed,
     }
+
+
+def _is_slice(node: ast.expr) -> bool:
+    return isinstance(node, ast.Slice)
 
 
 def result_of(result: Result) -> str:

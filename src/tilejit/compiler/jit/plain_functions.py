@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tilejit.compiler.jit.plain_expressions import Expressions, number_of, result_of
-from tilejit.compiler.jit.values import LLVM, Array, NotPlainError, Pointer, Value, typed, unified
+from tilejit.compiler.jit.values import FLOATS, LLVM, Array, NotPlainError, Pointer, Value, typed, unified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,8 +139,9 @@ class PlainFunction(Expressions):
         if loop.orelse or not is_range or not isinstance(loop.target, ast.Name):
             raise NotPlainError("a loop over something else")
         given = [self.number(a) for a in loop.iter.args]  # type: ignore[attr-defined]
-        if any(v.type != "i64" for v in given):
+        if any(v.type in {"u64", "b1", *FLOATS} for v in given):
             raise NotPlainError("a loop over other integers")
+        given = [self.to.cast(v, "i64") for v in given]
         start, stop, step = (
             (typed("i64", 0), *given, typed("i64", 1)) if len(given) == 1 else (*given, typed("i64", 1))[:3]
         )

@@ -62,15 +62,16 @@ class PlainModule:
         if isinstance(statement, ast.FunctionDef):
             if statement.name not in _MADE:
                 self.functions[statement.name] = statement
-        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            name, value = statement.targets[0].id, statement.value
-            if isinstance(value, ast.Call) and ast.unparse(value.func) in _MADE:
+        elif isinstance(statement, ast.Assign):
+            (target,), value = statement.targets, statement.value
+            if isinstance(target, ast.Tuple):
+                names = [ast.unparse(name) for name in target.elts]
+                self.constants |= dict(zip(names, self._evaluated(value), strict=True))
+            elif isinstance(value, ast.Call) and ast.unparse(value.func) in _MADE:
                 element, *rest = map(ast.literal_eval, value.args)
-                self.made[name] = _MADE[ast.unparse(value.func)](TYPES[np.dtype(element)], *rest)
+                self.made[ast.unparse(target)] = _MADE[ast.unparse(value.func)](TYPES[np.dtype(element)], *rest)
             else:
-                self.constants[name] = self._evaluated(value)
-        elif not isinstance(statement, (ast.Import, ast.ImportFrom, ast.Expr)):
-            raise NotPlainError(type(statement).__name__)
+                self.constants[ast.unparse(target)] = self._evaluated(value)
 
     def _evaluated(self, node: ast.expr) -> Any:
         with np.errstate(all="ignore"):
@@ -78,7 +79,9 @@ class PlainModule:
 
     def options(self, node: ast.FunctionDef) -> dict[str, Any]:
         """What a function has under ``njit``."""
-        decorator = node.decorator_list[0] if node.decorator_list else None
+        if not node.decorator_list:
+            return {}
+        decorator = node.decorator_list[0]
         keyword = decorator.keywords[0] if isinstance(decorator, ast.Call) and decorator.keywords else None
         options = None if keyword is None or keyword.arg is not None else self._evaluated(keyword.value)
         if not isinstance(options, dict) or options.get("error_model") != "numpy":

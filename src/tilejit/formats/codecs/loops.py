@@ -41,7 +41,7 @@ def sum_rows(cells: NDArray[Any], samples: int) -> None:
     """
     for y in range(cells.shape[0]):
         if samples == 1:
-            total = cells[y, 0]
+            total = np.uint64(cells[y, 0])
             for x in range(1, cells.shape[1]):
                 total += cells[y, x]
                 cells[y, x] = total

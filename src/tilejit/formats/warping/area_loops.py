@@ -81,8 +81,8 @@ def reduced(  # noqa: PLR0917, PLR0915, C901, PLR0912
                 middle_u, middle_v = u + wide / 2, v + high / 2
                 wide, high = max(abs(ahead), abs(down)), max(abs(vs[x + 1] - v), abs(below_v[x] - v))
                 u, v = middle_u - wide / 2, middle_v - high / 2
-            u, wide = (u, wide) if wide >= 0 else (u + wide, -wide)
-            v, high = (v, high) if high >= 0 else (v + high, -high)
+            u, wide = u + min(wide, 0.0), abs(wide)
+            v, high = v + min(high, 0.0), abs(high)
             if not (wide < limits[5] and high < limits[6]):  # NaN, or torn apart where the map ends
                 continue
             top, bottom = np.int64(math.floor(v + _TOUCHED)), np.int64(math.ceil(v + high - _TOUCHED))
@@ -98,13 +98,13 @@ def reduced(  # noqa: PLR0917, PLR0915, C901, PLR0912
                         continue
                     at = (j - frame[0]) * frame[2] + here
                     value = cells[at]
-                    if value != value or (flags.size and flags[at] == 0):  # noqa: PLR0124 - NaN
+                    if value != value or (flags.size > 0 and flags[at] == 0):  # noqa: PLR0124 - NaN
                         continue
                     share = tall * (min(i + 1.0, u + wide) - max(float(i), u))
                     if kind <= SUM:
                         total += share * value
                         weights += share
-                    elif count and kind <= MAXIMUM:
+                    elif count > 0 and kind <= MAXIMUM:
                         values[0] = min(values[0], value) if kind == MINIMUM else max(values[0], value)
                     else:
                         values[count], shares[count] = value, share

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 COMPILED = (
-    "locate", "places", "cell_at", "holds", "blend", "sifted", "weighed", "weight", "nearest", "bilinear", "filtered",
+    "locate", "places", "cell_at", "holds", "blend", "sifted", "weighed", "weight", "add_weights", "nearest",
+    "bilinear", "filtered",
 )  # fmt: skip
 """The functions that are compiled."""
 BILINEAR, CUBIC, LANCZOS = range(3)
@@ -130,23 +131,23 @@ def holds(cells: Array, frame: Array, limits: Array, v: float, u: float) -> bool
 
 def sifted(cells: Array, frame: Array, limits: Array, v: float, u: float) -> Any:
     """Interpolate between those of the four cells around a place that are there and hold data."""
-    kind = cells.dtype.type
     row, col = np.int64(math.floor(v - 0.5)), np.int64(math.floor(u - 0.5))
-    across, down = kind(u - 0.5 - col), kind(v - 0.5 - row)
+    across, down = cells.dtype.type(u - 0.5 - col), cells.dtype.type(v - 0.5 - row)
     a, b = cell_at(cells, frame, limits, row, col), cell_at(cells, frame, limits, row, col + 1)
     c, d = cell_at(cells, frame, limits, row + 1, col), cell_at(cells, frame, limits, row + 1, col + 1)
     if a == a and b == b and c == c and d == d:  # noqa: PLR0124 - no NaN
         return blend(a, b, c, d, across, down)
     if not holds(cells, frame, limits, v, u):
-        return kind(np.nan)
-    total = weights = kind(0)
+        return cells.dtype.type(np.nan)
+    total = weights = cells.dtype.type(0)
+    one = cells.dtype.type(1)
     for k in range(4):
         value = (a if k == 0 else b) if k < 2 else (c if k == 2 else d)
-        share = (down if k > 1 else kind(1) - down) * (across if k % 2 else kind(1) - across)
+        share = (down if k > 1 else one - down) * (across if k % 2 else one - across)
         if value == value and share > 0:  # noqa: PLR0124
             total += share * value
             weights += share
-    return total / weights if weights > _LEAST else kind(np.nan)
+    return total / weights if weights > _LEAST else cells.dtype.type(np.nan)
 
 
 def weight(kind: int, distance: float) -> float:
@@ -165,6 +166,16 @@ def weight(kind: int, distance: float) -> float:
         return 0.0
     angle = math.pi * x
     return 1.0 if x == 0 else 3.0 * math.sin(angle) * math.sin(angle / 3.0) / (angle * angle)
+
+
+def add_weights(  # noqa: PLR0917
+    kind: int, places_of: Array, reach: int, scale: float, row: Array, sums: Array
+) -> None:
+    """Find the weights of the cells that lie so far from places, and add them to those before."""
+    for x in range(len(sums)):
+        place = places_of[x] - 0.5
+        row[x] = weight(kind, (math.floor(place) + reach - place) * scale)
+        sums[x] += row[x]
 
 
 def filtered(  # noqa: D417, PLR0917, C901 - one loop, for a call would cost as much as a cell
@@ -197,14 +208,10 @@ def filtered(  # noqa: D417, PLR0917, C901 - one loop, for a call would cost as 
             at[x] = (np.int64(top) - frame[0]) * stride + np.int64(first) - frame[1] if inside else -1
             sum_y[x] = sum_x[x] = total[x] = 0.0
         for k in range(count):
-            row, sums, places_of = taps[k], sum_y if k < count_y else sum_x, vs if k < count_y else us
-            reach, scale = (
-                (k + 1 - count_y // 2, scales[0]) if k < count_y else (k - count_y + 1 - count_x // 2, scales[1])
-            )
-            for x in range(width):
-                place = places_of[x] - 0.5
-                row[x] = weight(kind, (math.floor(place) + reach - place) * scale)
-                sums[x] += row[x]
+            if k < count_y:
+                add_weights(kind, vs, k + 1 - count_y // 2, scales[0], taps[k], sum_y)
+            else:
+                add_weights(kind, us, k - count_y + 1 - count_x // 2, scales[1], taps[k], sum_x)
         if is_large:
             for j in range(count_y):
                 rows = taps[j]
