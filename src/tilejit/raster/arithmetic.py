@@ -101,18 +101,31 @@ class Arithmetic:
         return self._combined(chosen, condition, self, other)
 
     def clip(self, low: Operand = None, high: Operand = None) -> Self:
-        """Returns its cells, held between two bounds.
+        """Returns its cells, held between two bounds; or, of one place, the cells that lie there.
 
         Args:
-            low: The least: a number, a statistic or a Raster; None for none.
+            low: The least: a number, a statistic or a Raster; None for none. Alone also a place: bounds (left, bottom,
+                right, top) in its CRS, a `tilejit.Grid` or a Raster, of which all cells are kept that are touched; or
+                a geometry, outside of which there is no data then (see `mask`, which has options).
             high: The largest.
+
+        Raises:
+            GridMismatchError: The place and the raster do not meet.
+            ParameterError: The bounds or the geometry are empty.
 
         Example:
             >>> import numpy as np
             >>> import tilejit as tj
-            >>> tj.from_array(np.uint8([[0, 7, 200]])).clip(5, 100).compute()
-            array([[[  5,   7, 100]]], dtype=uint8)
+            >>> raster = tj.from_array(np.uint8([[0, 7, 200]]))
+            >>> raster.clip(5, 100).compute(), raster.clip((1, 0, 3, 1)).compute()
+            (array([[[  5,   7, 100]]], dtype=uint8), array([[[  7, 200]]], dtype=uint8))
         """
+        if high is None and low is not None and not isinstance(low, LazyScalar):
+            from tilejit.raster.cutting import clipped, is_place
+
+            if is_place(low):
+                cut: Self = clipped(self, low)
+                return cut
         held = self if low is None else self._combined(applied_by("maximum"), self, low)
         return held if high is None else self._combined(applied_by("minimum"), held, high)
 

@@ -53,6 +53,9 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Any:
     low, high = bounds.pop("min", a_min), bounds.pop("max", a_max)
     if bounds or not isinstance(a, Arithmetic):
         raise ParameterError("np.clip of a Raster takes its bounds: np.clip(raster, low, high)")
+    # A lower bound alone might be a place to the method.
+    if high is None and low is not None:
+        return apply_ufunc(np.maximum, "__call__", (a, low), {})
     return a.clip(low, high)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from tilejit.engine.planning.graph import Band, SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.source import Source, storage_of
+from tilejit.raster.cutting import Cutting
 from tilejit.raster.operators import Operators
 from tilejit.raster.options import RunOptions
 from tilejit.raster.running import plan_job, read_window, save_outputs, warned
@@ -39,7 +40,7 @@ _MOST_NAMES = 3  # files that messages name one by one
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Raster(Statistics, Operators, Warping):
+class Raster(Statistics, Operators, Warping, Cutting):
     """A grid and a promise: bands that are read and computed when they are asked for.
 
     Make one with `tilejit.open`, or by calling a kernel with Rasters.

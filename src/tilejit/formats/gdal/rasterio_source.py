@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from tilejit.errors import ReadError, SourceError
+from tilejit.errors import ParameterError, ReadError, SourceError
 from tilejit.formats.cells import convert, nodata_key, scratch, set_nan, set_valid, survives
 from tilejit.formats.files import OpenFile, absolute_name, check_unchanged, has_room, read_tags, size_of, states_of
 from tilejit.formats.gdal.block_reader import BlockReader, decoding_of
@@ -43,10 +43,11 @@ def open_rasterio(path: str | os.PathLike[str]) -> RasterioSource:
 class RasterioSource:
     """A raster that GDAL reads; threads may read at the same time, each through its own handle."""
 
-    def __init__(self, path: str) -> None:
-        self.name = path
+    def __init__(self, path: str, level: int = 0) -> None:
+        self.name, self.level = path, level  # which overview, from 1; 0 for the raster itself
         self.environment = Environment.current()  # what held of ``rasterio.Env`` then holds for all reads
-        self.storage = SourceStorage("through GDAL", environment=self.environment)
+        through = f"overview {level}, through GDAL" if level else "through GDAL"
+        self.storage = SourceStorage(through, environment=self.environment, identity=through if level else "")
         self._lock = threading.Lock()
         self._local = threading.local()
         self._handles: list[OpenFile[Any]] = []
@@ -189,7 +190,7 @@ class RasterioSource:
     def _open(self) -> Any:
         """A dataset of the file, which is still the one that the source was made of."""
         with self.environment.entered():
-            dataset = _open(self.name)
+            dataset = _open(self.name, self.level)
         try:
             check_unchanged(self.name, {self.name: self.storage.files.get(self.name)})
         except BaseException:
@@ -203,22 +204,37 @@ class RasterioSource:
         return scratch(_memory, name, size).view(dtype).reshape(window.shape)
 
 
-def _open(path: str) -> Any:
+def _open(path: str, level: int) -> Any:
     rasterio = load_rasterio()
     try:
         with quiet(), contextlib.ExitStack() as refused:
             dataset = rasterio.open(path, sharing=False)
             refused.callback(dataset.close)
-            if dataset.count:
-                dataset.overviews(1)  # GDAL reads other directories when it first needs to, and says what is odd there
+            # GDAL reads other directories when it first needs to, and says what is odd there.
+            found = dataset.overviews(1) if dataset.count else []
+            if level:
+                _check_level(path, level, found)
+                dataset.close()
+                dataset = rasterio.open(path, sharing=False, OVERVIEW_LEVEL=level - 1)
             refused.pop_all()
             return dataset
+    except ParameterError:
+        raise
     except Exception as error:
         if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
             raise SourceError(f"{path}: cannot be opened: there is no such file: check the path") from error
         cause = cause_of(error, path)
         hint = open_files_hint(cause) or "; GDAL does not read it (gdalinfo says more)"
         raise SourceError(f"{path}: cannot be opened: {cause}{hint}") from error
+
+
+def _check_level(path: str, level: int, found: list[int]) -> None:
+    if not 1 <= level <= len(found):
+        known = f"overviews {', '.join(f'{k} (1:{n})' for k, n in enumerate(found, 1))}" if found else "no overviews"
+        raise ParameterError(
+            f"{path} has {known}, not {level}: gdaladdo makes them; or take "
+            "raster.to(raster.grid.zoom_out(2), resampling='average')"
+        )
 
 
 def _bands_of(path: str, dataset: Any) -> tuple[BandInfo, ...]:

@@ -1,0 +1,1 @@
+"""Rasters cut to a window, and joined to one."""
