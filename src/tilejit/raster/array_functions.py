@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.errors import ParameterError
-from tilejit.kernel.expressions.functions import CHOSEN_OF_TWO, applied, chosen_of_two, is_null
-from tilejit.raster.arithmetic import Arithmetic, combined, where
+from tilejit.kernel.expressions.functions import CHOSEN_OF_TWO, chosen_of_two, is_null
+from tilejit.raster.arithmetic import combined, operation, where
+from tilejit.raster.running import LazyRaster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: Ma
         return tuple(apply_ufunc(each, method, inputs, {}) for each in (np.floor_divide, np.remainder))
     if ufunc.__name__ in CHOSEN_OF_TWO:
         return combined(lambda a, b: chosen_of_two(ufunc.__name__, a, b), inputs)
-    return combined(lambda *nodes: applied(ufunc.__name__, *nodes), inputs)
+    return operation(ufunc.__name__, *inputs)
 
 
 def _reduced(ufunc: np.ufunc, rasters: Any, axis: int = 0, **options: Any) -> Any:
@@ -51,12 +52,10 @@ def _where(condition: Any, *choices: Any) -> Any:
 
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Any:
     low, high = bounds.pop("min", a_min), bounds.pop("max", a_max)
-    if bounds or not isinstance(a, Arithmetic):
+    if bounds or not isinstance(a, LazyRaster):
         raise ParameterError("np.clip of a Raster takes its bounds: np.clip(raster, low, high)")
-    # A lower bound alone might be a place to the method.
-    if high is None and low is not None:
-        return apply_ufunc(np.maximum, "__call__", (a, low), {})
-    return a.clip(low, high)
+    held = a if low is None else operation("maximum", a, low)
+    return held if high is None else operation("minimum", held, high)
 
 
 def _round(a: Any, decimals: int = 0) -> Any:

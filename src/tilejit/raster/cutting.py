@@ -121,7 +121,7 @@ class Cutting:
 
 
 def clipped(raster: Any, place: Any) -> Any:
-    """A raster cut to a place; see `Arithmetic.clip`."""
+    """A raster cut to a place; see `Raster.clip`."""
     found = place if isinstance(place, Grid) else getattr(place, "grid", None)
     if isinstance(found, Grid):
         return _part(raster, _window_of(raster.grid, found))
