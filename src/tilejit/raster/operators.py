@@ -44,7 +44,7 @@ class Operators:
             >>> import numpy as np
             >>> import tilejit as tj
             >>> a = tj.from_array(np.float32([[1, 2]]))
-            >>> print((2 * a + 1).kernel("python"))
+            >>> print((2 * a + 1).kernel("python").rstrip())
             def expression(a):
                 return (2 * a) + 1
         """
