@@ -321,12 +321,13 @@ def failing(monkeypatch, after, error):
     monkeypatch.setattr(TileStoreSink, "write", fails)
 
 
-def test_failures_leave_nothing(tmp_path, monkeypatch):
-    def full():
-        raise SinkError("full")
+def ended():
+    raise SinkError("ended")
 
-    failing(monkeypatch, 9, full)
-    with pytest.raises(SinkError, match="full"):
+
+def test_failures_leave_nothing(tmp_path, monkeypatch):
+    failing(monkeypatch, 9, ended)
+    with pytest.raises(SinkError, match="ended"):
         tj.iterate(flooded, MARK, LAND.astype(np.float32)).save(tmp_path / "out.tif")
     assert list(tmp_path.iterdir()) == []
 
@@ -337,6 +338,45 @@ def test_ctrl_c_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tj.iterate(flooded, MARK, LAND.astype(np.float32)).save(tmp_path / "out.tif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("monotone", [False, True])
+def test_a_run_that_goes_on_keeps_the_sweeps_that_are_done(tmp_path, monkeypatch, monotone):
+    marker, mask = files(tmp_path, **dict(zip(("marker", "mask"), terrain(6, (40, 60)), strict=True)))
+    options = {"resume": True, "profile": {"blockxsize": 16, "blockysize": 16}, "tile": (16, 16), "workers": 1}
+    lazy = tj.iterate(geodesic_dilation, marker, mask, monotone=monotone)
+    copied, whole = lazy.save(tmp_path / "whole.tif", **options).earlier
+    wanted, done = tj.open(tmp_path / "whole.tif").read(), []
+    first, last = 2 * copied.tiles, 2 * copied.tiles + whole.tiles - 1  # a tile of each raster is copied
+    for number in (0, first - 1, first, (first + last) // 2, last):
+        with monkeypatch.context() as patched:
+            failing(patched, number, ended)
+            with pytest.raises(SinkError, match="ended"):
+                lazy.save(tmp_path / "out.tif", **options)
+        again = lazy.save(tmp_path / "out.tif", **options).earlier[-1]
+        done.append(whole.sweeps - again.sweeps)
+        assert np.array_equal(tj.open(tmp_path / "out.tif").read(), wanted, equal_nan=True)
+        (tmp_path / "out.tif").unlink()
+        assert left_in(tmp_path) == []
+    assert done[:3] == [0, 0, 0]
+    assert done == sorted(done)
+    assert done[-1] == whole.sweeps - 1
+
+
+def test_sweeps_of_another_run_are_not_gone_on_with(tmp_path, monkeypatch):
+    marker, mask = files(tmp_path, **dict(zip(("marker", "mask"), terrain(6, (40, 60)), strict=True)))
+    options = {"resume": True, "profile": {"blockxsize": 16, "blockysize": 16}, "tile": (16, 16), "workers": 1}
+    with monkeypatch.context() as patched:
+        failing(patched, 60, ended)
+        with pytest.raises(SinkError, match="ended"):
+            tj.iterate(geodesic_dilation, marker, mask).save(tmp_path / "out.tif", **options)
+    with pytest.raises(PlanError, match=r"sweeps at most"):
+        tj.iterate(geodesic_dilation, marker, mask, limit=500).save(tmp_path / "out.tif", **options)
+    next(tmp_path.glob("*.jsonl")).unlink()
+    lazy = tj.iterate(geodesic_dilation, mask, mask)
+    assert lazy.save(tmp_path / "out.tif", **options).earlier[-1].sweeps == 1
+    assert np.array_equal(tj.open(tmp_path / "out.tif").read(), mask.read(), equal_nan=True)
+    assert left_in(tmp_path) == []
 
 
 def test_a_run_that_goes_on_keeps_the_end_of_the_iteration(tmp_path, monkeypatch):

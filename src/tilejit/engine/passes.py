@@ -6,9 +6,10 @@ is repeated until it changes no cell, and leaves out what can no longer change.
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,12 +18,13 @@ import numpy as np
 from tilejit.engine.planning.iterations import repeat_of, stores_of
 from tilejit.engine.planning.planner import Job, awaited, bound
 from tilejit.errors import IterationLimitError, SinkError
-from tilejit.formats.publishing import remove_folder, sweep
+from tilejit.formats.publishing import remove_folder, sweep, sync_path
 from tilejit.formats.target import require_own, temporary_of
 from tilejit.formats.tile_store import TileStore, TileStoreSink
+from tilejit.kernel.counts import Counts
 from tilejit.kernel.inputs import is_index_edge
 from tilejit.sizes import counted, format_size
-from tilejit.system.files import kind_of
+from tilejit.system.files import kind_of, replace_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,9 +68,11 @@ def run_passes(
                 report = run(one, ())
                 results |= _reduced(earlier, report)
             elif one.plan.repeat is None:
+                if _sweeps_in(folder, journal) is not None:
+                    continue
                 report = _copy_inputs(one, run, folder)
             else:
-                stores[one.iteration], report = _iterate(one, run, folder, tell)
+                stores[one.iteration], report = _iterate(one, run, folder, tell, journal)
             reports.append(report)
         numbers = _numbers(job, results)
         if journal is not None and (numbers or stores) and not journal.entries:
@@ -120,7 +124,7 @@ def _numbers(job: Job, results: Mapping[tuple[Any, ...], Any]) -> list[float]:
 def _scratch_folder(job: Job, journal: Journal | None) -> Iterator[Path | None]:
     """Gives a folder for what the passes of a job keep on the disk, and removes it; None where they keep nothing.
 
-    Where a journal notes that they are done, it stays for the run that goes on.
+    Where there is a journal it stays when the run fails, for the run that goes on.
     """
     repeated = next((one.plan.repeat for one in job.earlier if one.plan.repeat is not None), None)
     if repeated is None:
@@ -131,11 +135,11 @@ def _scratch_folder(job: Job, journal: Journal | None) -> Iterator[Path | None]:
         folder = temporary_of(Path(repeated.folder, "tilejit"))
     else:
         folder = journal.path.with_suffix(".passes")
-    _make(folder, is_kept=journal is not None and journal.made is not None)
+    _make(folder, is_kept=journal is not None and journal.goes_on)
     try:
         yield folder
-    except BaseException:
-        if journal is None or journal.made is None:
+    except BaseException as error:
+        if journal is None or isinstance(error, IterationLimitError):
             remove_folder(folder)
         raise
     remove_folder(folder)
@@ -164,6 +168,8 @@ def _state_of(job: Job) -> TileStore:
 def _copy_inputs(job: Job, run: Runner, folder: Path) -> Report:
     """Copies the inputs of an iteration into tiles in a folder."""
     assert job.iteration is not None  # noqa: S101 - for type checkers
+    if folder.exists():  # of a run that has ended while it copied
+        remove_folder(folder)
     folder.mkdir()
     stores = [_located(store, folder) for store in stores_of(job.iteration, job.plan.writes)]
     needed = repeat_of(job.iteration, job.plan.writes, "").scratch_bytes
@@ -183,7 +189,39 @@ def _located(store: TileStore, folder: Path) -> TileStore:
     return replace(store, path=str(folder / store.path))
 
 
-def _iterate(job: Job, run: Runner, folder: Path, tell: Callable[[str], object]) -> tuple[TileStore, Report]:
+@dataclass(frozen=True, slots=True)
+class _Sweeps:
+    """What a run that goes on takes of sweeps that are done; the tiles that it names are on the disk."""
+
+    run: str  # the fingerprint of the run
+    number: int  # how many sweeps
+    sides: str  # the places of the state's tiles, in hexadecimal; see `TileStore`
+    active: str  # the tiles that may still change, in hexadecimal
+    counts: Mapping[str, Any]  # what is to be told of their pixels
+
+
+_SWEEPS = "sweeps.json"
+
+
+def _sweeps_in(folder: Path, journal: Journal | None) -> _Sweeps | None:
+    """The sweeps that an earlier run has done of this iteration."""
+    if journal is None or not journal.goes_on or not (folder / _SWEEPS).exists():
+        return None
+    sweeps = _Sweeps(**json.loads((folder / _SWEEPS).read_bytes()))
+    return sweeps if sweeps.run == journal.identity else None
+
+
+def _note_sweeps(folder: Path, state: TileStore, sweeps: _Sweeps) -> None:
+    """Notes sweeps that are done, once their tiles are on the disk.
+
+    The next sweep writes to no place that they name, but to those that the note before names: this one must be there.
+    """
+    TileStoreSink(state).sync()
+    replace_bytes(folder / _SWEEPS, json.dumps(asdict(sweeps)).encode(), synced=True)
+    sync_path(folder)
+
+
+def _iterate(job: Job, run: Runner, folder: Path, tell: Tell, journal: Journal | None) -> tuple[TileStore, Report]:
     """Sweeps over tiles that `_copy_inputs` has written, until no cell changes.
 
     Returns:
@@ -191,22 +229,37 @@ def _iterate(job: Job, run: Runner, folder: Path, tell: Callable[[str], object])
     """
     limit, name = job.plan.repeat.limit if job.plan.repeat else 0, _state_of(job).name
     sources = tuple(_located(s, folder) if isinstance(s, TileStore) else s for s in job.sources)
-    job, reports = replace(job, sources=sources, plan=replace(job.plan, repeat=None)), None
-    for number in range(1, limit + 1):
+    job = replace(job, sources=sources, plan=replace(job.plan, repeat=None))
+    done, first, reports = _sweeps_in(folder, journal), 1, None
+    if done is not None:
+        job, first = _next_sweep(job, bytes.fromhex(done.sides), bytes.fromhex(done.active)), done.number + 1
+    for number in range(first, limit + 1):
         tell(f"sweep {number}, {counted(job.plan.tile_count, 'tile')}")
         state = _state_of(job)
         report = replace(run(job, [TileStoreSink(state.turned())]), sweeps=1)
         changed: Changed = report.results[1]
+        if number == first and done is not None:
+            report = replace(report, results=(Counts(**done.counts) + report.counts, *report.results[1:]))
         reports = report if reports is None else reports.then(report)
         if not changed.cells:
             return state, reports
         state = state.turned({_tile(box, state.block) for box in changed.boxes})
-        sources = tuple(_at(source, state) for source in job.sources)
-        job = replace(job, sources=sources, plan=replace(job.plan, active=_touched(job, changed.boxes)))
+        job = _next_sweep(job, state.sides, _touched(job, changed.boxes))
+        if journal is not None:
+            active = (job.plan.active or b"").hex()
+            sweeps = _Sweeps(journal.identity, number, state.sides.hex(), active, asdict(reports.counts))
+            _note_sweeps(folder, state, sweeps)
     raise IterationLimitError(
         f"{name}: {counted(changed.cells, 'cell')} still changed in sweep {limit}, the last one that limit={limit} "
         "allows: give a higher limit=, or see whether the kernel comes to an end at all"
     )
+
+
+def _next_sweep(job: Job, sides: bytes, active: bytes) -> Job:
+    """A sweep over tiles that may change, where those of the state are in these places."""
+    state = replace(_state_of(job), sides=sides)
+    sources = tuple(_at(source, state) for source in job.sources)
+    return replace(job, sources=sources, plan=replace(job.plan, active=active))
 
 
 def _at(source: Source, state: TileStore) -> Source:

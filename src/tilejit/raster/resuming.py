@@ -124,6 +124,7 @@ def _pass_parts(job: Job) -> Iterator[tuple[str, str]]:
         yield from ((f"{name}: C library {file}", _state(file)) for file in _libraries(kernel))
     if job.iteration is not None:
         yield "tiles (rows, columns)", str(job.plan.writes[0].block)
+        yield "sweeps at most", str(job.iteration.limit)
     yield from _steps(job.plan)
 
 

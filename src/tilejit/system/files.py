@@ -25,8 +25,14 @@ _KINDS = (
 )
 
 
-def replace_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
+def replace_bytes(path: Path, content: bytes, mode: int = 0o666, *, synced: bool = False) -> None:
     """Writes under a temporary name and renames, so that readers and processes that race see whole files.
+
+    Args:
+        path: The file.
+        content: What it shall hold.
+        mode: Who may do what with it, less the process's mask.
+        synced: Whether it must be on the disk before it gets the name.
 
     Example:
         >>> import tempfile
@@ -41,6 +47,9 @@ def replace_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -86,6 +87,8 @@ class Journal:
         self._made_end = 0
         self.is_begun = False
         """Whether there is something to go on with: an earlier run's work, or this one's."""
+        self.goes_on = False
+        """Whether an earlier run with the same fingerprint had it."""
         self.is_complete = False
         """Whether an earlier run's outputs lack nothing but their names."""
         self.before_flush: Callable[[], None] | None = None
@@ -113,6 +116,7 @@ class Journal:
         self.is_begun = True
         header, *entries = (_parsed(self.path, number, line) for number, line in enumerate(lines, 1))
         self._check_same(header.get("fingerprint", {}) if _HEADER in header else {})
+        self.goes_on = True
         if entries and _COMPLETE in entries[-1]:
             self.is_complete = self._are_there(entries.pop()[_COMPLETE])
             if not self.is_complete:  # somebody has taken away what this is of
@@ -145,6 +149,11 @@ class Journal:
                 + "\n".join(lines)
                 + "\n  undo that, or delete this file to begin anew"
             )
+
+    @property
+    def identity(self) -> str:
+        """What the run is, as a hash."""
+        return hashlib.sha256(_text(self._fingerprint)).hexdigest()
 
     @property
     def windows(self) -> list[Window]:
