@@ -71,7 +71,7 @@ CASES = {
         "give a literal, or a constant that the body captures: tj.zeros(16)",
     ),
     "no elements": (
-        "g = «[]»",
+        "g = «h[2:]»",
         "an array without elements",
         "an array has one length: [0.0] * 16, and a variable that counts",
     ),

@@ -9,7 +9,9 @@ import numpy as np
 
 from tilejit.compiler.arrays.dicts import LocalDicts
 from tilejit.compiler.arrays.text import MOST_WRITTEN, Lengths, at_place
-from tilejit.compiler.arrays.wholes import UnlikeError, Whole, by_element, compared, named
+from tilejit.compiler.arrays.wholes import UnlikeError, Whole, by_element, compared, is_written, named
+from tilejit.compiler.arrays.written import count_of
+from tilejit.compiler.form.captured import TABLES
 from tilejit.compiler.form.form import copied, load, stored
 from tilejit.compiler.syntax.folding import folded_expression
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 class WholeElements(LocalDicts):
     """What expressions are, where they are wholes."""
+
+    iterated: Callable[[ast.expr], ast.expr]
 
     def __init__(self, names: Names, given: Shapes) -> None:
         super().__init__(names)
@@ -153,9 +157,16 @@ class WholeElements(LocalDicts):
         node = copied(node)
         for part in node.generators:
             inner = self.whole(part.iter) if self._is_mine(part.iter) else None
-            part.iter = self.visit(part.iter) if inner is None else at_place(inner.node, part.iter)
+            if inner is not None:
+                part.iter = at_place(inner.node, part.iter)
+            elif not self.has_rows(part.iter):
+                part.iter = self.visit(self.iterated(part.iter))
         found = self.lengths().expanded(node)
         return None if found is None else Whole("list", tuple(map(self.part, found)))
+
+    def has_rows(self, node: ast.expr) -> bool:
+        """Whether an expression is a variable of two dimensions."""
+        return isinstance(node, ast.Name) and node.id in self.names.columns
 
     def _is_mine(self, node: ast.expr) -> bool:
         """Whether an expression is a whole that the language beneath does not have."""
@@ -173,8 +184,9 @@ class WholeElements(LocalDicts):
     def at(self, node: ast.Subscript) -> Part | None:
         """What a subscript is of a whole."""
         indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        is_table = self.names.captured(node.value) is not None
-        whole = None if is_table and not any(isinstance(i, ast.Slice) for i in indices) else self.of_tuple(node.value)
+        is_table = self.names.captured(node.value) is not None and not isinstance(self.names.element(node), TABLES)
+        is_table = is_table and not any(isinstance(i, ast.Slice) for i in indices)
+        whole = None if is_table or is_written(node) else self.of_tuple(node.value)
         if whole is None:
             return None
         return self._chosen(node, whole, list(indices))
@@ -267,6 +279,11 @@ class WholeElements(LocalDicts):
                                                       node.comparators[0])]  # fmt: skip
             if isinstance(node.ops[0], (ast.In, ast.NotIn)) and (within := self.within_range(node)) is not None:
                 return at_place(within, node)  # type: ignore[no-any-return]
+            if isinstance(node.ops[0], (ast.In, ast.NotIn)) and (grown := self.growing_of(node.comparators[0])):
+                given = [load(grown), self.visit(node.left), load(self.count(grown))]
+                node.ops = [ast.Gt() if isinstance(node.ops[0], ast.In) else ast.Eq()]
+                node.left, node.comparators = ast.Call(self.named_function(count_of), given, []), [ast.Constant(0)]
+                return at_place(node, node)  # type: ignore[no-any-return]
             if isinstance(node.ops[0], (ast.In, ast.NotIn)) and right is not None and left is None:
                 is_captured = isinstance(node.comparators[0], ast.Name) and node.comparators[0].id not in {
                     *self.known,

@@ -14,6 +14,7 @@ import numpy as np
 
 from tilejit.compiler.arrays import arrays
 from tilejit.compiler.arrays.holding import Holding
+from tilejit.compiler.arrays.places import Places
 from tilejit.compiler.arrays.text import MAKERS, at_place, is_one_of
 from tilejit.compiler.arrays.wholes import Whole
 from tilejit.compiler.arrays.written import COUNTED, FIRST, index_of, moved_back, moved_up, slot, turned
@@ -23,6 +24,10 @@ from tilejit.compiler.syntax.folding import literal_range
 if TYPE_CHECKING:
     from tilejit.compiler.syntax.names import Names
 
+UNSEEN = (
+    "how long this list becomes cannot be seen from the text",
+    "append in loops over literal ranges or tables; or count: h = tj.zeros(64); h[n] = v; n += 1",
+)
 _GROWING = {"append", "extend", "insert", "pop", "remove", "clear"}
 _COPIES = (np.array, np.asarray, list, tuple)
 
@@ -32,11 +37,7 @@ class Growing(Holding):
 
     def __init__(self, names: Names) -> None:
         super().__init__(names)
-        self.places: dict[str, ast.Constant] = {}
-        """Lists that grow, and how many places each has."""
-        self.made_in: dict[str, int] = {}
-        self.loops: list[int | None] = []
-        """How often the loops around go round."""
+        self.places = Places({})
         self.wanted = {n for s in names.source.tree.body for n in _grown(s)}
 
     def count(self, name: str) -> str:
@@ -47,11 +48,11 @@ class Growing(Holding):
 
     def grown(self, target: ast.Name, value: ast.expr) -> list[ast.stmt] | None:
         """The statements of an assignment of a list that grows, or of how many elements only the run tells."""
-        source = self.growing_of(value)
-        if source is not None:
-            return self._copied(target.id, source, value)
         if isinstance(value, ast.ListComp) and self.whole(value) is None:
             return self._comprehension(target.id, value)
+        source = self.growing_of(value)
+        if source is not None:
+            return self._copied(target.id, source)
         if target.id not in self.wanted:
             return None
         whole = Whole("list", ()) if isinstance(value, ast.List) and not value.elts else self.whole(value)
@@ -61,22 +62,16 @@ class Growing(Holding):
         return [*self._begun(target.id), *(s for e in held for s in self._appended(target.id, e, target))]
 
     def _begun(self, name: str) -> list[ast.stmt]:
-        self.places[name] = self.places.get(name, ast.Constant(0))
         self.names.growing[name] = self.count(name)
-        self.made_in[name] = len(self.loops)
-        room = ast.BinOp(ast.List([ast.Constant(value=False)], ast.Load()), ast.Mult(), self.places[name])
+        room = ast.BinOp(ast.List([ast.Constant(value=False)], ast.Load()), ast.Mult(), self.places.begun(name))
         return [assign(name, room), assign(self.count(name), ast.Constant(0))]
 
     def _room(self, name: str, more: int, node: ast.AST) -> None:
         """Adds to a list's places what is appended here."""
-        rounds = self.loops[self.made_in.get(name, 0) :]
-        if None in rounds:
-            self.fail(
-                node,
-                "how long this list becomes cannot be seen from the text",
-                "append in loops over literal ranges or tables; or count: h = tj.zeros(64); h[n] = v; n += 1",
-            )
-        self.places[name].value += more * math.prod(r for r in rounds if r is not None)  # type: ignore[operator]
+        rounds = self.places.rounds(name)
+        if rounds is None:
+            self.fail(node, *UNSEEN)
+        self.places.add(name, more * rounds)
 
     def _appended(self, name: str, value: ast.expr, node: ast.AST) -> list[ast.stmt]:
         self._room(name, 1, node)
@@ -87,19 +82,21 @@ class Growing(Holding):
         op = ast.Add() if step > 0 else ast.Sub()
         return [assign(self.count(name), ast.BinOp(load(self.count(name)), op, ast.Constant(abs(step))))]
 
-    def _copied(self, name: str, source: str, node: ast.expr) -> list[ast.stmt]:
+    def _copied(self, name: str, source: str) -> list[ast.stmt]:
         """Another list of the same elements."""
         if name == source:
             return []
-        begun = self._begun(name)
-        self.places[name].value = max(int(self.places[name].value), int(self.places[source].value))  # type: ignore[arg-type]
+        begun = []
+        if self.places.within.get(source) != name:
+            begun = self._begun(name)[:1]
+            self.places.at_least(name, self.places.most(source))
+        self.places.within[name] = self.places.within.get(source, source)
         index = self.fresh("each")
         element = ast.Subscript(load(source), load(index), ast.Load())
         place = ast.Subscript(load(name), load(index), ast.Store())
         bounds = ast.Call(load("range"), [load(self.count(source))], [])
-        del node
         filled = ast.For(ast.Name(index, ast.Store()), bounds, [ast.Assign([place], element)], [])
-        return [begun[0], assign(self.count(name), load(self.count(source))), filled]
+        return [*begun, assign(self.count(name), load(self.count(source))), filled]
 
     def _comprehension(self, name: str, node: ast.ListComp) -> list[ast.stmt]:
         """``[v for v in h if v > 0]`` as the loop that one would write."""
@@ -114,8 +111,11 @@ class Growing(Holding):
         for each in (n for s in inner for n in ast.walk(s) if isinstance(n, ast.Name)):
             each.id = names.get(each.id, each.id)
         begun = self._begun(made)
+        over = self.growing_of(node.generators[0].iter) if len(node.generators) == 1 else None
+        if over is not None:
+            self.places.within[made] = self.places.within.get(over, over)
         block = self.block([at_place(s, node) for s in inner])
-        return [*begun, *block, *(self._copied(name, made, node) if made != name else [])]
+        return [*begun, *block, *(self._copied(name, made) if made != name else [])]
 
     def block(self, block: list[ast.stmt]) -> list[ast.stmt]:
         """Statements, rewritten."""
@@ -126,7 +126,7 @@ class Growing(Holding):
     def growing_of(self, node: ast.expr) -> str | None:
         """The list that grows which an expression is; one without a name is made before the statement."""
         if isinstance(node, ast.Name):
-            return node.id if node.id in self.places else None
+            return node.id if node.id in self.places.held else None
         if isinstance(node, ast.Call) and len(node.args) == 1 and is_one_of(self.names.resolve(node.func), _COPIES):
             return self.growing_of(node.args[0])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "copy":
@@ -147,7 +147,7 @@ class Growing(Holding):
         if source is None or node.keywords:
             return None
         name = self.fresh("list")
-        self.before += [at_place(s, node) for s in [*self._copied(name, source, node), *self._sort(name)]]
+        self.before += [at_place(s, node) for s in [*self._copied(name, source), *self._sort(name)]]
         return name
 
     def _sort(self, name: str) -> list[ast.stmt]:
@@ -190,9 +190,8 @@ class Growing(Holding):
             self.generic_visit(node)
             return node
         word = call.func.attr  # type: ignore[attr-defined]
-        made = (
-            self._changed(call, owner.id, word) if owner.id in self.places else self._changed_plain(call, owner, word)
-        )
+        is_grown = owner.id in self.places.held
+        made = self._changed(call, owner.id, word) if is_grown else self._changed_plain(call, owner, word)
         if made is None:
             self.generic_visit(node)
             return node
@@ -239,7 +238,9 @@ class Growing(Holding):
             value = self.hold(self.visit(call.args[0]))
             return [ast.Assign([ast.Subscript(load(owner.id), ast.Constant(k), ast.Store())], copied(value))
                     for k in range(len(whole))]  # fmt: skip
-        return [turn] if word == "reverse" else None
+        if word != "reverse":
+            return None
+        return [turn] if len(whole) > 1 else [ast.Pass()]
 
     def extended(self, name: str, node: ast.expr, place: ast.AST) -> list[ast.stmt]:
         """``a.extend(b)``, ``a += b``."""
@@ -252,6 +253,8 @@ class Growing(Holding):
 
     def popped(self, name: str, call: ast.Call) -> ast.expr:
         """``a.pop()``, whose element is taken before the statement."""
+        if self.choices:
+            self.fail(call, f"{ast.unparse(call)} behind a test of one expression", "write it under an if")
         last = ast.BinOp(load(self.count(name)), ast.Sub(), ast.Constant(1))
         index = self.hold(self.visit(call.args[0])) if call.args else self.hold(last)
         value = self.hold(ast.Subscript(load(name), index, ast.Load()))
@@ -267,7 +270,7 @@ class Growing(Holding):
         made: list[ast.stmt] = []
         for target in node.targets:
             owner = target.value if isinstance(target, ast.Subscript) else None
-            if isinstance(owner, ast.Name) and owner.id in self.places:
+            if isinstance(owner, ast.Name) and owner.id in self.places.held:
                 made += self._removed(owner.id, self.hold(self.visit(copied(target.slice))))  # type: ignore[attr-defined]
             elif not isinstance(target, ast.Name):
                 self.fail(target, "del of what is no element of a list that grows", "make it a list: a = [x, y]")
@@ -294,7 +297,7 @@ class Growing(Holding):
         bounds = ast.Call(load("range"), [load(self.count(name))], [])
         head = at_place(ast.For(ast.Name(index, ast.Store()), bounds, [first, *node.body], node.orelse), node)
         assert isinstance(head, ast.For)  # noqa: S101 - as it was made
-        head.most = int(self.places[name].value)  # type: ignore[attr-defined, arg-type]
+        head.most = self.places.most(name)  # type: ignore[attr-defined]
         return head
 
     def reduced(self, node: ast.Call, array: ast.expr, count: ast.expr, function: Any) -> ast.expr | None:
@@ -302,9 +305,9 @@ class Growing(Holding):
         own = next((made for known, made in COUNTED if known is function), None)
         if own is None:
             return None
-        if own in FIRST:  # an error of the run where there is none
-            self.hold(at_place(ast.Subscript(copied(array), ast.Constant(0), ast.Load()), node))
         rest = [self.visit(a) for a in node.args[1:]]
+        if own in FIRST:
+            rest = [at_place(ast.Subscript(copied(array), ast.Constant(0), ast.Load()), node)]
         return ast.Call(self.named_function(own), [array, count, *rest], [])
 
 
@@ -314,6 +317,8 @@ def _grown(statement: ast.stmt) -> set[str]:
     for node in ast.walk(statement):
         if isinstance(node, ast.Attribute) and node.attr in _GROWING and isinstance(node.value, ast.Name):
             found.add(node.value.id)
+        if isinstance(node, ast.Assign):
+            found |= _empty(node.targets[0], node.value)
         if isinstance(node, ast.Delete):
             found |= {
                 t.value.id for t in node.targets if isinstance(t, ast.Subscript) and isinstance(t.value, ast.Name)
@@ -321,6 +326,13 @@ def _grown(statement: ast.stmt) -> set[str]:
         if isinstance(node, ast.AugAssign) and isinstance(node.value, ast.List) and isinstance(node.target, ast.Name):
             found.add(node.target.id)
     return found
+
+
+def _empty(target: ast.expr, value: ast.expr) -> set[str]:
+    """The variables that are given a list without elements."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return {name for pair in zip(target.elts, value.elts, strict=False) for name in _empty(*pair)}
+    return set(stored(target)) if isinstance(value, ast.List) and not value.elts else set()
 
 
 def _is_not(node: ast.expr) -> bool:

@@ -28,6 +28,8 @@ class Holding(ast.NodeTransformer):
         self.before: list[ast.stmt] = []
         """What must stand before the statement that is at hand."""
         self.made = 0
+        self.choices = 0
+        """How many choices (``a if test else b``, ``and``, ``or``) are around the expression that is at hand."""
 
     def fail(self, node: ast.AST, what: str, instead: str) -> NoReturn:
         """Refuses a node."""

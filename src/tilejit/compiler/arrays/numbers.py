@@ -28,10 +28,16 @@ if TYPE_CHECKING:
     from tilejit.compiler.arrays.wholes import Structure
 
 
+_EMPTY = {sum: 0, np.sum: 0.0, np.count_nonzero: 0, np.prod: 1.0, math.prod: 1, any: False, np.any: False, all: True,
+          np.all: True}  # fmt: skip
+"""What functions are of nothing."""
+
+
 class WholeNumbers(WholeCalls):
     """Calls that give a number, products, and elements that others choose."""
 
     got: Callable[[ast.Call], ast.expr | None]
+    has_rows: Callable[[ast.expr], bool]
     constants: dict[str, ast.expr]
     known: dict[str, tuple[str, Structure]]
 
@@ -39,6 +45,7 @@ class WholeNumbers(WholeCalls):
         """A call."""
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         function = self.names.resolve(node.func)
+        node.args = [a for given in node.args for a in self._spread(given)]
         if (entry := self.got(node)) is not None:
             return entry
         if function is MISSING and name and (found := self._of_owner(node, name)) is not None:
@@ -58,7 +65,6 @@ class WholeNumbers(WholeCalls):
         whole = self.of_call(node) if function is not enumerate and function is not zip else None
         if whole is not None and not self._is_plain(node, function):
             return at_place(whole.node, node)
-        node.args = [a for given in node.args for a in self._spread(given)]
         if id(function) not in WRITTEN and inspect.isfunction(self.names.helper(function)):
             node.args = list(map(self._given, node.args))
         self.generic_visit(node)
@@ -115,10 +121,10 @@ class WholeNumbers(WholeCalls):
         test = ast.Compare(bounds[0], [ast.LtE(), ast.Lt()], [self.visit(copied(node.left)), bounds[1]])
         return test if isinstance(node.ops[0], ast.In) else ast.UnaryOp(ast.Not(), test)
 
-    def _truth(self, node: ast.expr) -> ast.expr:
+    def truth(self, node: ast.expr) -> ast.expr:
         """A list or an array whose truth is asked: whether it has elements."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            node.operand = self._truth(node.operand)
+            node.operand = self.truth(node.operand)
             return node
         grown = self.growing_of(node) if isinstance(node, ast.Name) else None
         if grown is not None:
@@ -128,11 +134,29 @@ class WholeNumbers(WholeCalls):
 
     def visit_If(self, node: Any) -> Any:
         """A test."""
-        node.test = self._truth(node.test)
-        self.generic_visit(node)
+        node.test = self.visit(self.truth(node.test))
+        with self.places.inside():
+            node.body = self.block(node.body)
+        with self.places.inside():
+            node.orelse = self.block(node.orelse)
         return node
 
-    visit_IfExp = visit_If  # noqa: N815 - as ast calls it
+    def visit_IfExp(self, node: ast.IfExp) -> ast.IfExp:
+        """A choice."""
+        node.test = self.visit(self.truth(node.test))
+        self.choices += 1
+        node.body, node.orelse = self.visit(node.body), self.visit(node.orelse)
+        self.choices -= 1
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.BoolOp:
+        """``and``, ``or``."""
+        first, *rest = map(self.truth, node.values)
+        node.values = [self.visit(first)]
+        self.choices += 1
+        node.values += map(self.visit, rest)
+        self.choices -= 1
+        return node
 
     def _is_plain(self, node: ast.Call, function: object) -> bool:
         """Whether the language beneath has it as it is."""
@@ -204,10 +228,15 @@ class WholeNumbers(WholeCalls):
     def _over(self, node: ast.Call, function: Any) -> Any:
         """A function over all elements."""
         over, rest = node.args[0] if node.args else None, node.args[1:]
+        if isinstance(over, ast.GeneratorExp) and any(self.has_rows(part.iter) for part in over.generators):
+            over = ast.copy_location(ast.ListComp(over.elt, over.generators), over)
         whole = None if over is None or isinstance(over, ast.GeneratorExp) else self.whole(over)
         if whole is None or over is None or (len(node.args) > 1 and is_one_of(function, (min, max))):
             self.generic_visit(node)
             return node
+        if not whole.parts and (empty := _EMPTY.get(function)) is not None:
+            start = [ast.BinOp(self.visit(a), ast.Add(), ast.Constant(empty)) for a in rest if function is sum]
+            return at_place([ast.Constant(empty), *start][-1], node)
         axis = next((k for k in node.keywords if k.arg == "axis"), None)
         if axis is not None or len(whole.shape) > 1:
             node.keywords = [k for k in node.keywords if k is not axis]

@@ -10,12 +10,15 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.arrays.arrays import window
-from tilejit.compiler.arrays.elements import WholeElements, is_repeated
+from tilejit.compiler.arrays.elements import is_repeated
+from tilejit.compiler.arrays.growing import UNSEEN
+from tilejit.compiler.arrays.loops import WholeLoops
+from tilejit.compiler.arrays.places import Places
 from tilejit.compiler.arrays.text import MAKERS, at_place, is_one_of
 from tilejit.compiler.arrays.views import changed_after, owner_of
-from tilejit.compiler.arrays.wholes import Whole, named
-from tilejit.compiler.form.form import copied
-from tilejit.compiler.syntax.folding import folded, literal_range
+from tilejit.compiler.arrays.wholes import Whole, is_written, named, written
+from tilejit.compiler.form.form import copied, stored
+from tilejit.compiler.syntax.folding import folded
 
 if TYPE_CHECKING:
     from tilejit.compiler.arrays.elements import Shapes
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from tilejit.compiler.form.form import LocalArray
     from tilejit.compiler.syntax.names import Names
 
+_READINGS = 6
+"""How often a text is read, until the lists that grow in it are found to be long enough."""
 _TWO = "use two names"
 
 
@@ -34,18 +39,30 @@ def structure_of(array: LocalArray) -> Structure:
 
 def written_out(tree: ast.FunctionDef, names: Names, given: Shapes) -> ast.FunctionDef:
     """Rewrites a folded tree in place where it has whole arrays, lists, tuples or dicts."""
-    rewritten = Sequences(names, given)
-    tree.body = folded(rewritten.block(tree.body), names)
+    places = Places({})
+    for _ in range(_READINGS):
+        rewritten = Sequences(names, given)
+        rewritten.places = places
+        body = rewritten.block(copied(tree.body))
+        longer = places.unsettled
+        if longer is None:
+            break
+        places = Places(places.found)
+    else:
+        names.source.fail(next(n for n in ast.walk(tree) if getattr(n, "id", longer) == longer), *UNSEEN)
+    places.end()
+    tree.body = folded(body, names)
     return tree
 
 
-class Sequences(WholeElements):
+class Sequences(WholeLoops):
     """Rewrites the statements of one function."""
 
     def visit(self, node: ast.AST) -> Any:
         """A node; what must stand before a statement stands there."""
         if not isinstance(node, ast.stmt):
-            return super().visit(node)
+            result = node if is_written(node) else super().visit(node)
+            return written(result) if isinstance(result, ast.expr) else result
         outer, self.before = self.before, []
         result = super().visit(node)
         before, self.before = self.before, outer
@@ -128,7 +145,7 @@ class Sequences(WholeElements):
         is_row = isinstance(value, ast.Subscript) and not isinstance(value.slice, ast.Slice)
         if whole.word == "tuple" or word == "tuple" or (word == "list" and not is_row):
             return
-        changed = changed_after(self.names.source.tree, {str(owner), name}, value, is_repeated=bool(self.loops))
+        changed = changed_after(self.names.source.tree, {str(owner), name}, value, is_repeated=self.places.is_repeated)
         if changed is not None:
             self.fail(value, f"{name} is a part of {owner}, and one of them is changed in line {changed.lineno}",
                       f"copy it: {name} = {ast.unparse(value)}.copy()")  # fmt: skip
@@ -144,6 +161,8 @@ class Sequences(WholeElements):
 
     def _apart(self, node: ast.Assign, target: ast.Tuple | ast.List) -> Any:
         """``a, *b = t``, ``(a, b), c = …``."""
+        if isinstance(node.value, ast.Tuple) and any(map(self._is_grown, target.elts, node.value.elts)):
+            return self._one_by_one(node, target, node.value)
         is_plain = not any(isinstance(t, (ast.Starred, ast.Tuple, ast.List)) for t in target.elts)
         if is_plain and isinstance(node.value, ast.Call) and self.names.resolve(node.value.func) is window:
             size, first = self.lengths().of_window(node.value), target.elts[0]
@@ -170,6 +189,19 @@ class Sequences(WholeElements):
             made.append(at_place(ast.Assign([targets], values), node))
         return [*made, *(self._held(s, t, p) for s, t, p in many if isinstance(t, ast.Name))]
 
+    def _is_grown(self, target: ast.expr, value: ast.expr) -> bool:
+        """Whether a variable becomes a list that grows."""
+        is_list = isinstance(target, ast.Name) and isinstance(value, (ast.List, ast.ListComp))
+        return is_list and (target.id in self.wanted or self.whole(value) is None)  # type: ignore[attr-defined]
+
+    def _one_by_one(self, node: ast.Assign, target: ast.Tuple | ast.List, value: ast.Tuple) -> list[ast.stmt]:
+        """``a, b = [], []`` as two statements."""
+        changed = set(stored(target)) & {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
+        if changed or len(target.elts) != len(value.elts):
+            self.fail(node, "lists that grow, assigned beside others", "assign each on a line of its own")
+        pairs = zip(target.elts, value.elts, strict=True)
+        return self.block([ast.copy_location(ast.Assign([t], v), node) for t, v in pairs])
+
     def _paired(self, node: ast.Assign, target: ast.Tuple | ast.List, whole: Whole) -> list[tuple[ast.expr, Part]]:
         """Each variable with what it gets."""
         parts, count = list(whole.parts), len(target.elts)
@@ -182,8 +214,9 @@ class Sequences(WholeElements):
         pairs: list[tuple[ast.expr, Part]] = []
         for each, part in zip(target.elts, parts, strict=True):
             inner = each.value if isinstance(each, ast.Starred) else each
-            if isinstance(inner, (ast.Tuple, ast.List)) and isinstance(part, Whole):
-                pairs += self._paired(node, inner, part)
+            taken = self.of_tuple(part) if isinstance(inner, ast.Tuple) and isinstance(part, ast.expr) else part
+            if isinstance(inner, (ast.Tuple, ast.List)) and isinstance(taken, Whole):
+                pairs += self._paired(node, inner, taken)
             else:
                 pairs.append((inner, part))
         return pairs
@@ -228,62 +261,3 @@ class Sequences(WholeElements):
             return node
         value = ast.BinOp(read, node.op, node.value)
         return self.visit(ast.copy_location(ast.Assign([node.target], at_place(value, node)), node))
-
-    def visit_For(self, node: ast.For) -> Any:
-        """A loop over a whole."""
-        grown = self.over_grown(node)
-        calls = node.iter if isinstance(node.iter, ast.Call) and self._is_passed(node.iter) else None
-        if grown is not None:
-            node = grown
-        elif calls is not None:
-            calls.args = list(map(self._gone_over, calls.args))
-        elif literal_range(node.iter) is None and not self._is_simple(node.iter):
-            whole = self.whole(node.iter)
-            if whole is not None:
-                node.iter = at_place(self._going_over(whole), node.iter)
-        node.iter = self.visit(node.iter)
-        rounds = literal_range(node.iter)
-        whole = None if rounds is not None else self.whole(node.iter)
-        most = getattr(node, "most", None if rounds is None and whole is None else len(rounds or whole or ()))
-        if most is None and calls is not None:
-            most = self.lengths().of(calls)
-        self.loops.append(most)
-        node.body, node.orelse = self.block(node.body), self.block(node.orelse)
-        self.loops.pop()
-        return node
-
-    def visit_While(self, node: ast.While) -> Any:
-        """A loop of which only the run shows how often it goes round."""
-        node.test = self.visit(node.test)
-        self.loops.append(None)
-        node.body, node.orelse = self.block(node.body), self.block(node.orelse)
-        self.loops.pop()
-        return node
-
-    def _is_simple(self, node: ast.expr) -> bool:
-        """Whether a loop goes over it as it stands."""
-        if isinstance(node, ast.Name):
-            return node.id not in self.names.columns and node.id not in self.dicts and node.id not in self.constants
-        is_written = isinstance(node, (ast.Tuple, ast.List)) and not any(isinstance(e, ast.Starred) for e in node.elts)
-        return is_written and not any(isinstance(e, (ast.Tuple, ast.List)) for e in node.elts)  # type: ignore[attr-defined]
-
-    def _is_passed(self, node: ast.Call) -> bool:
-        return is_one_of(self.names.resolve(node.func), (enumerate, zip, reversed))
-
-    def _gone_over(self, node: ast.expr) -> ast.expr:
-        """What a loop goes over beside others."""
-        if isinstance(node, ast.Call) and self._is_passed(node):
-            node.args = list(map(self._gone_over, node.args))
-            return node
-        if isinstance(node, (ast.Name, ast.Tuple, ast.List)) or literal_range(node) is not None:
-            return node
-        whole = self.whole(node)
-        return node if whole is None else at_place(self._going_over(whole), node)
-
-    def _going_over(self, whole: Whole) -> ast.expr:
-        """What a loop goes over: rows by their columns, side by side."""
-        rows = [p.parts for p in whole if isinstance(p, Whole)]
-        if not rows or len(rows) < len(whole) or len({len(r) for r in rows}) > 1:
-            return ast.Tuple([p.node if isinstance(p, Whole) else p for p in whole], ast.Load())
-        columns = [self._going_over(Whole("tuple", column)) for column in zip(*rows, strict=True)]
-        return ast.Call(self.named_function(zip), columns, [])

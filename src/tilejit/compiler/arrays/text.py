@@ -162,7 +162,7 @@ class Lengths:
             replaced = [bound(part.target, value) for value in rounds]
             if None in replaced:
                 return None
-            puts = [_Put(values or {}) for values in replaced]
+            puts = [Put(values or {}) for values in replaced]
             found = [(put.visit(copied(e)), [put.visit(copied(t)) for t in (*part.ifs, *tests)])
                      for put in puts for e, tests in found]  # fmt: skip
         tests = [[_told(folded_expression(t, self.names)) for t in part] for _, part in found]
@@ -199,13 +199,14 @@ def bound(target: ast.expr, value: ast.expr | None) -> dict[str, ast.expr] | Non
     return None if None in parts else {name: v for part in parts if part for name, v in part.items()}
 
 
-class _Put(ast.NodeTransformer):
+class Put(ast.NodeTransformer):
     """Puts expressions in the place of variables."""
 
     def __init__(self, values: Mapping[str, ast.expr]) -> None:
         self.values = values
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
+        """One of them."""
         value = self.values.get(node.id)
         return node if value is None else at_place(copied(value), node)
 
@@ -268,7 +269,7 @@ class Spelled(_Counted):
         """What a round assigns, and its statements, in which ``r`` of ``rasters`` is called by its place there."""
         names, parts = self.lengths.names, bound(loop.target, value) or {}
         rasters = {name: members[0] for name, part in parts.items() if (members := names.members(part))}
-        put = _Put({name: parts[name] for name in rasters.keys() - stored(*loop.body)})
+        put = Put({name: parts[name] for name in rasters.keys() - stored(*loop.body)})
         if not put.values:
             return [(loop.target, value)], loop.body
         # One of which neighbours are read is no value that a variable could hold.

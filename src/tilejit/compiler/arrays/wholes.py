@@ -64,13 +64,24 @@ class Whole:
         return len(self.parts)
 
 
+def written(node: ast.expr) -> ast.expr:
+    """Notes that an expression is one of the language beneath: there ``m[3]`` is a number of ``m``, and here a row."""
+    vars(node)["is_written"] = True
+    return node
+
+
+def is_written(node: ast.AST) -> bool:
+    """Whether an expression is one of the language beneath."""
+    return "is_written" in vars(node)
+
+
 def named(name: str, word: str, structure: Structure) -> Whole:
     """The whole that a variable holds, whose numbers lie one behind the other."""
     places = iter(range(10**6))
 
     def made(part: Structure | None) -> Part:
         if part is None:
-            return ast.Subscript(load(name), ast.Constant(next(places)), ast.Load())
+            return written(ast.Subscript(load(name), ast.Constant(next(places)), ast.Load()))
         return Whole(word, tuple(map(made, part)))
 
     return Whole(word, tuple(map(made, structure)))

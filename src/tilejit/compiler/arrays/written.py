@@ -76,45 +76,47 @@ def prod(a: Any, n: Any) -> Any:
     return product
 
 
-def largest(a: Any, n: Any) -> Any:
-    most = a[0]
+def largest(a: Any, n: Any, first: Any) -> Any:
+    most = first
     for k in range(1, n):
         most = max(most, a[k])
     return most
 
 
-def smallest(a: Any, n: Any) -> Any:
-    least = a[0]
+def smallest(a: Any, n: Any, first: Any) -> Any:
+    least = first
     for k in range(1, n):
         least = min(least, a[k])
     return least
 
 
-def maximum(a: Any, n: Any) -> Any:
-    most = a[0]
+def maximum(a: Any, n: Any, first: Any) -> Any:
+    most = first
     for k in range(1, n):
         most = np.maximum(most, a[k])
     return most
 
 
-def minimum(a: Any, n: Any) -> Any:
-    least = a[0]
+def minimum(a: Any, n: Any, first: Any) -> Any:
+    least = first
     for k in range(1, n):
         least = np.minimum(least, a[k])
     return least
 
 
-def argmax(a: Any, n: Any) -> Any:
-    place = 0
+def argmax(a: Any, n: Any, first: Any) -> Any:
+    most, place = first, 0
     for k in range(1, n):
-        place = k if (a[k] > a[place] or a[k] != a[k]) and a[place] == a[place] else place
+        is_it = (a[k] > most or a[k] != a[k]) and most == most
+        most, place = a[k] if is_it else most, k if is_it else place
     return place
 
 
-def argmin(a: Any, n: Any) -> Any:
-    place = 0
+def argmin(a: Any, n: Any, first: Any) -> Any:
+    least, place = first, 0
     for k in range(1, n):
-        place = k if (a[k] < a[place] or a[k] != a[k]) and a[place] == a[place] else place
+        is_it = (a[k] < least or a[k] != a[k]) and least == least
+        least, place = a[k] if is_it else least, k if is_it else place
     return place
 
 
@@ -141,4 +143,4 @@ COUNTED: tuple[tuple[Any, Any], ...] = (
 )  # fmt: skip
 """Functions, and what they are of the first elements of an array."""
 FIRST = {largest, smallest, maximum, minimum, argmax, argmin}
-"""Those that need an element."""
+"""Those that need an element, and are given the first: where there is none, that is an error of the run."""

@@ -98,7 +98,8 @@ class _Rewriter(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
         """``dy, dx = OFFSETS[k]``."""
         target = node.targets[0]
-        count = length_of(self.names, node.value) if isinstance(target, ast.Tuple) else None
+        is_plain = isinstance(target, ast.Tuple) and all(isinstance(t, (ast.Name, ast.Subscript)) for t in target.elts)
+        count = length_of(self.names, node.value) if is_plain else None
         if count is None or len(node.targets) > 1 or not isinstance(target, ast.Tuple):
             return node
         if count != len(target.elts):
