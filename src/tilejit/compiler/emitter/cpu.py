@@ -26,6 +26,7 @@ from tilejit.compiler.emitter.module import (
     module_text,
 )
 from tilejit.compiler.emitter.pixels import Pixels, arguments_of, saturating_casts
+from tilejit.compiler.emitter.spread import spread
 from tilejit.compiler.emitter.together import Together, constants_of, lanes_of
 from tilejit.compiler.form.form import OWN, Renamer, copied
 from tilejit.compiler.form.kinds import Kind
@@ -147,6 +148,9 @@ def has_two_variants(kernel: Body) -> bool:
 def first_form(kernel: Body) -> Form:
     """Returns the body for cells that are valid; for all where only the body knows, and there is one variant."""
     is_clean = kernel.nodata == "propagate" or has_two_variants(kernel)
+    variables = spread(kernel.clean_form if is_clean else kernel.form)
+    if variables is not None:
+        return variables
     if kernel.looped_form is not None and is_scalar(kernel.form):
         return kernel.looped_form
     return kernel.clean_form if is_clean else kernel.form

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from tilejit.compiler.form.form import Form
 
 _UNIFORM_CALLS = {"_whole", "_minimum", "_maximum", "int", "abs", "_float", "_math", "_select", "_cut", "_table"}
-_LONG, _LONG_ALONE, _OF_A_CALL = 48, 16, 8
-"""Statements of a body from which on its loops are kept: Numba takes 5 to 10 ms for each, and for a function of tj.math
-as long as for 8. A body that cannot be vector code gains nothing by being written out."""
+_LONG, _LONG_ALONE, _OF_A_CALL = 64, 16, 8
+"""Statements of a body from which on its loops are kept, a function of tj.math as long as 8: beyond, text is long to
+compile, and rows that go through a window together are faster. Up to there cells that are in registers are: a filter of
+5x5 cells that adds up two sums, 50 statements, takes 0.7 of the time. What cannot be vector code gains nothing."""
 _UNIFORM = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tilejit.compiler.jit.assembly import Assembly
 
+_LIMIT = 2.0**63
 _PURE = " nounwind willreturn memory(none)"
 _OF_LLVM = {
     math.sqrt: "sqrt",
@@ -58,9 +59,15 @@ def _within(to: Assembly, index: Value, count: Value) -> Value:
 
 
 def _cut(to: Assembly, value: Value) -> Value:
+    """LLVM's own ``fptosi.sat`` does one number after the other, five instructions each; this is vector code."""
     if value.type not in FLOATS:
         raise NotPlainError("an integer that is cut")
-    return to.intrinsic(f"llvm.fptosi.sat.i64.{value.type}", "i64", [value])
+    zero, limit = typed(value.type, 0.0), typed(value.type, _LIMIT)
+    least, most = typed("i64", -(2**63)), typed("i64", 2**63 - 1)
+    is_low, is_high = to.compared("Lt", value, typed(value.type, -_LIMIT)), to.compared("GtE", value, limit)
+    outside = to.whole_operation("or", to.compared("NotEq", value, value), to.whole_operation("or", is_low, is_high))
+    whole = to.cast(to.chosen(outside, zero, value), "i64")
+    return to.chosen(is_high, most, to.chosen(is_low, least, whole))
 
 
 def _bits(result: str, given: str) -> Callable[..., Value]:

@@ -176,7 +176,7 @@ def spans_of(tree: ast.FunctionDef, lengths: Mapping[str, Span]) -> dict[str, Sp
             pairs = [(node.target, node.iter if isinstance(node.target, ast.Name) else ANY)]
         elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
             pairs = [(node.target, ANY)]
-        for target, value in _singly(pairs):
+        for target, value in singly(pairs):
             for name in (n for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)):
                 values.setdefault(name.id, []).extend(_chosen(value, name.id) if name is target else [ANY])
     spans: dict[str, Span] = {}
@@ -215,7 +215,7 @@ def _chosen(value: ast.expr | Span, name: str) -> list[ast.expr | Span]:
     return [] if isinstance(value, ast.Name) and value.id == name else [value]
 
 
-def _singly(pairs: list[tuple[ast.expr, ast.expr | Span]]) -> Iterator[tuple[ast.expr, ast.expr | Span]]:
+def singly(pairs: list[tuple[ast.expr, ast.expr | Span]]) -> Iterator[tuple[ast.expr, ast.expr | Span]]:
     """``a, b = x, y`` as two assignments."""
     for target, value in pairs:
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):

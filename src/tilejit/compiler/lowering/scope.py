@@ -172,6 +172,8 @@ class Scope:
     """Between which numbers its variables lie, wherever it has come to."""
     counters: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Between which numbers lie those that have a value so far: what is assigned before, outside loops."""
+    guards: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Between which numbers counters of while loops lie here; see `tilejit.compiler.lowering.guards`."""
     made: int = 0
     """Variables made up for what has no name in the text, in the order of the text."""
     joined: dict[Place, set[bool]] = field(default_factory=dict)
@@ -225,6 +227,7 @@ class Scope:
         for name, (low, high) in self.counters.items():
             other = found.get(name, (low, high))
             found[name] = max(low, other[0]), min(high, other[1])
+        found |= self.guards
         lengths = {f"len({name})": (array.size, array.size) for name, array in self.arrays.items()}
         return {**found, **cells, **lengths, **self.intervals}
 

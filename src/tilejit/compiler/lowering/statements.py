@@ -20,6 +20,7 @@ from tilejit.compiler.lowering.assignments import (
 )
 from tilejit.compiler.lowering.calls import lower_call
 from tilejit.compiler.lowering.expressions import condition, lower
+from tilejit.compiler.lowering.guards import guard_of, written_out
 from tilejit.compiler.lowering.indexing import ANY, of_range, span_of
 from tilejit.compiler.lowering.layers import return_layers
 from tilejit.compiler.lowering.scope import Scope, Value, as_selects, aside, cast
@@ -137,16 +138,23 @@ def _loop_interval(scope: Scope, bounds: list[ast.expr]) -> tuple[int, int] | No
 
 
 def _while(scope: Scope, node: ast.While) -> Lowered:
-    scope.program.has_while = True
     scope.counters |= dict.fromkeys(stored(*node.body), ANY)
     prelude, test = aside(scope, condition, node.test)
     endless = isinstance(test, ast.Constant) and bool(test.value)
-    before, outer = set(scope.assigned), scope.breaks
-    breaks: list[set[str]] = []
+    before, outer = set(scope.assigned), (scope.breaks, scope.guards)
+    guard, breaks = guard_of(scope, node), list[set[str]]()
     scope.breaks = breaks
+    if guard is not None:
+        scope.guards = {**scope.guards, guard.name: guard.within}
     body, _ = lower_block(scope, node.body)
-    scope.breaks = outer
+    scope.breaks, scope.guards = outer
+    if guard is not None:
+        scope.guards = {**scope.guards, guard.name: guard.everywhere}
     scope.assigned = set.intersection(*breaks) if endless and breaks else before
+    rounds = written_out(scope, guard, test, body) if guard and not prelude and not node.orelse else None
+    if rounds is not None:
+        return rounds, True
+    scope.program.has_while = True
     orelse = _otherwise(scope, node.orelse, breaks) if node.orelse else []
     if prelude:  # stands before the test in every round
         ended = scope.temporary("ended") if orelse else ""
