@@ -92,6 +92,7 @@ _LAZY = {
     "math": "tilejit.math",
     "median": "tilejit.compiler.arrays.arrays:median",
     "merge": "tilejit.raster.merging:merge",
+    "mosaic": "tilejit.raster.joining:mosaic",
     "open": "tilejit.raster.making:open_raster",
     "percentile": "tilejit.kernel.zonal:percentile",
     "save": "tilejit.raster.running:save",
@@ -117,6 +118,7 @@ if TYPE_CHECKING:
     from tilejit.raster.arithmetic import where
     from tilejit.raster.asynchronous import Tile, asave
     from tilejit.raster.iterating import iterate
+    from tilejit.raster.joining import mosaic
     from tilejit.raster.making import from_array, stack
     from tilejit.raster.making import open_raster as open  # noqa: A004 - as rasterio.open
     from tilejit.raster.merging import merge
@@ -180,6 +182,7 @@ __all__ = [
     "math",
     "median",
     "merge",
+    "mosaic",
     "open",
     "percentile",
     "save",

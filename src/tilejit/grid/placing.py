@@ -221,6 +221,20 @@ class Placing:
         x, y = c + a * left + b * top, f + d * left + e * top
         return replace(self, height=bottom - top, width=right - left, transform=(a, b, x, d, e, y))  # type: ignore[type-var]
 
+    def offset_of(self, other: Self) -> tuple[int, int] | None:
+        """Returns the row and the column of this grid at which another begins; None where its cells fall on no others.
+
+        Example:
+            >>> import tilejit as tj
+            >>> grid = tj.Grid(4, 4)
+            >>> grid.offset_of(grid.pad(2)), grid.offset_of(grid.zoom_out(2))
+            ((-2, -2), None)
+        """
+        try:
+            return self._offset(other)
+        except GridMismatchError:
+            return None
+
     def _offset(self, other: Self) -> tuple[int, int]:
         """The row and column of this grid at which another begins."""
         if not same_crs_name(self.crs, other.crs):
