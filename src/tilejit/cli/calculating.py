@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from tilejit.cli.console import show_labelled
 from tilejit.cli.inputs import near, parse_input
-from tilejit.cli.runs import OUTPUTS_HELP, leading, run_options, saving_options
+from tilejit.cli.runs import OUTPUTS_HELP, run_options, save_raster, saving_options
 from tilejit.compiler.form.source import FunctionSource
 from tilejit.engine.planning.graph import ResultBand
 from tilejit.errors import KernelError, ParameterError, TilejitError
@@ -208,13 +207,4 @@ tilejit calc "(dem - dem.mean()) / dem.std()" dem=dem.tif -o scaled.tif
 @saving_options
 def calc(expression: str, inputs: tuple[str, ...], scaled: bool | None, output: str, quiet: bool, **words: Any) -> None:
     """Computes an expression."""
-    from tilejit.raster.options import RunOptions
-    from tilejit.raster.running import save_outputs
-
-    with leading(words["executor"]) as leads:
-        if leads:
-            raster = read_expression(expression, inputs, scaled)
-            given = {name: value for name, value in words.items() if value is not None}
-            report = save_outputs({output: raster}, RunOptions(**given, progress=False if quiet else None))
-            if not quiet:
-                show_labelled(f"{report}\nwritten   {output}")
+    save_raster(output, lambda: read_expression(expression, inputs, scaled), words, quiet=quiet)

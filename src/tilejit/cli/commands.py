@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ("runs:run", "Run a kernel from raster file to raster file."),
     "calc": ("calculating:calc", "Compute an expression of rasters into a file."),
+    "clip": ("placing:clip", "Cut a raster to bounds, polygons, or what holds data."),
+    "warp": ("placing:warp", "Put a raster on another grid."),
+    "mosaic": ("placing:mosaic", "Join rasters, on whatever grids, to one."),
     "plan": ("runs:plan", "Show how a run would go."),
     "zonal": ("zonal:zonal", "Make a table by zone of the cells of rasters."),
     "merge": ("runs:merge", "Put the shards of a VRT together into one GeoTIFF."),

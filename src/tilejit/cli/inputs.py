@@ -137,13 +137,13 @@ def _in_time(files: Sequence[Raster]) -> Raster:
     )
 
 
-def files_of(pattern: str) -> list[str]:
+def files_of(pattern: str, option: str = "--stack ") -> list[str]:
     """The files that a pattern names, in natural order: what numbers they have in their names counts as numbers."""
     if Path(pattern).exists() or not has_magic(pattern):
         return [pattern]
     found = glob(pattern)  # noqa: PTH207 - that of Path takes no absolute ones
     if not found:
-        raise ParameterError(f"--stack {shlex.quote(pattern)}: no file is called so, seen from {Path.cwd()}")
+        raise ParameterError(f"{option}{shlex.quote(pattern)}: no file is called so, seen from {Path.cwd()}")
     return sorted(found, key=_natural)
 
 

@@ -217,6 +217,19 @@ def leading(executor: str) -> Iterator[bool]:
         yield leads
 
 
+def save_raster(output: str, make: Callable[[], Raster], words: Mapping[str, Any], *, quiet: bool) -> None:
+    """Makes a raster and saves it, by the words of `run_options` and `saving_options`; and tells what the run did."""
+    from tilejit.raster.options import RunOptions
+    from tilejit.raster.running import save_outputs
+
+    with leading(words["executor"]) as leads:
+        if leads:
+            given = {name: value for name, value in words.items() if value is not None}
+            report = save_outputs({output: make()}, RunOptions(**given, progress=False if quiet else None))
+            if not quiet:
+                show_labelled(f"{report}\nwritten   {output}")
+
+
 def _save(outputs: tuple[str, ...], quiet: bool, executor: str, words: dict[str, Any]) -> None:
     from tilejit.raster.running import save_outputs
 
