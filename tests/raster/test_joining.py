@@ -147,6 +147,18 @@ def test_a_piece_is_warped_as_the_whole_grid_would_have_it():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_both_ends_of_the_world_meet():
+    world = tj.Grid.from_bounds((-180, -90, 180, 90), DEGREES, resolution=10)
+    cells = RANDOM.integers(1, 99, world.shape).astype(np.int16)
+    over = tj.Grid.from_bounds((160, -90, 210, 90), DEGREES, resolution=10)
+    expected = np.concatenate([cells[:, 34:], cells[:, :3]], axis=1)
+    halves = [tj.from_array(cells[:, at], grid=world.part(Window(0, at.start, 18, at.stop - at.start)), nodata=-1)
+              for at in (slice(0, 18), slice(18, 36))]  # fmt: skip
+    for rasters in (halves, [tj.from_array(cells, grid=world, nodata=-1)]):
+        assert np.array_equal(tj.mosaic(rasters, grid=over).read(dtype="int16")[0], expected)
+        assert np.array_equal(tj.mosaic(rasters).read()[0], cells)
+
+
 def test_kernels_take_mosaics_and_mosaics_take_what_kernels_make(paths):
     halved = tj.mosaic([tj.open(path) * 0.5 for path in paths])
     assert np.array_equal(halved.read(), (tj.mosaic(paths) * 0.5).read(), equal_nan=True)
@@ -224,6 +236,14 @@ def test_other_processes_take_it(paths):
     for one, out in zip((source, copy), found, strict=True):
         one.read((1,), Window(0, 0, *source.grid.shape), out)
     assert found[0].tobytes() == found[1].tobytes()
+
+
+def test_other_processes_refuse_files_that_have_changed(tmp_path):
+    THREE[0].save(tmp_path / "a.tif")
+    pickled = pickle.dumps(tj.mosaic([tmp_path / "a.tif"]).bands[0].source)
+    THREE[0].save(tmp_path / "a.tif", overwrite=True)
+    with pytest.raises(tj.errors.ReadError, match="written or replaced"):
+        pickle.loads(pickled)  # noqa: S301 - ours
 
 
 @pytest.mark.slow

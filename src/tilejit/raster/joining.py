@@ -150,9 +150,12 @@ def _joined(
 def _piece(source: Source, numbers: tuple[int, ...], grid: Grid, resampling: Resampling) -> Piece | None:
     """A source on the mosaic's lines, where it lies there."""
     whole, place = Window(0, 0, *grid.shape), grid.offset_of(source.grid)
+    turn = round(Mapping(grid, source.grid).period)
     if place is not None:
         window = Window(*place, *source.grid.shape)
-        return None if window.intersection(whole).is_empty else Piece(source, window, numbers)
+        again = [window.shifted(0, cols) for cols in (-turn, turn) if turn]  # around the world it may come once more
+        if all(other.intersection(whole).is_empty for other in again):
+            return None if window.intersection(whole).is_empty else Piece(source, window, numbers)
     sides = _sides(source.grid, grid)
     # By blocks of the lattice, so that cells have their places from the nodes that the whole grid has.
     top, left = (max(0, math.floor((side - _MARGIN) / BLOCK) * BLOCK) for side in (sides[0], sides[2]))

@@ -221,9 +221,9 @@ def _compiled(function: NativeFunction, types: tuple[ArgumentType, ...]) -> Obje
 
 def finish_compiling() -> None:
     """Gives back the memory that compiling takes; a function that is compiled later takes it again."""
-    process = sys.modules.get("tilejit.compiler.jit.compile_process")
-    if process is not None:
-        process.end()
+    end = getattr(sys.modules.get("tilejit.compiler.jit.compile_process"), "end", None)
+    if end is not None:  # another thread, which reads a raster that is warped, may be importing it
+        end()
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tilejit.formats.source import kept_blocks, make_ready, storage_of
+from tilejit.formats.source import kept_blocks, made_of, make_ready, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +72,13 @@ class LivePieces:
 
 
 def blocks_of(source: Source) -> tuple[int, int]:
-    """Returns how many decoded blocks of a source are kept, and the bytes that these take."""
-    storage = storage_of(source)
+    """Returns how many decoded blocks of the file that a source is made of are kept, and the bytes that they take."""
+    file, _ = made_of(source)
+    storage = storage_of(file)
     if storage.decoding is None:
         return 0, storage.block_bytes
     rows, cols = storage.decoding.run
-    bands = len(source.bands) if storage.decoding.is_apart else 1
-    all_blocks = -(-source.grid.height // rows) * -(-source.grid.width // cols) * bands
+    bands = len(file.bands) if storage.decoding.is_apart else 1
+    all_blocks = -(-file.grid.height // rows) * -(-file.grid.width // cols) * bands
     count = max(1, min(kept_blocks(storage), all_blocks))
     return count, count * storage.decoding.run_bytes

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilejit.formats.cells import convert, nodata_key
-from tilejit.formats.files import FileTags, most
+from tilejit.formats.files import FileTags, check_unchanged, local_file, most
 from tilejit.formats.joining.live_pieces import THREAD_BYTES, LivePieces, blocks_of
 from tilejit.formats.registry import is_opened_by_name
 from tilejit.formats.source import BandInfo, Source, SourceStorage, check_request, storage_of
 from tilejit.sizes import counted
+from tilejit.system.identity import FileIdentity
 from tilejit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from tilejit.formats.files import State
     from tilejit.grid import Grid
 
     Array = NDArray[Any]
@@ -79,7 +82,9 @@ class MosaicSource:
         return cls(tuple(pieces), grid, method, bands, _storage(pieces, method, grid), windows)
 
     def __reduce__(self) -> tuple[Callable[..., MosaicSource], tuple[Any, ...]]:
-        return MosaicSource.of, (self.pieces, self.grid, self.method)
+        states = {file: state for file, state in self.storage.files.items() if state is not None}
+        folders = {file: FileIdentity.of((local_file(file) or Path(file)).parent) for file in states}
+        return _opened, (self.pieces, self.grid, self.method, states, folders)
 
     @property
     def name(self) -> str:
@@ -178,6 +183,15 @@ class MosaicSource:
             for cells, target, band in zip(values, out[place], bands, strict=True):
                 convert(cells.astype(self.bands[band - 1].dtype), target)
         return found
+
+
+def _opened(
+    pieces: Sequence[Piece], grid: Grid, method: str, states: Mapping[str, State], folders: Mapping[str, FileIdentity]
+) -> MosaicSource:
+    """A mosaic in another process, whose files must be what they were; workers elsewhere may have copies."""
+    made = MosaicSource.of(pieces, grid, method)
+    check_unchanged(made.name, {file: state for file, state in states.items() if folders[file].is_seen()})
+    return made
 
 
 def _mean(parts: Iterator[tuple[tuple[slice, ...], Array, Flags]], shape: tuple[int, ...]) -> Array:

@@ -98,8 +98,8 @@ def _refined(mapping: Mapping, row: int, col: int, most: float) -> LatticeBlock:
 def _nodes(mapping: Mapping, row: int, col: int, step: float) -> Floats:
     ahead = np.arange(round(BLOCK / step) + 1, dtype=np.float64) * step
     nodes = mapping.at(row + ahead, col + ahead)
-    if mapping.period and not np.isnan(nodes).any():
-        # Columns go on where the source's CRS begins anew.
+    if mapping.period and not mapping.is_affine and not np.isnan(nodes).any():
+        # Columns go on where the source's CRS begins anew; within one CRS they do anyway, however far nodes are apart.
         across = np.unwrap(nodes[0], period=mapping.period, axis=1)
         first = np.unwrap(across[:, 0], period=mapping.period)
         nodes[0] = across + (first - across[:, 0])[:, np.newaxis]
