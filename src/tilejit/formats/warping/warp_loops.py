@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 COMPILED = (
-    "locate", "places", "cell_at", "holds", "blend", "sifted", "weighed", "weight", "add_weights", "nearest",
-    "bilinear", "filtered",
+    "locate", "places", "cell_at", "holds", "is_inside", "inner_run", "blend", "sifted", "weighed", "weight",
+    "add_weights", "nearest", "bilinear", "filtered",
 )  # fmt: skip
 """The functions that are compiled."""
 BILINEAR, CUBIC, LANCZOS = range(3)
@@ -79,6 +79,26 @@ def cell_at(cells: Array, frame: Array, limits: Array, row: Any, col: Any) -> An
     return cells.dtype.type(np.nan)
 
 
+def is_inside(u: float, v: float, limits: Array) -> bool:
+    """Whether the four cells around a place are the source's."""
+    return bool((u >= limits[2]) & (u < limits[3] - 1) & (v >= 0) & (v < limits[4] - 1))
+
+
+def inner_run(us: Array, vs: Array, limits: Array) -> tuple[int, int]:
+    """The first places of a row that follow one another inside of the source: mostly all."""
+    begin, end = 0, len(us)
+    outside = 0
+    for x in range(end):
+        outside |= not is_inside(us[x] - 0.5, vs[x] - 0.5, limits)
+    if outside:
+        while begin < len(us) and not is_inside(us[begin] - 0.5, vs[begin] - 0.5, limits):
+            begin += 1
+        end = begin
+        while end < len(us) and is_inside(us[end] - 0.5, vs[end] - 0.5, limits):
+            end += 1
+    return begin, end
+
+
 def blend(a: Any, b: Any, c: Any, d: Any, across: Any, down: Any) -> Any:  # noqa: PLR0917
     """Interpolate between two cells and the two below them."""
     upper = a + across * (b - a)
@@ -91,7 +111,7 @@ def bilinear(  # noqa: PLR0917 - one loop, for a call would cost as much as a ce
 ) -> None:  # fmt: skip
     """Interpolate between the four cells around a place; those without data leave their weight to the others.
 
-    Rows of places that lie inside of the source are done without a look at its edges, and where the four are not all
+    Places in a row that lie inside of the source are done without a look at its edges, and where the four are not all
     data the result is NaN, and is made anew. See `nearest`; ``weights`` (2, col) and ``at`` are for its own use.
     """
     width = part[3]
@@ -100,23 +120,19 @@ def bilinear(  # noqa: PLR0917 - one loop, for a call would cost as much as a ce
     top, first, stride = frame[0], frame[1], frame[2]
     for y in range(part[2]):
         places(nodes, per_cell, part[0] + y + 0.5, part[1] + 0.5, limits, scratch[2], us, vs)
-        outside = 0
-        for x in range(width):
-            u, v = us[x] - 0.5, vs[x] - 0.5
-            outside |= not (u >= left and u < right - 1 and v >= 0 and v < height - 1)
         line = out[part[4] + y * part[5] : part[4] + y * part[5] + width]
-        if not outside:
-            for x in range(width):
-                u, v = us[x] - 0.5, vs[x] - 0.5
-                whole_u, whole_v = math.floor(u), math.floor(v)
-                across[x], down[x] = u - whole_u, v - whole_v
-                at[x] = (int(whole_v) - top) * stride + int(whole_u) - first
-            for x in range(width):
-                k = at[x]
-                a, b, c, d = cells[k], cells[k + 1], cells[k + stride], cells[k + stride + 1]
-                line[x] = blend(a, b, c, d, across[x], down[x])
+        begin, end = inner_run(us, vs, limits)
+        for x in range(begin, end):
+            u, v = us[x] - 0.5, vs[x] - 0.5
+            whole_u, whole_v = math.floor(u), math.floor(v)
+            across[x], down[x] = u - whole_u, v - whole_v
+            at[x] = (int(whole_v) - top) * stride + int(whole_u) - first
+        for x in range(begin, end):
+            k = at[x]
+            a, b, c, d = cells[k], cells[k + 1], cells[k + stride], cells[k + stride + 1]
+            line[x] = blend(a, b, c, d, across[x], down[x])
         for x in range(width):
-            if not outside and line[x] == line[x]:
+            if begin <= x < end and line[x] == line[x]:
                 continue
             line[x] = np.nan
             if left <= us[x] < right and 0 <= vs[x] < height:
