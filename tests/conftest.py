@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-import numba  # noqa: F401 - so that kernels are compiled here, and not in a process for each run
 import pytest
 
-from tilejit.compiler.jit.native_function import loader
+from tilejit.compiler.jit import compile_process
+
+compile_process._compiler.is_possible = False  # kernels are compiled here, and not in a process for each run
 
 LONGEST = ("test_benchmarks.py", "test_random_bodies.py", "test_resuming.py")
 """Test files that come first: at the end one of them would leave the other cores with nothing to do."""
@@ -24,11 +25,3 @@ def test_data():
     if not folder.is_dir():
         pytest.skip(f"no real rasters at {folder}: set TILEJIT_TEST_DATA")
     return folder
-
-
-@pytest.fixture
-def native():
-    """For what holds only where machine code is loaded without Numba."""
-    _, obstacle = loader()
-    if obstacle:
-        pytest.skip(f"compiled functions are called through Numba: {obstacle}")

@@ -206,7 +206,7 @@ def test_show_prints_source(capsys, words, expected):
 def test_info_tells_of_everything(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    labels = "tilejit python packages cores memory gpu cache loading codecs kernels"
+    labels = "tilejit python packages cores memory gpu cache codecs kernels"
     for label in labels.split():
         assert re.search(rf"^{label} ", out, re.MULTILINE), label
     assert "cannot be told" not in out
@@ -432,7 +432,7 @@ def test_python_m_works():
     assert run.stdout.startswith("tilejit ")
 
 
-def test_a_warm_run_does_without_numba(tmp_path, native):
+def test_a_warm_run_does_without_numba(tmp_path):
     program = """if True:
         import sys
         from tilejit.cli import main

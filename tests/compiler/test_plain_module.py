@@ -1,6 +1,7 @@
-"""Modules become machine code without Numba, which is the oracle: its types, its arithmetic, its bits."""
+"""Modules become machine code by tilejit's own compiler. Numba is the oracle: its types, its arithmetic, its bits."""
 
 import itertools
+import math
 import operator
 
 import numpy as np
@@ -8,16 +9,17 @@ import pytest
 from numba.core import types
 from numba.core.registry import cpu_target
 
+import tilejit as tj
+from kernels_for_tests import bits
 from tilejit.backends import get_backend
-from tilejit.backends.cpu import launch_facts
+from tilejit.backends.cpu import CpuLaunch, launch_facts
+from tilejit.comparison.with_numba import numba_module
+from tilejit.compiler.emitter.cpu import cpu_source
 from tilejit.compiler.jit.assembly import Assembly
-from tilejit.compiler.jit.machine_code import OPTIONS, MachineCode, ObjectCode
-from tilejit.compiler.jit.object_compiler import compile_function, compile_text, module_of
-from tilejit.compiler.jit.plain_module import PlainModule, compiled
-from tilejit.compiler.jit.values import TYPES, NotPlainError, Value
-from tilejit_kernels.filters import median_5x5
-from tilejit_kernels.series import geometric_median
-from tilejit_kernels.terrain import slope
+from tilejit.compiler.jit.machine_code import OPTIONS
+from tilejit.compiler.jit.native_function import NativeFunction
+from tilejit.compiler.jit.values import TYPES, UnknownTextError, Value
+from tilejit.errors import BackendError
 
 NUMBA = {short: getattr(types, {"bool": "boolean"}.get(dtype.name, dtype.name)) for dtype, short in TYPES.items()}
 OPERATORS = {
@@ -36,7 +38,7 @@ def test_types_of_operations_are_numbas(name):
     for a, b in itertools.product(NUMBA, repeat=2):
         try:
             found = Assembly(set()).operation(name, Value(a, "%a"), Value(b, "%b")).type
-        except NotPlainError:
+        except UnknownTextError:
             continue
         expected = context.resolve_function_type(OPERATORS[name], (NUMBA[a], NUMBA[b]), {})
         assert NUMBA[found] == expected.return_type, (a, b, found)
@@ -49,7 +51,7 @@ import math
 import numpy as np
 from numba import njit
 
-_INLINE = {{"error_model": "numpy", "forceinline": True, "_nrt": False, "no_cpython_wrapper": True}}
+_INLINE = {{{OPTIONS}, "forceinline": True}}
 LIMIT = np.float64(2.5)
 TABLE = np.array([[3, -1], [250, 7]], np.int16)
 
@@ -101,53 +103,63 @@ def test_arithmetic_is_numbas_to_the_last_bit():
     real = [0.0, -0.0, 1.0, -1.5, 0.3, -7.25, 2.5, 1e300, 1e-320, np.inf, -np.inf, np.nan]
     i, j = np.array(list(itertools.product(whole, repeat=2)), np.int64).T.copy()
     x, y = np.array(list(itertools.product(real, repeat=2))[: len(i)]).T.copy()
-    argument_types = [
-        *[(np.dtype(np.int64), 1, "C")] * 2, *[(np.dtype(np.float64), 1, "C")] * 2,
-        (np.dtype(np.int64), 2, "C"), (np.dtype(np.float64), 2, "C"), (np.dtype(np.bool_), 1, "C"),
-        (np.dtype(np.float32), 1, "A"),
-    ]  # fmt: skip
     told = []
-    for made in (
-        compiled(ARITHMETIC, "plain", "all_of", argument_types),
-        compile_function(module_of(ARITHMETIC, "with_numba"), "all_of", argument_types),
-    ):
-        symbol, needs, code = made
+    for function in (NativeFunction(ARITHMETIC, "all_of", "plain"), numba_module(ARITHMETIC, "with_numba").all_of):
         out = [np.zeros((8, len(i)), np.int64), np.zeros((8, len(i))), np.zeros(len(i), np.bool_),
                np.zeros(2 * len(i), np.float32)[::2]]  # fmt: skip
-        count = MachineCode(argument_types, ObjectCode(symbol, tuple(needs), code))((i, j, x, y, *out))
-        told.append((count, *(a.tobytes() for a in out)))
+        told.append((function(i, j, x, y, *out), *(a.tobytes() for a in out)))
     assert told[0] == told[1]
 
 
-@pytest.mark.parametrize("kernel", [slope, median_5x5, geometric_median], ids=lambda k: k.name)
-def test_shipped_kernels_need_no_numba(kernel):
-    signature = kernel.signature([np.dtype(np.float32)] * len(kernel.rasters))
-    module = PlainModule(get_backend("cpu").source(kernel, signature), "shipped")
-    module.entry("tile", launch_facts(kernel, signature, "tile").types)
-    assert "define i32 @shipped_tile(" in module.text
+@tj.local
+def counted(z, n: np.int32, *, most=9):
+    a, steps = [z, z * 0.5, 3.0 - z], 0
+    while a[steps % 3] < most and steps < 20:
+        a[steps % 3] += abs(z) + 1
+        steps += n // 7 if n > 6 else 1
+    return math.tanh(a[2]) * (0.0, 0.25, 1.5)[steps % 3], steps * (n % 5)
 
 
-def test_what_is_not_plain_is_left_to_numba():
-    text = f"from numba import njit\n\n@njit(**{{{OPTIONS}}})\ndef element_of(x):\n    return (4, 5, 6)[x]\n"
-    argument = [(np.dtype(np.int64), 0, "")]
-    with pytest.raises(NotPlainError, match="an element of no array"):
-        compiled(text, "refused", "element_of", argument)
-    symbol, needs, code = compile_text(text, "left", "element_of", argument)
-    assert symbol != "left_element_of"
-    assert len(code) > 0
-    assert isinstance(needs, list)
+@tj.focal
+def steepness(z):
+    return tj.math.atan(math.sqrt((z[0, 1] - z[0, -1]) ** 2 + (z[1, 0] - z[-1, 0]) ** 2))
 
 
-def test_variables_of_several_types_are_left_to_numba():
-    text = f"""
-from numba import njit
+@tj.focal(nodata="kernel")
+def told_by_validity(z, n: np.int16):
+    return np.floor(z[1, 1]) if tj.is_valid(n[0, -1]) else z[0, 0] ** 3, n[0, 1] << 2
 
-@njit(**{{{OPTIONS}}})
-def either(x):
-    y = 1
-    if x > 2:
-        y = 0.5
-    return y
-"""
-    with pytest.raises(NotPlainError, match="y is i64 and f64"):
-        compiled(text, "refused", "either", [(np.dtype(np.int64), 0, "")])
+
+@pytest.mark.parametrize("kernel", [steepness, counted, told_by_validity], ids=lambda k: k.name)
+def test_kernels_have_the_bits_that_numba_gives(kernel):
+    rng = np.random.default_rng(0)
+    dtypes = [r.dtype or np.dtype(np.float32) for r in kernel.rasters]
+    signature = kernel.signature(dtypes)
+    given = [(9 * rng.normal(size=(23, 40))).astype(dtype) for dtype in dtypes]
+    given[0][3, 4:9] = np.nan
+    arrays = [part for a in given for part in ([a] if a.dtype.kind == "f" else [a, np.uint8(a != 0)])]
+    scalars = [np.int64(s.default) if type(s.default) is int else np.float32(1.0) for s in kernel.scalars]
+    nodata = [dtype.type(-9) for dtype in signature.outputs]
+    facts = launch_facts(kernel, signature, "tile")
+    loop = numba_module(cpu_source(kernel, signature), f"numba_{kernel.name}").tile
+    found, (rows, cols) = [], kernel.radius
+    for launch in (get_backend("cpu").compile(kernel, signature), CpuLaunch(loop, kernel, signature, facts)):
+        found.append([np.zeros((23 - 2 * rows, 40 - 2 * cols), dtype) for dtype in signature.outputs])
+        launch(arrays, found[-1], nodata, scalars)
+    for own, numbas in zip(*found, strict=True):
+        assert np.array_equal(bits(own), bits(numbas))
+        assert len(np.unique(own)) > 5
+
+
+def test_what_tilejit_does_not_write_is_told_as_its_own_mistake():
+    text = "def element_of(x):\n    if x > 2:\n        return (4, 5, 6)[x]\n    return 1\n"
+    with pytest.raises(
+        BackendError, match=r"mistake of its own: an element .*, in element_of: return \(4, 5, 6\)\[x\]"
+    ):
+        NativeFunction(text, "element_of", "element_of")(1)
+
+
+def test_variables_are_of_one_type():
+    text = "def either(x):\n    y = 1\n    if x > 2:\n        y = 0.5\n    return y\n"
+    with pytest.raises(BackendError, match=r"y is i64 and f64, in either: y = 0\.5"):
+        NativeFunction(text, "either", "either")(1)

@@ -8,6 +8,7 @@ import pytest
 import tilejit as tj
 from kernels_for_tests import bits
 from tilejit.compiler.emitter.interchange import interchanged
+from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.compiler.jit.sorting import TOGETHER
 
 pytestmark = pytest.mark.slow
@@ -78,11 +79,11 @@ def test_what_one_pixel_sorts_and_another_does_not_goes_pixel_by_pixel():
 @pytest.fixture(scope="module")
 def sort():
     """What modules sort with."""
-    import numba
-
-    from tilejit.compiler.jit import lanes
-
-    return numba.njit(lanes._sorting)
+    text = """
+def sorted_together(array, keys, counts, pixels, lanes):
+    _sort_by_lanes(array, keys, counts, pixels, lanes)
+"""
+    return NativeFunction(text, "sorted_together", "sorted_together")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])

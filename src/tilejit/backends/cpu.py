@@ -1,4 +1,4 @@
-"""Numba on the CPU: serial functions without the GIL, over tiles or rows of arrays."""
+"""Machine code on the CPU: serial functions without the GIL, over tiles or rows of arrays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ third of a second for 20,000 sines each."""
 
 
 class CpuBackend:
-    """Compiles kernels with ``numba.njit``."""
+    """Compiles kernels with LLVM."""
 
     name = "cpu"
 
@@ -201,7 +201,7 @@ def _found(kernel: Kernel, signature: Signature, entry: str) -> tuple[Any, ...]:
             'one parameter (t: tj.Stack), and a value for each of its layers be one result (tj.series(output="dates"))'
         )
     function = NativeFunction(_text(kernel, signature, entry), entry, kernel.name, kernel.c_functions)
-    place = function.place(types) if code_target() and not function.objects else None
+    place = function.place(types)
     return (
         counters_of(kernel, signature),
         tuple((dtype.str, size) for dtype, size in lanes),

@@ -219,15 +219,6 @@ def _cache() -> str:
     return f"{folder} ({reason}): {counted(count, 'compiled function')}"
 
 
-def _loading() -> str:
-    from tilejit.compiler.jit.native_function import loader
-
-    _, obstacle = loader()
-    if not obstacle:
-        return "machine code that is kept is loaded without Numba"
-    return f"kept code is loaded through Numba, which each process then imports: {obstacle}"
-
-
 def _codecs() -> str:
     from tilejit.formats.gdal.library import codecs
 
@@ -240,6 +231,6 @@ def _kernels() -> str:
     )
 
 
-_TOLD = (_tilejit, _python, _packages, _cores, _memory, _gpu, _cache, _loading, _codecs, _kernels)
+_TOLD = (_tilejit, _python, _packages, _cores, _memory, _gpu, _cache, _codecs, _kernels)
 _LINES: dict[str, Callable[[], str]] = {tell.__name__.removeprefix("_"): tell for tell in _TOLD}
 """Label -> what is told."""

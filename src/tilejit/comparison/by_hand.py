@@ -28,9 +28,9 @@ from tilejit.comparison.strategy import (
     stages_of,
     summed,
 )
+from tilejit.comparison.with_numba import numba_module
 from tilejit.compiler.emitter.cpu import cpu_source
 from tilejit.compiler.jit.machine_code import OPTIONS
-from tilejit.compiler.jit.object_compiler import module_of
 from tilejit.engine.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class WholeArray(Trial):
 
 
 _PARALLEL = {
-    OPTIONS: '"error_model": "numpy", "nogil": True, "parallel": True',
+    f"_NATIVE = {{{OPTIONS}": f'_NATIVE = {{{OPTIONS}, "nogil": True, "parallel": True',
     "from numba import njit": "from numba import njit, prange",
     "for _y in range(_height):": "for _y in prange(_height):",
     "for _strip in range(": "for _strip in prange(",
@@ -94,7 +94,7 @@ class ParallelLoop(WholeArray):
         super().__init__(spec)
         began = time.perf_counter()
         kernel, text = self.work.kernel, parallel_source(self.work.kernel, self.step.signature)
-        loop = module_of(text, f"_tilejit_{kernel.name}", kernel.c_functions).tile
+        loop = numba_module(text, f"_tilejit_{kernel.name}", kernel.form.c_functions).tile
         facts = launch_facts(kernel, self.step.signature, "tile")._replace(lanes=())
         self._parallel = CpuLaunch(loop, kernel, self.step.signature, facts)
         call = Reader(self.job).call(self.work.window)

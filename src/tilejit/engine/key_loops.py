@@ -1,4 +1,4 @@
-"""Loops of `tilejit.engine.keys`, compiled with Numba: cells counted by zone and key, and where extremes lie.
+"""Loops of `tilejit.engine.keys`, compiled: cells counted by zone and key, and where extremes lie.
 
 An entry is a zone, a key and a count, and entries are in the order of both. Runs are those of
 `tilejit.engine.runs.Runs.where`.
@@ -13,7 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("count_keys", "merge_entries", "find_extreme")  # the functions that are compiled
 
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 

@@ -1,4 +1,4 @@
-"""Loops of `tilejit.engine.reductions` and `tilejit.engine.runs`, which compile this file with Numba.
+"""Loops of `tilejit.engine.reductions` and `tilejit.engine.runs`, which are compiled as they stand.
 
 A float is its mantissa, an integer, at the place that its exponent tells, so that sums of floats are sums of integers,
 and nothing is rounded. ``digits`` are those of a mantissa as it is stored: 23 for float32, 52 for float64, whose bits
@@ -14,10 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("moments", "count_keys", "count_classes", "alike", "find_runs")  # the functions that are compiled
 
 _LIMB, _LOWER = 0xFFFFFFFF, 0x3FFFFFF
-_HASH = np.uint64(0x9E3779B97F4A7C15)  # unsigned, for Numba takes it that signed products do not overflow
+_HASH = np.uint64(0x9E3779B97F4A7C15)  # unsigned, for LLVM is told that signed products do not overflow
 
 
 def moments(  # noqa: PLR0917 - compiled functions take their arguments by place

@@ -1,4 +1,4 @@
-"""Loops of `tilejit.engine.polygons`, which compiles this file with Numba: polygons to runs, as fonts are drawn.
+"""Loops of `tilejit.engine.polygons`, which are compiled: polygons to runs, as fonts are drawn.
 
 An edge crosses a row between two heights. What lies to its right is covered by their difference, its *cover*; of the
 cells that it crosses itself, what lies to its left is not: its *area*. Added up from the left, the covers of all edges
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = ("rounded", "put", "put_part", "add_areas", "add_crossings", "add_polygon", "emit", "sweep", "fill", "probe")
-"""The functions that are compiled."""
 
 CENTRE, FRACTION, TOUCHED = 0, 1, 2
 _STEPS = float(1 << 40)

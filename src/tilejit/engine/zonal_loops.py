@@ -1,4 +1,4 @@
-"""Loops of `tilejit.engine.zones` and what it uses, compiled with Numba.
+"""Loops of `tilejit.engine.zones` and what it uses, which are compiled.
 
 Sums are integers in limbs of 32 bits: a limb unit of ``unit`` is 2 ** -unit, and a float adds its mantissa at the place
 that its exponent tells. The last two limbs count infinite cells, and minus infinite ones. Runs are those of
@@ -14,20 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = (
-    "clear_nan",
-    "count_cells",
-    "place",
-    "place_total",
-    "add",
-    "add_square",
-    "add_cells",
-    "add_singles",
-    "fold_singles",
-    "fold_doubles",
-    "fold_integers",
-)
-"""The functions that are compiled."""
 
 _LIMB, _LOWER = 0xFFFFFFFF, 0x3FFFFFF
 _LEAST, _MOST = np.int32(-0x80000000), np.int32(0x7FFFFFFF)

@@ -164,13 +164,9 @@ class Kernel(RasterFunction):
         }
 
     @property
-    def c_functions(self) -> dict[str, Any]:
-        """The C functions that it calls, by their names in the generated module, which has to be given them.
-
-        A module that holds them holds addresses of this process: neither it nor what is compiled of it may be kept for
-        another one, or shared with a kernel of the same text.
-        """
-        return {f.name: f.pointer.for_numba() for f in self.form.c_functions} if self.facts.calls_c else {}
+    def c_functions(self) -> dict[str, int]:
+        """The addresses of the C functions that it calls, by their names in the generated module."""
+        return {f.name: f.pointer.address for f in self.form.c_functions} if self.facts.calls_c else {}
 
     @property
     def radius(self) -> tuple[int, int]:

@@ -7,7 +7,6 @@ import functools
 import inspect
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.emitter import stack_arrays
 from tilejit.compiler.form.form import call, is_call
 from tilejit.compiler.form.kinds import Kind
 from tilejit.compiler.jit.sorting import SHORT, by_gaps, pairs
@@ -54,9 +53,8 @@ def arrays_on_stack(form: Form, float_name: str) -> list[str]:
     if not made:
         return []
     short = _sorted(form, float_name, short=True)
-    lines = [_text(stack_arrays.local), *([_text(stack_arrays.sorting)] if short else [])]
-    lines += [f'_array_{element}_{size} = local("{_NUMBA[element]}", {size})' for element, size in sorted(made)]
-    lines += [f'{sort_name(*one)} = sorting("{_NUMBA[one[0]]}", {one[1]}, {tuple(pairs(one[1]))})' for one in short]
+    lines = [f'_array_{element}_{size} = _local("{_NUMBA[element]}", {size})' for element, size in sorted(made)]
+    lines += [f'{sort_name(*one)} = _sorting("{_NUMBA[one[0]]}", {one[1]}, {tuple(pairs(one[1]))})' for one in short]
     return lines
 
 

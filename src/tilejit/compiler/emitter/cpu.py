@@ -8,7 +8,6 @@ remainder give the same bits.
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from tilejit.compiler.emitter.library import BITS, library_parts
 from tilejit.compiler.emitter.module import (
     Target,
     arrays_of,
-    device_parameters,
     float_name,
     function_text,
     module_text,
@@ -31,7 +29,7 @@ from tilejit.compiler.emitter.together import Together, constants_of, lanes_of
 from tilejit.compiler.form.form import OWN, Renamer, copied
 from tilejit.compiler.form.kinds import Kind
 from tilejit.compiler.form.tables import module_parts
-from tilejit.compiler.jit.machine_code import BARE, OPTIONS
+from tilejit.compiler.jit.machine_code import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,21 +58,25 @@ TARGET = Target(
     of_numpy=frozenset({"fmod", "floor", "ceil", "rint"}),
     has_select=True,
     helpers={},
-    operations={
-        "operations": ("_cut", "_isnan", "_maximum", "_minimum", "_select", "_within", *BITS[32].values()),
-        "lanes": ("_sort_by_lanes",),
-    },
+    operations=(
+        "_cut",
+        "_isnan",
+        "_maximum",
+        "_minimum",
+        "_select",
+        "_within",
+        *BITS[32].values(),
+        "_local",
+        "_sorting",
+        "_sort_by_lanes",
+        "_c_function",
+    ),
     options={
-        "_INLINE": f'{{{{"error_model": "numpy", "forceinline": True, {BARE}, "fastmath": {{fast}}}}}}',
-        "_BODY": f'{{{{"error_model": "numpy", "inline": "always", {BARE}, "fastmath": {{fast}}}}}}',
-        "_MATH": f'{{{{"error_model": "numpy", "forceinline": True, {BARE}}}}}',
+        "_INLINE": f'{{{{{OPTIONS}, "forceinline": True, "fastmath": {{fast}}}}}}',
+        "_MATH": f'{{{{{OPTIONS}, "forceinline": True}}}}',
         "_NATIVE": f'{{{{{OPTIONS}, "fastmath": {{fast}}}}}}',
     },
 )
-_BODY_DECORATOR = "@njit(**_BODY)"
-_MOST_CALLS, _MOST_ARGUMENTS = 30, 30
-"""Where Numba inlines a body and its functions, loops are 6 to 8 % faster than where LLVM does. But each call takes it
-time (a 5x5 median, a network of calls, 76 s instead of 3), and it does not inline calls of more than 30 arguments."""
 
 _COUNTED = "_row_{0} = np.int32(_row_{0} + ({1}))"
 """A row's counts in 32 bits: with 64 LLVM takes half as many pixels at once, and a slope twice as long."""
@@ -117,7 +119,8 @@ def module_of(  # noqa: PLR0917
     used = {name for name in TARGET.own_math if uses("\n".join([*bodies, *functions]), f"_{name}")}
     own, before = library_parts(used, signature.compute, "@njit(**_MATH)")
     arrays, readers = module_parts(form.tables, signature.compute, TARGET.decorator)
-    constants = [*constants, *own, *arrays, *arrays_on_stack(form, float_name(signature.compute))]
+    called = [f"{f.name} = _c_function{(f.name, *f.pointer.types)}" for f in form.c_functions]
+    constants = [*constants, *own, *arrays, *arrays_on_stack(form, float_name(signature.compute)), *called]
     before += [*readers, *sorting_functions(form, TARGET.decorator)]
     before += [*saturating_casts(TARGET, kernel, signature), *bodies]
     fast = _FAST if kernel.fast else "False"
@@ -164,18 +167,7 @@ def _bodies(kernel: Body, signature: Signature, nest: Nest | None) -> list[str]:
     if nest is not None:
         form = replace(forms[0], functions=(*forms[0].functions[:-1], *nest.helpers, forms[0].body))
         functions = [(form, f) for f in (*form.functions[:-1], *nest.functions)]
-    texts = [function_text(TARGET, signature, form, f) for form, f in functions]
-    if not _is_small(first, "\n".join(texts)):
-        return texts
-    return [text.replace(TARGET.decorator, _BODY_DECORATOR, 1) for text in texts]
-
-
-def _is_small(form: Form, text: str) -> bool:
-    """Whether Numba inlines the body and its functions, and not LLVM."""
-    functions = form.functions
-    names = "|".join([*TARGET.operations["operations"], *(f.name for f in functions)])
-    calls = len(re.findall(rf"(?<![\w.])(?<!def )({names})\(", text))
-    return calls <= _MOST_CALLS and max(len(device_parameters(f)) for f in functions) <= _MOST_ARGUMENTS
+    return [function_text(TARGET, signature, form, f) for form, f in functions]
 
 
 def renamed(kernel: Body) -> Form:

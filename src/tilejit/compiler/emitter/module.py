@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +15,6 @@ from tilejit.compiler.emitter.imported import imports_of, uses
 from tilejit.compiler.form.c_functions import is_narrow
 from tilejit.compiler.form.form import OWN, call, copied, is_call, load
 from tilejit.compiler.form.kinds import Kind
-from tilejit.compiler.jit.cache import version_of_compiler
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
@@ -74,8 +73,8 @@ class Target:
     """Functions of the module: name -> parameters and statements; the first ones may use others."""
     options: Mapping[str, str]
     """Names of decorators' arguments."""
-    operations: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What modules take from files of `tilejit.compiler.jit`."""
+    operations: Sequence[str] = ()
+    """What modules take of `tilejit.compiler.jit.operations`."""
 
     def math_name(self, name: str) -> str:
         """What a function of ``math`` is called in the module."""
@@ -157,11 +156,8 @@ def module_text(target: Target, kernel: Body, signature: Signature, functions: S
     imports = ["import math\n"] if uses(text, "math") else []
     doc = _DOC.format(name=kernel.source.name, signature=signature, file=kernel.source.file, shape=shape)
     own = imports_of(text, target.operations)
-    known = f"from numba import {target.module}{f'  # {version_of_compiler()}' * bool(target.operations)}"
+    known = f"from numba import {target.module}"
     head = "\n".join([doc, "", *imports, "import numpy as np", known, *own, "", *names])
-    for called in kernel.form.c_functions:
-        takes = ", ".join(map(str, called.pointer.arguments))
-        head += f"\n# {called.name}({takes}) -> {called.pointer.result} is a C function, which this module is given."
     head += f"\n\n{held}" if held else ""
     return "\n\n\n".join([head, *(part.strip("\n") for part in (*helpers, *functions))]) + "\n"
 
@@ -326,7 +322,7 @@ def _typed_literal(node: ast.expr, float_name: str) -> Any:
 
 
 def _passed(value: ast.expr, dtype: np.dtype) -> ast.expr:
-    """An argument as C takes it; see `CPointer.for_numba`."""
+    """An argument as C takes it; see `CPointer.types`."""
     converted = call(_CONVERSIONS.get(dtype.name, f"np.{dtype.name}"), value) if dtype.kind != "b" else value
     return call("np.int32", converted) if is_narrow(dtype) else converted
 

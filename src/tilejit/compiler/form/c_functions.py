@@ -62,13 +62,17 @@ class CPointer:
         """Returns a ctypes function of just these types."""
         return _prototype(self.result, self.arguments)(self.address)
 
-    def for_numba(self) -> Any:
-        """Returns a ctypes function to be compiled in: integers below 32 bits are to be passed as 32 of them.
+    @property
+    def types(self) -> tuple[str, ...]:
+        """What compiled code calls it by: the dtype of the result, then those of the arguments.
 
-        C compilers differ in who fills the register up, and Numba leaves that undone; a truth value comes as uint8.
+        Integers below 32 bits are passed as 32 of them, for C compilers differ in who fills the register up; a truth
+        value comes as uint8.
         """
         result = np.dtype(np.uint8) if self.kind is Kind.BOOL else self.result
-        return _prototype(result, [np.dtype(np.int32) if is_narrow(a) else a for a in self.arguments])(self.address)
+        return tuple(
+            str(np.dtype(np.int32) if is_narrow(a) and k else a) for k, a in enumerate((result, *self.arguments))
+        )
 
 
 @dataclass(frozen=True, slots=True)

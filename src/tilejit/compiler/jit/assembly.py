@@ -5,7 +5,18 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tilejit.compiler.jit.values import FLOATS, LLVM, Array, NotPlainError, Pointer, Value, joined, llvm, size_of, typed
+from tilejit.compiler.jit.values import (
+    FLOATS,
+    LLVM,
+    Array,
+    Pointer,
+    UnknownTextError,
+    Value,
+    joined,
+    llvm,
+    size_of,
+    typed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,10 +88,10 @@ class Assembly:
     def intrinsic(self, name: str, result: str, arguments: Sequence[Value], attributes: str = "") -> Value:
         """Calls a function that is not of this module."""
         types = [LLVM[a.type] for a in arguments]
-        self.declared.add(f"declare {LLVM[result]} @{name}({', '.join(types)}){attributes}")
+        self.declared.add(f'declare {LLVM[result]} @"{name}"({", ".join(types)}){attributes}')
         passed = ", ".join(f"{t} {a.text}" for t, a in zip(types, arguments, strict=True))
         flags = self.flags if result in FLOATS else ""
-        return Value(result, self.new(f"call {flags}{LLVM[result]} @{name}({passed})"))
+        return Value(result, self.new(f'call {flags}{LLVM[result]} @"{name}"({passed})'))
 
     def cast(self, value: Value, type_: str) -> Value:
         """Converts a number."""
@@ -128,7 +139,7 @@ class Assembly:
         if value.type in FLOATS:
             return self.float_operation("fsub", typed(value.type, -0.0), value)
         if value.type != "i64":
-            raise NotPlainError(f"-{value.type}")
+            raise UnknownTextError(f"-{value.type}")
         return Value("i64", self.new(f"sub nsw i64 0, {value.text}"))
 
     def absolute(self, value: Value) -> Value:
@@ -136,7 +147,7 @@ class Assembly:
         if value.type in FLOATS:
             return self.intrinsic(f"llvm.fabs.{value.type}", value.type, [value])
         if value.type != "i64":
-            raise NotPlainError(f"abs of {value.type}")
+            raise UnknownTextError(f"abs of {value.type}")
         return self.chosen(self.compared("Lt", value, typed("i64", 0)), self.negative(value), value)
 
     def float_operation(self, word: str, a: Value, b: Value) -> Value:
@@ -165,7 +176,7 @@ class Assembly:
         if operator in {"FloorDiv", "Mod"} and type_ in {"i64", *FLOATS}:
             parts = self._divided_floats(a, b) if type_ in FLOATS else self._divided(a, b)
             return parts[operator == "Mod"]
-        raise NotPlainError(f"{operator} of {type_}")
+        raise UnknownTextError(f"{operator} of {type_}")
 
     def _arithmetic(self, word: str, a: Value, b: Value) -> Value:
         """Signed integers do not wrap, as with Numba."""
@@ -175,7 +186,7 @@ class Assembly:
 
     def _shifted(self, operator: str, a: Value, b: Value) -> Value:
         if a.type in FLOATS or b.type in FLOATS:
-            raise NotPlainError("a shifted float")
+            raise UnknownTextError("a shifted float")
         type_ = "u64" if a.type[0] == "u" else "i64"
         word = "shl" if operator == "LShift" else "lshr" if type_ == "u64" else "ashr"
         return self.whole_operation(word, self.cast(a, type_), self.cast(b, type_))
@@ -220,7 +231,7 @@ class Assembly:
     def power(self, value: Value, exponent: int) -> Value:
         """``x ** 3``, by squares."""
         if exponent < 0 or value.type == "b1":
-            raise NotPlainError(f"{value.type} ** {exponent}")
+            raise UnknownTextError(f"{value.type} ** {exponent}")
         type_ = value.type if value.type in FLOATS else joined(value.type, value.type)
         value = self.cast(value, type_)
         result = None

@@ -20,12 +20,16 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tilejit.system.files import open_regular, rename_new, replace_bytes
 
 _KEY = "key"
 """The key's name in its folder."""
-_COMPILER = "operations", "values", "assembly", "plain_calls", "plain_expressions", "plain_functions", "plain_module"
+_COMPILER = (
+    "values", "assembly", "sorting", "lanes", "plain_calls", "plain_expressions", "plain_functions", "plain_module",
+    "object_compiler",
+)  # fmt: skip
 """The files that decide what machine code is made of a text."""
 _KEY_BYTES, _CODE_BYTES = 32, 32
 
@@ -60,7 +64,8 @@ def kept_place(stem: str, *content: object, suffix: str) -> Path | None:
 @functools.cache
 def version_of_compiler() -> str:
     """Returns what tells tilejit's own compiler from another version's: compiled code is kept by its text."""
-    content = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in _COMPILER]
+    read: Any = __spec__.loader  # also where tilejit lies in an archive
+    content = [read.get_data(str(Path(__file__).with_name(f"{name}.py"))) for name in _COMPILER]
     return hashlib.sha256(b"".join(content)).hexdigest()[:8]
 
 
@@ -106,6 +111,7 @@ def read_kept(path: Path) -> bytes | None:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
+    from typing import Any
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_kept(Path(folder, "a"), b"content")
         ...     before = read_kept(Path(folder, "a"))

@@ -1,7 +1,7 @@
-"""The compiler's process: it compiles for this one, which then holds no Numba and none of LLVM's passes.
+"""The compiler's process: it compiles for this one, which then holds none of LLVM's passes.
 
-So gcc has its cc1. LLVM takes 40 MB that a process does not get back, and Numba, where a text needs it, another 110.
-Where no such process can be had, and where Numba has been imported anyway, code is compiled here.
+So gcc has its cc1. LLVM takes 40 MB that a process does not get back. Where no such process can be had, code is
+compiled here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tilejit.compiler.jit import (
     assembly,
+    lanes,
     object_compiler,
     plain_calls,
     plain_expressions,
     plain_functions,
     plain_module,
+    sorting,
     values,
 )
 from tilejit.compiler.jit.machine_code import llvm_at_work
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from io import BufferedReader, BufferedWriter
 
 Compiled = tuple[str, list[str], bytes]
-"""What `object_compiler.compile_function` returns."""
+"""What `object_compiler.compile_text` returns."""
 
 IDLE_SECONDS = 10.0
 """How long the process waits for the next function."""
@@ -48,7 +50,7 @@ for name, text in texts:
     exec(compile(text, name, "exec"), vars(module))
 module.serve(idle_seconds)
 """
-_RUN = values, assembly, plain_calls, plain_expressions, plain_functions, plain_module, object_compiler
+_RUN = values, assembly, sorting, lanes, plain_calls, plain_expressions, plain_functions, plain_module, object_compiler
 """The modules whose text it runs, each after those that it imports: importing them would import tilejit."""
 
 
@@ -172,20 +174,17 @@ end = _compiler.end
 
 def is_apart() -> bool:
     """Whether functions are compiled in a process of their own."""
-    return "numba" not in sys.modules and _compiler.is_possible
+    return _compiler.is_possible
 
 
-def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[Any]],
-                 objects: Mapping[str, Any]) -> Compiled:  # fmt: skip
-    """Compiles a function of a module; in this process where objects of it are compiled in."""
-    if not objects and is_apart():
+def compile_text(text: str, name: str, function: str, types: Sequence[Sequence[Any]]) -> Compiled:
+    """Compiles a function of a module."""
+    if is_apart():
         compiled = _compiler.compile({"text": text, "name": name, "function": function, "types": types})
         if compiled is not None:
             return compiled
     try:
         with llvm_at_work:
-            return object_compiler.compile_text(text, name, function, types, objects)
-    except object_compiler.UnfitError as error:
-        raise BackendError(str(error)) from error
+            return object_compiler.compile_text(text, name, function, types)
     except Exception as error:
-        raise BackendError(f"{type(error).__name__}: {error}") from error
+        raise BackendError(object_compiler.error_text(error)) from error

@@ -1,11 +1,10 @@
-"""Machine code as LLVM made it: as it is kept in a file, loaded through llvmlite, and called without Numba."""
+"""Machine code as LLVM made it: as it is kept in a file, loaded through llvmlite, and called through ctypes."""
 
 from __future__ import annotations
 
 import ctypes
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +18,8 @@ ArgumentType = tuple["np.dtype[Any]", int, str]
 Call = Callable[[Sequence[Any]], int]
 """Calls a function without the GIL, with arguments of the types that it was loaded for; 0 where it returns nothing."""
 
-BARE = '"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False'
-"""What any function that is compiled here has under ``njit``, as text: nothing around it that calls into Python, and no
-counting of an array's owners. Both need Numba to be there, and a fifth of the time that it takes to compile."""
-OPTIONS = f'"error_model": "numpy", {BARE}'
-"""What one that is called from Python has."""
+OPTIONS = '"error_model": "numpy"'
+"""What functions of generated modules have under ``njit``, as text: a quotient by 0 is infinite, as NumPy's."""
 
 llvm_at_work = lock_that_forks_await()
 """Held while LLVM loads or compiles here: locks of its own that another thread had would never be free in a fork."""
@@ -31,8 +27,8 @@ llvm_at_work = lock_that_forks_await()
 MOST_WORDS = 1024
 """What ctypes passes at once."""
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
-_FINE = (0, -2)
-"""What is returned by functions with and without a result that did not fail."""
+_OF_C = "tilejit.c."
+"""How the names of a module's C functions begin, which mean others in another module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +53,8 @@ class ObjectCode:
         head = json.loads(line)
         return ObjectCode(head["symbol"], tuple(head["needs"]), code)
 
-    def load(self) -> tuple[int, Any]:
-        """Loads it: its address, and what must live as long as it is called."""
+    def load(self, c_functions: Mapping[str, int]) -> tuple[int, Any]:
+        """Loads it, with the addresses of C functions: its own, and what must live as long as it is called."""
         import llvmlite.binding as llvm
 
         llvm.initialize_native_target()
@@ -67,6 +63,8 @@ class ObjectCode:
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(empty, machine)
         engine.remove_module(empty)  # which it would compile: half a millisecond
+        for name, address in c_functions.items():
+            llvm.add_symbol(f"{_OF_C}{name}", address)
         self._find_symbols(llvm)  # not before there is an engine, by which LLVM learns what the process has
         engine.add_object_file(llvm.ObjectFileRef.from_data(self.code))
         engine.finalize_object()
@@ -74,52 +72,41 @@ class ObjectCode:
 
     def _find_symbols(self, llvm: Any) -> None:
         """Makes sure that all it calls is there: LLVM ends the process over a name that it cannot find."""
-        # The C library of Windows lacks some functions that LLVM calls for its own operations; Numba brings them.
         missing = [name for name in self.needs if llvm.address_of_symbol(name) is None]
-        if missing or sys.platform == "win32":
-            from numba import _helperlib  # math.gamma and lgamma are Numba's own, which tells LLVM of them late
-
-            for name, address in _helperlib.c_helpers.items():  # type: ignore[attr-defined]
-                llvm.add_symbol(f"numba_{name}", address)
-            missing = [name for name in missing if llvm.address_of_symbol(name) is None]
         if missing:
             raise BackendError(f"compiled code calls {', '.join(missing)}, which this process does not have")
 
 
 def words_of(types: Sequence[ArgumentType]) -> int:
     """How many words a call passes: see `MachineCode`."""
-    return 2 + sum(5 + 2 * ndim if ndim else 1 for _, ndim, _ in types)
+    return sum(1 + ndim * (1 + (layout == "A")) for _, ndim, layout in types)
 
 
 class MachineCode:
-    """A function for one choice of types, called by Numba's convention, which Numba promises to nobody: see `loader`.
+    """A function for one choice of types.
 
-    That is: a pointer to the result, one to an error, then the arguments, of which an array is its owner, its Python
-    object, its count and size of elements, its address, shape and strides.
+    It is passed, for each array, its address, its shape, and where it is strided its strides, in bytes.
     """
 
-    def __init__(self, types: Sequence[ArgumentType], code: ObjectCode) -> None:
+    def __init__(self, types: Sequence[ArgumentType], code: ObjectCode, c_functions: Mapping[str, int]) -> None:
         with llvm_at_work:
-            address, self._owner = code.load()
-        parameters: list[Any] = [_POINTER, _POINTER]
-        for dtype, ndim, _ in types:
+            address, self._owner = code.load(c_functions)
+        parameters: list[Any] = []
+        for dtype, ndim, layout in types:
             if ndim:
-                parameters += [_POINTER, _POINTER, _INT, _INT, _POINTER, *[_INT] * (2 * ndim)]
+                parameters += [_POINTER, *[_INT] * (ndim * (1 + (layout == "A")))]
             else:
                 parameters.append(np.ctypeslib.as_ctypes_type(dtype))
-        self._call: Callable[..., int] = ctypes.CFUNCTYPE(ctypes.c_int32, *parameters)(address)
+        self._is_strided = [layout == "A" for _, _, layout in types]
+        self._call: Callable[..., int] = ctypes.CFUNCTYPE(_INT, *parameters)(address)
 
     def __call__(self, arguments: Sequence[Any]) -> int:
         """Calls it; see `Call`."""
         flat: list[Any] = []
-        for argument in arguments:
+        for argument, is_strided in zip(arguments, self._is_strided, strict=True):
             if isinstance(argument, np.ndarray):
-                address = argument.__array_interface__["data"][0]
-                flat += (None, None, argument.size, argument.itemsize, address, *argument.shape, *argument.strides)
+                strides = argument.strides if is_strided else ()
+                flat += (argument.__array_interface__["data"][0], *argument.shape, *strides)
             else:
                 flat.append(argument.item() if isinstance(argument, np.generic) else argument)
-        result, error = _INT(0), _POINTER()
-        status = self._call(ctypes.byref(result), ctypes.byref(error), *flat)
-        if status not in _FINE:
-            raise BackendError(f"compiled code failed with status {status}")
-        return result.value
+        return self._call(*flat)

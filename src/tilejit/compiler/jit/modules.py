@@ -1,4 +1,4 @@
-"""Modules of generated source, and what Numba compiled of their functions, kept for the next process.
+"""Modules of generated source for a GPU, and what Numba compiled of their functions, kept for the next process.
 
 Numba's own cache unpickles whatever lies in its folder, which runs it. Ours takes its place in a function, and
 unpickles only what this user's processes have kept. It goes by Numba's inner parts; where a version has others, nothing
@@ -10,22 +10,35 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import linecache
 import pickle
 import sys
 import threading
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilejit.compiler.jit.cache import hashed_name, kept_place, read_kept, write_kept
-from tilejit.compiler.jit.object_compiler import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import ModuleType
 
 _LOCK = threading.RLock()
 _DIFFERS = AttributeError, ImportError, TypeError
 """What is raised where a part of Numba has another name, place or signature: then it is as if nothing were kept."""
+
+
+def module_of(text: str, name: str) -> ModuleType:
+    """Returns a new module of generated source, whose lines tracebacks find.
+
+    Example:
+        >>> module_of("twice = 2 * 3", "example").twice
+        6
+    """
+    module, file = ModuleType(name), f"<{name}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    exec(compile(text, file, "exec"), vars(module))  # noqa: S102 - our own source
+    return module
 
 
 def load_module(text: str, stem: str, version: str, keep: str = "") -> ModuleType:
@@ -94,11 +107,8 @@ class _Overloads:
         path = self._path(signature, compiled.codegen)
         if path is None:
             return
-        if hasattr(compiled, "_reduce_states"):  # a CUDA kernel
-            if not getattr(compiled, "launch_config_sensitive", False):
-                write_kept(path, _dumps((_rebuild_kernel, compiled._reduce_states())))  # noqa: SLF001
-        elif not compiled.library.has_dynamic_globals and all(part.can_cache for part in compiled.lifted):
-            write_kept(path, _dumps((_rebuild_result, compiled._reduce())))  # noqa: SLF001
+        if not getattr(compiled, "launch_config_sensitive", False):
+            write_kept(path, _dumps((_rebuild_kernel, compiled._reduce_states())))  # noqa: SLF001
 
     def _path(self, signature: Any, codegen: Any) -> Path | None:
         return self._place(signature, codegen.magic_tuple(), sys.implementation.cache_tag)
@@ -108,11 +118,6 @@ def _dumps(value: Any) -> bytes:
     """Numba's own pickle, which knows its types."""
     serialize: Any = importlib.import_module("numba.core.serialize")
     return bytes(serialize.dumps(value))
-
-
-def _rebuild_result(target: Any, payload: Any) -> Any:
-    compiler: Any = importlib.import_module("numba.core.compiler")
-    return compiler.CompileResult._rebuild(target, *payload)  # noqa: SLF001
 
 
 def _rebuild_kernel(_target: Any, payload: Any) -> Any:

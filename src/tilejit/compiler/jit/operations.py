@@ -1,100 +1,94 @@
-"""What generated modules for the CPU take from here: operations that are one or two of LLVM's own instructions.
+"""What generated modules for the CPU call, said in Python. `plain_calls` and `lanes` write it in a few instructions.
 
-As functions, each would be typed, lowered and optimised by Numba for every kernel that uses it, 25 ms for each type.
-Only such modules import this file, and with it Numba.
+Tests and the comparison have Numba compile modules with these.
 """
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-def _joined(typing: Any, a: Any, b: Any) -> Any:
-    return types.unliteral(typing.unify_types(a, b))  # type: ignore[no-untyped-call]
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
-def _compared(kind: Any, how: Callable[..., Any], context: Any, builder: Any, sides: Any) -> Any:
-    return context.get_function(how, types.boolean(kind, kind))(builder, sides)
+def _select(test: Any, a: Any, b: Any) -> Any:
+    return a if test else b
 
 
-@intrinsic
-def _select(typing: Any, test: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - its types tell
-    """``a if test else b``."""
-    kind = _joined(typing, a, b)
-    return kind(types.boolean, kind, kind), lambda _context, builder, _signature, values: builder.select(*values)
+def _minimum(a: Any, b: Any) -> Any:
+    return b if b < a else a  # noqa: FURB136 - of NaN `min` is told nothing
 
 
-@intrinsic
-def _minimum(typing: Any, a: Any, b: Any) -> Any:
-    """``b if b < a else a``."""
-    return _chosen(_joined(typing, a, b), operator.lt)
+def _maximum(a: Any, b: Any) -> Any:
+    return b if b > a else a  # noqa: FURB136
 
 
-@intrinsic
-def _maximum(typing: Any, a: Any, b: Any) -> Any:
-    """``b if b > a else a``."""
-    return _chosen(_joined(typing, a, b), operator.gt)
+def _isnan(a: Any) -> Any:
+    return a != a  # noqa: PLR0124
 
 
-def _chosen(kind: Any, how: Callable[..., Any]) -> Any:
-    def code(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        a, b = values
-        return builder.select(_compared(kind, how, context, builder, (b, a)), b, a)
-
-    return kind(kind, kind), code
+def _within(i: Any, n: Any) -> Any:
+    """The index, and the number of elements for one that is outside."""
+    return i if 0 <= i < n else n
 
 
-@intrinsic
-def _isnan(_typing: Any, a: Any) -> Any:
-    """``a != a``."""
-    kind = types.unliteral(a)  # type: ignore[no-untyped-call]
-
-    def code(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return _compared(kind, operator.ne, context, builder, (*values, *values))
-
-    return types.boolean(kind), code
-
-
-@intrinsic
-def _within(_typing: Any, i: Any, n: Any) -> Any:  # noqa: ARG001
-    """``i`` where that is from 0 to n - 1, and n elsewhere."""
-
-    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return builder.select(builder.icmp_unsigned("<", *values), *values)
-
-    return types.int64(types.int64, types.int64), code
-
-
-@intrinsic
-def _cut(_typing: Any, value: Any) -> Any:
+def _cut(value: Any) -> Any:
     """The float cut towards zero, held within 64 bits; 0 for NaN."""
-
-    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        whole, given = ir.IntType(64), values[0].type
-        name = f"llvm.fptosi.sat.i64.{given.intrinsic_name}"
-        return builder.call(builder.module.declare_intrinsic(name, fnty=ir.FunctionType(whole, [given])), values)
-
-    return types.int64(value), code
+    if value != value:  # noqa: PLR0124
+        return 0
+    if value >= 2.0**63:
+        return _MOST
+    return np.int64(value) if value > -(2.0**63) else _LEAST
 
 
-def _bits(result: Any, given: Any) -> Any:
-    """The same bits as a number of another type."""
-
-    def code(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return builder.bitcast(values[0], context.get_value_type(result))
-
-    return intrinsic(lambda _typing, value: (result(given), code))  # noqa: ARG005 - its name is that of the argument
+def _int_of_32(value: Any) -> Any:
+    """The bits of a float as an integer, and so below."""
+    return np.float32(value).view(np.int32)
 
 
-_int_of_32 = _bits(types.int32, types.float32)
-_int_of_64 = _bits(types.int64, types.float64)
-_float_of_32 = _bits(types.float32, types.int32)
-_float_of_64 = _bits(types.float64, types.int64)
+def _int_of_64(value: Any) -> Any:
+    return np.float64(value).view(np.int64)
+
+
+def _float_of_32(value: Any) -> Any:
+    return np.int32(value).view(np.float32)
+
+
+def _float_of_64(value: Any) -> Any:
+    return np.int64(value).view(np.float64)
+
+
+def _local(dtype: str, size: int) -> Callable[[], Any]:
+    """Makes a function that makes a local array: memory of the stack, or registers where indices are literals."""
+    kind = np.dtype(dtype)
+    return lambda: np.empty(size, kind)
+
+
+def _sorting(dtype: str, size: int, pairs: tuple[tuple[int, int], ...]) -> Callable[..., None]:
+    """Makes a function that sorts the first elements of such an array, which ``pairs`` compares; NaN comes last."""
+    del dtype, size, pairs
+
+    def sort(array: Any, count: int) -> None:
+        array[:count] = np.sort(array[:count] + array.dtype.type(0))  # -0.0 becomes 0.0
+
+    return sort
+
+
+def _sort_by_lanes(array: Any, keys: Any, counts: Any, pixels: int, lanes: int) -> None:  # noqa: ARG001
+    """Sorts the first elements of arrays that lie beside each other; NaN comes last."""
+    for x in range(pixels):
+        elements = array[x::lanes][: counts[x]]
+        elements[:] = np.sort(elements + array.dtype.type(0))
+
+
+def _c_function(name: str, result: str, *arguments: str) -> Callable[..., Any]:
+    """Makes what stands for a C function, whose address is told when the module is loaded."""
+
+    def missing(*_: Any) -> Any:
+        raise NotImplementedError(f"{result} {name}({', '.join(arguments)})")
+
+    return missing

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.values import FLOATS, LLVM, Array, NotPlainError, Pointer, Value, llvm, typed, unified
+from tilejit.compiler.jit import lanes
+from tilejit.compiler.jit.values import (
+    FLOATS,
+    LLVM,
+    TYPES,
+    Array,
+    Pointer,
+    UnknownTextError,
+    Value,
+    llvm,
+    typed,
+    unified,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +73,7 @@ def _within(to: Assembly, index: Value, count: Value) -> Value:
 def _cut(to: Assembly, value: Value) -> Value:
     """LLVM's own ``fptosi.sat`` does one number after the other, five instructions each; this is vector code."""
     if value.type not in FLOATS:
-        raise NotPlainError("an integer that is cut")
+        raise UnknownTextError("an integer that is cut")
     zero, limit = typed(value.type, 0.0), typed(value.type, _LIMIT)
     least, most = typed("i64", -(2**63)), typed("i64", 2**63 - 1)
     is_low, is_high = to.compared("Lt", value, typed(value.type, -_LIMIT)), to.compared("GtE", value, limit)
@@ -81,7 +93,7 @@ def _bits(result: str, given: str) -> Callable[..., Value]:
 def _len(to: Assembly, array: Any) -> Value:
     del to
     if not isinstance(array, Array):
-        raise NotPlainError("the length of no array")
+        raise UnknownTextError("the length of no array")
     return Value("i64", array.shape[0])
 
 
@@ -107,6 +119,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "int": lambda to, value: to.cast(value, "i64"),
     "float": _float,
     "bool": lambda to, value: to.truth(value),
+    **lanes.OPERATIONS,
 }
 """Functions by their names: those of `tilejit.compiler.jit.operations`, and Python's own."""
 
@@ -140,27 +153,41 @@ def called_of_numpy(to: Assembly, function: Any, arguments: list[Value]) -> Valu
     """Calls a function of ``math`` or NumPy, as Numba does.
 
     Raises:
-        NotPlainError: It is another one.
+        UnknownTextError: It is another one.
     """
     given = arguments[0].type if arguments else ""
     if given not in FLOATS or any(a.type != given for a in arguments):
-        raise NotPlainError("a function of integers")
+        raise UnknownTextError("a function of integers")
     if function in _WRITTEN:
         return _WRITTEN[function](to, *arguments)
     if function in _OF_LLVM:
         return to.intrinsic(f"llvm.{_OF_LLVM[function]}.{given}", given, arguments)
     if function in _C_NAMES:
         return to.intrinsic(f"{_C_NAMES[function]}{'f' * (given == 'f32')}", given, arguments, _PURE)
-    raise NotPlainError(f"{function}")
+    raise UnknownTextError(f"{function}")
 
 
-def local(element: str, size: int) -> Callable[..., Pointer]:
+def local(dtype: str, size: int) -> Callable[..., Pointer]:
     """What gives a local array its place."""
+    element = TYPES[np.dtype(dtype)]
     return lambda to: Pointer(element, to.place(llvm(element), size))
 
 
-def sorting(element: str, size: int, pairs: tuple[tuple[int, int], ...]) -> Callable[..., tuple[()]]:
-    """What sorts the first elements of such an array by a network, as `stack_arrays.sorting` does."""
+def c_function(name: str, *types: str) -> Callable[..., Value]:
+    """What calls a C function; the module is told its address when it is loaded."""
+    result, *arguments = (TYPES[np.dtype(dtype)] for dtype in types)
+
+    def called(to: Assembly, *values: Value) -> Value:
+        return to.intrinsic(
+            f"tilejit.c.{name}", result, [to.cast(v, t) for v, t in zip(values, arguments, strict=True)]
+        )
+
+    return called
+
+
+def sorting(dtype: str, size: int, pairs: tuple[tuple[int, int], ...]) -> Callable[..., tuple[()]]:
+    """What sorts the first elements of such an array by a network."""
+    element = TYPES[np.dtype(dtype)]
 
     def sort(to: Assembly, array: Pointer, count: Value) -> tuple[()]:
         is_float, places = element in FLOATS, [typed("i64", k) for k in range(size)]

@@ -15,8 +15,8 @@ from tilejit.compiler.jit.values import (
     LLVM,
     TYPES,
     Array,
-    NotPlainError,
     Pointer,
+    UnknownTextError,
     Value,
     constant,
     size_of,
@@ -75,7 +75,7 @@ class Expressions:
         """The value of an expression."""
         write = self._WRITERS.get(type(node))
         if write is None:
-            raise NotPlainError(type(node).__name__)
+            raise UnknownTextError(type(node).__name__)
         return write(self, node)
 
     def _constant(self, node: ast.Constant) -> Value:
@@ -88,7 +88,7 @@ class Expressions:
         if node.id in self.known:
             return self.known[node.id]
         if node.id in self.counts:
-            raise NotPlainError(f"{node.id} before it has a value")
+            raise UnknownTextError(f"{node.id} before it has a value")
         return self.module.constant(node.id)
 
     def _tuple(self, node: ast.Tuple) -> tuple[Any_, ...]:
@@ -104,14 +104,14 @@ class Expressions:
             return self.to.negative(value)
         if isinstance(node.op, ast.Invert) and value.type == "i64":
             return self.to.whole_operation("xor", value, typed("i64", -1))
-        raise NotPlainError("an operator")
+        raise UnknownTextError("an operator")
 
     def _operation(self, node: ast.BinOp) -> Value:
         left = self.number(node.left)
         if isinstance(node.op, ast.Pow):
             exponent = self.number(node.right).literal
             if exponent is None:
-                raise NotPlainError("a power that is not in the text")
+                raise UnknownTextError("a power that is not in the text")
             return self.to.power(left, exponent)
         return self.to.operation(type(node.op).__name__, left, self.number(node.right))
 
@@ -131,7 +131,7 @@ class Expressions:
                 self.to.truth(value), *((other, value) if isinstance(pair.op, ast.And) else (value, other))
             )
             if value.type != "b1":
-                raise NotPlainError("and, or of numbers")
+                raise UnknownTextError("and, or of numbers")
         return value
 
     def _either(self, node: ast.IfExp) -> Value:
@@ -166,7 +166,7 @@ class Expressions:
             return constant(number)
         array = self.value(node.value)
         if not isinstance(array, Array):
-            raise NotPlainError(f".{node.attr}")
+            raise UnknownTextError(f".{node.attr}")
         if node.attr == "shape":
             return tuple(Value("i64", text) for text in array.shape)
         if node.attr == "size":
@@ -177,14 +177,14 @@ class Expressions:
             return typed("i64", size_of(array.element))
         if node.attr == "strides":
             return tuple(Value("i64", text) for text in self.to.strides(array))
-        raise NotPlainError(f".{node.attr}")
+        raise UnknownTextError(f".{node.attr}")
 
     def indices(self, node: ast.expr) -> list[Value]:
         """The indices of an element."""
         parts = node.elts if isinstance(node, ast.Tuple) else [node]
         values = [self.number(p) for p in parts]
         if any(v.type in {"f32", "f64", "b1"} for v in values):
-            raise NotPlainError("an index that is no integer")
+            raise UnknownTextError("an index that is no integer")
         return values
 
     def _subscript(self, node: ast.Subscript) -> Any_:
@@ -196,7 +196,7 @@ class Expressions:
             return self.to.read(array, self.indices(node.slice))
         index = self.number(node.slice).literal
         if isinstance(array, Value) or index is None:
-            raise NotPlainError("an element of no array")
+            raise UnknownTextError("an element of no array")
         element: Any_ = array[index]
         return element
 
@@ -210,7 +210,7 @@ class Expressions:
                 continue
             low, high = typed("i64", 0), Value("i64", extent)
             if part.step:
-                raise NotPlainError("every other element")
+                raise UnknownTextError("every other element")
             low = self.to.cast(self.indices(part.lower)[0], "i64") if part.lower else low
             high = self.to.cast(self.indices(part.upper)[0], "i64") if part.upper else high
             length = self.to.operation("Sub", high, low).text if part.lower else high.text
@@ -223,7 +223,7 @@ class Expressions:
 
     def _call(self, node: ast.Call) -> Any_:
         if node.keywords:
-            raise NotPlainError("an argument by name")
+            raise UnknownTextError("an argument by name")
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in self.module.functions:
             return self.called(name, [self.value(a) for a in node.args])
@@ -257,7 +257,7 @@ class Expressions:
         """The bytes of an array or a number as another type."""
         given = value.element if isinstance(value, Array) else number_of(value).type
         if type_ is None or size_of(given) != size_of(type_):
-            raise NotPlainError("a view of other bytes")
+            raise UnknownTextError("a view of other bytes")
         if isinstance(value, Array):
             return value._replace(element=type_)
         number = number_of(value)
@@ -312,12 +312,12 @@ def parts_of(value: Any_) -> list[tuple[str, str]]:
     if isinstance(value, Pointer):
         return [("ptr", value.text)]
     if not isinstance(value, Array):
-        raise NotPlainError("a tuple that is passed")
+        raise UnknownTextError("a tuple that is passed")
     return [("ptr", value.text), *(("i64", text) for text in (*value.shape, *(value.strides or ())))]
 
 
 def number_of(value: Any_) -> Value:
     """A value that is a number."""
     if not isinstance(value, Value):
-        raise NotPlainError("an array for a number")
+        raise UnknownTextError("an array for a number")
     return value

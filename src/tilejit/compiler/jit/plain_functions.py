@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tilejit.compiler.jit.plain_expressions import Expressions, number_of, result_of
-from tilejit.compiler.jit.values import FLOATS, LLVM, Array, NotPlainError, Pointer, Value, typed, unified
+from tilejit.compiler.jit.values import FLOATS, LLVM, Array, Pointer, UnknownTextError, Value, typed, unified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ class PlainFunction(Expressions):
 
     def __init__(self, module: Around, node: ast.FunctionDef, arguments: Sequence[Any_]) -> None:
         if node.args.defaults or len(arguments) != len(node.args.args):
-            raise NotPlainError(f"{node.name} is called with other arguments")
+            raise UnknownTextError(f"{node.name} is called with other arguments")
         super().__init__(module, node, arguments)
         self.parameters = set(self.known)
         self.made_in: dict[str, int] = {}
@@ -42,14 +42,18 @@ class PlainFunction(Expressions):
         for statement in block:
             if self.to.is_over:
                 return
-            write = self._STATEMENTS.get(type(statement))
-            if write is None:
-                raise NotPlainError(type(statement).__name__)
-            write(self, statement)
+            try:
+                self._STATEMENTS.get(type(statement), PlainFunction._unknown)(self, statement)
+            except UnknownTextError as error:
+                error.statement = error.statement or f"{self.node.name}: {ast.unparse(statement)}"
+                raise
 
     def _bare(self, statement: ast.Expr) -> None:
         if not isinstance(statement.value, ast.Constant):
             self.value(statement.value)
+
+    def _unknown(self, statement: ast.stmt) -> None:
+        raise UnknownTextError(type(statement).__name__)
 
     def _nothing(self, _: ast.Pass) -> None:
         pass
@@ -73,17 +77,17 @@ class PlainFunction(Expressions):
         elif isinstance(target, ast.Subscript):
             array = self.value(target.value)
             if not isinstance(array, (Array, Pointer)):
-                raise NotPlainError("an element of no array")
+                raise UnknownTextError("an element of no array")
             self.to.write(array, self.indices(target.slice), number_of(value))
         else:
-            raise NotPlainError("an assignment")
+            raise UnknownTextError("an assignment")
 
     def assign_name(self, name: str, value: Any_) -> None:
         """Gives a variable a value: a place where it changes, or is made in a part of the function."""
         once = self.counts[name] == 1 and name not in self.slots
         if not isinstance(value, Value):
             if not once:
-                raise NotPlainError(f"{name} is several arrays")
+                raise UnknownTextError(f"{name} is several arrays")
             self.known[name] = value
         elif once and len(self.blocks) == 1 and name not in self.parameters:
             self.known[name] = value
@@ -99,7 +103,7 @@ class PlainFunction(Expressions):
         if unified(self.slots[name].type, type_) == self.slots[name].type:
             return False
         if self.made_in[name] != self.blocks[-1]:
-            raise NotPlainError(f"{name} is {self.slots[name].type} and {type_}")
+            raise UnknownTextError(f"{name} is {self.slots[name].type} and {type_}")
         return True
 
     def block(self, statements: Sequence[ast.stmt]) -> None:
@@ -122,7 +126,7 @@ class PlainFunction(Expressions):
 
     def _while(self, loop: ast.While) -> None:
         if loop.orelse:
-            raise NotPlainError("while … else")
+            raise UnknownTextError("while … else")
         head, body, end = (self.to.name(stem) for stem in ("while", "do", "end"))
         self.to.jump(head)
         self.to.start(head)
@@ -137,10 +141,10 @@ class PlainFunction(Expressions):
     def _for(self, loop: ast.For) -> None:
         is_range = isinstance(loop.iter, ast.Call) and ast.unparse(loop.iter.func) == "range"
         if loop.orelse or not is_range or not isinstance(loop.target, ast.Name):
-            raise NotPlainError("a loop over something else")
+            raise UnknownTextError("a loop over something else")
         given = [self.number(a) for a in loop.iter.args]  # type: ignore[attr-defined]
         if any(v.type in {"u64", "b1", *FLOATS} for v in given):
-            raise NotPlainError("a loop over other integers")
+            raise UnknownTextError("a loop over other integers")
         given = [self.to.cast(v, "i64") for v in given]
         start, stop, step = (
             (typed("i64", 0), *given, typed("i64", 1)) if len(given) == 1 else (*given, typed("i64", 1))[:3]
@@ -190,7 +194,7 @@ class PlainFunction(Expressions):
         else:
             result = tuple(number_of(v).type for v in value)
         if self.returns and result != self.result:
-            raise NotPlainError(f"{self.node.name} returns {self.result} and {result}")
+            raise UnknownTextError(f"{self.node.name} returns {self.result} and {result}")
         self.result, self.returns = result, True
         self.to.do(self.return_text(value))
         self.to.is_over = True

@@ -1,26 +1,25 @@
-"""Modules for the CPU as LLVM's assembly language, and object code made of it: without Numba.
+"""Modules for the CPU as LLVM's assembly language.
 
-Numba takes four fifths of the time of compiling: it reads Python's bytecode, finds types that the text says, and lowers
-statement by statement. A generated module has few kinds of statements, and says its types. What it has beside these is
-refused, and left to Numba; the arithmetic is the same, and so are LLVM's passes.
+Numba would take four fifths of the time of compiling: it reads Python's bytecode, finds types that the text says, and
+lowers statement by statement. A generated module has few kinds of statements, and says its types. The arithmetic is
+Numba's, and so are LLVM's passes.
 """
 
 from __future__ import annotations
 
 import ast
 import base64
-import functools
 import math
-import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilejit.compiler.jit.plain_calls import local, sorting
-from tilejit.compiler.jit.plain_expressions import parts_of, result_of
+from tilejit.compiler.jit.lanes import LOOPS
+from tilejit.compiler.jit.plain_calls import c_function, local, sorting
+from tilejit.compiler.jit.plain_expressions import number_of, parts_of, result_of
 from tilejit.compiler.jit.plain_functions import PlainFunction
-from tilejit.compiler.jit.values import LLVM, TYPES, Array, NotPlainError, Pointer, Value, constant
+from tilejit.compiler.jit.values import LLVM, TYPES, Array, Pointer, UnknownTextError, Value, constant, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,10 +29,8 @@ if TYPE_CHECKING:
 Argument = Value | Array | Pointer
 """What a function is given."""
 _IMPORTED: dict[str, Any] = {"np": np, "math": math, "base64": base64, "zlib": zlib}
-_MADE: dict[str, Any] = {"local": local, "sorting": sorting}
+_MADE: dict[str, Any] = {"_local": local, "_sorting": sorting, "_c_function": c_function}
 _FLAGS = ("reassoc", "nsz", "arcp", "contract", "afn")
-OLDEST = (20,)
-"""The first version of LLVM whose assembly language this is."""
 _ALONE = "_out", "_lane", "_keys", "_counts"
 """How arrays are called that share no memory with others: LLVM need not ask: a loop over bytes takes 0.8 as long."""
 _NEIGHBOUR = "_x + "
@@ -55,21 +52,19 @@ class PlainModule:
         self.constants: dict[str, Any] = dict(_IMPORTED)
         self._compiled: dict[Any, tuple[str, Result]] = {}
         self._arrays: dict[str, Array] = {}
-        for statement in ast.parse(text).body:
+        for statement in ast.parse(text + LOOPS if "_sort_by_lanes(" in text else text).body:
             self._read(statement)
 
     def _read(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.FunctionDef):
-            if statement.name not in _MADE:
-                self.functions[statement.name] = statement
+            self.functions[statement.name] = statement
         elif isinstance(statement, ast.Assign):
             (target,), value = statement.targets, statement.value
             if isinstance(target, ast.Tuple):
                 names = [ast.unparse(name) for name in target.elts]
                 self.constants |= dict(zip(names, self._evaluated(value), strict=True))
             elif isinstance(value, ast.Call) and ast.unparse(value.func) in _MADE:
-                element, *rest = map(ast.literal_eval, value.args)
-                self.made[ast.unparse(target)] = _MADE[ast.unparse(value.func)](TYPES[np.dtype(element)], *rest)
+                self.made[ast.unparse(target)] = _MADE[ast.unparse(value.func)](*map(ast.literal_eval, value.args))
             else:
                 self.constants[ast.unparse(target)] = self._evaluated(value)
 
@@ -85,7 +80,7 @@ class PlainModule:
         keyword = decorator.keywords[0] if isinstance(decorator, ast.Call) and decorator.keywords else None
         options = None if keyword is None or keyword.arg is not None else self._evaluated(keyword.value)
         if not isinstance(options, dict) or options.get("error_model") != "numpy":
-            raise NotPlainError("a function with other options")
+            raise UnknownTextError("a function with other options")
         return options
 
     def flags(self, node: ast.FunctionDef) -> str:
@@ -131,27 +126,25 @@ class PlainModule:
         self.texts.append("\n".join(lines))
 
     def entry(self, name: str, types: Sequence[Sequence[Any]]) -> str:
-        """Writes the function that is called from outside, by Numba's convention; returns its symbol.
+        """Writes the function that is called from outside; returns its symbol.
 
         See `tilejit.compiler.jit.machine_code.MachineCode`.
         """
         names = [a.arg for a in self.functions[name].args.args]
         given = [_entry_argument(type_, f"a{k}", names[k]) for k, type_ in enumerate(types)]
         written = _Entry(self, self.functions[name], given)
-        parameters = ["ptr %result", "ptr %error"]
+        parameters: list[str] = []
         for argument, parameter in zip(given, names, strict=True):
             if isinstance(argument, Array):
-                stem, alone = argument.text, " noalias" * parameter.startswith(self._alone)
-                parts = ["ptr {}.m", "ptr {}.o", "i64 {}.n", "i64 {}.s", f"ptr{alone} {{}}"]
-                count = range(len(argument.shape))
-                parts += [f"i64 {{}}.{letter}{k}" for letter in ("e", "t") for k in count]
-                parameters += [part.format(stem) for part in parts]
+                alone = " noalias" * parameter.startswith(self._alone)
+                extents = (*argument.shape, *(argument.strides or ()))
+                parameters += [f"ptr{alone} {argument.text}", *(f"i64 {text}" for text in extents)]
             elif argument.type == "b1":  # which is passed as a byte
                 parameters.append(f"i8 {argument.text}.b")
                 written.to.places.append(f"  {argument.text} = trunc i8 {argument.text}.b to i1")
             else:
                 parameters.append(f"{LLVM[argument.type]} {argument.text}")
-        self._define(written, f"i32 @{self.stem}_{name}({', '.join(parameters)})")
+        self._define(written, f"i64 @{self.stem}_{name}({', '.join(parameters)})")
         return f"{self.stem}_{name}"
 
     @property
@@ -164,18 +157,14 @@ class _Entry(PlainFunction):
     """The function that is called from outside."""
 
     def return_text(self, value: Any_ | None) -> str:
-        if value is None:
-            return "ret i32 -2"
-        if not isinstance(value, Value) or value.type != "i64":
-            raise NotPlainError("another result")
-        self.to.do(f"store i64 {value.text}, ptr %result")
-        return "ret i32 0"
+        result = typed("i64", 0) if value is None else self.to.cast(number_of(value), "i64")
+        return f"ret i64 {result.text}"
 
 
 def _type(argument: Any_) -> Any:
     if isinstance(argument, (Value, Array, Pointer)):
         return argument.type
-    raise NotPlainError("a tuple that is passed")
+    raise UnknownTextError("a tuple that is passed")
 
 
 def _parameter(argument: Any_, stem: str) -> Argument:
@@ -185,7 +174,7 @@ def _parameter(argument: Any_, stem: str) -> Argument:
     if isinstance(argument, Pointer):
         return Pointer(argument.element, f"%{stem}")
     if not isinstance(argument, Array):
-        raise NotPlainError("a tuple that is passed")
+        raise UnknownTextError("a tuple that is passed")
     return _array_parameter(argument.element, len(argument.shape), f"%{stem}", strided=argument.strides is not None)
 
 
@@ -198,58 +187,8 @@ def _entry_argument(type_name: Sequence[Any], stem: str, name: str) -> Value | A
     dtype, ndim, layout = type_name
     type_ = TYPES.get(np.dtype(dtype))
     if type_ is None:
-        raise NotPlainError(f"an argument of {dtype}")
+        raise UnknownTextError(f"an argument of {dtype}")
     if not ndim:
         return Value(type_, f"%{stem}")
     array = _array_parameter(type_, ndim, f"%{stem}", strided=layout != "C")
     return array._replace(is_control=name == "_control")
-
-
-def compiled(text: str, name: str, function: str, types: Sequence[Sequence[Any]]) -> tuple[str, list[str], bytes]:
-    """Returns a function's symbol, what it calls outside, and its object file; see `object_compiler.compile_function`.
-
-    Raises:
-        NotPlainError: The module has what is left to Numba.
-    """
-    import llvmlite.binding as llvm
-
-    if llvm.llvm_version_info < OLDEST:
-        raise NotPlainError("an older LLVM, whose pointers say what they point to")
-    module = PlainModule(text, name)
-    if function not in module.functions:
-        raise NotPlainError(f"no {function}")
-    symbol = module.entry(function, types)
-    needs, code = _object_of(module.text)
-    return symbol, needs, code
-
-
-def _object_of(text: str) -> tuple[list[str], bytes]:
-    import llvmlite.binding as llvm
-
-    machine, options = _machine(), llvm.create_pipeline_tuning_options()
-    module = llvm.parse_assembly(text)
-    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
-    module.verify()
-    options.speed_level, options.loop_vectorization, options.slp_vectorization = 3, True, False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    needs = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    return sorted(needs), machine.emit_object(module)
-
-
-@functools.cache
-def _machine() -> Any:
-    """This machine, as Numba describes it to LLVM."""
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name(),
-        features=os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten(),
-        opt=3,
-        reloc="static" if target.name.startswith("x86") else "default",
-        codemodel="jitdefault",
-        jit=True,
-    )

@@ -20,8 +20,11 @@ TYPES = {np.dtype(name): type_ for name, type_ in {
     **{f"uint{n}": f"u{n}" for n in _BITS}}.items()}  # fmt: skip
 
 
-class NotPlainError(Exception):
-    """A text has what is left to Numba."""
+class UnknownTextError(Exception):
+    """A module has what tilejit never writes: an error of its own, and not of a user's body."""
+
+    statement = ""
+    """The function and the statement in which it is."""
 
 
 class Value(NamedTuple):
@@ -82,14 +85,14 @@ def constant(value: Any) -> Value:
     """Returns a number of Python or NumPy.
 
     Raises:
-        NotPlainError: It is something else.
+        UnknownTextError: It is something else.
     """
     if isinstance(value, np.generic) and value.dtype in TYPES:
         return typed(TYPES[value.dtype], value.item())
     if type(value) in {bool, int, float}:
         kind = {bool: "b1", int: "i64" if value < 2**63 else "u64", float: "f64"}
         return typed(kind[type(value)], value)
-    raise NotPlainError(f"{value!r} is no number")
+    raise UnknownTextError(f"{value!r} is no number")
 
 
 def typed(type_: str, number: float) -> Value:
@@ -114,16 +117,16 @@ def joined(a: str, b: str) -> str:
     """Returns the type of a sum; integers are of 64 bits.
 
     Raises:
-        NotPlainError: Numba makes a float of integers, or goes by more than this.
+        UnknownTextError: Numba would make a float of integers, or goes by more than this.
     """
     if a in FLOATS or b in FLOATS:
         if a in FLOATS and b in FLOATS:
             return a if a == b else "f64"
         if "f64" in {a, b} or {a, b} & {"i64", "u64"}:
             return "f64"
-        raise NotPlainError(f"{a} with {b}")
+        raise UnknownTextError(f"{a} with {b}")
     if a[0] == "u" == b[0]:
         return "u64"
     if "u64" in {a, b}:
-        raise NotPlainError(f"{a} with {b}")
+        raise UnknownTextError(f"{a} with {b}")
     return "i64"

@@ -286,10 +286,11 @@ def _memory(plan: Plan) -> str:
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     tiles = f"{counted(plan.tile_buffers, 'tile')} x {format_size(plan.tile_buffer_bytes)}"
     workers = f"{counted(plan.workers, 'worker')} x {format_size(plan.worker_bytes)}"
+    numba = ", Numba" * (plan.compiler == "here" and plan.backend == "cuda")
     compiling = f"; before that {format_size(plan.compiling_bytes)} to compile" if plan.compiling_bytes else ""
     processes = f"{plan.processes} processes, each " if plan.processes > 1 else ""
     return (
         f"{format_size(plan.memory)} at most{limit}: {processes}inputs of {tiles}, {workers}"
         f"{boundaries}{decoding}{encoding}{result}, "
-        f"Python{', Numba' if plan.compiler == 'here' else ''} and GDAL {format_size(plan.fixed_bytes)}{compiling}"
+        f"Python{numba} and GDAL {format_size(plan.fixed_bytes)}{compiling}"
     )

@@ -1,4 +1,4 @@
-"""TIFF's predictors and its LZW as loops; `tilejit.formats.codecs.block_codec.loop` compiles this file with Numba.
+"""TIFF's predictors and its LZW as loops; `tilejit.formats.codecs.block_codec.loop` compiles this file.
 
 A row of a block is ``cols * samples`` cells. Predictor 2 stores each cell as its difference from the same sample of the
 pixel before it. Predictor 3 sorts a row's bytes into planes, most significant first whatever the file's byte order, and
@@ -20,10 +20,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPILED = (
-    "sum_rows", "difference_rows", "join_planes", "join_planes_4", "split_planes", "decode_lzw", "decode_blocks"
-)  # fmt: skip
-"""The functions that are compiled."""
 CORRUPT = -1  # what stands for an LZW code that is in no table
 TABLE = 5120  # places in LZW's table: codes have 12 bits, and writers may be late with the one that clears it
 
@@ -56,7 +52,6 @@ def difference_rows(cells: NDArray[Any], samples: int, out: NDArray[Any]) -> Non
     for y in range(cells.shape[0]):
         for x in range(samples):
             out[y, x] = cells[y, x]
-        # Slices, because Numba looks at every index that may be negative, and then nothing is vectorised.
         before, row, to = cells[y], cells[y, samples:], out[y, samples:]
         for x in range(len(row)):
             to[x] = row[x] - before[x]

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-COMPILED = ("locate", "places", "sort", "commonest", "reduced")
-"""The functions that are compiled."""
 AVERAGE, SUM, MINIMUM, MAXIMUM, MEDIAN, MODE = range(6)
 """What the cells under a cell are reduced to."""
 _TOUCHED = 1e-6  # the part of a cell that counts as none: places are rounded to it

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-COMPILED = ("locate", "places")
-"""The functions that are compiled."""
-
 
 def locate(  # noqa: PLR0917 - compiled functions take their arguments by place
     nodes: Array, per_cell: float, y: float, x: float, line: Array, out: Array

@@ -1,6 +1,6 @@
 """Loops of `tilejit.formats.warping.warped_source` that make a cell of those around a place.
 
-They are compiled with Numba, together with `tilejit.formats.warping.place_loops`, which says what a place is.
+They are compiled together with `tilejit.formats.warping.place_loops`, which says what a place is.
 
 ``cells`` are those of a window of the source, row after row. ``frame`` says where it lies: its first row and column,
 and how many columns it has. ``part`` says what is made: its first row and column, in cells from the first node; its
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-COMPILED = (
-    "locate", "places", "cell_at", "holds", "is_inside", "inner_run", "blend", "sifted", "weighed", "weight",
-    "add_weights", "nearest", "bilinear", "filtered",
-)  # fmt: skip
-"""The functions that are compiled."""
 BILINEAR, CUBIC, LANCZOS = range(3)
 """Filters."""
 _LEAST = 1e-6  # the sum of weights, below which there is nothing that a cell is made of
