@@ -101,7 +101,7 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
     """
     from importlib.metadata import version
 
-    parts = {f"version of {name}": version(name) for name in ("tilejit", "numba", "numpy")}
+    parts = {f"version of {name}": version(name) for name in ("tilejit", "llvmlite", "numpy")}
     for number, earlier in enumerate(job.earlier, 1):
         parts |= {f"pass {number}, {name}": value for name, value in _pass_parts(earlier)}
     parts |= dict(_pass_parts(job))

@@ -138,16 +138,17 @@ class Assembly:
             return typed("i64", -value.literal)
         if value.type in FLOATS:
             return self.float_operation("fsub", typed(value.type, -0.0), value)
-        if value.type != "i64":
-            raise UnknownTextError(f"-{value.type}")
-        return Value("i64", self.new(f"sub nsw i64 0, {value.text}"))
+        return Value("i64", self.new(f"sub nsw i64 0, {self.whole(value).text}"))
+
+    def whole(self, value: Value) -> Value:
+        """A float as it is, any other number as an integer of 64 bits."""
+        return value if value.type in FLOATS else self.cast(value, "i64")
 
     def absolute(self, value: Value) -> Value:
         """``abs(x)``."""
         if value.type in FLOATS:
             return self.intrinsic(f"llvm.fabs.{value.type}", value.type, [value])
-        if value.type != "i64":
-            raise UnknownTextError(f"abs of {value.type}")
+        value = self.whole(value)
         return self.chosen(self.compared("Lt", value, typed("i64", 0)), self.negative(value), value)
 
     def float_operation(self, word: str, a: Value, b: Value) -> Value:

@@ -99,9 +99,11 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             return self.to.not_(value)
         if isinstance(node.op, ast.USub):
-            if isinstance(node.operand, ast.Constant) and type(node.operand.value) is float:
-                return constant(-node.operand.value)
+            if isinstance(node.operand, ast.Constant) and type(node.operand.value) in {int, float}:
+                return constant(-node.operand.value)  # of 2 ** 63, too
             return self.to.negative(value)
+        if isinstance(node.op, ast.UAdd):
+            return self.to.whole(value)
         if isinstance(node.op, ast.Invert) and value.type == "i64":
             return self.to.whole_operation("xor", value, typed("i64", -1))
         raise UnknownTextError("an operator")

@@ -117,30 +117,43 @@ class PlainFunction(Expressions):
         test = self.to.truth(self.number(statement.test))
         then, other, end = (self.to.name(stem) for stem in ("then", "else", "end"))
         self.to.branch(test, then, other if statement.orelse else end)
+        goes_on = not statement.orelse
         for label, block in ((then, statement.body), (other, statement.orelse)):
             if block:
                 self.to.start(label)
                 self.block(block)
+                goes_on |= not self.to.is_over
                 self.to.jump(end)
-        self.to.start(end)
+        if goes_on:
+            self.to.start(end)
 
     def _while(self, loop: ast.While) -> None:
-        if loop.orelse:
-            raise UnknownTextError("while … else")
-        head, body, end = (self.to.name(stem) for stem in ("while", "do", "end"))
+        head, body, over, end = (self.to.name(stem) for stem in ("while", "do", "else", "end"))
         self.to.jump(head)
         self.to.start(head)
-        self.to.branch(self.to.truth(self.number(loop.test)), body, end)
+        self.to.branch(self.to.truth(self.number(loop.test)), body, over)
         self.to.start(body)
         self.loops.append((head, end))
         self.block(loop.body)
         self.loops.pop()
         self.to.jump(head)
+        self._ended(loop, over, end)
+
+    def _ended(self, loop: ast.For | ast.While, over: str, end: str) -> None:
+        """Writes what follows a loop that nothing broke off; one without an end is followed by nothing."""
+        self.to.start(over)
+        self.block(loop.orelse)
+        is_endless = isinstance(loop, ast.While) and ast.unparse(loop.test) == "True"
+        if is_endless and not any(isinstance(node, ast.Break) for node in ast.walk(loop)):
+            self.to.do("unreachable")
+            self.to.is_over = True
+            return
+        self.to.jump(end)
         self.to.start(end)
 
     def _for(self, loop: ast.For) -> None:
         is_range = isinstance(loop.iter, ast.Call) and ast.unparse(loop.iter.func) == "range"
-        if loop.orelse or not is_range or not isinstance(loop.target, ast.Name):
+        if not is_range or not isinstance(loop.target, ast.Name):
             raise UnknownTextError("a loop over something else")
         given = [self.number(a) for a in loop.iter.args]  # type: ignore[attr-defined]
         if any(v.type in {"u64", "b1", *FLOATS} for v in given):
@@ -149,13 +162,13 @@ class PlainFunction(Expressions):
         start, stop, step = (
             (typed("i64", 0), *given, typed("i64", 1)) if len(given) == 1 else (*given, typed("i64", 1))[:3]
         )
-        before, head, body, after, end = self.to.block, *map(self.to.name, ("for", "do", "next", "end"))
+        before, head, body, after, over, end = self.to.block, *map(self.to.name, ("for", "do", "next", "else", "end"))
         self.to.jump(head)
         self.to.start(head)
         index, following = f"%{self.to.name('i')}", f"%{self.to.name('n')}"
         self.to.do(f"{index} = phi i64 [{start.text}, %{before}], [{following}, %{after}]")
         here = Value("i64", index)
-        self.to.branch(self._goes_on(here, stop, step), body, end)
+        self.to.branch(self._goes_on(here, stop, step), body, over)
         self.to.start(body)
         self.begun += 1
         self.blocks.append(self.begun)
@@ -168,7 +181,7 @@ class PlainFunction(Expressions):
         self.to.start(after)
         self.to.do(f"{following} = add nsw i64 {index}, {step.text}")
         self.to.jump(head)
-        self.to.start(end)
+        self._ended(loop, over, end)
 
     def _goes_on(self, here: Value, stop: Value, step: Value) -> Value:
         up, down = (self.to.compared(how, here, stop) for how in ("Lt", "Gt"))
