@@ -99,8 +99,9 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             return self.to.not_(value)
         if isinstance(node.op, ast.USub):
-            if isinstance(node.operand, ast.Constant) and type(node.operand.value) in {int, float}:
-                return constant(-node.operand.value)  # of 2 ** 63, too
+            literal = node.operand.value if isinstance(node.operand, ast.Constant) else None
+            if isinstance(literal, (int, float)) and not isinstance(literal, bool):
+                return constant(-literal)  # of 2 ** 63, too
             return self.to.negative(value)
         if isinstance(node.op, ast.UAdd):
             return self.to.whole(value)
