@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 _CODE_IN_NAME = re.compile(r"\(EPSG:\d+\)$")
 
 
+@functools.lru_cache(maxsize=256)
 def crs_name(crs: str | None) -> str:
     """A CRS's WKT in a few words: its name, and its code where it has one.
 

@@ -171,14 +171,14 @@ def _piece(source: Source, numbers: tuple[int, ...], grid: Grid, resampling: Res
 
 def _sides(grid: Grid, target: Grid) -> tuple[float, float, float, float]:
     """The rows and columns of another grid between which a raster lies: first and last row, first and last column."""
-    mapping = Mapping(grid, target)
-    found = mapping.normal(mapping.at(*(np.linspace(0, side, _EDGE) for side in grid.shape)))
+    mapping, ahead = Mapping(grid, target), np.linspace(0, 1, _EDGE)
+    start, end = np.zeros(_EDGE), np.ones(_EDGE)
+    rows, cols = np.array([start, end, ahead, ahead]) * grid.height, np.array([ahead, ahead, start, end]) * grid.width
+    found = mapping.normal(mapping.places(rows, cols))
     if not np.isfinite(found).all() or (mapping.period and np.ptp(found[0]) > mapping.period / 2):
         return 0.0, float(target.height), 0.0, float(target.width)
     # What lies between two places is as far from their line as a quarter of what every second place is off the others'.
-    bent = (found[:, 1::2] - (found[:, :-2:2] + found[:, 2::2]) / 2,
-            (found[:, :, 1::2] - (found[:, :, :-2:2] + found[:, :, 2::2]) / 2))  # fmt: skip
-    margin = max(float(np.abs(off).max()) for off in bent) / 4
+    margin = float(np.abs(found[..., 1::2] - (found[..., :-2:2] + found[..., 2::2]) / 2).max()) / 4
     cols, rows = found
     return (
         float(rows.min()) - margin,
