@@ -35,7 +35,7 @@ from tilejit.compiler.syntax.folding import folded
 from tilejit.compiler.syntax.names import Names
 from tilejit.compiler.syntax.numpy_names import math_name
 from tilejit.compiler.syntax.rewriting import core_source
-from tilejit.compiler.syntax.written import OVER_ARRAYS, WRITTEN
+from tilejit.compiler.syntax.written import OF_ROWS, OVER_ARRAYS, WRITTEN
 from tilejit.math import float32, float64
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Scalars:
         """What a captured function is in a body."""
         if id(value) in OVER_ARRAYS:
             return self._whole.over(self.function(core_source(WRITTEN[id(value)])))
-        is_written = id(value) in WRITTEN and not any(value is f for f in BY_TABLE)
+        is_written = id(value) in WRITTEN and id(value) not in OF_ROWS and not any(value is f for f in BY_TABLE)
         value = WRITTEN.get(id(value), getattr(value, "__tilejit_body__", value))
         if is_written:
             return self._mapped(self.function(core_source(value)))

@@ -17,7 +17,7 @@ from tilejit.compiler.form.captured import MISSING, plain_number
 from tilejit.compiler.form.form import copied, load
 from tilejit.compiler.syntax.folding import literal_range
 from tilejit.compiler.syntax.numpy_names import FORMULAS, INTEGERS, found_in, math_name
-from tilejit.compiler.syntax.written import OVER_ARRAYS, WRITTEN
+from tilejit.compiler.syntax.written import OF_ROWS, OVER_ARRAYS, WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ class WholeCalls(Growing):
 
     def _is_of_numbers(self, function: object) -> bool:
         """Whether a function takes numbers, and of arrays goes through their elements."""
-        is_written = id(function) in WRITTEN and id(function) not in OVER_ARRAYS
+        is_written = id(function) in WRITTEN and id(function) not in {*OVER_ARRAYS, *OF_ROWS}
         return is_one_of(function, _SCALAR) or math_name(function) is not None or is_written or (
             found_in(FORMULAS, function) is not None)  # fmt: skip
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class WholeElements(LocalDicts):
     """What expressions are, where they are wholes."""
 
+    of_helper: Callable[[ast.Call], Whole | None]
     iterated: Callable[[ast.expr], ast.expr]
 
     def __init__(self, names: Names, given: Shapes) -> None:
@@ -60,7 +61,7 @@ class WholeElements(LocalDicts):
         handlers: dict[type, Callable[[Any], Whole | None]] = {
             ast.UnaryOp: self._turned,
             ast.Compare: self._tested,
-            ast.Call: self.of_call,
+            ast.Call: lambda call: self.of_call(call) or self.of_helper(call),
             ast.Attribute: self.of_attribute,
             ast.ListComp: self._comprehended,
         }

@@ -51,9 +51,12 @@ class Holding(ast.NodeTransformer):
     def hold_whole(self, value: ast.expr, like: Whole, place: ast.AST) -> Whole:
         """A name for an array, which is made before the statement."""
         name = self.fresh("array")
+        if len(like.shape) == 2:
+            self.names.columns[name] = like.shape[1]
+            value = ast.List([copied(e) for e in like.flat], ast.Load())
         self.before.append(at_place(assign(name, value), place))
         self.names.words[name] = like.word
-        parts = tuple(ast.Subscript(load(name), ast.Constant(k), ast.Load()) for k in range(len(like)))
+        parts = tuple(ast.Subscript(load(name), ast.Constant(k), ast.Load()) for k in range(len(like.flat)))
         return Whole(like.word, parts)
 
     def named_function(self, function: object) -> ast.Name:

@@ -20,7 +20,7 @@ from tilejit.compiler.form.form import copied, load
 from tilejit.compiler.syntax.folding import literal_range
 from tilejit.compiler.syntax.numpy_names import math_name
 from tilejit.compiler.syntax.rewriting import core_source
-from tilejit.compiler.syntax.written import OVER_ARRAYS, WRITTEN
+from tilejit.compiler.syntax.written import OF_ROWS, OVER_ARRAYS, WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +65,8 @@ class WholeNumbers(WholeCalls):
         whole = self.of_call(node) if function is not enumerate and function is not zip else None
         if whole is not None and not self._is_plain(node, function):
             return at_place(whole.node, node)
-        if id(function) not in WRITTEN and inspect.isfunction(self.names.helper(function)):
-            node.args = list(map(self._given, node.args))
+        if (id(function) not in WRITTEN or id(function) in OF_ROWS) and inspect.isfunction(self.names.helper(function)):
+            node.args = list(map(self.given_array, node.args))
         self.generic_visit(node)
         return node
 
@@ -172,10 +172,10 @@ class WholeNumbers(WholeCalls):
             return [at_place(copied(p.node if isinstance(p, Whole) else p), node) for p in whole]
         return [node]
 
-    def _given(self, node: ast.expr) -> ast.expr:
+    def given_array(self, node: ast.expr) -> ast.expr:
         """An argument of a helper: an array gets a name, by which it stays one."""
         whole = None if isinstance(node, ast.Name) else self.whole(node)
-        if whole is None or whole.word != "array" or len(whole.shape) != 1:
+        if whole is None or whole.word != "array" or not whole.is_even:
             return node
         held = self.hold_whole(whole.node, whole, node).flat[0]
         assert isinstance(held, ast.Subscript)  # noqa: S101 - as it was made

@@ -16,15 +16,21 @@ from tilejit.compiler.arrays.loops import WholeLoops
 from tilejit.compiler.arrays.places import Places
 from tilejit.compiler.arrays.text import MAKERS, at_place, is_one_of
 from tilejit.compiler.arrays.views import changed_after, owner_of
-from tilejit.compiler.arrays.wholes import Whole, is_written, named, written
-from tilejit.compiler.form.form import copied, stored
+from tilejit.compiler.arrays.wholes import Whole, filled, is_written, named, written
+from tilejit.compiler.form.form import copied, stored, targets
 from tilejit.compiler.syntax.folding import folded
+from tilejit.compiler.syntax.loops import over_indices
+from tilejit.compiler.syntax.names import Names, bind
+from tilejit.compiler.syntax.rewriting import core_source
+from tilejit.compiler.syntax.written import OF_ROWS
+from tilejit.errors import KernelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tilejit.compiler.arrays.elements import Shapes
     from tilejit.compiler.arrays.wholes import Part, Structure
     from tilejit.compiler.form.form import LocalArray
-    from tilejit.compiler.syntax.names import Names
 
 _READINGS = 6
 """How often a text is read, until the lists that grow in it are found to be long enough."""
@@ -37,12 +43,12 @@ def structure_of(array: LocalArray) -> Structure:
     return (row,) * (array.size // array.columns) if array.columns else row
 
 
-def written_out(tree: ast.FunctionDef, names: Names, given: Shapes) -> ast.FunctionDef:
+def written_out(tree: ast.FunctionDef, names: Names, given: Shapes, *, is_helper: bool = False) -> ast.FunctionDef:
     """Rewrites a folded tree in place where it has whole arrays, lists, tuples or dicts."""
     places = Places({})
     for _ in range(_READINGS):
         rewritten = Sequences(names, given)
-        rewritten.places = places
+        rewritten.places, rewritten.is_helper = places, is_helper
         body = rewritten.block(copied(tree.body))
         longer = places.unsettled
         if longer is None:
@@ -55,8 +61,88 @@ def written_out(tree: ast.FunctionDef, names: Names, given: Shapes) -> ast.Funct
     return tree
 
 
+_OWN = "tilejit.compiler", "numpy"
+_MOST_RETURNED = 64
+_READ: set[int] = set()
+"""Helpers that are being read: one that calls itself is refused where it is typed."""
+_MAKING = {"array", "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "sort", "sorted", "copy", "list"}
+
+
+def _makes_arrays(tree: ast.FunctionDef) -> bool:
+    """Whether a function may make an array, as far as its words show."""
+    calls = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
+    words = {getattr(f, "attr", getattr(f, "id", "")) for f in calls}
+    return bool(words & _MAKING) or any(isinstance(n, (ast.List, ast.ListComp)) for n in ast.walk(tree))
+
+
 class Sequences(WholeLoops):
     """Rewrites the statements of one function."""
+
+    def __init__(self, names: Names, given: Shapes) -> None:
+        super().__init__(names, given)
+        self.given = set(given)
+        self.is_helper = False
+        """Whether an array that is returned goes back to a caller, element by element."""
+        self.returns: list[tuple[str, Structure] | None] = []
+        """What is returned: an array of some structure, or something else."""
+
+    def visit_Return(self, node: ast.Return) -> ast.Return:
+        """A result, which in a helper may be an array that it made."""
+        value = node.value
+        is_given = isinstance(value, ast.Name) and value.id in self.given
+        is_array = self.is_helper and value is not None and not is_given and not isinstance(value, ast.Tuple)
+        whole = self.whole(value) if is_array else None  # type: ignore[arg-type]
+        if whole is None or whole.word == "tuple" or not whole.is_even or len(whole.flat) > _MOST_RETURNED:
+            self.returns.append(None)
+            self.generic_visit(node)
+            return node
+        self.returns.append((whole.word, whole.structure))
+        node.value = at_place(ast.Tuple([copied(e) for e in whole.flat], ast.Load()), node)
+        return node
+
+    def of_helper(self, node: ast.Call) -> Whole | None:
+        """The array that a helper returns, whose elements are taken before the statement."""
+        function = self.names.resolve(node.func)
+        helper = self.names.helper(function)
+        is_own = id(function) not in OF_ROWS and getattr(helper, "__module__", "").startswith(_OWN)
+        if helper is None or is_own or not _makes_arrays(core_source(helper).tree) or id(helper) in _READ:
+            return None
+        found = self._returned_array(node, helper)
+        if found is None:
+            return None
+        whole = named("_", *found)
+        held = [self.fresh("held") for _ in whole.flat]
+        call = copied(node)
+        call.args = list(map(self.given_array, call.args))
+        self.generic_visit(call)
+        self.before.append(at_place(ast.Assign([targets(held)], call), node))
+        return filled(whole, iter(held))
+
+    def _returned_array(self, node: ast.Call, helper: Callable[..., object]) -> tuple[str, Structure] | None:
+        """What a helper returns for the arguments of a call, where that is an array."""
+        source = core_source(helper)
+        bound = bind(self.names.source, node, source)
+        wholes = {name: self.whole(argument) for name, argument in bound.items()}
+        tables = {
+            name: found for name, argument in bound.items() if (found := self.names.captured(argument)) is not None
+        }
+        literals = {name: a.value for name, a in bound.items() if isinstance(a, ast.Constant) and type(a.value) is int}
+        names = Names(source, tables)
+        tree = copied(source.tree)
+        tree.body = folded(tree.body, names, {n: v for n, v in literals.items() if n not in stored(tree)})
+        over_indices(tree, names)
+        reading = Sequences(
+            names, {n: (w.word, w.structure) for n, w in wholes.items() if w is not None and n not in tables}
+        )
+        reading.is_helper = True
+        _READ.add(id(helper))
+        try:
+            reading.block(tree.body)
+        except KernelError:  # which is raised anew where the helper is typed
+            return None
+        finally:
+            _READ.discard(id(helper))
+        return reading.returns[0] if len(set(reading.returns)) == 1 else None
 
     def visit(self, node: ast.AST) -> Any:
         """A node; what must stand before a statement stands there."""

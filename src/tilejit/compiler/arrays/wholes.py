@@ -87,6 +87,11 @@ def named(name: str, word: str, structure: Structure) -> Whole:
     return Whole(word, tuple(map(made, structure)))
 
 
+def filled(whole: Whole, names: Iterator[str]) -> Whole:
+    """The same structure, of variables."""
+    return Whole(whole.word, tuple(filled(p, names) if isinstance(p, Whole) else load(next(names)) for p in whole))
+
+
 class UnlikeError(Exception):
     """Wholes of which the shapes do not fit."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.arrays.sequences import structure_of, written_out
-from tilejit.compiler.arrays.text import spelled
+from tilejit.compiler.arrays.text import spelled as loops_spelled
 from tilejit.compiler.emitter.passes import narrowed
 from tilejit.compiler.form.captured import TABLES
 from tilejit.compiler.form.form import (
@@ -39,6 +39,7 @@ from tilejit.compiler.syntax.checks import changes_only, check_syntax
 from tilejit.compiler.syntax.folding import COUNT
 from tilejit.compiler.syntax.names import Names, bind, reaching_parameters
 from tilejit.compiler.syntax.neighbours import has_neighbours, window_parameters
+from tilejit.compiler.syntax.numpy_names import math_name
 from tilejit.compiler.syntax.rewriting import core_source
 from tilejit.compiler.syntax.unrolling import LIMIT, unroll
 
@@ -116,8 +117,12 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
     for name, argument in _apart(scope, bind(scope.source, node, source), tuples).items():
         table = None if name in stored(source.tree) else scope.names.captured(argument)
         array = None if isinstance(table, TABLES) else array_of(scope, argument, lower)
+        handed = scope.names.resolve(argument)
         if isinstance(table, TABLES):
             tables[name] = table
+        elif scope.names.helper(handed) is not None or math_name(handed) is not None:
+            _check_handed(scope, argument, handed)
+            tables[name] = handed
         elif array is not None:
             arrays[name] = array
         elif name in wanted or _given_whole(scope, name, argument) is not None:
@@ -133,6 +138,15 @@ def _lower_helper(scope: Scope, node: ast.Call, function: Callable[..., object])
                      tuples=tuples)  # fmt: skip
     given = [*(load(a.name) for a in arrays.values()), *(v.node for v in values.values())]
     return lowered, [*passed, *given, *[load(TIMES)] * (TIMES in lowered.scalars)]
+
+
+def _check_handed(scope: Scope, node: ast.expr, function: Any) -> None:
+    """Refuses a function inside the body that sees variables of it: where it is called next, they are not there."""
+    is_inside = any(function is nested for nested in scope.source.nested or ())
+    seen = [a.arg for a in function.__tilejit_source__.tree.args.kwonlyargs] if is_inside else []
+    if seen:
+        scope.fail(node, f"{ast.unparse(node)} sees {', '.join(seen)} of the body, and is handed on",
+                   "give it what it needs as a parameter, or call it here")  # fmt: skip
 
 
 def _ended(source: FunctionSource) -> FunctionSource:
@@ -194,8 +208,8 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
     renamed |= {n: f"_{n.replace('@', '_of_')}" for n in windows if "@" in n}
     held = {n: Neighbourhood(renamed.get(n, n), *rest) for n, rest in windows.items()}
     given = {name: LocalArray(renamed.get(name, name), *rest) for name, rest in long.items()}
-    tree = unroll(source.tree, names, literals, functools.partial(_spelled, names=names, given=given, tuples=tuples),
-                  LIMIT if is_helper else program.limit)  # fmt: skip
+    spelled = functools.partial(_spelled, names=names, given=given, tuples=tuples, is_helper=is_helper)
+    tree = unroll(source.tree, names, literals, spelled, LIMIT if is_helper else program.limit)
     # A helper's parameters may differ from pixel to pixel.
     uniform = set() if is_helper else program.uniform.difference(stored(tree))
     is_tuple = any(isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple) for n in ast.walk(tree))
@@ -228,12 +242,13 @@ def _lower(program: Program, source: FunctionSource, windows: dict[str, Paramete
 
 
 def _spelled(tree: ast.FunctionDef, names: Names, given: Mapping[str, LocalArray],
-             tuples: Mapping[str, int]) -> ast.FunctionDef:  # fmt: skip
+             tuples: Mapping[str, int], *, is_helper: bool) -> ast.FunctionDef:  # fmt: skip
     """Rewrites a folded tree where it has arrays or tuples."""
     shapes = {name: (array.word, structure_of(array)) for name, array in given.items()}
     names.columns |= {name: array.columns for name, array in given.items() if array.columns}
-    written = written_out(tree, names, shapes | {name: ("tuple", (None,) * size) for name, size in tuples.items()})
-    return spelled(written, names, {name: array.size for name, array in given.items()} | dict(tuples))
+    shapes |= {name: ("tuple", (None,) * size) for name, size in tuples.items()}
+    written = written_out(tree, names, shapes, is_helper=is_helper)
+    return loops_spelled(written, names, {name: array.size for name, array in given.items()} | dict(tuples))
 
 
 def _as_long(tree: ast.FunctionDef, stacks: Sequence[str], layers: int) -> dict[str, int]:

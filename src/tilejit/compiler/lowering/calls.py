@@ -51,6 +51,7 @@ def lower_call(scope: Scope, node: ast.Call, lower: Lower) -> Value:
     if function is MISSING:
         return _of_no_name(scope, node, lower)
     if function is is_valid or function is len:
+        refuse_array_function(scope, node.args[0] if node.args else node)
         return _is_valid(scope, node, lower) if function is is_valid else lower_length(scope, node)
     if is_reduction(function, node):
         return lower_reduction(scope, node, function, lower)
@@ -232,11 +233,23 @@ _INSTEAD = {
     **dict.fromkeys(("matmul", "vecdot", "matvec", "vecmat"), "write np.dot(a, b) of two arrays, or the sums out"),
     **dict.fromkeys(("size", "ndim", "shape"), "write len(a)"), "fsum": "write sum(a)",
     **dict.fromkeys(("nextafter", "spacing", "ulp"), "write abs(x) * np.finfo(np.float32).eps, which is near it"),
-    "unique": "sort them, and count where neighbours differ", "det": "write the products out", "solve": "write it out",
+    "unique": "sort them, and count where neighbours differ: a = sorted(h); n += a[k] != a[k - 1]",
+    "inv": "solve for what it is multiplied with: np.linalg.solve(m, b)",
     **dict.fromkeys(("bincount", "histogram"), "count in a loop: h = tj.zeros(8, dtype=int); h[k] += 1"),
     "dist": "write math.hypot(x1 - x2, y1 - y2)", "select": "write if and elif", "isnat": "ask tj.is_valid(z)",
 }  # fmt: skip
 """What to write instead of functions that a body may not call."""
+
+
+def refuse_array_function(scope: Scope, node: ast.expr) -> None:
+    """Refuses a call of a function that makes arrays and that the language does not have.
+
+    Raises:
+        KernelError: With what to write instead.
+    """
+    name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    if _is_numpy(scope.names.resolve(node.func) if name else None) and name.rpartition(".")[2] in _INSTEAD:  # type: ignore[attr-defined]
+        scope.fail(node, f"{name} works on arrays", _instead(name))
 
 
 def _instead(name: str) -> str:

@@ -10,7 +10,7 @@ from tilejit.compiler.form.captured import MISSING
 from tilejit.compiler.form.form import MULTIPLIED_OUT, assign, call, load
 from tilejit.compiler.form.kinds import Kind, Quantity, article
 from tilejit.compiler.lowering.array_values import each_raster, lower_element, refuse_whole
-from tilejit.compiler.lowering.calls import lower_call, refuse_undefined
+from tilejit.compiler.lowering.calls import lower_call, refuse_array_function, refuse_undefined
 from tilejit.compiler.lowering.cells import lower_name, lower_subscript, lower_time
 from tilejit.compiler.lowering.elements import lower_contains, lower_table
 from tilejit.compiler.lowering.scope import Scope, Value, aside, branched, cast, choice, float_literal
@@ -113,13 +113,13 @@ def _attribute(scope: Scope, node: ast.Attribute) -> Value:
 
 def _subscript(scope: Scope, node: ast.Subscript) -> Value:
     window = scope.windows.get(node.value.id) if isinstance(node.value, ast.Name) else None
-    timed = _timed(scope, node.value)
-    if timed is not None:
+    if (timed := _timed(scope, node.value)) is not None:
         return lower_time(scope, node, timed, lower)
     if window is None:
         value = each_raster(scope, node, lower) or lower_table(scope, node, lower) or lower_element(scope, node, lower)
         if value is not None:
             return value
+        refuse_array_function(scope, node.value)
         scope.fail(node, f"{ast.unparse(node.value)} is no raster parameter, so it has no cells",
                    "pass arrays as positional parameters, and constant weights as a captured tuple")  # fmt: skip
     return lower_subscript(scope, node, window, lower)

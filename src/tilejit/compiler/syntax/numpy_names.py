@@ -117,8 +117,8 @@ def as_operators(node: ast.Call, resolve: Callable[[ast.expr], Any]) -> ast.expr
     if math_name(function) == "hypot" and len(arguments) > 2:
         inner = ast.copy_location(ast.Call(node.func, arguments[:-1], []), node)
         return ast.copy_location(ast.Call(node.func, [inner, arguments[-1]], []), node)
-    if any(function is t for t in (float, np.float32, np.float64)):
-        return _number_of_text(node)
+    if any(function is t for t in (float, np.float32, np.float64, int, ord)):
+        return _number_of_text(node, function if function is int or function is ord else float)
     written: ast.expr | None = None
     if len(arguments) == 2:
         written = _of_two(function, node, *arguments)
@@ -144,15 +144,15 @@ def _of_two(function: object, node: ast.Call, left: ast.expr, right: ast.expr) -
 
 
 def is_number_text(node: ast.AST) -> bool:
-    """Whether an expression is ``float("inf")`` or the like, as far as its syntax shows."""
-    if not isinstance(node, ast.Call) or not ast.unparse(node.func).rpartition(".")[2].startswith("float"):
-        return False
-    return isinstance(_number_of_text(node), ast.Constant)
+    """Whether an expression is ``float("inf")``, ``ord("a")`` or the like, as far as its syntax shows."""
+    name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+    convert = float if name.startswith("float") else {"int": int, "ord": ord}.get(name)
+    return convert is not None and isinstance(_number_of_text(node, convert), ast.Constant)  # type: ignore[arg-type]
 
 
-def _number_of_text(node: ast.Call) -> ast.expr:
+def _number_of_text(node: ast.Call, convert: Callable[[str], float] = float) -> ast.expr:
     text = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
     try:
-        return ast.copy_location(ast.Constant(float(text)), node) if isinstance(text, str) else node
-    except ValueError:
+        return ast.copy_location(ast.Constant(convert(text)), node) if isinstance(text, str) else node
+    except (TypeError, ValueError):
         return node

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tilejit.compiler.form.form import copied, stored
 from tilejit.compiler.form.source import FunctionSource, read_source
 from tilejit.compiler.syntax.lifting import lifted
+from tilejit.compiler.syntax.mapping import without_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,18 +36,23 @@ def core_source(function: Callable[..., object]) -> FunctionSource:
     source = read_source(function)
     if not _is_rewritten(source):
         return replace(source, nested=source.nested or ())
+    if _MAPS.search("\n".join(source.lines)):
+        source = replace(source, tree=without_mapping(source))
     tree, nested = lifted(source)
     core = replace(source, tree=tree, nested=nested)
     tree.body = _Core(core).block(tree.body)
     return core
 
 
+_MAPS = re.compile(r"\b(?:map|filter|reduce)\b")
 _WORDS = re.compile(r"\b(?:assert|lambda|match)\b|:=|\bdef\b.*\bdef\b|\b(?:for|while)\b.*\belse\b", re.DOTALL)
 _NODES = (ast.Assert, ast.Lambda, ast.Match, ast.NamedExpr, ast.FunctionDef)
 
 
 def _is_rewritten(source: FunctionSource) -> bool:
     """Whether a text has anything of all this, which few have: its words tell sooner than its tree."""
+    if _MAPS.search("\n".join(source.lines)):
+        return True
     if _WORDS.search("\n".join(source.lines)) is None:
         return False
     nodes = (n for statement in source.tree.body for n in ast.walk(statement))

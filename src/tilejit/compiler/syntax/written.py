@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.arrays import arrays
+from tilejit.compiler.syntax.written_rows import det, norm, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -308,10 +309,6 @@ def count_nonzero(a: Any) -> Any:
     return sum(1 for v in a if v != 0)
 
 
-def norm(a: Any) -> Any:
-    return math.sqrt(sum(v * v for v in a))
-
-
 def trapezoid(a: Any) -> Any:
     return sum((a[k] + a[k - 1]) / 2 for k in range(1, len(a)))
 
@@ -344,5 +341,7 @@ def _by_identity(table: dict[Callable[..., Any], tuple[str, ...]]) -> dict[int, 
 
 OVER_ARRAYS = _by_identity(_OVER_ARRAYS)
 """Those that go over all elements of their first argument, by the identity of the function that they stand for."""
-WRITTEN = {**_by_identity(_NUMBERS), id(np.interp): interp, **OVER_ARRAYS}
+OF_ROWS = _by_identity({det: ("np.linalg.det",), solve: ("np.linalg.solve",)})
+"""Those of arrays of two dimensions."""
+WRITTEN = {**_by_identity(_NUMBERS), id(np.interp): interp, **OVER_ARRAYS, **OF_ROWS}
 """All of them."""
