@@ -155,7 +155,7 @@ def _notes(error: BaseException) -> str:
 
 
 def _with_flags(text: str) -> str:
-    for name in ("overwrite", "resume"):
+    for name in ("overwrite", "resume", "cog"):
         text = text.replace(f"{name}=True", f"--{name}")
     return text
 

@@ -85,6 +85,7 @@ _SAVING = (
     click.option("--overwrite", is_flag=True, help="Replace existing files."),
     click.option("--resume", is_flag=True,
                  help="Keep a journal, and go on where a run with --resume failed or was killed."),
+    click.option("--cog", is_flag=True, help="Write cloud-optimised GeoTIFFs, with overviews."),
     click.option("--executor", metavar="NAME", default="threads", show_default=True,
                  help="What computes: threads, serial, processes, mpi (under mpiexec), dask, or a Dask scheduler's "
                       "address, tcp://host:8786."),

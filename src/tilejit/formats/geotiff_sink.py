@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.gdal.new_file import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_writer import BlockEncoder, BlockWriter, SharedAppendFile, open_blocks
 from tilejit.formats.geotiff.blocks import BlockGrid
+from tilejit.formats.geotiff.cog import is_cog, make_cog
+from tilejit.formats.geotiff.overviews import COG, RESAMPLING, without_overviews
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.output import OutputFile, checked_geotiff
 from tilejit.formats.output_sink import OutputSink, OutputWriter, never_written
@@ -48,17 +51,33 @@ _VALUES = {
 
 def open_geotiff(profile: OutputProfile, threads: int = 1, *, synced: bool = True) -> BlockSink | RasterioSink:
     """Open the sink that a GeoTIFF's options ask for; unless synced, who calls syncs the published file."""
-    file = OutputFile(profile, synced=synced)
+    plain, overviews = without_overviews(profile.options, profile.dtype, profile.count)
+    file = OutputFile(replace(profile, options=plain), synced=synced)
     if writer_of(file.options) == WRITTEN_DIRECTLY:
-        return BlockSink(file)
+        return BlockSink(file, overviews, threads)
     return RasterioSink(file, threads)
 
 
 def geotiff_storage(dtype: np.dtype[Any], shape: tuple[int, int], count: int, options: Mapping[str, str]) -> Storage:
     """How a GeoTIFF with these options is stored; see `storage_at`."""
-    complete = default_options(dtype, *shape, options, count)
+    plain, overviews = without_overviews(options, dtype, count)
+    complete = default_options(dtype, *shape, plain, count)
     writer = writer_of(complete)
+    if overviews:
+        _check_cog(complete, writer)
+        complete |= {COG: "YES", RESAMPLING: overviews}
     return Storage(complete, block_of(complete, *shape), writer, shared=writer == WRITTEN_DIRECTLY)
+
+
+def _check_cog(options: Mapping[str, str], writer: str) -> None:
+    """Refuse a COG that `make_cog` cannot make."""
+    if options.get("TILED", "NO").upper() in {"NO", "FALSE", "OFF", "0"}:
+        raise SinkError("a COG is tiled: leave TILED=NO out, or cog=True")
+    if writer != WRITTEN_DIRECTLY:
+        raise SinkError(
+            f"a COG is made of blocks that are written directly, and this file would be written {writer}: choose "
+            "compress=zstd, deflate, lzw or none; or save shards (.vrt), of which tilejit merge --cog makes one by GDAL"
+        )
 
 
 def writer_of(options: Mapping[str, str]) -> str:
@@ -78,12 +97,13 @@ class BlockSink(OutputSink):
     """A GeoTIFF that is written block by block.
 
     GDAL creates the file with all its tags and no blocks. Each block is encoded by the thread that writes it and
-    appended, in any order. The directory's offsets and byte counts are filled in at the end.
+    appended, in any order. The directory's offsets and byte counts are filled in at the end. With a way to make
+    ``overviews`` a COG is made of it then, on so many threads.
     """
 
-    def __init__(self, file: OutputFile) -> None:
+    def __init__(self, file: OutputFile, overviews: str = "", threads: int = 1) -> None:
         super().__init__(file, file.block)
-        self._file = file
+        self._file, self._overviews, self._threads = file, overviews, threads
         self._appended: AppendFile | None = None
         self._shared: SharedAppendFile | None = None
         try:
@@ -104,15 +124,19 @@ class BlockSink(OutputSink):
         if dataset is not None:
             close_dataset(dataset)
             file.settle()
+        self._is_cog = file.kept and bool(self._overviews) and is_cog(file.temporary)
+        """Whether an earlier run has made the COG, of all blocks, and ended before it was named."""
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
         self._blocks = BlockGrid(profile.grid.shape, self.block, skeleton.tiled, profile.count // samples)
         self._encoder = BlockEncoder(
             profile, self._blocks, skeleton.codec, sparse=is_sparse(file.options), auto=is_auto(file.options)
         )
-        if profile.checkpoint is None:
+        if profile.checkpoint is None and not self._overviews:
             self._appended = open_append_file(file.temporary, profile.raw_bytes)
-        else:  # what a journal says must not lie in a buffer of this process, and who keeps the journal syncs
+        else:
+            # What a journal says must not lie in a buffer of this process, and who keeps the journal syncs. What
+            # overviews are made of is read again, from the page cache.
             self._appended = CachedAppendFile(file.temporary)
         if isinstance(self._appended, CachedAppendFile):
             file.start_flusher()
@@ -160,6 +184,8 @@ class BlockSink(OutputSink):
 
     def _begin(self) -> None:
         """Cut off what was written after the last entry of a journal."""
+        if self._is_cog:
+            return
         end, size = int((self._offsets + self._counts).max(initial=0)), self._file.temporary.stat().st_size
         if size < end:
             raise SinkError(
@@ -172,13 +198,17 @@ class BlockSink(OutputSink):
             self._appended = CachedAppendFile(self._file.temporary)
 
     def _complete(self) -> None:
-        """Enter the blocks into the directory."""
+        """Enter the blocks into the directory, and make a COG of them if it is to be one."""
+        if self._is_cog:
+            return
         if not is_sparse(self._file.options) and not self._counts.all():
             place = self._blocks.place(int(np.argmin(self._counts)))
             band = f"band {place.plane + 1}, " if self._blocks.planes > 1 else ""
             raise never_written(f"{band}block row {place.row}, block col {place.col}")
         self._open_file().finish()
         self._skeleton.enter(self._open_file().descriptor, self._offsets, self._counts)
+        if self._overviews:
+            make_cog(self._file, self._overviews, self._threads)
 
     def _open_file(self) -> AppendFile:
         if self._appended is None:

@@ -113,7 +113,7 @@ async def asave(
     nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
     executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
     tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
-    progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+    progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False, cog: bool = False,
 ) -> Report:  # fmt: skip
     """Computes several Rasters in one pass, each into a file, as `tilejit.save` does, while the event loop goes on.
 
@@ -137,7 +137,7 @@ async def asave(
         16
     """
     options = RunOptions(
-        nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+        nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume, cog
     )
     return await asave_outputs(outputs, options)
 

@@ -19,10 +19,11 @@ from tilejit.engine.planning.demands import Request
 from tilejit.engine.planning.dispatch import choose_backend
 from tilejit.engine.planning.graph import Band, ResultBand, SourceBand, applications_of, needed_bands, sources_of
 from tilejit.engine.planning.planner import Settings
-from tilejit.errors import ParameterError
+from tilejit.errors import ParameterError, SinkError
 from tilejit.formats.files import BandTags, FileTags
 from tilejit.formats.gdal.new_file import needs_side_file
-from tilejit.formats.registry import storage_at
+from tilejit.formats.geotiff.overviews import COG
+from tilejit.formats.registry import format_of, storage_at
 from tilejit.formats.sink import OutputProfile, Stacked, Storage
 from tilejit.formats.source import storage_of
 from tilejit.grid import Grid, crs_name
@@ -73,6 +74,8 @@ class RunOptions:
     """GDAL's creation options by name."""
     resume: bool = False
     """Whether to keep a journal of finished tiles, and to go on from the one of a run that failed."""
+    cog: bool = False
+    """Whether GeoTIFFs are cloud-optimised, with overviews."""
 
     def __post_init__(self) -> None:
         workers = self.workers
@@ -135,7 +138,7 @@ class RunOptions:
     @property
     def creation(self) -> dict[str, str]:
         """The creation options, with their names in upper case."""
-        return upper_options(self.profile or {})
+        return upper_options(self.profile or {}) | ({COG: "YES"} if self.cog else {})
 
 
 def upper_options(options: Mapping[str, Any]) -> dict[str, str]:
@@ -176,6 +179,8 @@ def file_request(
     bands: tuple[Band, ...], grid: Grid, path: str, options: Mapping[str, str], nodata: float | None = None
 ) -> Request:
     """The request for an output file, by creation options whose names are in upper case."""
+    if options.get(COG) and format_of(path).name != "GeoTIFF":
+        raise SinkError(f"{path}: cog=True makes a GeoTIFF: give a name that ends in .tif, or leave it out")
 
     def storage(dtype: np.dtype) -> Storage:
         return storage_at(path, dtype, grid.shape, len(bands), options)

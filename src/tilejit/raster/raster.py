@@ -98,7 +98,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
         nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
         executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
         tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
-        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False, cog: bool = False,
     ) -> Plan:  # fmt: skip
         """Returns how it would be computed, without reading a pixel: windows, halos, bytes, memory, backend and why.
 
@@ -108,7 +108,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
             MemoryLimitError: It does not fit the memory given.
         """
         options = RunOptions(
-            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume, cog
         )
         return plan_job(self, path, options).plan
 
@@ -117,7 +117,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
         nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
         executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
         tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
-        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False, cog: bool = False,
     ) -> Prediction:  # fmt: skip
         """Returns how long `save` or `compute` will take.
 
@@ -132,7 +132,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
         from tilejit.engine.prediction import predict_job
 
         options = RunOptions(
-            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume, cog
         )
         with ends_heard():  # the tiles are written to a temporary folder
             return predict_job(plan_job(self, path, options))
@@ -221,7 +221,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
         nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
         executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
         tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
-        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False, cog: bool = False,
     ) -> Report:  # fmt: skip
         """Computes it into a file: streamed, in bounded memory, on all cores or the GPU.
 
@@ -234,6 +234,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
             profile: GDAL's creation options by name, over tiled 512, ZSTD level 1 with the right predictor.
             overwrite: Whether existing files may be replaced.
             resume: Whether to keep a journal, and to go on from one that is there; see docs/resuming.md.
+            cog: Whether the GeoTIFF is cloud-optimised, with overviews; see docs/outputs.md.
             backend: "auto", "cpu", "cuda" or "python".
             executor: "threads", "serial", "processes", "mpi", "dask", or a pool; see docs/executors.md.
             workers: Threads, or processes where those are started; None for all cores.
@@ -252,7 +253,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
             SinkError: The output cannot be written.
         """
         options = RunOptions(
-            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume, cog
         )
         return save_outputs({path: self}, options)
 
@@ -261,7 +262,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
         nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
         executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
         tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
-        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+        progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False, cog: bool = False,
     ) -> Report:  # fmt: skip
         """Computes it into a file, as `save` does, while the event loop goes on.
 
@@ -270,7 +271,7 @@ class Raster(Statistics, Operators, Warping, Cutting):
         from tilejit.raster.asynchronous import asave_outputs
 
         options = RunOptions(
-            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+            nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume, cog
         )
         return await asave_outputs({path: self}, options)
 

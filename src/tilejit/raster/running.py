@@ -137,7 +137,7 @@ def save(
     nodata: float | Literal["none"] | None = None, dtype: DTypeLike | None = None, backend: str = "auto",
     executor: Any = "threads", workers: int | None = None, memory: str | int | None = None,
     tile: tuple[int, int] | None = None, trace: str | os.PathLike[str] | None = None, overwrite: bool = False,
-    progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False,
+    progress: bool | None = None, profile: Mapping[str, Any] | None = None, resume: bool = False, cog: bool = False,
 ) -> Report:  # fmt: skip
     """Computes several Rasters in one pass over their inputs, each into a file.
 
@@ -151,7 +151,7 @@ def save(
         MemoryLimitError: It does not fit the memory given; nothing was read.
     """
     options = RunOptions(
-        nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume
+        nodata, dtype, backend, executor, workers, memory, tile, trace, overwrite, progress, profile, resume, cog
     )
     return save_outputs(outputs, options)
 
