@@ -111,7 +111,6 @@ def read_kept(path: Path) -> bytes | None:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-    from typing import Any
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_kept(Path(folder, "a"), b"content")
         ...     before = read_kept(Path(folder, "a"))
