@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tilejit.formats.codecs.block_codec import BlockCodec
     from tilejit.formats.files import BandTags, State
     from tilejit.formats.gdal.library import Environment
+    from tilejit.formats.gdal.remote import RemoteFile
     from tilejit.grid import Grid
     from tilejit.window import Window
 
@@ -89,6 +90,10 @@ class SourceStorage:
     """What held of ``rasterio.Env`` when it was opened by its name; None where no other process can open it so."""
     identity: str = ""
     """What tells it from others that are made of the same files: a resampling, kernels, polygons."""
+    remote: RemoteFile | None = None
+    """What its bytes are fetched from, over the network."""
+    state: str | None = None
+    """What tells a remote file from another of its name; None where its server does not say, and of local files."""
     is_value: bool = False
     """Whether the source is a small value that can be pickled, and read by wherever its files are seen."""
 

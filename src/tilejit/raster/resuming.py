@@ -114,7 +114,9 @@ def job_fingerprint(job: Job, profiles: Sequence[OutputProfile]) -> dict[str, st
 def _pass_parts(job: Job) -> Iterator[tuple[str, str]]:
     """What one pass reads, computes and reduces."""
     for source in dict.fromkeys(job.sources):
-        yield from ((f"input {file}", _state(file)) for file in storage_of(source).files)
+        told = storage_of(source)
+        yield from ((f"input {file}", _state(file)) for file in told.files if file != source.name or not told.state)
+        yield from [(f"input {source.name}", told.state)] if told.state else ()
         yield f"what is made of {source.name}", storage_of(source).identity
         yield f"grid of {source.name}", f"{source.grid.shape}, {source.grid.transform}, {source.grid.crs}"
     for number, (kernel, parameters) in enumerate(zip(job.kernels, job.parameters, strict=True), 1):
@@ -130,7 +132,8 @@ def _pass_parts(job: Job) -> Iterator[tuple[str, str]]:
 
 def _unseen_files(source: Source) -> list[str]:
     """The files of a raster of which nothing tells whether they have changed."""
-    files, name = storage_of(source).files, source.name
+    told, name = storage_of(source), source.name
+    files = [file for file in told.files if not (told.state and file in {name, told.remote and told.remote.name})]
     is_part = len(files) > 1 and not name.startswith("/vsi") and "://" not in name  # as NETCDF:a.nc:tas
     return [file for file in files if local_file(file) is None and not (is_part and file == name)]
 

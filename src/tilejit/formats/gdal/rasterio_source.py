@@ -21,6 +21,7 @@ from tilejit.formats.files import OpenFile, absolute_name, check_unchanged, has_
 from tilejit.formats.gdal.block_reader import BlockReader, decoding_of
 from tilejit.formats.gdal.crs import grid_of
 from tilejit.formats.gdal.library import Environment, cause_of, complaints, load_rasterio, quiet, speechless
+from tilejit.formats.gdal.remote import forget, host_of, is_remote, remote_file, with_requests
 from tilejit.formats.source import BandInfo, SourceStorage, check_request
 from tilejit.system.limits import open_files_hint
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tilejit.window import Window
 
 _MOST_BLOCK_BYTES = 1 << 30  # GDAL decodes whole blocks: a file whose block is bigger cannot be read in windows at all
+_HINT = "; GDAL does not read it (gdalinfo says more)"
+_REMOTE_HINT = "; check the name, the network and the credentials (gdalinfo says more)"
 _numbers = itertools.count()
 _memory = threading.local()  # what a thread needs beside, whatever it reads
 
@@ -45,8 +48,12 @@ class RasterioSource:
 
     def __init__(self, path: str, level: int = 0) -> None:
         self.name, self.level = path, level  # which overview, from 1; 0 for the raster itself
-        self.environment = Environment.current()  # what held of ``rasterio.Env`` then holds for all reads
+        # What held of ``rasterio.Env`` then holds for all reads.
+        self.environment = with_requests(Environment.current(), path)
         through = f"overview {level}, through GDAL" if level else "through GDAL"
+        if is_remote(path):
+            through += f" from {host_of(path)}"
+            forget(path)
         self.storage = SourceStorage(through, environment=self.environment, identity=through if level else "")
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -61,11 +68,15 @@ class RasterioSource:
                 self.block: tuple[int, int]
                 self.block, block_bytes = _block_of(path, dataset, self.bands)
                 interleaved = _is_interleaved(dataset)
+                remote = remote_file(dataset.files, self.environment) if is_remote(path) else None
+                size, state = (size_of(path), None) if remote is None else remote.told()
                 self.storage = replace(
                     self.storage,
                     block_bytes=block_bytes,
                     decoding=None if self.driver == "VRT" else decoding_of(self, block_bytes, together=interleaved),
-                    stored_bytes=size_of(path),
+                    stored_bytes=size,
+                    remote=remote,
+                    state=state,
                     tags=read_tags(dataset),
                     files=states_of((path, *dataset.files)),
                 )
@@ -224,7 +235,7 @@ def _open(path: str, level: int) -> Any:
         if not path.startswith("/vsi") and "://" not in path and not Path(path).exists():
             raise SourceError(f"{path}: cannot be opened: there is no such file: check the path") from error
         cause = cause_of(error, path)
-        hint = open_files_hint(cause) or "; GDAL does not read it (gdalinfo says more)"
+        hint = open_files_hint(cause) or (_REMOTE_HINT if is_remote(path) else _HINT)
         raise SourceError(f"{path}: cannot be opened: {cause}{hint}") from error
 
 

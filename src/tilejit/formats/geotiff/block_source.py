@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import replace
 from itertools import pairwise
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,26 +13,29 @@ import numpy as np
 from tilejit.errors import CodecError, ReadError
 from tilejit.formats.cells import fill, nodata_key, scratch
 from tilejit.formats.codecs.block_codec import BlockError
-from tilejit.formats.files import OpenFile, check_unchanged, identity_of
+from tilejit.formats.files import OpenFile, check_unchanged
 from tilejit.formats.gdal.rasterio_source import RasterioSource, open_rasterio
 from tilejit.formats.geotiff.blocks import BlockRun, KnownBlocks, Place
+from tilejit.formats.geotiff.local_file import LocalFile
 from tilejit.formats.geotiff.tiff_directory import TiffLayout, read_layout
 from tilejit.formats.shared_blocks import Held, SharedBlocks
 from tilejit.formats.source import BandInfo, Source, check_request
 from tilejit.kernel.nodata import is_constant
-from tilejit.system.limits import open_files_hint
+from tilejit.sizes import counted, format_size
 from tilejit.window import Window
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from tilejit.formats.gdal.remote import RemoteHandles
     from tilejit.grid import Grid
 
     Spans = NDArray[np.int64]  # (block, 2): the first byte of each, and how many there are
 
-
+_GAP = 64  # bytes between two blocks that are read along with them: a COG has 8, which say how long blocks are
 _memory = threading.local()  # what a thread needs to decode, whatever it reads
 
 
@@ -46,7 +49,7 @@ def open_file(path: str | os.PathLike[str]) -> Source:
     except BaseException:
         source.close()
         raise
-    source.storage = replace(source.storage, reader=f"through GDAL: {layout}")
+    source.storage = replace(source.storage, reader=f"{source.storage.reader}: {layout}")
     return source
 
 
@@ -64,14 +67,15 @@ class BlockSource:
         self.grid: Grid = source.grid
         self.bands: tuple[BandInfo, ...] = source.bands
         self.block: tuple[int, int] = source.block
-        self.storage = replace(source.storage, reader="read directly", block_bytes=size, decoding=decoding)
+        reader = _reader(source, layout)
+        self.storage = replace(source.storage, reader=reader, block_bytes=size, decoding=decoding)
         self._gdal = source
         self._layout, self._run, self._by_rows = layout, layout.run, decoding.by_rows
         self._keys = tuple(nodata_key(band.dtype, band.nodata) for band in self.bands)
         self._missing = [_missing_cell(source, layout, band) for band in self.bands]
         self._known = KnownBlocks(layout.block_bytes)
         self._shared = SharedBlocks()
-        self._file = OpenFile[int](os.close)
+        self._file = OpenFile[Any](methodcaller("close"))
         with self._file.held(self._open):
             source.close()
 
@@ -184,7 +188,7 @@ class BlockSource:
 
     def _decode_block(self, number: int, out: NDArray[Any]) -> NDArray[Any]:
         data = scratch(_memory, "stored", int(self._layout.counts[number]))
-        self._fill(data, int(self._layout.offsets[number]))
+        self._fetch([(data, int(self._layout.offsets[number]))])
         known = self._known.get(data, out.shape)
         if known is not None:
             return known
@@ -227,42 +231,51 @@ class BlockSource:
             raise CodecError(f"it is stored in {count:,} bytes, and holds {stored[0] * row_bytes:,}")
         if size is not None and offset + count > size:  # be the rows there or not
             raise CodecError(f"the file ends at byte {size:,}, and the block at {offset + count:,}")
-        self._fill(out.reshape(-1).view(np.uint8), offset + row * row_bytes)
+        self._fetch([(out.reshape(-1).view(np.uint8), offset + row * row_bytes)])
         if not self._layout.codec.dtype.isnative:
             out.byteswap(inplace=True)
 
     def _stored(self, numbers: slice) -> tuple[NDArray[np.uint8], Spans]:
-        """Blocks as stored, read by as few calls as they lie in pieces of the file."""
+        """Blocks as stored, read as the pieces of the file that they lie in, and where each is in what was read."""
         offsets, counts = self._layout.offsets[numbers], self._layout.counts[numbers]
-        data = scratch(_memory, "stored", int(counts.sum()))
-        ends = np.cumsum(counts)
-        spans = np.stack((ends - counts, counts), axis=1)
-        follows = offsets[1:] == offsets[:-1] + counts[:-1]
-        edges = [0, *(1 + np.flatnonzero(~follows)).tolist(), len(counts)]
-        for first, last in pairwise(edges):
-            self._fill(data[spans[first, 0] : ends[last - 1]], int(offsets[first]))
-        return data, spans
+        gaps = offsets[1:] - (offsets[:-1] + counts[:-1])
+        edges = [0, *(1 + np.flatnonzero((gaps < 0) | (gaps > _GAP))).tolist(), len(counts)]
+        firsts, lasts = np.array(edges[:-1]), np.array(edges[1:]) - 1
+        ends = np.cumsum(offsets[lasts] + counts[lasts] - offsets[firsts])
+        data = scratch(_memory, "stored", int(ends[-1]))
+        starts = [0, *ends.tolist()]
+        places = np.repeat(np.array(starts[:-1]) - offsets[firsts], np.diff(edges))
+        pairs = zip(pairwise(starts), offsets[firsts].tolist(), strict=True)
+        self._fetch([(data[start:end], offset) for (start, end), offset in pairs])
+        return data, np.stack((offsets + places, counts), axis=1)
 
-    def _fill(self, data: NDArray[np.uint8], offset: int) -> None:
-        """Read bytes. A mapped file would be a signal instead of an error where it has been cut short."""
-        done = 0
+    def _fetch(self, pieces: list[tuple[NDArray[np.uint8], int]]) -> None:
+        """Read bytes, each from a place in the file on."""
         with self._file.held(self._open) as file:
-            while done < data.size:
-                got = os.preadv(file, [data[done:].data], offset + done)
-                if got == 0:
-                    raise CodecError(f"the file ends {data.size - done:,} bytes before it, at byte {offset + done:,}")
-                done += got
+            file.read(pieces)
 
-    def _open(self) -> int:
+    def _open(self) -> LocalFile | RemoteHandles:
         """Opens the file, which is still the one that the source was made of."""
+        if self.storage.remote is None:
+            return LocalFile(self.name, self.storage.files.get(self.name))
         try:
-            file = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ReadError(f"{self.name}: cannot be opened again: {error.strerror}{open_files_hint(error)}") from error
-        if identity_of(os.fstat(file)) != self.storage.files.get(self.name):
-            os.close(file)
+            file = self.storage.remote.open(anew=True)
+        except CodecError as error:
+            raise ReadError(f"{self.name}: cannot be opened again: {error}") from error
+        if (file.size, file.state) != (self.storage.stored_bytes, self.storage.state):
+            file.close()
             raise ReadError(f"{self.name}: it was written or replaced since it was opened: open it again")
         return file
+
+
+def _reader(source: RasterioSource, layout: TiffLayout) -> str:
+    """How it is read, for the plan."""
+    remote = source.storage.remote
+    if remote is None:
+        return "read directly"
+    most = counted(layout.run[0] * layout.run[1], "block")
+    size = format_size(int(layout.counts.sum()))
+    return f"fetched from {remote.host}, {most} by a request, one by each worker at once; all blocks are {size}"
 
 
 def _missing_cell(source: RasterioSource, layout: TiffLayout, band: BandInfo) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ _UNSIGNED = {3: "u2", 4: "u4", 16: "u8"}  # the types of offsets and byte counts
 _TOGETHER, _APART = 1, 2  # values of PlanarConfiguration: each block holds all bands, or one
 _PLAIN_COLOURS = {0, 1, 2, 3}  # white or black is zero, RGB, a palette: cells are stored as they are read
 _RUN_BYTES = 1 << 18  # of a run of small blocks, which are decoded together
+_REMOTE_BYTES = 1 << 21  # of a run that is fetched together: a request takes as long as some hundred KB of its answer
 _NO_LIMIT = 0xFFFFFFFF  # what RowsPerStrip says where the whole raster is one strip
 
 
@@ -39,6 +41,7 @@ class TiffLayout:
     grid: BlockGrid  # where they lie in the raster
     offsets: NDArray[Any]  # the first byte of each block; says nothing where there is none
     counts: NDArray[Any]  # the bytes of each block; 0 where there is none
+    is_remote: bool = False  # whether it pays to ask for several blocks at once, however large
 
     def are_missing(self, number: int, count: int) -> bool:
         """Whether blocks are not stored, because their cells are all nodata or 0; GDAL looks at byte counts alone."""
@@ -72,7 +75,8 @@ class TiffLayout:
     @property
     def run(self) -> tuple[int, int]:
         """Blocks that are read and decoded together, down and across: one, or what small ones come to in a cache."""
-        count = 1 if self.block_bytes >= SMALL_BLOCK else _RUN_BYTES // self.block_bytes
+        small, most = (_REMOTE_BYTES, _REMOTE_BYTES) if self.is_remote else (SMALL_BLOCK, _RUN_BYTES)
+        count = 1 if self.block_bytes >= small else most // self.block_bytes
         down, across = self.grid.blocks
         return (min(count, down), 1) if across == 1 and not self.grid.tiled else (1, min(count, across))
 
@@ -158,7 +162,8 @@ def read_layout(source: Source, driver: str) -> TiffLayout | str:
 def _check_file(source: Source, driver: str) -> None:
     if driver != "GTiff":
         raise CodecError(f"its format is {driver}")
-    if source.name.startswith(("/vsi", "GTIFF_")) or not Path(source.name).is_file():
+    is_local = not source.name.startswith(("/vsi", "GTIFF_")) and Path(source.name).is_file()
+    if not is_local and storage_of(source).remote is None:
         raise CodecError("it is no local file")
     if not hasattr(os, "preadv"):
         raise CodecError("this system has no preadv")
@@ -169,7 +174,11 @@ def _check_file(source: Source, driver: str) -> None:
 def _read_directory(source: Source) -> TiffLayout:
     import tifffile
 
-    with unlogged("tifffile"), tifffile.TiffFile(source.name) as tiff:
+    remote = storage_of(source).remote
+    with ExitStack() as stack:
+        stack.enter_context(unlogged("tifffile"))
+        file = source.name if remote is None else stack.enter_context(closing(remote.open())).stream()
+        tiff = stack.enter_context(tifffile.TiffFile(file))
         tags, bands = tiff.pages.first.tags, source.bands
         _check_plain(tags, len(bands))
         codec, planes = _codec_of(tiff)
@@ -177,7 +186,7 @@ def _read_directory(source: Source) -> TiffLayout:
             raise CodecError(f"its cells are stored as {codec.dtype} and read as {bands[0].dtype}")
         grid = _grid_of(tags, source, planes)
         offsets, counts = (tag.read(tiff.filehandle) for tag in _tag_arrays(tiff, grid.count))
-    layout = TiffLayout(codec, grid, offsets, counts)
+    layout = TiffLayout(codec, grid, offsets, counts, is_remote=remote is not None)
     if not grid.tiled and _looks_wrong(layout, storage_of(source).stored_bytes or 0):
         raise CodecError("its byte counts look wrong, and libtiff makes its own")
     # No compression takes twice the size of what it compresses: that is a damaged count, and memory.
