@@ -6,12 +6,15 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tilejit.compiler.jit.values import (
+    ENDS,
     FLOATS,
     LLVM,
     Array,
     Pointer,
+    Small,
     UnknownTextError,
     Value,
+    ends_of,
     joined,
     llvm,
     size_of,
@@ -102,9 +105,23 @@ class Assembly:
             return typed(type_, value.literal) if type_ != "b1" else typed("b1", bool(value.literal))
         if type_ == "b1":
             return self.truth(value)
+        if type_ == "i64" and given in ENDS:
+            return self.widened(self._small(value))
+        if value.small and type_ in FLOATS:
+            return Value(type_, self.new(f"sitofp i32 {value.small.text} to {LLVM[type_]}"))
         how = _conversion(given, type_)
         text = self.new(f"{how} {LLVM[given]} {value.text} to {LLVM[type_]}") if how else value.text
         return Value(type_, text)
+
+    def _small(self, value: Value) -> Small:
+        """A narrow integer in 32 bits."""
+        how = _conversion(value.type, "i32")
+        text = self.new(f"{how} {LLVM[value.type]} {value.text} to i32") if how else value.text
+        return Small(text, *ENDS[value.type])
+
+    def widened(self, small: Small) -> Value:
+        """An integer of 64 bits that fits 32: these are half as wide vectors, where nothing else of it is used."""
+        return Value("i64", self.new(f"sext i32 {small.text} to i64"), None, small)
 
     def truth(self, value: Value) -> Value:
         """Whether a number is not zero."""
@@ -121,10 +138,15 @@ class Assembly:
         else:
             sign = "" if how in {"eq", "ne"} else "s" if type_[0] == "i" else "u"
             word = f"icmp {sign}{how}"
+            if type_ == "i64" and a.small and b.small:
+                return Value("b1", self.new(f"{word} i32 {a.small.text}, {b.small.text}"))
         return Value("b1", self.new(f"{word} {LLVM[type_]} {a.text}, {b.text}"))
 
     def chosen(self, test: Value, a: Value, b: Value) -> Value:
         """One of two numbers of a type."""
+        if a.small and b.small and a.type == b.type == "i64":
+            text = self.new(f"select i1 {self.truth(test).text}, i32 {a.small.text}, i32 {b.small.text}")
+            return self.widened(Small(text, min(a.small.low, b.small.low), max(a.small.high, b.small.high)))
         kind = LLVM[a.type]
         return Value(a.type, self.new(f"select i1 {self.truth(test).text}, {kind} {a.text}, {kind} {b.text}"))
 
@@ -157,6 +179,8 @@ class Assembly:
 
     def whole_operation(self, word: str, a: Value, b: Value) -> Value:
         """An integer operation of two numbers of a type."""
+        if a.small and b.small and a.type == b.type == "i64" and (ends := ends_of(word, a.small, b.small)):
+            return self.widened(Small(self.new(f"{word} i32 {a.small.text}, {b.small.text}"), *ends))
         return Value(a.type, self.new(f"{word} {LLVM[a.type]} {a.text}, {b.text}"))
 
     def operation(self, operator: str, a: Value, b: Value) -> Value:

@@ -106,7 +106,16 @@ class MachineCode:
         for argument, is_strided in zip(arguments, self._is_strided, strict=True):
             if isinstance(argument, np.ndarray):
                 strides = argument.strides if is_strided else ()
-                flat += (argument.__array_interface__["data"][0], *argument.shape, *strides)
+                flat += (_address_of(argument), *argument.shape, *strides)
             else:
                 flat.append(argument.item() if isinstance(argument, np.generic) else argument)
         return self._call(*flat)
+
+
+def _address_of(array: np.ndarray[Any, Any]) -> int:
+    """Where an array's cells lie, in a fourth of the time that NumPy takes to tell, where it lets others write."""
+    flags = array.flags
+    if flags.c_contiguous and flags.writeable and array.size:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    address: int = array.__array_interface__["data"][0]
+    return address

@@ -20,6 +20,10 @@ TYPES = {np.dtype(name): type_ for name, type_ in {
     **{f"uint{n}": f"u{n}" for n in _BITS}}.items()}  # fmt: skip
 
 
+_SHORT = 32
+"""Bits of small integers."""
+
+
 class UnknownTextError(Exception):
     """A module has what tilejit never writes: an error of its own, and not of a user's body."""
 
@@ -34,6 +38,21 @@ class Value(NamedTuple):
     text: str
     literal: int | None = None
     """The integer that it is, where that stands in the text."""
+    small: Small | None = None
+    """The same integer in 32 bits, where it is known to fit."""
+
+
+class Small(NamedTuple):
+    """An integer of 32 bits, and between which numbers it lies."""
+
+    text: str
+    low: int
+    high: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether 32 bits hold it."""
+        return self.low >= -(2**31) and self.high < 2**31
 
 
 class Array(NamedTuple):
@@ -105,7 +124,28 @@ def typed(type_: str, number: float) -> Value:
     whole = int(number) & (1 << bits) - 1
     if type_[0] == "i" and whole >> bits - 1:
         whole -= 1 << bits
-    return Value(type_, str(whole), whole)
+    small = Small(str(whole), whole, whole) if type_ == "i64" else None
+    return Value(type_, str(whole), whole, small if small and small.fits else None)
+
+
+ENDS = {"i8": (-128, 127), "i16": (-(2**15), 2**15 - 1), "u8": (0, 255), "u16": (0, 2**16 - 1), "b1": (0, 1)}
+"""Between which numbers narrow integers lie."""
+
+
+def ends_of(word: str, a: Small, b: Small) -> tuple[int, int] | None:
+    """Between which numbers an operation's result lies; None where that is not known, or 32 bits may not hold it."""
+    if word == "and" and max(a.low, b.low) >= 0:
+        return 0, min(s.high for s in (a, b) if s.low >= 0)
+    if word in {"or", "xor"} and min(a.low, b.low) >= 0:
+        return 0, (1 << max(a.high, b.high).bit_length()) - 1
+    if word == "ashr" and b.low == b.high and 0 <= b.low < _SHORT:
+        return a.low >> b.low, a.high >> b.low
+    sums = {"add nsw": int.__add__, "sub nsw": int.__sub__, "mul nsw": int.__mul__}
+    if word not in sums:
+        return None
+    corners = [sums[word](i, k) for i in (a.low, a.high) for k in (b.low, b.high)]
+    found = Small("", min(corners), max(corners))
+    return (found.low, found.high) if found.fits else None
 
 
 def unified(a: str, b: str) -> str:
