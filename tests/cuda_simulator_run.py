@@ -296,6 +296,7 @@ def by_date(rng):
     each = (
         on_arrays(date_kernels.ordered, t),
         on_arrays(date_kernels.smoothed, t),
+        on_arrays(date_kernels.changes, t),
         on_arrays(date_kernels.above, t, weight),
     )
     return tuple(one[0][0] for one in each), tuple(one[1][0] for one in each)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tilejit as tj
-from date_kernels import above, filled, ordered, rounded, smoothed
+from date_kernels import above, changes, filled, ordered, rounded, smoothed
 from kernels_for_tests import HEAD, assert_same, write_module
 from tilejit.backends import get_backend
 from tilejit.compiler.emitter.interchange import interchanged
@@ -47,7 +47,7 @@ def test_holes_are_filled_by_lines(cells):
 
 
 @pytest.mark.filterwarnings("ignore::tilejit.NodataWarning")
-@pytest.mark.parametrize("kernel", [ordered, smoothed, rounded])
+@pytest.mark.parametrize("kernel", [ordered, smoothed, rounded, changes])
 def test_compiled_bodies_have_the_bits_of_their_own_text(cells, kernel):
     for shape in (cells.shape, (1, 4, 3)):
         part = np.ascontiguousarray(cells[tuple(map(slice, shape))])
@@ -125,6 +125,15 @@ REFUSALS = {
 }
 
 
+def test_comprehensions_over_dates_are_the_loops_that_one_would_write(cells):
+    doubled = np.float32(2) * cells
+    wanted = np.where(np.arange(len(cells))[:, np.newaxis, np.newaxis] > 2, doubled - doubled[0],
+                      np.arange(len(cells), dtype=np.float32)[:, np.newaxis, np.newaxis])  # fmt: skip
+    found = changes(cells)
+    valid = ~np.isnan(cells).any(axis=0)
+    np.testing.assert_array_equal(found[:, valid], wanted[:, valid])
+
+
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_is_no_array_of_the_stacks_length_is_refused(case, tmp_path):
     line, what = REFUSALS[case]
@@ -139,8 +148,9 @@ def test_what_is_no_array_of_the_stacks_length_is_refused(case, tmp_path):
     assert instead.strip() == "return an array as long as the stack: values = tj.zeros(len(t)), values[k] = …"
 
 
-def test_a_comprehension_over_layers_is_told_the_loop(tmp_path):
-    module = write_module(tmp_path, '@tj.series(output="dates")\ndef f(t):\n    return [t[k] for k in range(len(t))]\n')
+def test_a_comprehension_of_some_layers_is_told_the_loop(tmp_path):
+    text = "[t[k] for k in range(len(t)) if t[k] > 0]"
+    module = write_module(tmp_path, f'@tj.series(output="dates")\ndef f(t):\n    return {text}\n')
     told = re.escape("a = tj.zeros(len(t)); for k in range(len(t)): a[k] = …")
     with pytest.raises(KernelError, match=told):
         module.f(np.zeros((3, 2, 2), np.float32))

@@ -64,3 +64,13 @@ class Holding(ast.NodeTransformer):
         name = f"@{getattr(function, '__name__', 'function')}_{id(function)}"
         self.names.free[name] = function
         return load(name)
+
+
+_MAKING = {"array", "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "sort", "sorted", "copy", "list"}
+
+
+def makes_arrays(tree: ast.FunctionDef) -> bool:
+    """Whether a function may make an array, as far as its words show."""
+    calls = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
+    words = {getattr(f, "attr", getattr(f, "id", "")) for f in calls}
+    return bool(words & _MAKING) or any(isinstance(n, (ast.List, ast.ListComp)) for n in ast.walk(tree))

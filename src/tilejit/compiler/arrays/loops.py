@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+import numpy as np
+
 from tilejit.compiler.arrays.elements import WholeElements
 from tilejit.compiler.arrays.text import Put, at_place, bound, is_one_of
 from tilejit.compiler.arrays.wholes import Whole
-from tilejit.compiler.form.form import load
+from tilejit.compiler.form.form import assign, copied, load
 from tilejit.compiler.syntax.folding import literal_range
+
+_COPIES = (list, np.array, np.asarray)
 
 
 class WholeLoops(WholeElements):
@@ -37,6 +41,27 @@ class WholeLoops(WholeElements):
         with self.places.inside():
             node.orelse = self.block(node.orelse)
         return node
+
+    def by_layer(self, name: str, node: ast.expr) -> list[ast.stmt] | None:
+        """``[t[k] for k in range(len(t))]`` as the loop that one would write; None of any other expression."""
+        if isinstance(node, ast.Call) and len(node.args) == 1 and is_one_of(self.names.resolve(node.func), _COPIES):
+            return self.by_layer(name, node.args[0])
+        part = node.generators[0] if isinstance(node, ast.ListComp) and len(node.generators) == 1 else None
+        over = None if part is None or part.ifs or not isinstance(part.target, ast.Name) else part.iter
+        is_range = isinstance(over, ast.Call) and len(over.args) == 1 and self.names.resolve(over.func) is range
+        if not is_range or self.lengths().number(over.args[0]) is None or literal_range(over) is not None:  # type: ignore[arg-type, union-attr]
+            return None
+        if name in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}:
+            self.fail(node, f"{name} is made of itself, date by date", "use two names")
+        self.names.growing[name] = ""
+        self.known.pop(name, None)
+        index = load(self.fresh("date"))
+        value = Put({part.target.id: index}).visit(copied(node.elt))  # type: ignore[union-attr, attr-defined]
+        put = ast.Assign([ast.Subscript(load(name), index, ast.Store())], value)
+        loop = at_place(ast.For(ast.Name(index.id, ast.Store()), over, [put], []), node)  # type: ignore[arg-type]
+        size = over.args[0]  # type: ignore[union-attr]
+        room = ast.BinOp(ast.List([ast.Constant(value=False)], ast.Load()), ast.Mult(), copied(size))
+        return [assign(name, room), *self.block([loop])]
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.GeneratorExp:
         """A generator, of which what goes over a list that grows goes over its numbers."""

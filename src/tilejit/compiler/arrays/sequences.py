@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from tilejit.compiler.arrays.arrays import window
 from tilejit.compiler.arrays.elements import is_repeated
 from tilejit.compiler.arrays.growing import UNSEEN
+from tilejit.compiler.arrays.holding import makes_arrays
 from tilejit.compiler.arrays.loops import WholeLoops
 from tilejit.compiler.arrays.places import Places
 from tilejit.compiler.arrays.text import MAKERS, at_place, is_one_of
 from tilejit.compiler.arrays.views import changed_after, owner_of
 from tilejit.compiler.arrays.wholes import Whole, filled, is_written, named, written
-from tilejit.compiler.form.form import copied, stored, targets
+from tilejit.compiler.form.form import copied, load, stored, targets
 from tilejit.compiler.syntax.folding import folded
 from tilejit.compiler.syntax.loops import over_indices
 from tilejit.compiler.syntax.names import Names, bind
@@ -65,14 +66,6 @@ _OWN = "tilejit.compiler", "numpy"
 _MOST_RETURNED = 64
 _READ: set[int] = set()
 """Helpers that are being read: one that calls itself is refused where it is typed."""
-_MAKING = {"array", "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "sort", "sorted", "copy", "list"}
-
-
-def _makes_arrays(tree: ast.FunctionDef) -> bool:
-    """Whether a function may make an array, as far as its words show."""
-    calls = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
-    words = {getattr(f, "attr", getattr(f, "id", "")) for f in calls}
-    return bool(words & _MAKING) or any(isinstance(n, (ast.List, ast.ListComp)) for n in ast.walk(tree))
 
 
 class Sequences(WholeLoops):
@@ -89,6 +82,10 @@ class Sequences(WholeLoops):
     def visit_Return(self, node: ast.Return) -> ast.Return:
         """A result, which in a helper may be an array that it made."""
         value = node.value
+        if value is not None and (made := self.by_layer(name := self.fresh("list"), value)):
+            self.before += [at_place(s, node) for s in made]
+            node.value = at_place(load(name), node)
+            return node
         is_given = isinstance(value, ast.Name) and value.id in self.given
         is_array = self.is_helper and value is not None and not is_given and not isinstance(value, ast.Tuple)
         whole = self.whole(value) if is_array else None  # type: ignore[arg-type]
@@ -105,7 +102,7 @@ class Sequences(WholeLoops):
         function = self.names.resolve(node.func)
         helper = self.names.helper(function)
         is_own = id(function) not in OF_ROWS and getattr(helper, "__module__", "").startswith(_OWN)
-        if helper is None or is_own or not _makes_arrays(core_source(helper).tree) or id(helper) in _READ:
+        if helper is None or is_own or not makes_arrays(core_source(helper).tree) or id(helper) in _READ:
             return None
         found = self._returned_array(node, helper)
         if found is None:
@@ -176,7 +173,7 @@ class Sequences(WholeLoops):
             return None
         if isinstance(node.value, ast.Dict):
             return self.begun(target, node.value)
-        grown = self.grown(target, node.value)
+        grown = self.by_layer(target.id, node.value) or self.grown(target, node.value)
         if grown is not None:
             return [at_place(s, node) for s in grown]
         is_alias = isinstance(node.value, ast.Name) and self.known.get(node.value.id, ("tuple",))[0] != "tuple"

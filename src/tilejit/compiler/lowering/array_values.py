@@ -263,7 +263,7 @@ def _place(scope: Scope, node: ast.Subscript, array: LocalArray, lower: Lower) -
             return ast.Constant(int(i.value) * array.columns + int(j.value))  # type: ignore[arg-type]
         return ast.BinOp(ast.BinOp(i, ast.Mult(), ast.Constant(array.columns)), ast.Add(), j)
     count = scope.names.growing.get(owner)
-    if count is None:
+    if not count:
         return lower_index(scope, node, index, array.size, of=of, lower=lower)
     if isinstance(index, ast.Name) and (index.id == count or index.id.startswith("@each")):
         return lower(scope, index).node  # there are as many places as elements can come

@@ -46,7 +46,7 @@ class Names:
         self.words: dict[str, str] = {}
         """Whether variables are an "array" or a "list"."""
         self.growing: dict[str, str] = {}
-        """Lists that grow, and the variables that count their elements."""
+        """Lists that grow, and the variables that count their elements; nothing for those with one for each layer."""
         self.masks: set[str] = set()
         """Arrays of truth values."""
         self.tuples: dict[str, list[str]] = {}
