@@ -27,8 +27,9 @@ from tilejit_kernels.terrain import slope
 @tj.focal(radius=4)
 def rough(z):
     low, high = z[0, 0], z[0, 0]
-    for dy, dx in tj.offsets(4):
-        low, high = min(low, z[dy, dx]), max(high, z[dy, dx])
+    for dy in range(-4, 5):
+        for dx in range(-4, 5):
+            low, high = min(low, z[dy, dx]), max(high, z[dy, dx])
     return high - low
 
 source, target, name, how = *sys.argv[1:4], json.loads(sys.argv[4])
