@@ -158,6 +158,29 @@ def test_a_damaged_block_is_found_as_in_a_local_file(server):
         tj.open(server.url("bad.tif")).read()
 
 
+def test_a_file_that_ends_before_its_blocks(server):
+    server.files["short.tif"] = server.files["cog.tif"][:-100_000]
+    with pytest.raises(ReadError, match=r"block \d+ \(row 7, .*: the file ends at byte [\d,]+, and the block at "):
+        tj.open(server.url("short.tif")).read()
+
+
+@pytest.mark.parametrize("resampling", ["bilinear", "average"])
+def test_what_is_warped_is_fetched_once(server, resampling):
+    raster = tj.open(server.url("cog.tif"))
+    raster.to(raster.grid.to_crs("EPSG:3035"), resampling=resampling).compute(progress=False)
+    assert server.forget() <= 1.1 * needed(server, "cog.tif", Window(0, 0, SIDE, SIDE))
+
+
+def test_a_bucket(server, cells):
+    """As MinIO and others serve it beside a network: by the path, unsigned."""
+    server.files["bucket/cog.tif"] = server.files["cog.tif"]
+    place = {"AWS_S3_ENDPOINT": server.address.removeprefix("http://"), "AWS_HTTPS": "NO"}
+    with rasterio.Env(**place, AWS_VIRTUAL_HOSTING="FALSE", AWS_NO_SIGN_REQUEST="YES"):
+        raster = tj.open("s3://bucket/cog.tif")
+    assert "fetched from s3://bucket" in storage_of(raster.bands[0].source).reader
+    np.testing.assert_array_equal(raster.read()[0], cells)
+
+
 def test_the_plan_says_who_is_asked_and_for_how_much(server):
     text = str(slope(tj.open(server.url("cog.tif"))).plan())
     host = server.address.removeprefix("http://")

@@ -195,10 +195,9 @@ class RemoteHandles:
                 self._idle.append(handle)
 
     def close(self) -> None:
-        """Closes all handles."""
-        with speechless(), self._file.environment.entered():
-            while self._idle:
-                self._library.VSIFCloseL(self._idle.pop())
+        """Closes all handles; also at the end of Python, where nothing is imported any more."""
+        while self._idle:
+            self._library.VSIFCloseL(self._idle.pop())
 
     def _handle(self) -> int:
         """One that no other thread has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,10 @@ class BlockSource:
     def ready(self, threads: int, blocks: int) -> None:
         """Open the file again if it was closed; threads share it. Each may decode a block at the same time."""
         check_unchanged(self.name, self.storage.files)
-        self._shared.resize(blocks or threads, keeps=bool(blocks))
+        # Windows that cut runs would fetch their blocks again: where blocks stay, there are more and smaller ones.
+        self._run = self._layout.least_run if blocks else self._layout.run
+        parts = -(-prod(self._layout.run) // prod(self._run))
+        self._shared.resize((blocks or threads) * parts, keeps=bool(blocks))
         with self._file.held(self._open):
             pass
 

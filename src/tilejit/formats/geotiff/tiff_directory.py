@@ -75,8 +75,15 @@ class TiffLayout:
     @property
     def run(self) -> tuple[int, int]:
         """Blocks that are read and decoded together, down and across: one, or what small ones come to in a cache."""
-        small, most = (_REMOTE_BYTES, _REMOTE_BYTES) if self.is_remote else (SMALL_BLOCK, _RUN_BYTES)
-        count = 1 if self.block_bytes >= small else most // self.block_bytes
+        return self._run(max(1, _REMOTE_BYTES // self.block_bytes)) if self.is_remote else self.least_run
+
+    @property
+    def least_run(self) -> tuple[int, int]:
+        """The same without regard to the network."""
+        return self._run(1 if self.block_bytes >= SMALL_BLOCK else _RUN_BYTES // self.block_bytes)
+
+    def _run(self, count: int) -> tuple[int, int]:
+        """So many blocks, as far as they lie one after the other in the file."""
         down, across = self.grid.blocks
         return (min(count, down), 1) if across == 1 and not self.grid.tiled else (1, min(count, across))
 
