@@ -27,10 +27,12 @@ BASE_BYTES = 100_000_000
 """What a process holds before any buffer: Python, NumPy, GDAL (86 MB, measured)."""
 LOADER_BYTES = 40_000_000
 """What LLVM takes that loads machine code (38 MB, measured)."""
-COMPILER_BYTES = 160_000_000
-"""What Numba and LLVM take that compile in this process (105-125 MB, measured, and 45 MB at the peak)."""
-APART_BYTES = 145_000_000
-"""What a process of its own takes that compiles, beside what both have in common (76 to 140 MB, measured)."""
+COMPILER_BYTES = 65_000_000
+"""What LLVM takes that compiles in this process (51 to 55 MB, measured)."""
+NUMBA_BYTES = 100_000_000
+"""What Numba takes beside, which compiles for a GPU."""
+APART_BYTES = 75_000_000
+"""What a process of its own takes that compiles, beside what both have in common (63 MB, measured)."""
 GDAL_BYTES = 14_000_000
 """GDAL's block cache (8 MB), and what its drivers hold for each file."""
 TILES_IN_HAND = 2
@@ -185,7 +187,12 @@ class Plan(Tiling):
     def fixed_bytes(self) -> int:
         """Bytes that the process takes whatever the raster."""
         code = {"": 0, "ready": LOADER_BYTES, "apart": LOADER_BYTES, "here": COMPILER_BYTES}
-        return BASE_BYTES + GDAL_BYTES + code[self.compiler]
+        return BASE_BYTES + GDAL_BYTES + code[self.compiler] + NUMBA_BYTES * self.imports_numba
+
+    @property
+    def imports_numba(self) -> bool:
+        """Whether Numba compiles: for a GPU."""
+        return self.compiler == "here" and self.backend == "cuda"
 
     @property
     def compiling_bytes(self) -> int:
@@ -286,7 +293,7 @@ def _memory(plan: Plan) -> str:
     limit = f" of {format_size(plan.memory_limit)} given" if plan.memory_limit is not None else ""
     tiles = f"{counted(plan.tile_buffers, 'tile')} x {format_size(plan.tile_buffer_bytes)}"
     workers = f"{counted(plan.workers, 'worker')} x {format_size(plan.worker_bytes)}"
-    numba = ", Numba" * (plan.compiler == "here" and plan.backend == "cuda")
+    numba = ", Numba" * plan.imports_numba
     compiling = f"; before that {format_size(plan.compiling_bytes)} to compile" if plan.compiling_bytes else ""
     processes = f"{plan.processes} processes, each " if plan.processes > 1 else ""
     return (
