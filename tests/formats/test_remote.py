@@ -1,6 +1,9 @@
 """Rasters over the network: which bytes are fetched, how many times a server is asked, and what is said when it fails."""
 
+import ctypes
 import io
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,3 +245,17 @@ def test_without_gdals_library_gdal_reads(server, cells, monkeypatch):
 def test_a_password_is_not_shown():
     assert remote.host_of("https://me:secret@a.org/b.tif") == "a.org"
     assert remote.host_of("/vsicurl?url=https%3A%2F%2Fa.org%2Fb.tif") == "a.org"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_is_rasterios_gdal_that_asks():
+    """Others have no credentials and options of ``rasterio.Env``."""
+    pytest.importorskip("pyogrio")
+    remote._gdal.cache_clear()
+    address = ctypes.cast(remote._gdal().VSIFOpenL, ctypes.c_void_p).value
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(number, 16) for number in line.split()[0].split("-"))
+        if first <= address < last:
+            assert "rasterio" in line
+            return
+    pytest.fail("no library holds it")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tilejit.errors import CodecError
-from tilejit.formats.gdal.library import Environment, libraries, load_rasterio, speechless
+from tilejit.formats.gdal.library import Environment, load_rasterio, speechless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,12 +80,16 @@ def with_requests(environment: Environment, name: str) -> Environment:
 
 @functools.cache
 def _gdal() -> ctypes.CDLL | None:
-    """The GDAL that rasterio has loaded; None where it is in no shared library of that name."""
+    """The GDAL that rasterio has loaded; None where its functions are not told.
+
+    It is found through a module of rasterio's, which is linked to it: pyogrio and others bring a GDAL of their own.
+    """
     load_rasterio()
-    files = libraries("libgdal")
-    if not files:
+    import rasterio._base
+
+    library, place, text = ctypes.CDLL(rasterio._base.__file__), ctypes.c_void_p, ctypes.c_char_p  # noqa: SLF001
+    if not hasattr(library, "VSIFReadMultiRangeL"):
         return None
-    library, place, text = ctypes.CDLL(min(files)), ctypes.c_void_p, ctypes.c_char_p
     for name, result, *arguments in (
         ("VSIFOpenL", place, text, text),
         ("VSIFCloseL", ctypes.c_int, place),
