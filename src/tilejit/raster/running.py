@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -48,21 +48,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@runtime_checkable
-class LazyRaster(Protocol):
-    """What a run takes of a `tilejit.Raster`."""
+class LazyRaster:
+    """What a run takes of a `tilejit.Raster`, which is one.
 
-    @property
-    def grid(self) -> Grid:
-        """Where its cells lie."""
+    A class and no protocol: to ask whether something has a label would compose what it computes.
+    """
 
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """What its bands are made of."""
+    __slots__ = ()
+
+    grid: Grid
+    """Where its cells lie."""
+    bands: tuple[Band, ...]
+    """What its bands are made of."""
 
     @property
     def label(self) -> str:
         """What messages call it."""
+        raise NotImplementedError
 
 
 def plan_job(raster: LazyRaster, path: str | os.PathLike[str] | None, options: RunOptions) -> Job:
