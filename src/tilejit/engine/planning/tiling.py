@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from math import ceil, lcm, prod
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from tilejit.sizes import format_size
 from tilejit.system.limits import memory_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tilejit.engine.planning.plan import Plan
 
@@ -50,14 +50,12 @@ def fitting_plan(
     if tile:
         plans = [replace(plan, tile=_asked(tile, output_blocks, plan))]
     else:
-        plans = _by_preference(plan, output_blocks, _most_pixels(plan, is_slow=is_slow))
-    # As a last resort each tile decodes the blocks that it cuts: the larger it is, the fewer do.
-    plans += [replace(p, is_shared=False) for p in sorted(plans, key=lambda p: prod(p.tile), reverse=True)]
+        plans = _all_shapes(plan, output_blocks, _most_pixels(plan, is_slow=is_slow))
     bound, given = _bound(plan)
-    for chosen in plans:
+    for chosen in chain(_by_preference(plans), _cutting_blocks(plans)):
         if bound is None or chosen.memory <= bound:
             return chosen
-    smallest = min(plans, key=lambda p: p.memory)
+    smallest = min(chain(plans, _cutting_blocks(plans)), key=lambda p: p.memory)
     raise MemoryLimitError(
         f"{_outputs(plan)}: needs at least {format_size(smallest.memory)} of memory, and {given}\n{smallest}\n"
         f"give more with memory=, fewer workers=, or read smaller windows"
@@ -72,14 +70,23 @@ def _bound(plan: Plan) -> tuple[int | None, str]:
     return (None, "") if free is None else (free.value, f"{format_size(free.value)} are left by {free.name}")
 
 
-def _by_preference(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[Plan]:
-    """Plans of all shapes of tiles: those that are thrifty, whole blocks before parts; then by what they take."""
-    shapes = _whole_blocks(plan, output_blocks, pixels), _part_blocks(plan, output_blocks, pixels)
-    plans = [replace(plan, tile=tile) for tile in dict.fromkeys((*shapes[0], *shapes[1]))]
+def _all_shapes(plan: Plan, output_blocks: Sequence[tuple[int, int]], pixels: int) -> list[Plan]:
+    """Plans of all shapes of tiles, whole blocks before parts."""
+    whole, parts = _whole_blocks(plan, output_blocks, pixels), _part_blocks(plan, output_blocks, pixels)
+    return [replace(plan, tile=tile) for tile in dict.fromkeys((*whole, *parts))]
+
+
+def _by_preference(plans: Sequence[Plan]) -> Iterator[Plan]:
+    """Those that decode each block once: thrifty ones in their order, then all by what they take; then the others."""
     once = [p for p in plans if all(p.shares(read) for read, _ in p.alike)]
-    thrifty = [p for p in once if p.buffer_bytes <= BUFFER_BYTES]
-    often = [p for p in plans if not all(p.shares(read) for read, _ in p.alike)]
-    return [*thrifty, *sorted(once, key=lambda p: p.memory), *often]
+    yield from (p for p in once if p.buffer_bytes <= BUFFER_BYTES)
+    yield from sorted(once, key=lambda p: p.memory)
+    yield from (p for p in plans if not all(p.shares(read) for read, _ in p.alike))
+
+
+def _cutting_blocks(plans: Iterable[Plan]) -> Iterator[Plan]:
+    """As a last resort each tile decodes the blocks that it cuts: the larger it is, the fewer do."""
+    return (replace(p, is_shared=False) for p in sorted(plans, key=lambda p: prod(p.tile), reverse=True))
 
 
 def _outputs(plan: Plan) -> str:
