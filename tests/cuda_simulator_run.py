@@ -18,7 +18,7 @@ import tilejit as tj
 from oracles import SINGLE, punched
 from tilejit.backends import cuda, get_backend
 
-SHAPE = (11, 15)
+SHAPE = (8, 12)
 # Each thread of a block is one of Python's here: small blocks leave few idle, and there are several both ways.
 cuda.BLOCK = (8, 4)
 
