@@ -379,6 +379,21 @@ def test_sweeps_of_another_run_are_not_gone_on_with(tmp_path, monkeypatch):
     assert left_in(tmp_path) == []
 
 
+def test_sweeps_that_no_run_has_written_are_named(tmp_path, monkeypatch):
+    marker, mask = files(tmp_path, **dict(zip(("marker", "mask"), terrain(6, (40, 60)), strict=True)))
+    options = {"resume": True, "profile": {"blockxsize": 16, "blockysize": 16}, "tile": (16, 16), "workers": 1}
+    lazy = tj.iterate(geodesic_dilation, marker, mask)
+    with monkeypatch.context() as patched:
+        failing(patched, 60, ended)
+        with pytest.raises(SinkError, match="ended"):
+            lazy.save(tmp_path / "out.tif", **options)
+    (noted,) = tmp_path.glob(".*/0/sweeps.json")
+    for text in ("{", '{"number": 3}'):
+        noted.write_text(text)
+        with pytest.raises(PlanError, match=r"sweeps\.json: is not as a run wrote it: delete .*passes"):
+            lazy.save(tmp_path / "out.tif", **options)
+
+
 def test_a_run_that_goes_on_keeps_the_end_of_the_iteration(tmp_path, monkeypatch):
     marker, mask = files(tmp_path, **dict(zip(("marker", "mask"), terrain(6, (40, 60)), strict=True)))
     options = {"resume": True, "profile": {"blockxsize": 16, "blockysize": 16}, "tile": (16, 16)}

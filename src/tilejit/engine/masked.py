@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.formats.cells import nodata_key
-from tilejit.formats.source import check_request, kept_blocks, make_ready, storage_of
+from tilejit.formats.source import blank_of, check_request, kept_blocks, make_ready, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class MaskedSource:
             told,
             reader=f"masked by {label}, {told.reader}",
             identity=f"{told.identity} {'outside' if invert else 'inside'} {digest.hexdigest()}",
-            tags=replace(told.tags, bands=tuple(replace(t, tags=t.without_statistics()) for t in told.tags.bands)),
+            tags=replace(told.tags, bands=tuple(tags.without_statistics() for tags in told.tags.bands)),
         )
         return cls(source, zones, invert, label, tuple(map(_masked_band, source.bands)), made)
 
@@ -80,7 +80,7 @@ class MaskedSource:
         if not outside.all():
             self.source.read(bands, window, out, valid)
         for k, band in enumerate(bands):
-            out[k][outside] = np.nan if out.dtype.kind == "f" else _blank(self.bands[band - 1])
+            out[k][outside] = blank_of(self.bands[band - 1], out.dtype)
             if valid is not None:
                 valid[k][outside] = 0
 
@@ -110,8 +110,3 @@ def _masked_band(band: BandInfo) -> BandInfo:
     """What is known of it then: integers without a nodata value have a mask."""
     is_apart = band.dtype.kind != "f" and nodata_key(band.dtype, band.nodata) is None
     return replace(band, has_mask=band.has_mask or is_apart)
-
-
-def _blank(band: BandInfo) -> Any:
-    key = nodata_key(band.dtype, band.nodata)
-    return 0 if key is None else key

@@ -17,7 +17,7 @@ import numpy as np
 
 from tilejit.engine.planning.iterations import repeat_of, stores_of
 from tilejit.engine.planning.planner import Job, awaited, bound
-from tilejit.errors import IterationLimitError, SinkError
+from tilejit.errors import IterationLimitError, PlanError, SinkError
 from tilejit.formats.publishing import remove_folder, sweep, sync_path
 from tilejit.formats.target import require_own, temporary_of
 from tilejit.formats.tile_store import TileStore, TileStoreSink
@@ -207,7 +207,10 @@ def _sweeps_in(folder: Path, journal: Journal | None) -> _Sweeps | None:
     """The sweeps that an earlier run has done of this iteration."""
     if journal is None or not journal.goes_on or not (folder / _SWEEPS).exists():
         return None
-    sweeps = _Sweeps(**json.loads((folder / _SWEEPS).read_bytes()))
+    try:
+        sweeps = _Sweeps(**json.loads((folder / _SWEEPS).read_bytes()))
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"{folder / _SWEEPS}: is not as a run wrote it: delete {folder} to begin anew") from error
     return sweeps if sweeps.run == journal.identity else None
 
 

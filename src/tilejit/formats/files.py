@@ -155,9 +155,9 @@ class BandTags:
         """Whether values are others than the cells."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
-    def without_statistics(self) -> dict[str, str]:
-        """Its tags that hold of the cells whatever these are."""
-        return {name: value for name, value in self.tags.items() if not name.startswith("STATISTICS_")}
+    def without_statistics(self) -> BandTags:
+        """What of it holds whatever the cells are."""
+        return replace(self, tags={k: value for k, value in self.tags.items() if not k.startswith("STATISTICS_")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _band(dataset: Any, index: int, interpretation: Any, scale: float, offset: f
     colour = interpretation.name
     table = _table(dataset.colormap(index)) if colour == "palette" else None
     said = BandTags(dataset.tags(index), scale, offset, None if colour in _CODED else colour, table)
-    return replace(said, tags=said.without_statistics()) if "STATISTICS_APPROXIMATE" in said.tags else said
+    return said.without_statistics() if "STATISTICS_APPROXIMATE" in said.tags else said
 
 
 def _table(colours: Mapping[int, Colour]) -> Mapping[int, Colour] | None:

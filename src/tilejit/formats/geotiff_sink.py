@@ -13,13 +13,20 @@ import numpy as np
 
 from tilejit.errors import SinkError
 from tilejit.formats.append_file import AppendFile, CachedAppendFile, open_append_file
-from tilejit.formats.gdal.creation_options import block_of, default_options, is_auto, is_sparse, level_of
+from tilejit.formats.gdal.creation_options import (
+    COG,
+    RESAMPLING,
+    block_of,
+    default_options,
+    is_auto,
+    is_sparse,
+    level_of,
+    without_overviews,
+)
 from tilejit.formats.gdal.library import load_rasterio, quiet
 from tilejit.formats.gdal.new_file import close_dataset, create_dataset
 from tilejit.formats.geotiff.block_writer import BlockEncoder, BlockWriter, SharedAppendFile, open_blocks
 from tilejit.formats.geotiff.blocks import BlockGrid
-from tilejit.formats.geotiff.cog import is_cog, make_cog
-from tilejit.formats.geotiff.overviews import COG, RESAMPLING, without_overviews
 from tilejit.formats.geotiff.tiff_directory import read_skeleton
 from tilejit.formats.output import OutputFile, checked_geotiff
 from tilejit.formats.output_sink import OutputSink, OutputWriter, never_written
@@ -28,6 +35,7 @@ from tilejit.system.identity import FileIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -93,6 +101,13 @@ def writer_of(options: Mapping[str, str]) -> str:
     return WRITTEN_DIRECTLY if hasattr(os, "pwrite") else "through GDAL: this system has no pwrite"
 
 
+def _cog() -> ModuleType:
+    """What makes a COG, which few files are."""
+    from tilejit.formats.geotiff import cog
+
+    return cog
+
+
 class BlockSink(OutputSink):
     """A GeoTIFF that is written block by block.
 
@@ -124,7 +139,7 @@ class BlockSink(OutputSink):
         if dataset is not None:
             close_dataset(dataset)
             file.settle()
-        self._is_cog = file.kept and bool(self._overviews) and is_cog(file.temporary)
+        self._is_cog = file.kept and bool(self._overviews) and _cog().is_cog(file.temporary)
         """Whether an earlier run has made the COG, of all blocks, and ended before it was named."""
         self._skeleton = skeleton = read_skeleton(file.temporary, level_of(file.options))
         samples = skeleton.codec.samples
@@ -208,7 +223,7 @@ class BlockSink(OutputSink):
         self._open_file().finish()
         self._skeleton.enter(self._open_file().descriptor, self._offsets, self._counts)
         if self._overviews:
-            make_cog(self._file, self._overviews, self._threads)
+            _cog().make_cog(self._file, self._overviews, self._threads)
 
     def _open_file(self) -> AppendFile:
         if self._appended is None:

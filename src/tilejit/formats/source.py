@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tilejit.errors import ReadError
-from tilejit.formats.cells import chunks, convert
+from tilejit.formats.cells import chunks, convert, nodata_key
 from tilejit.formats.files import FileTags
 
 if TYPE_CHECKING:
@@ -128,6 +128,14 @@ def kept_blocks(storage: SourceStorage) -> int:
     """How many decoded blocks each thread keeps where windows follow no blocks: where rasters are warped, or joined."""
     run = 0 if storage.decoding is None else storage.decoding.run_bytes
     return max(4, min(64, _KEPT_BYTES // run)) if run else 0
+
+
+def blank_of(band: BandInfo, dtype: np.dtype[Any]) -> Any:
+    """What a cell of a type holds where a band has no data: NaN, the nodata value, or 0 where flags alone tell."""
+    if dtype.kind == "f":
+        return np.nan
+    key = nodata_key(band.dtype, band.nodata)
+    return 0 if key is None else key
 
 
 def made_of(source: Source) -> tuple[Source, tuple[Callable[[Source], Source], ...]]:
@@ -279,7 +287,7 @@ def _values_of(band: BandInfo) -> BandInfo:
 
 def _tags_of_values(tags: BandTags) -> BandTags:
     """Without what is said of counts: statistics, the scale, and the colour of each count."""
-    return replace(tags, tags=tags.without_statistics(), scale=1.0, offset=0.0, table=None)
+    return replace(tags.without_statistics(), scale=1.0, offset=0.0, table=None)
 
 
 def _apply(cells: NDArray[Any], scale: float, offset: float) -> None:

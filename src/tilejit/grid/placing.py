@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from tilejit.errors import GridMismatchError, ParameterError
 from tilejit.grid.names import crs_name, same_crs_name
+from tilejit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,12 +81,7 @@ class Placing:
             >>> grid.shape, grid.bounds
             ((6, 10), Bounds(left=0.0, bottom=0.0, right=100.0, top=60.0))
         """
-        left, bottom, right, top = map(float, bounds)
-        if not (left < right and bottom < top and all(map(math.isfinite, (left, bottom, right, top)))):
-            raise ParameterError(
-                f"bounds={tuple(bounds)} hold nothing: they are left, bottom, right, top, with left below right and "
-                "bottom below top"
-            )
+        left, bottom, right, top = _checked(bounds)
         if (resolution is None) == (shape is None):
             raise ParameterError("a grid of bounds needs resolution=, or shape= for rows and columns, and not both")
         if shape is not None:
@@ -118,6 +114,23 @@ class Placing:
         corners = [(col, row) for col in (0, self.width) for row in (0, self.height)]
         x, y = [a * col + b * row + c for col, row in corners], [d * col + e * row + f for col, row in corners]
         return Bounds(min(x), min(y), max(x), max(y))
+
+    def sides_of(self, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """Returns between which rows and columns bounds in its CRS lie: first and last row, first and last column.
+
+        Raises:
+            ParameterError: The bounds are empty.
+
+        Example:
+            >>> import tilejit as tj
+            >>> tj.Grid(2, 3, (10.0, 0.0, 100.0, 0.0, -10.0, 50.0)).sides_of((105, 30, 120, 60))
+            (-1.0, 2.0, 0.5, 2.0)
+        """
+        left, bottom, right, top = _checked(bounds)
+        a, b, c, d, e, f = self.transform
+        corners, whole = [(x - c, y - f) for x in (left, right) for y in (bottom, top)], a * e - b * d
+        cols, rows = [(e * x - b * y) / whole for x, y in corners], [(a * y - d * x) / whole for x, y in corners]
+        return min(rows), max(rows), min(cols), max(cols)
 
     @property
     def resolution(self) -> tuple[float, float]:
@@ -256,6 +269,33 @@ class Placing:
                 f"Grid.from_bounds(…, aligned=True) makes grids that do\n  {self}\n  {other}"
             )
         return round(row), round(col)
+
+
+def cells_between(sides: tuple[float, float, float, float], *, inside: bool = False) -> Window:
+    """Returns the cells that rows and columns touch, or those that lie within them; one at least.
+
+    Args:
+        sides: First and last row, first and last column; see `Grid.sides_of`.
+        inside: Whether cells must lie within.
+
+    Example:
+        >>> print(cells_between((-1.0, 2.0, 0.5, 2.0)), "and", cells_between((-1.0, 2.0, 0.5, 2.0), inside=True))
+        rows -1:2, cols 0:2 and rows -1:2, cols 1:2
+    """
+    begin, end, slack = (math.ceil, math.floor, -_SLACK) if inside else (math.floor, math.ceil, _SLACK)
+    top, left = (begin(side + slack) for side in (sides[0], sides[2]))
+    bottom, right = (end(side - slack) for side in (sides[1], sides[3]))
+    return Window(top, left, max(1, bottom - top), max(1, right - left))
+
+
+def _checked(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, bottom, right, top = map(float, bounds)
+    if not (left < right and bottom < top and all(map(math.isfinite, (left, bottom, right, top)))):
+        raise ParameterError(
+            f"bounds={tuple(bounds)} hold nothing: they are left, bottom, right, top, with left below right and "
+            "bottom below top"
+        )
+    return left, bottom, right, top
 
 
 def _sides(resolution: Any) -> tuple[float, float]:

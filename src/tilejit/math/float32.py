@@ -2,9 +2,9 @@
 
 Every function is a straight line of float32 and int32 operations: no `if`, no loop, no table, no call to
 libm, so a loop over pixels becomes packed SIMD code, and plain Python on `np.float32` scalars gives the same
-bits as Numba does.
+bits as compiled code.
 
-Rules that keep it so (the code generator pastes this text into `numba.njit(error_model="numpy")` functions):
+Rules that keep it so (the code generator pastes this text into modules, which Numba compiles for GPUs):
 every constant is a typed module-level name, because Numba types `2 * x` as float64; integers go back through
 `np.int32`, because Numba widens their sums to int64; no fast-math, which would undo the roundings; a NaN made
 here is always the one constant `NAN`, because LLVM does not define the sign and payload of a computed NaN.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 from operator import and_, or_
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tilejit.errors import ParameterError
-from tilejit.grid import Grid
+from tilejit.grid import Grid, cells_between
 from tilejit.raster.making import open_raster
 from tilejit.raster.raster import Raster
 from tilejit.raster.warping import grid_wanted
@@ -71,15 +68,5 @@ def _common_grid(grids: list[Grid], to: Any) -> Grid:
 
 def _on_lines_of(first: Grid, grid: Grid, *, inside: bool) -> Grid:
     """The cells, counted on from those of a grid, that lie within another's bounds, or that cover these."""
-    bounds = np.array(grid.bounds if first.crs is None else grid.to_crs(first.crs).bounds)
-    a, b, c, d, e, f = first.transform
-    corners = [(bounds[k], bounds[m]) for k in (0, 2) for m in (1, 3)]
-    determinant = a * e - b * d
-    cols = [(e * (x - c) - b * (y - f)) / determinant for x, y in corners]
-    rows = [(a * (y - f) - d * (x - c)) / determinant for x, y in corners]
-    lower, upper = (np.ceil, np.floor) if inside else (np.floor, np.ceil)
-    slack = -1e-6 if inside else 1e-6
-    top, left = int(lower(min(rows) + slack)), int(lower(min(cols) + slack))
-    height, width = int(upper(max(rows) - slack)) - top, int(upper(max(cols) - slack)) - left
-    transform = (a, b, c + a * left + b * top, d, e, f + d * left + e * top)
-    return replace(first, height=max(1, height), width=max(1, width), transform=transform)
+    bounds = grid.bounds if first.crs is None else grid.to_crs(first.crs).bounds
+    return first.part(cells_between(first.sides_of(bounds), inside=inside))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tilejit.engine.planning.graph import Band, Reduced, SourceBand
+from tilejit.engine.planning.graph import Reduced, SourceBand
 from tilejit.errors import GridMismatchError, ParameterError
 from tilejit.formats.source import ScaledSource
-from tilejit.grid import Grid, crs_name, same_crs_name
+from tilejit.grid import Grid, cells_between, crs_name, same_crs_name
 from tilejit.raster.options import RunOptions
+from tilejit.raster.running import LazyRaster
 from tilejit.raster.statistics import run_reduced
 from tilejit.sizes import counted
 from tilejit.window import Window
@@ -22,22 +22,15 @@ if TYPE_CHECKING:
 
     from tilejit.engine.polygons import PolygonZones
     from tilejit.formats.source import Source
-    from tilejit.times import Dates
 
-_SLACK = 1e-6
-"""The part of a cell by which bounds may reach into it and not be taken to touch it: what arithmetic rounds."""
 _EDGE_POINTS = 33
 """Points of each edge by which bounds are found in another CRS."""
 
 
-class Cutting:
+class Cutting(LazyRaster):
     """What a Raster does to be smaller."""
 
     __slots__ = ()
-
-    grid: Grid
-    bands: tuple[Band, ...]
-    dates: Dates | None
 
     def mask(
         self, geometry: Any, *, invert: bool = False, all_touched: bool = False, crop: bool = False,
@@ -91,7 +84,7 @@ class Cutting:
         """
         from tilejit.engine.extent import Extent
 
-        label = _label(self)
+        label = self.label
         reduced = Reduced(self.grid, self.bands, Extent("extent", self.grid.flips))
         window = run_reduced([reduced], label, RunOptions(progress=False))[0]
         if window is None:
@@ -145,11 +138,6 @@ def is_place(given: Any) -> bool:
     return is_vector(given)
 
 
-def _label(raster: Any) -> str:
-    label: str = raster.label
-    return label
-
-
 def _through(raster: Any, make: Callable[[Source], Source]) -> Any:
     """A raster whose bands are read through what is made of each of their sources, once."""
     from tilejit.engine.computed import read_bands
@@ -196,24 +184,12 @@ def _window_of(grid: Grid, place: Grid) -> Window:
 
 def _window_within(grid: Grid, bounds: tuple[float, ...]) -> Window:
     """The cells of a grid that bounds touch, in its own CRS."""
-    left, bottom, right, top = bounds
-    if not (all(map(math.isfinite, bounds)) and left < right and bottom < top):
-        raise ParameterError(
-            f"bounds={tuple(bounds)} hold nothing: they are left, bottom, right, top, with left below right and "
-            "bottom below top"
-        )
-    a, b, c, d, e, f = grid.transform
-    corners, whole = [(x - c, y - f) for x in (left, right) for y in (bottom, top)], a * e - b * d
-    cols, rows = [(e * x - b * y) / whole for x, y in corners], [(a * y - d * x) / whole for x, y in corners]
-    return _window_between(grid, (min(rows), max(rows), min(cols), max(cols)), f"bounds {tuple(bounds)}")
+    return _window_between(grid, grid.sides_of(bounds), f"bounds {tuple(bounds)}")  # type: ignore[arg-type] # four
 
 
 def _window_between(grid: Grid, sides: tuple[float, float, float, float], what: str) -> Window:
     """The cells that rows and columns touch."""
-    top, left = (math.floor(side + _SLACK) for side in (sides[0], sides[2]))
-    bottom, right = (math.ceil(side - _SLACK) for side in (sides[1], sides[3]))
-    touched = Window(top, left, max(bottom - top, 1), max(right - left, 1))
-    window = touched.intersection(Window(0, 0, *grid.shape))
+    window = cells_between(sides).intersection(Window(0, 0, *grid.shape))
     if window.is_empty:
         raise _nowhere(grid, what)
     return window

@@ -20,6 +20,7 @@ from tilejit.formats.warping.lattice import BLOCK
 from tilejit.formats.warping.mapping import Mapping
 from tilejit.formats.warping.resampling import resampling_of
 from tilejit.formats.warping.warped_source import WarpedSource
+from tilejit.grid import cells_between
 from tilejit.raster.making import open_raster
 from tilejit.raster.raster import Raster
 from tilejit.raster.warping import check_place, default_resampling, grid_wanted
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _EDGE = 33  # places along each side of a raster by which its bounds are found on another grid
 _MARGIN = 2  # cells beyond, which an area's share may reach into
-_SLACK = 1e-6  # the part of a cell that a bound may reach into it and not count: what arithmetic rounds
 
 
 def mosaic(rasters: Iterable[Any], method: str = "first", *, grid: Any = None, resampling: str | None = None) -> Raster:
@@ -199,6 +199,4 @@ def _on_lines_of(first: Grid, raster: Raster) -> Grid:
     place = first.offset_of(raster.grid)
     if place is not None:
         return first.part(Window(*place, *raster.grid.shape))
-    top, bottom, left, right = _sides(raster.grid, first)
-    row, col = (math.floor(side + _SLACK) for side in (top, left))
-    return first.part(Window(row, col, *(max(1, math.ceil(b - _SLACK) - a) for a, b in ((row, bottom), (col, right)))))
+    return first.part(cells_between(_sides(raster.grid, first)))

@@ -57,7 +57,8 @@ class Operators:
         Args:
             digits: How many decimals; negative ones round to tens, hundreds.
         """
-        return self._made("rounded_to", digits)
+        made: Self = _arithmetic().rounded_to(self, digits)
+        return made
 
     def where(self, condition: Operand, other: Operand = None) -> Self:
         """Returns its cells where a condition holds, and another value elsewhere.
@@ -73,7 +74,8 @@ class Operators:
             >>> dem.where(dem > 0, 0).compute(), dem.where(dem > 0).compute()
             (array([[[0, 3]]], dtype=int16), array([[[-32768,      3]]], dtype=int16))
         """
-        return self._made("masked", condition, other)
+        made: Self = _arithmetic().masked(self, condition, other)
+        return made
 
     def clip(self, low: Operand = None, high: Operand = None) -> Self:
         """Returns its cells, held between two bounds; or, of one place, the cells that lie there.
@@ -119,7 +121,8 @@ class Operators:
             >>> (tj.from_array(np.float32([[0.5, -1.2]])) * 10).astype("int16").compute()
             array([[[  5, -12]]], dtype=int16)
         """
-        return self._made("cast", dtype)
+        made: Self = _arithmetic().cast(self, dtype)
+        return made
 
     def fillna(self, value: Operand) -> Self:
         """Returns its cells, with another value where they hold no data.
@@ -133,7 +136,8 @@ class Operators:
             >>> tj.from_array(np.uint8([[7, 255]]), nodata=255).fillna(0).compute()
             array([[[7, 0]]], dtype=uint8)
         """
-        return self._made("filled_with", value)
+        made: Self = _arithmetic().filled_with(self, value)
+        return made
 
     def isnull(self) -> Self:
         """Returns where it holds no data, as truth values.
@@ -144,15 +148,12 @@ class Operators:
             >>> tj.from_array(np.float32([[7, np.nan]])).isnull().compute()
             array([[[0, 1]]], dtype=uint8)
         """
-        return self._made("without_data")
+        made: Self = _arithmetic().without_data(self)
+        return made
 
     def notnull(self) -> Self:
         """Returns where it holds data, as truth values."""
         return ~self.isnull()
-
-    def _made(self, function: str, *values: Any) -> Self:
-        made: Self = getattr(_arithmetic(), function)(self, *values)
-        return made
 
     def _of(self, name: str, *operands: Operand) -> Self:
         """What an operator makes; of what is no operand the other side's class may know."""

@@ -21,8 +21,8 @@ from tilejit.engine.planning.graph import Band, ResultBand, SourceBand, applicat
 from tilejit.engine.planning.planner import Settings
 from tilejit.errors import ParameterError, SinkError
 from tilejit.formats.files import BandTags, FileTags
+from tilejit.formats.gdal.creation_options import COG
 from tilejit.formats.gdal.new_file import needs_side_file
-from tilejit.formats.geotiff.overviews import COG
 from tilejit.formats.registry import format_of, storage_at
 from tilejit.formats.sink import OutputProfile, Stacked, Storage
 from tilejit.formats.source import storage_of
@@ -251,7 +251,7 @@ def _band_tags(band: Band, position: int, write: Write) -> BandTags:
     tags = known[band.info.index - 1]
     # A TIFF has one table, for its first band, with at most an alpha band beside it.
     has_table = position == 0 and len(write.planes) <= 2 and write.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)}
-    kept = tags if _is_unchanged(band, write) else replace(tags, tags=tags.without_statistics())
+    kept = tags if _is_unchanged(band, write) else tags.without_statistics()
     return kept if has_table else replace(kept, table=None)
 
 

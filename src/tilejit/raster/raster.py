@@ -15,7 +15,7 @@ from tilejit.formats.source import Source, storage_of
 from tilejit.raster.cutting import Cutting
 from tilejit.raster.operators import Operators
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import LazyRaster, plan_job, read_window, save_outputs, warned
+from tilejit.raster.running import plan_job, read_window, save_outputs, warned
 from tilejit.raster.statistics import Statistics
 from tilejit.raster.warping import Warping
 from tilejit.sizes import counted
@@ -40,7 +40,7 @@ _MOST_NAMES = 3  # files that messages name one by one
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Raster(Statistics, Operators, Warping, LazyRaster, Cutting):
+class Raster(Statistics, Operators, Warping, Cutting):
     """A grid and a promise: bands that are read and computed when they are asked for.
 
     Make one with `tilejit.open`, or by calling a kernel with Rasters.

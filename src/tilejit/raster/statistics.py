@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, overload
 from tilejit.engine.executors import opened
 from tilejit.engine.pipeline.report import progress_bar
 from tilejit.engine.pipeline.run import run_job
-from tilejit.engine.planning.graph import Band, Reduced, Statistic
+from tilejit.engine.planning.graph import Reduced, Statistic
 from tilejit.engine.planning.planner import make_job, request_of
 from tilejit.errors import ParameterError
 from tilejit.raster.options import RunOptions
-from tilejit.raster.running import warned, warning_of
+from tilejit.raster.running import LazyRaster, warned, warning_of
 from tilejit.system.signals import ends_heard
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tilejit.engine.planning.plan import Plan
     from tilejit.engine.reductions import Reduction
-    from tilejit.grid import Grid
 
 
 def run_reduced(reduced: Sequence[Reduced], label: str, options: RunOptions) -> tuple[Any, ...]:
@@ -79,13 +78,10 @@ class LazyHistogram:
         return f"histogram of {self.reduced.bands[0].label}"
 
 
-class Statistics:
+class Statistics(LazyRaster):
     """What a Raster of one band tells of its valid cells; each is a `LazyNumber`."""
 
     __slots__ = ()
-
-    grid: Grid
-    bands: tuple[Band, ...]
 
     def count(self) -> LazyNumber:
         """Returns how many cells hold data."""

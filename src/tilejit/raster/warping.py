@@ -5,26 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from tilejit.engine.planning.graph import Band, SourceBand
+from tilejit.engine.planning.graph import SourceBand
 from tilejit.errors import ParameterError
 from tilejit.formats.source import ScaledSource, Source, storage_of
 from tilejit.grid import Grid
+from tilejit.raster.running import LazyRaster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilejit.formats.warping.resampling import Resampling
-    from tilejit.times import Dates
 
 
-class Warping:
+class Warping(LazyRaster):
     """What a Raster does to lie on another grid."""
 
     __slots__ = ()
-
-    grid: Grid
-    bands: tuple[Band, ...]
-    dates: Dates | None
 
     def to(self, grid: Any, *, resampling: str | None = None) -> Self:
         """Returns it on another grid: its cells are made there when they are read.

@@ -1,4 +1,4 @@
-"""A form as a Python module for Numba on the CPU: the loops around a body, over the pixels of rows and strips of rows.
+"""A form as a Python module for the CPU: the loops around a body, over the pixels of rows and strips of rows.
 
 Rules, each measured (docs/performance.md): bodies are inlined by force and compiled with NumPy's error model, arrays
 are C-contiguous with loops from 0, literals are typed, and no fast-math flag is on, so that vector code and its scalar

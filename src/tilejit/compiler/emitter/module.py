@@ -261,7 +261,7 @@ class _Speller(ast.NodeTransformer):
         return ast.parse(text, mode="eval").body
 
     def _cast(self, kind: Kind, dtype: np.dtype) -> str:
-        """What makes a value of the body of a cell; nothing where it is one, for Numba takes its time over each."""
+        """What makes a value of the body of a cell; nothing where it is one."""
         wanted = self.float_name if kind is Kind.FLOAT else "i64"
         return "" if _CONVERSIONS.get(dtype.name) == wanted else wanted
 

@@ -1,1 +1,1 @@
-"""Generated modules and the machine code that Numba made of them: kept on disk, loaded, called without the GIL."""
+"""Generated modules as machine code: made by LLVM, kept on disk, loaded, and called without the GIL."""

@@ -19,7 +19,7 @@ Call = Callable[[Sequence[Any]], int]
 """Calls a function without the GIL, with arguments of the types that it was loaded for; 0 where it returns nothing."""
 
 OPTIONS = '"error_model": "numpy"'
-"""What functions of generated modules have under ``njit``, as text: a quotient by 0 is infinite, as NumPy's."""
+"""What generated modules say of each function, as text, in Numba's words: a quotient by 0 is infinite, as NumPy's."""
 
 llvm_at_work = lock_that_forks_await()
 """Held while LLVM loads or compiles here: locks of its own that another thread had would never be free in a fork."""

@@ -1,7 +1,7 @@
 """Functions of generated modules, compiled: found by the types that they are called with, called without the GIL.
 
 Machine code is kept on disk as LLVM made it, and loaded through llvmlite: ten milliseconds, of which most is importing
-llvmlite. Numba takes a third of a second to import, and another tenth to find a function in its cache.
+llvmlite.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Lower = Callable[[Scope, ast.expr], Value]
 
 MOST_BYTES = 10**6
-"""What Numba puts into machine code; it holds a larger array by its address, which another process has not."""
+"""Bytes of a table that stand in machine code; what is larger is read as rasters are."""
 
 
 def lower_table(scope: Scope, node: ast.Subscript, lower: Lower) -> Value | None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LIMIT = 640
 """Statements that a written-out loop may come to: an 11x11 window of three statements a cell, with room."""
 LIMIT_IN_ROWS = 32
-"""The same where a row of pixels can go through the loop together, for Numba takes its time by statement: the rows of a
-window, each written out."""
+"""The same where a row of pixels can go through the loop together, for each statement takes time to compile: the rows
+of a window, each written out."""
 
 
 def unroll(tree: ast.FunctionDef, names: Names, literals: Mapping[str, int],

@@ -14,6 +14,9 @@ from tilejit.formats.gdal.library import cause_of, load_rasterio, messages, quie
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+COG, RESAMPLING = "COG", "OVERVIEW_RESAMPLING"
+"""Options that are tilejit's own among a GeoTIFF's: whether it is cloud-optimised, and how overviews are made."""
+_WAYS = ("AVERAGE", "MODE", "NEAREST")
 _BLOCK = 512
 _STRIP_CELLS = 1 << 18  # of a strip, as many as of a tile: GDAL's own hold 8 KB, which is thousands of blocks
 
@@ -199,3 +202,27 @@ def _try_options(options: tuple[tuple[str, str], ...], complaint: str, dtype: np
         raise SinkError(f"{complaint}: {cause_of(error)}") from error
     if warned:
         raise SinkError(f"{complaint}: {'; '.join(warned)}")
+
+
+def without_overviews(options: Mapping[str, str], dtype: np.dtype[Any], count: int) -> tuple[dict[str, str], str]:
+    """The options that are GDAL's, and how overviews are made; "" where there are none.
+
+    A COG's bands lie together unless INTERLEAVE says otherwise, as its readers expect.
+
+    Example:
+        >>> without_overviews({"COG": "YES", "COMPRESS": "LZW"}, np.dtype(np.float32), 1)
+        ({'COMPRESS': 'LZW'}, 'AVERAGE')
+        >>> without_overviews({"COG": "YES"}, np.dtype(np.uint8), 3)
+        ({'INTERLEAVE': 'PIXEL'}, 'NEAREST')
+    """
+    plain = dict(options)
+    is_cog = plain.pop(COG, "NO") == "YES"
+    asked = plain.pop(RESAMPLING, None)
+    if not is_cog:
+        if asked is not None:
+            raise SinkError(f"{RESAMPLING}={asked} is of a file with overviews: give cog=True, or leave it out")
+        return plain, ""
+    way = (asked or ("AVERAGE" if dtype.kind == "f" else "NEAREST")).upper()
+    if way not in _WAYS:
+        raise SinkError(f"{RESAMPLING} is one of {', '.join(_WAYS)}, not {way}")
+    return ({"INTERLEAVE": "PIXEL"} if count > 1 else {}) | plain, way

@@ -73,20 +73,15 @@ def _hush_libtiff() -> None:
     Where a disk is full it prints a line for each block that GDAL tries to write: forty of them, for one fault. What
     GDAL brings inside of it, or has elsewhere than in a shared library of that name, goes on as it does.
     """
-    for path in libraries("libtiff"):
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:  # a system that does not say what is loaded
+        return
+    for path in {line.split(maxsplit=5)[-1] for line in lines if "/libtiff" in line and ".so" in line}:
         handler = getattr(ctypes.CDLL(path), "TIFFSetErrorHandler", None)
         if handler is not None:
             handler.argtypes, handler.restype = (ctypes.c_void_p,), ctypes.c_void_p
             handler(None)
-
-
-def libraries(name: str) -> set[str]:
-    """The files of the shared libraries of a name that this process has loaded; none where the system does not say."""
-    try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return set()
-    return {line.split(maxsplit=5)[-1] for line in lines if f"/{name}" in line and ".so" in line}
 
 
 _ITS_OWN = {"RASTERIO_ENV", "GTIFF_IMPLICIT_JPEG_OVR", "GDAL_DATA", "PROJ_DATA", "PROJ_LIB"}

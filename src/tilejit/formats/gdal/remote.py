@@ -212,7 +212,7 @@ class RemoteHandles:
                 pass
         handle: int | None = self._library.VSIFOpenL(self._file.name.encode(), b"rb")
         if not handle:
-            raise CodecError(f"{self._file.host} gives no such file now: {self._said() or 'check the name'}")
+            raise CodecError(f"{self._file.host} does not give the file now: {self._said() or 'check the name'}")
         return handle
 
     def _ask(self, pieces: Sequence[Piece]) -> str:

@@ -56,7 +56,7 @@ def is_cog(path: Path) -> bool:
 
 
 def make_cog(file: OutputFile, way: str, threads: int) -> None:
-    """Replace a complete plain file by a COG, with overviews made in a way of `overviews.without_overviews`."""
+    """Replace a complete plain file by a COG, with overviews made in a way of `without_overviews`."""
     plain, target = file.temporary, file.target
     shapes = level_shapes(file.profile.grid.shape, file.block)
     levels = [plain, *(temporary_of(target) for _ in shapes)]

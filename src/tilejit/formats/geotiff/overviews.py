@@ -12,17 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilejit.compiler.jit.native_function import NativeFunction
-from tilejit.errors import SinkError
 from tilejit.formats.geotiff.overview_loops import DOUBLE, FLOATS, NAN, NEVER, SINGLE, SMALL, VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-COG, RESAMPLING = "COG", "OVERVIEW_RESAMPLING"
-"""Options that are tilejit's own among a GeoTIFF's: whether it is cloud-optimised, and how overviews are made."""
-_WAYS = ("AVERAGE", "MODE", "NEAREST")
 _NEAR = 1e-8  # what GDAL takes for no part of a cell
 _LOOPS = Path(__file__).with_name("overview_loops.py")
 
@@ -30,30 +24,6 @@ _LOOPS = Path(__file__).with_name("overview_loops.py")
 def loop(name: str) -> NativeFunction:
     """A function of `tilejit.formats.geotiff.overview_loops` as machine code."""
     return NativeFunction.of_loops(_LOOPS, name)
-
-
-def without_overviews(options: Mapping[str, str], dtype: np.dtype[Any], count: int) -> tuple[dict[str, str], str]:
-    """The options that are GDAL's, and how overviews are made; "" where there are none.
-
-    A COG's bands lie together unless INTERLEAVE says otherwise, as its readers expect.
-
-    Example:
-        >>> without_overviews({"COG": "YES", "COMPRESS": "LZW"}, np.dtype(np.float32), 1)
-        ({'COMPRESS': 'LZW'}, 'AVERAGE')
-        >>> without_overviews({"COG": "YES"}, np.dtype(np.uint8), 3)
-        ({'INTERLEAVE': 'PIXEL'}, 'NEAREST')
-    """
-    plain = dict(options)
-    is_cog = plain.pop(COG, "NO") == "YES"
-    asked = plain.pop(RESAMPLING, None)
-    if not is_cog:
-        if asked is not None:
-            raise SinkError(f"{RESAMPLING}={asked} is of a file with overviews: give cog=True, or leave it out")
-        return plain, ""
-    way = (asked or ("AVERAGE" if dtype.kind == "f" else "NEAREST")).upper()
-    if way not in _WAYS:
-        raise SinkError(f"{RESAMPLING} is one of {', '.join(_WAYS)}, not {way}")
-    return ({"INTERLEAVE": "PIXEL"} if count > 1 else {}) | plain, way
 
 
 def level_shapes(shape: tuple[int, int], block: tuple[int, int]) -> list[tuple[int, int]]:

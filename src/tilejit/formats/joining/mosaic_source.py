@@ -14,7 +14,7 @@ from tilejit.formats.cells import convert, nodata_key
 from tilejit.formats.files import FileTags, check_unchanged, local_file, most
 from tilejit.formats.joining.live_pieces import THREAD_BYTES, LivePieces, blocks_of
 from tilejit.formats.registry import is_opened_by_name
-from tilejit.formats.source import BandInfo, Source, SourceStorage, check_request, storage_of
+from tilejit.formats.source import BandInfo, Source, SourceStorage, blank_of, check_request, storage_of
 from tilejit.sizes import counted
 from tilejit.system.identity import FileIdentity
 from tilejit.window import Window
@@ -104,7 +104,7 @@ class MosaicSource:
             found = self._filled(bands, window, near[:: -1 if self.method == "last" else 1], out)
         for k, band in enumerate(bands):
             if not found[k].all():
-                out[k][~found[k]] = np.nan if out.dtype.kind == "f" else _blank(self.bands[band - 1])
+                out[k][~found[k]] = blank_of(self.bands[band - 1], out.dtype)
         if valid is not None:
             np.copyto(valid, found)
 
@@ -241,11 +241,6 @@ def _holes(found: Flags, window: Window, part: Window) -> Window:
     return Window(part.row_off + top, part.col_off + first, bottom - top, last - first)
 
 
-def _blank(band: BandInfo) -> Any:
-    key = nodata_key(band.dtype, band.nodata)
-    return 0 if key is None else key
-
-
 def _is_covered(windows: NDArray[np.int64], shape: tuple[int, int]) -> bool:
     """Whether every cell lies in some piece; where that would take long to tell, it is not said."""
     (height, width), (top, bottom, left, right) = shape, windows.T
@@ -303,7 +298,7 @@ def _storage(pieces: Sequence[Piece], method: str, grid: Grid) -> SourceStorage:
     averaging = 32 * _MOST_STACKED if method in {"mean", "median"} else 0
     kept = min(THREAD_BYTES, sum(blocks_of(piece.source)[1] for piece in pieces))
     size = kept + max(one.block_bytes for one in told) + tile * itemsize + averaging
-    tags = tuple(replace(tag, tags=tag.without_statistics()) for tag in told[0].tags.bands)
+    tags = tuple(band.without_statistics() for band in told[0].tags.bands)
     keeps = method in {"first", "last", "min", "max"} and len(tags) >= max(pieces[0].numbers)
     return SourceStorage(
         f"each cell {_WORDS[method]} of those that hold data; {counted(len(pieces), 'raster')}, {kinds_text}, read "

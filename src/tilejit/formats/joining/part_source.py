@@ -79,7 +79,7 @@ def _storage(source: Source, window: Window) -> SourceStorage:
     """The source's; where tiles do not follow its blocks, decoded ones are kept, and counted as what a thread takes."""
     told, (rows, cols) = storage_of(source), source.block
     reader = f"{window} of {source.grid.height} x {source.grid.width} cells, {told.reader}"
-    tags = replace(told.tags, bands=tuple(replace(tag, tags=tag.without_statistics()) for tag in told.tags.bands))
+    tags = replace(told.tags, bands=tuple(band.without_statistics() for band in told.tags.bands))
     told = replace(told, reader=reader, tags=tags, identity=f"{told.identity} {window}")
     if told.decoding is None or (window.row_off % rows == 0 and window.col_off % cols == 0):
         return told

@@ -14,7 +14,16 @@ from tilejit.compiler.jit.native_function import NativeFunction
 from tilejit.errors import ParameterError
 from tilejit.formats.cells import convert, nodata_key, set_nan
 from tilejit.formats.files import FileTags
-from tilejit.formats.source import BandInfo, Source, SourceStorage, check_request, kept_blocks, make_ready, storage_of
+from tilejit.formats.source import (
+    BandInfo,
+    Source,
+    SourceStorage,
+    blank_of,
+    check_request,
+    kept_blocks,
+    make_ready,
+    storage_of,
+)
 from tilejit.formats.warping.lattice import BLOCK, Lattice
 from tilejit.formats.warping.mapping import Mapping, Relation
 from tilejit.formats.warping.memory import memory, own_memory
@@ -193,7 +202,8 @@ class WarpedSource:
         """Make the cells of a part of the output, band by band."""
         for k, number in enumerate(bands):
             band, flags = self.source.bands[number - 1], None if valid is None else valid[k]
-            dtype, blank = self.resampling.working_dtype(band.dtype), _blank(self.bands[number - 1])
+            dtype, made_band = self.resampling.working_dtype(band.dtype), self.bands[number - 1]
+            blank = blank_of(made_band, made_band.dtype)
             is_apart = dtype.kind != "f"  # whether validity is told beside the cells, and not by NaN
             cells = memory("cells", place.cells.height * place.cells.width, dtype)
             mask = memory("mask", cells.size if is_apart and band.may_be_invalid else 0, _U8)
@@ -285,16 +295,8 @@ def _warped_band(band: BandInfo, resampling: Resampling) -> BandInfo:
     return replace(band, dtype=dtype, nodata=nodata, has_mask=has_mask)
 
 
-def _blank(band: BandInfo) -> Any:
-    """What a cell without data holds."""
-    if band.dtype.kind == "f":
-        return np.nan
-    key = nodata_key(band.dtype, band.nodata)
-    return 0 if key is None else key
-
-
 def _fill_blank(band: BandInfo, out: Array, valid: Array | None) -> None:
-    out[...] = np.nan if out.dtype.kind == "f" else _blank(band)
+    out[...] = blank_of(band, out.dtype)
     if valid is not None:
         valid[...] = 0
 
@@ -326,7 +328,7 @@ def _storage(source: Source, resampling: Resampling, relation: Relation) -> Sour
         f"warped ({resampling.name}) from {size}, {crs_name(source.grid.crs)}, {ratio}; {relation.share:.0%} of it is "
         f"read, {told.reader}"
     )
-    tags = FileTags({}, tuple(replace(tag, tags=tag.without_statistics()) for tag in told.tags.bands))
+    tags = FileTags({}, tuple(band.without_statistics() for band in told.tags.bands))
     return replace(
         told,
         reader=reader,
